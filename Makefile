@@ -1,0 +1,56 @@
+# make train    create the environment, train on the bundled digits, show the curve
+# make test     the fast suite: no network beyond packages, no GPU, no PyTorch
+# make peers    install PyTorch and hold our numbers against it
+# make lint     ruff (lint and format) and mypy
+# make format   let ruff mend what it can
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+RECIPE ?= digits
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help train test peers lint format clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: tinymixer needs Python 3.11 or newer; say which with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of packages, renewed when pyproject.toml changes.
+$(VENV)/.with-cli: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.with-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.with-cli
+
+$(VENV)/.with-peers: $(VENV)/.with-dev
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	@touch $@
+
+train: $(VENV)/.with-cli
+	$(BIN)/tinymixer train $(RECIPE)
+
+test: $(VENV)/.with-dev
+	$(BIN)/python -m pytest -n 2 -m 'not peers'
+
+peers: $(VENV)/.with-peers
+	$(BIN)/python -m pytest -m peers
+
+lint: $(VENV)/.with-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.with-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

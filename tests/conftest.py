@@ -1,0 +1,12 @@
+"""GPU tests carry the marker `gpu` and are skipped, with the reason, where no GPU can be used."""
+
+import pytest
+
+from tinymixer.backend import cupy_obstacle
+
+
+def pytest_collection_modifyitems(items):
+    marked = [item for item in items if "gpu" in item.keywords]
+    if marked and (obstacle := cupy_obstacle()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=obstacle))

@@ -1,0 +1,116 @@
+"""Which array library a model computes with: the one place that asks whether CuPy is there.
+
+A backend is passed, never global: `MlpMixer(config, backend="cupy")`. It names the array library, moves arrays between
+the host and the device, waits for the device, and says which implementation of each operation to use.
+"""
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tinymixer.errors import BackendError, nearest
+
+BACKENDS = ("auto", "numpy", "cupy")
+
+
+def namespace(x: Any) -> Any:
+    """Return the array library that x belongs to, so that one line of code serves them all."""
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    cupy = sys.modules.get("cupy")  # an array of CuPy's cannot exist before CuPy is imported
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__()
+    raise BackendError(
+        f"expected an array of NumPy or CuPy, got {type(x).__name__}: convert it with backend.asarray(...)"
+    )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library, how arrays get there and back, and the operations that run on it.
+
+    name     "numpy", "cupy", or the name of a stand-in
+    xp       the array library's module
+    ops      the operations: `tinymixer.ops`, or a namespace in which faster twins replace some of them
+    reason   one clause that says why this backend was taken, for the person who reads the run's first lines
+    """
+
+    name: str
+    xp: Any
+    ops: Any
+    reason: str = "asked for"
+
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        """Move a host array to this backend (a copy only where one is needed)."""
+        return self.xp.asarray(array, dtype=dtype)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """Move an array of this backend to the host."""
+        return np.asarray(array.get() if hasattr(array, "get") else array)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished what was asked of it; nothing to wait for on the host."""
+
+    def random(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Any:
+        """Uniform float32 numbers in [0, 1), drawn on the host so that a seed means the same on every backend."""
+        return self.asarray(generator.random(shape, dtype=np.float32))
+
+
+class CupyBackend(Backend):
+    """CuPy on the current CUDA device."""
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+
+def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backend:
+    """Return the backend of that name; one that is passed in comes back unchanged.
+
+    name      "numpy", "cupy", or "auto": CuPy where it finds a GPU, otherwise NumPy
+    kernels   "reference" for the generic operations alone, "auto" for the fastest twins this backend has
+
+    Raises BackendError when the name is unknown or the library cannot be used, with what to do about it.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend '{name}': expected one of {', '.join(BACKENDS)}.{nearest(name, BACKENDS)}")
+    if kernels not in ("reference", "auto"):
+        raise BackendError(f"unknown kernels '{kernels}': expected 'reference' or 'auto'")
+    from tinymixer import ops  # here, since the operations themselves ask this module for their namespace
+
+    if name == "numpy":
+        return Backend("numpy", np, ops)
+    obstacle = cupy_obstacle()
+    if obstacle is None:
+        reason = "asked for" if name == "cupy" else "CuPy found a GPU"
+        return CupyBackend("cupy", importlib.import_module("cupy"), ops, reason)
+    if name == "cupy":
+        raise BackendError(obstacle)
+    return Backend("numpy", np, ops, obstacle)
+
+
+def cupy_obstacle() -> str | None:
+    """Say in one sentence why CuPy cannot be used here and what mends it; None when it can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed: pip install 'tinymixer[cuda13]' (or [cuda12], to match your driver)"
+    try:
+        cupy: ModuleType = importlib.import_module("cupy")
+    except ImportError as error:
+        return f"CuPy is installed but cannot be imported ({_first_line(error)}): reinstall it for your CUDA version"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy is installed but finds no usable CUDA driver ({_first_line(error)}): check that nvidia-smi works"
+    return None if count else "CuPy is installed but this machine has no CUDA GPU"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,42 @@
+"""Errors meant for the person at the keyboard: each message is a sentence that says what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class TinymixerError(Exception):
+    """Something the user can mend. The command line prints the message alone, without a traceback."""
+
+
+class ShapeError(TinymixerError, ValueError):
+    """An array has another shape than the operation or layer was made for."""
+
+
+class ConfigError(TinymixerError, ValueError):
+    """A model, recipe or command line field has a value that cannot work."""
+
+
+class BackendError(TinymixerError):
+    """The array library that was asked for is not usable here."""
+
+
+class DataError(TinymixerError):
+    """A data set, an archive or an image file is missing, damaged or not what it claims to be."""
+
+
+class DownloadError(DataError):
+    """A file could not be fetched from any of its mirrors."""
+
+
+class CheckpointError(TinymixerError):
+    """A checkpoint cannot be read, or does not belong to the model it is loaded into."""
+
+
+class TrainingError(TinymixerError):
+    """Training cannot go on: a loss that is not finite, a run folder in use, a full disk."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the closest of the choices, or "" when none is close."""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

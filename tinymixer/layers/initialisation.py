@@ -1,0 +1,31 @@
+"""First values of the parameters, as in the Mixer authors' code (Flax defaults, and a zero head)."""
+
+import math
+
+import numpy as np
+
+# Standard deviation of a standard normal distribution cut off at -2 and 2.
+TRUNCATED_STD = 0.87962566103423978
+
+
+def zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape)
+
+
+def ones(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return np.ones(shape)
+
+
+def lecun_normal(fan_in: int):
+    """LeCun normal (LeCun et al. 1998, section 4.6): variance 1 / fan_in, from a normal cut off at two deviations.
+
+    The deviation is divided by that of the cut-off distribution, so that the variance is 1 / fan_in after the cut.
+    """
+
+    def initialise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        draws = generator.standard_normal(shape)
+        while (outside := np.abs(draws) > 2).any():
+            draws[outside] = generator.standard_normal(int(outside.sum()))
+        return draws * (math.sqrt(1 / fan_in) / TRUNCATED_STD)
+
+    return initialise

@@ -1,0 +1,95 @@
+"""The two-layer perceptron of a Mixer, and its two uses: over channels and over tokens."""
+
+from tinymixer.errors import ConfigError
+from tinymixer.layers.config import GELU_FORMS
+from tinymixer.layers.initialisation import lecun_normal, zeros
+from tinymixer.layers.layer import Layer
+from tinymixer.parameters import ParameterSpec
+
+
+class Mlp(Layer):
+    """Linear, GELU, (dropout,) Linear over the last axis.
+
+    weight1 (I, D), bias1 (D,), weight2 (D, I), bias2 (I,), with I = in_features and D = mlp_dim.
+    """
+
+    linear = "linear"  # which product of `ops` the two Linears are: linear_forward and linear_backward
+
+    def __init__(self, in_features, mlp_dim, gelu="tanh", dropout=0.0, **keywords):
+        if gelu not in GELU_FORMS:
+            raise ConfigError(f"gelu must be 'tanh' or 'erf', got {gelu!r}")
+        super().__init__(self.specification(in_features, mlp_dim), **keywords)
+        self.dropout = dropout
+        self._linear_forward = getattr(self.ops, f"{self.linear}_forward")
+        self._linear_backward = getattr(self.ops, f"{self.linear}_backward")
+        self._gelu_forward = getattr(self.ops, f"gelu_{gelu}_forward")
+        self._gelu_backward = getattr(self.ops, f"gelu_{gelu}_backward")
+
+    @staticmethod
+    def specification(in_features, mlp_dim):
+        return {
+            "weight1": ParameterSpec((in_features, mlp_dim), lecun_normal(in_features)),
+            "bias1": ParameterSpec((mlp_dim,), zeros),
+            "weight2": ParameterSpec((mlp_dim, in_features), lecun_normal(mlp_dim)),
+            "bias2": ParameterSpec((in_features,), zeros),
+        }
+
+    def forward(self, x, train=False, rng=None):
+        """x (..., I)  ->  y (..., I), cache"""
+        p = self.parameters
+        hidden, cache1 = self._linear_forward(x, p["weight1"], p["bias1"])  # (..., D)
+        activated, cache_gelu = self._gelu_forward(hidden)  # (..., D)
+        cache_dropout = None
+        if train and self.dropout:
+            keep = self._keep(activated.shape, self.dropout, rng)  # (..., D)
+            activated, cache_dropout = self.ops.dropout_forward(activated, keep, self.dropout)
+        y, cache2 = self._linear_forward(activated, p["weight2"], p["bias2"])  # (..., I)
+        return y, (cache1, cache_gelu, cache_dropout, cache2)
+
+    def backward(self, dy, cache):
+        """dy (..., I)  ->  dx (..., I)"""
+        cache1, cache_gelu, cache_dropout, cache2 = cache
+        dactivated, dweight2, dbias2 = self._linear_backward(dy, cache2)  # (..., D)
+        if cache_dropout is not None:
+            dactivated = self.ops.dropout_backward(dactivated, cache_dropout)
+        dhidden = self._gelu_backward(dactivated, cache_gelu)  # (..., D)
+        dx, dweight1, dbias1 = self._linear_backward(dhidden, cache1)  # (..., I)
+        gradient = self.parameters.gradient
+        gradient("weight1")[...] += dweight1
+        gradient("bias1")[...] += dbias1
+        gradient("weight2")[...] += dweight2
+        gradient("bias2")[...] += dbias2
+        return dx
+
+
+class ChannelMixing(Mlp):
+    """The MLP over the channels of each token, products from the right (Mixer, eq. 1, second line).
+
+    x (S, B, C); weight1 (C, DC), bias1 (DC,), weight2 (DC, C), bias2 (C,)
+    """
+
+    def __init__(self, hidden_dim, channels_mlp_dim, gelu="tanh", dropout=0.0, **keywords):
+        super().__init__(hidden_dim, channels_mlp_dim, gelu, dropout, **keywords)
+
+
+class TokenMixing(Mlp):
+    """The MLP over the tokens of each channel, products from the left (Mixer, eq. 1, first line).
+
+    x (S, B, C); weight1 (DS, S), bias1 (DS,), weight2 (S, DS), bias2 (S,)
+
+    With tokens as the first axis it is the same MLP with the product's sides exchanged; the hidden layer is (DS, B, C).
+    """
+
+    linear = "token_linear"
+
+    def __init__(self, tokens, tokens_mlp_dim, gelu="tanh", dropout=0.0, **keywords):
+        super().__init__(tokens, tokens_mlp_dim, gelu, dropout, **keywords)
+
+    @staticmethod
+    def specification(tokens, tokens_mlp_dim):
+        return {
+            "weight1": ParameterSpec((tokens_mlp_dim, tokens), lecun_normal(tokens)),
+            "bias1": ParameterSpec((tokens_mlp_dim,), zeros),
+            "weight2": ParameterSpec((tokens, tokens_mlp_dim), lecun_normal(tokens_mlp_dim)),
+            "bias2": ParameterSpec((tokens,), zeros),
+        }

@@ -1,0 +1,42 @@
+"""The mathematics of a Mixer: one file per operation, forward beside backward, the derivation in the docstring.
+
+An operation is a pair of plain functions on arrays: `y, cache = f_forward(x, ...)`, `dx, ... = f_backward(dy, cache)`.
+Inputs are never written to and outputs never alias them; the dtype that goes in comes out. Only the calls listed in
+`tinymixer.ops.array_library` are used, so every operation runs on NumPy and CuPy alike.
+"""
+
+from tinymixer.ops.dropout import drop_path_backward, drop_path_forward, dropout_backward, dropout_forward
+from tinymixer.ops.gelu import gelu_erf_backward, gelu_erf_forward, gelu_tanh_backward, gelu_tanh_forward
+from tinymixer.ops.layer_norm import layer_norm_backward, layer_norm_forward
+from tinymixer.ops.linear import linear_backward, linear_forward, token_linear_backward, token_linear_forward
+from tinymixer.ops.mean_over_tokens import mean_over_tokens_backward, mean_over_tokens_forward
+from tinymixer.ops.patches import images_to_patches_backward, images_to_patches_forward
+from tinymixer.ops.softmax_cross_entropy import (
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+
+__all__ = [
+    "drop_path_backward",
+    "drop_path_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "gelu_erf_backward",
+    "gelu_erf_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "images_to_patches_backward",
+    "images_to_patches_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "linear_backward",
+    "linear_forward",
+    "mean_over_tokens_backward",
+    "mean_over_tokens_forward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "token_linear_backward",
+    "token_linear_forward",
+]

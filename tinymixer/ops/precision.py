@@ -1,0 +1,6 @@
+"""Which dtype a statistic is accumulated in."""
+
+
+def statistics_dtype(x):
+    """float32 for 16-bit floats, otherwise the dtype of x: sums of many small numbers lose digits in 16 bits."""
+    return "float32" if x.dtype.itemsize < 4 else x.dtype
