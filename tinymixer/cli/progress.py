@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinymixer.cli.output import counted, print_labelled
-from tinymixer.cli.system_facts import blas_facts
 from tinymixer.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -99,16 +98,15 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
         f"{height} x {width} x {channels}, {len(dataset.class_names)} classes",
         "steps": f"{counted(training.epochs, 'epoch')} of {counted(trainer.steps_per_epoch, 'step')}, "
         f"{counted(training.batch_size, 'image')} each",
-        "backend": f"{backend.name}, {training.dtype}{_threads(backend.name)} ({backend.reason})",
+        "backend": f"{backend.name}, {training.dtype}, {_how(trainer)} ({backend.reason})",
         "folder": f"{trainer.folder.path} (Ctrl-C stops there and saves)",
     }
 
 
-def _threads(backend: str) -> str:
-    blas = blas_facts()
-    if backend != "numpy" or blas["threads"] is None:
-        return ""
-    return f", {blas['name']} on {counted(blas['threads'], 'thread')}"
+def _how(trainer: "Trainer") -> str:
+    """Which computation, and on how many threads where it chooses them itself."""
+    threads = getattr(trainer.computation, "threads", None)
+    return "layer by layer" if threads is None else f"in slices on {counted(threads, 'thread')}"
 
 
 EPOCH_HEADER = "  epoch   train loss  accuracy    test loss  accuracy   images/s   seconds"

@@ -142,7 +142,7 @@ def _progress_bar(
         yield lambda count: None
         return
     bar = progress(
-        total=archive.bytes, initial=initial, desc=archive.file, unit="B", unit_scale=True, unit_divisor=1024
+        total=archive.bytes, initial=initial, desc=archive.file, unit="B", unit_scale=True, unit_divisor=1000
     )
     try:
         yield bar.update

@@ -132,13 +132,13 @@ class Report:
 
     def table(self, details: bool = False) -> str:
         """The table as text: a line for each thing checked and each failure, or with `details` one for each check."""
-        lines = [("what", "shape", "worst error", "where", "verdict")]
+        lines = [("what", "shape", "worst error", "verdict", "where")]
         for (name, shape), group in groupby(self.rows, key=lambda row: (row.name, row.shape)):
             lines += _lines(name, str(shape), list(group), details)
-        widths = [max(len(line[column]) for line in lines) for column in range(5)]
+        widths = [max(len(line[column]) for line in lines) for column in range(4)]
         text = [
-            f"{what:<{widths[0]}}  {shape:<{widths[1]}}  {error:>{widths[2]}}  {where:<{widths[3]}}  {verdict}".rstrip()
-            for what, shape, error, where, verdict in lines
+            f"{what:<{widths[0]}}  {shape:<{widths[1]}}  {error:>{widths[2]}}  {verdict:<{widths[3]}}  {where}".rstrip()
+            for what, shape, error, verdict, where in lines
         ]
         text.insert(1, "-" * max(len(line) for line in text))
         return "\n".join([*text, self._summary()])
@@ -169,11 +169,11 @@ def _lines(name: str, shape: str, rows: list[Row], details: bool) -> list[tuple[
     compared = [row for row in rows if row.check in GRADIENT_CHECKS and row.applied] or rows
     worst = max(compared, key=_badness)
     verdict = "pass" if all(row.passed for row in rows) else "FAIL"
-    lines = [(name, shape, f"{worst.error:.1e}", worst.where, verdict)]
+    lines = [(name, shape, f"{worst.error:.1e}", verdict, worst.where)]
     for row in rows:
         if details or not row.passed:
             error = f"{row.error:.1e}" if row.applied else ""
-            lines.append((f"  {row.check}", "", error, row.where, row.verdict))
+            lines.append((f"  {row.check}", "", error, row.verdict, row.where))
     return lines
 
 

@@ -231,7 +231,9 @@ class Trainer:
         folder.clean_up(self.state.epoch)
         folder.write_config(self.recipe)
         self._clock_started, self._seconds_before = time.perf_counter(), self.state.elapsed_seconds
-        self.progress.on_note(f"resuming after step {self.step} of {self.total_steps} (epoch {self.state.epoch + 1})")
+        if self.step < self.total_steps:
+            where = f"step {self.step} of {self.total_steps} (epoch {self.state.epoch + 1})"
+            self.progress.on_note(f"resuming after {where}")
 
     def _draw_curves(self) -> None:
         """Draw curves.png; a picture that cannot be drawn is no reason to stop."""
