@@ -1,7 +1,7 @@
 // Runs the kernels of tinymixer/kernels/cuda on the CPU, for tests of their arithmetic where there is no GPU.
 //
 // The .cu files are compiled by g++ as they stand; this header, included first, gives meaning to the CUDA words they
-// use. The threads of a block are fibers (ucontext): each runs until it waits at a barrier or ends, then the next one
+// use. The threads of a block are fibers: each runs until it waits at a barrier or ends, then the next one
 // does, so a block's threads really meet at __syncthreads and exchange values in a warp. Stricter than a GPU:
 //   - shared memory starts as NaN, and so does the surrounding of every array (emulator.py), so that reading what
 //     nobody wrote spoils the result;
@@ -11,6 +11,7 @@
 #pragma once
 #define TINYMIXER_EMULATED
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -68,20 +69,27 @@ struct Barrier {
     unsigned generation = 0;
 };
 struct Fiber {
-    ucontext_t context;
-    bool done;
+    ucontext_t context;  // where it first starts, on a stack of its own
+    jmp_buf place;       // where it waits; jumping costs no system call, unlike swapping contexts
+    bool started, done;
     unsigned exchanges;  // warp exchanges so far: even and odd ones use different slots
 };
 
 constexpr int MOST_THREADS = 1024, STACK_BYTES = 64 * 1024;
 static Fiber fibers[MOST_THREADS];
 static char* stacks;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static Barrier block_barrier, warp_barriers[MOST_THREADS / 32];
 static uint64_t slots[2][MOST_THREADS];
 static int threads, current;
 static unsigned long progress;
 static const std::function<void()>* body;
+
+// Let the others go on.
+inline void leave() {
+    const int me = current;
+    if (!_setjmp(fibers[me].place)) _longjmp(scheduler, 1);
+}
 
 inline void wait_at(Barrier& barrier, int expected) {
     const unsigned generation = barrier.generation;
@@ -90,7 +98,7 @@ inline void wait_at(Barrier& barrier, int expected) {
         barrier.generation++;
         progress++;
     } else {
-        while (barrier.generation == generation) swapcontext(&fibers[current].context, &scheduler);
+        while (barrier.generation == generation) leave();
     }
 }
 inline void __syncthreads() { wait_at(block_barrier, threads); }
@@ -103,10 +111,30 @@ template <class T> inline T __shfl_xor_sync(unsigned mask, T value, int lane_mas
     return value;
 }
 
+// The life of a fiber: one thread of one block after another.
 inline void enter() {
-    (*body)();
-    fibers[current].done = true;
-    progress++;
+    for (;;) {
+        (*body)();
+        fibers[current].done = true;
+        progress++;
+        leave();
+    }
+}
+
+inline void start_fiber(Fiber& fiber, char* stack) {
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = stack;
+    fiber.context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&fiber.context, enter, 0);
+    fiber.started = true;
+    setcontext(&fiber.context);
+}
+
+inline void resume(int thread) {
+    current = thread;
+    if (_setjmp(scheduler)) return;
+    if (fibers[thread].started) _longjmp(fibers[thread].place, 1);
+    start_fiber(fibers[thread], stacks + (size_t)thread * STACK_BYTES);
 }
 
 // Run one launch; null, or a sentence about what went wrong.
@@ -125,25 +153,23 @@ inline const char* run(dim3 grid, dim3 block, size_t shared_bytes, bool reversed
         block_barrier = {};
         for (Barrier& barrier : warp_barriers) barrier = {};
         for (int t = 0; t < threads; t++) {
-            getcontext(&fibers[t].context);
-            fibers[t].context.uc_stack.ss_sp = stacks + (size_t)t * STACK_BYTES;
-            fibers[t].context.uc_stack.ss_size = STACK_BYTES;
-            fibers[t].context.uc_link = &scheduler;
             fibers[t].done = false;
             fibers[t].exchanges = 0;
-            makecontext(&fibers[t].context, enter, 0);
         }
         for (int left = threads; left;) {
             const unsigned long before = progress;
             left = 0;
             for (int t = 0; t < threads; t++) {
-                current = reversed ? threads - 1 - t : t;
-                if (fibers[current].done) continue;
-                threadIdx = {current % block.x, current / block.x % block.y, current / (block.x * block.y)};
-                swapcontext(&scheduler, &fibers[current].context);
-                left += !fibers[current].done;
+                const unsigned thread = reversed ? threads - 1 - t : t;
+                if (fibers[thread].done) continue;
+                threadIdx = {thread % block.x, thread / block.x % block.y, thread / (block.x * block.y)};
+                resume(thread);
+                left += !fibers[thread].done;
             }
-            if (left && progress == before) return "some threads wait for others that have left or wait elsewhere";
+            if (left && progress == before) {
+                for (int t = 0; t < threads; t++) fibers[t].started = false;  // give up where they wait
+                return "some threads wait for others that have left or wait elsewhere";
+            }
         }
         for (size_t i = (shared_bytes + 3) / 4; i < SHARED_BYTES / 4; i++) {
             uint32_t bits;

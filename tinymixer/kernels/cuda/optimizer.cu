@@ -73,6 +73,16 @@ __global__ void settle_step(
     }
 }
 
+// The working copy of freshly loaded weights; afterwards the updates keep it. size is a multiple of 4.
+template <class T>
+__global__ void copy_weights(const float* values, T* working, int64 size) {
+    const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    if (i >= size) return;
+    float w[4];
+    load_floats<4>(w, values + i);
+    store<T, 4>(working + i, w);
+}
+
 // Both update rules work on four neighbouring weights per thread: float vectors of 16 bytes, and one store of the
 // working copy T. weight_decay holds the strength for every single weight (tinymixer/optim/optimizer.py). working is
 // null where the working format is float and products read the weights themselves.

@@ -45,3 +45,10 @@ __global__ void finish_sums(const float* partials, const Sum* sums, const int* b
         results[sum.target + column] = (add ? results[sum.target + column] : 0) + total;
     }
 }
+
+// Every row of `out` (rows, columns) becomes `row` (columns,): a bias laid down before a product is added to it.
+template <class T>
+__global__ void fill_rows(float* out, const float* row, int64 size, int64 columns) {
+    const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < size) out[i] = row[i % columns];
+}
