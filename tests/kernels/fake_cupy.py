@@ -105,9 +105,12 @@ class ndarray(np.ndarray):  # noqa: N801  the name is CuPy's
 
         return SimpleNamespace(ptr=pointer, array=array, memset_async=memset_async)
 
-    def get(self):
+    def get(self, out=None, blocking=True):
         _not_while_capturing("copy to the host")
-        return np.array(self)
+        if out is None:
+            return np.array(self)
+        out[...] = self
+        return out
 
     def set(self, host, stream=None):
         _not_while_capturing("copy from pageable memory")

@@ -6,6 +6,7 @@ step to step is baked in: a step finds its images, crops, coins and learning rat
 (`staging.py`), its counters in `StepState`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from tinymixer.kernels.memory_plan import out_of_memory
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
 from tinymixer.kernels.products import make_products
-from tinymixer.kernels.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.kernels.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
+from tinymixer.kernels.step_state import STEP_STATE
 from tinymixer.layers import MlpMixer
 from tinymixer.optim import Optimizer
 
@@ -30,7 +32,7 @@ SLOTS = 64  # steps in the ring: the host may be up to this far ahead
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums since they were last cleared: loss over images, right answers, images, and updates left out."""
+    """Over some steps: the sum of the images' losses, right answers, images, and updates left out."""
 
     loss_sum: float
     correct: int
@@ -88,6 +90,7 @@ class CapturedStep:
         # them) then waits for the steps before it, and the steps after it wait for that.
         self.stream = cupy.cuda.Stream()
         self._graph: Any = None
+        self._counted = np.zeros(1, STEP_STATE)[0]
         free = int(device.mem_info[0])
         try:
             with self.stream:
@@ -187,23 +190,36 @@ class CapturedStep:
 
     # ------------------------------------------------------------------------------------------ what came of it
 
-    def totals(self, clear: bool = True) -> Totals:
-        """Loss and right answers since the totals were last cleared; waits for the steps started so far.
+    def later(self) -> Callable[[], Totals]:
+        """Ask for what came of the steps started since the last time, without waiting: call the result to get it.
 
-        Brings the optimizer's step count up to date. Raises TrainingError when a loss or gradient was not finite; the
-        weights are those before that step.
+        The call waits until those steps are done, whatever was started after them; results are taken in the order
+        they were asked for. It brings the optimizer's step count up to date and raises TrainingError when a loss or
+        gradient was not finite; the weights are then those before that step.
         """
+        host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
         with self.stream:
-            state = self._update.read()
-            self._optimizer.steps = int(state["updates"])
-            if state["failed_step"]:
-                raise self._failure(state)
-            found = Totals(
-                float(state["loss_sum"]), int(state["correct"]), int(state["images"]), int(state["skipped"])
-            )
-            if clear:
-                self._update.write(loss_sum=0, correct=0, images=0, skipped=0)
-        return found
+            self._update.device_state.get(out=host, blocking=False)
+            copied = self._cupy.cuda.Event(disable_timing=True)
+            copied.record(self.stream)
+
+        def result() -> Totals:
+            copied.synchronize()
+            return self._since_last_time(host.view(STEP_STATE)[0])
+
+        return result
+
+    def totals(self) -> Totals:
+        """What came of the steps started since the last time; waits for them. Raises as `later`'s result does."""
+        return self.later()()
+
+    def _since_last_time(self, state: np.void) -> Totals:
+        self._optimizer.steps = int(state["updates"])
+        if state["failed_step"]:
+            raise self._failure(state)
+        before, self._counted = self._counted, state.copy()
+        new = {name: state[name] - before[name] for name in ("loss_sum", "correct", "images", "skipped")}
+        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]))
 
     def _failure(self, state: np.void) -> TrainingError:
         step = int(state["failed_step"]) - 1

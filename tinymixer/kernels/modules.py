@@ -72,7 +72,7 @@ class Kernels:
 
 def _argument(value: Any) -> Any:
     if value is None:
-        return np.uintp(0)
+        return np.intp(0)
     if isinstance(value, bool | int | float):
         raise TypeError(f"a kernel needs to know how many bytes {value!r} has: pass np.int32, np.int64 or np.float32")
     return value

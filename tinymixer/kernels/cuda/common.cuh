@@ -134,11 +134,11 @@ struct StepState {
     int64 step;               // steps begun since the run's start or resumption: picks the slot of staged numbers
     int64 updates;            // updates made, which AdamW's corrections count
     int64 good_steps;         // updates since the loss scale last changed
-    int64 correct;            // images classified correctly since the totals were last cleared
+    int64 correct;            // images classified correctly since the run's start or resumption
     int64 images;             // images seen since then
     int64 skipped;            // steps whose update was left out because a gradient overflowed
     int64 failed_step;        // 1 + the first step with a loss or gradient that cannot be mended, else 0
-    double loss_sum;          // sum over images of the loss since the totals were last cleared
+    double loss_sum;          // sum over images of the loss since then
     float loss_scale;         // what the loss is multiplied by before the backward pass (float16)
     float loss;               // of this step, mean over the batch
     float gradient_norm;      // of this step, before clipping, unscaled
