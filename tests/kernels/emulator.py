@@ -137,7 +137,7 @@ def _as_scalar(argument) -> np.ndarray:
 class Guarded:
     """A stretch of memory with NaN (or 0xff) around it, to see whether a kernel reads or writes beyond an array."""
 
-    MARGIN = 64  # bytes on either side
+    MARGIN = 256  # bytes on either side
 
     def __init__(self, array: np.ndarray) -> None:
         self._bytes = np.full(array.nbytes + 2 * self.MARGIN + 64, 0xFF, np.uint8)
@@ -149,6 +149,10 @@ class Guarded:
     @property
     def ctypes(self):
         return self.array.ctypes
+
+    def surrounded(self) -> np.ndarray:
+        """The bytes of the array and of MARGIN on either side."""
+        return self._bytes[self._start - self.MARGIN : self._stop + self.MARGIN]
 
     def check(self) -> None:
         assert (self._bytes[: self._start] == 0xFF).all(), "a kernel wrote before the start of an array"
