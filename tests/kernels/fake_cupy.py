@@ -7,6 +7,7 @@ stream and workspace were set. `fake_gpu` puts it where `import cupy` and `impor
 """
 
 import ctypes
+import importlib.machinery
 import sys
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -159,6 +160,7 @@ def asarray(array, dtype=None):
 
 def make_cupy():
     cupy = ModuleType("cupy")
+    cupy.__spec__, cupy.__version__ = importlib.machinery.ModuleSpec("cupy", None), "stand-in"
     for name in ("abs", "arange", "exp", "log", "max", "mean", "minimum", "sqrt", "sum", "tanh", "where", "zeros_like"):
         setattr(cupy, name, getattr(np, name))
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
@@ -247,9 +249,11 @@ def fake_gpu(with_nvmath=True):
             raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         cublas.gemm_ex(*arguments)
 
-    own.gemmEx = gemm_through_cupy
+    own.gemmEx, own.getVersion = gemm_through_cupy, lambda: 130000
+    nvrtc = ModuleType("cupy_backends.cuda.libs.nvrtc")
+    nvrtc.getVersion = lambda: (13, 0)
     cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: handle)
-    modules = {"cupy": cupy, "cupy_backends.cuda.libs.cublas": own}
+    modules = {"cupy": cupy, "cupy_backends.cuda.libs.cublas": own, nvrtc.__name__: nvrtc}
     names = ("nvmath", "nvmath.bindings", "nvmath.bindings.cublas")
     modules |= dict(zip(names, (nvmath, bindings, cublas) if with_nvmath else (None, None, None), strict=True))
     LAUNCHES.clear()

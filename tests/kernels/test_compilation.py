@@ -11,7 +11,7 @@ from tests.kernels.emulator import kernel_names
 from tests.kernels.formats import NUMBERS
 from tinymixer.errors import BackendError
 from tinymixer.kernels.modules import SOURCES, Kernels, source, translation_unit
-from tinymixer.kernels.step_state import STEP_STATE
+from tinymixer.captured.step_state import STEP_STATE
 
 NVCC = shutil.which("nvcc")
 

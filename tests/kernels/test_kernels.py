@@ -14,7 +14,7 @@ from tests.kernels.formats import ITEMSIZE, NUMBERS, assert_close, packed, round
 from tinymixer import ops
 from tinymixer.data import Augmentation
 from tinymixer.kernels import launch as layouts
-from tinymixer.kernels.step_state import STEP_STATE
+from tinymixer.captured.step_state import STEP_STATE
 
 few = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = pytest.mark.parametrize("number", NUMBERS)
@@ -378,7 +378,7 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     augmented = augmentation.apply(pixels[indices], choices, fill.tolist())
     wanted = ops.images_to_patches_forward((augmented / 255 - mean) / std, patch)[0]
 
-    from tinymixer.kernels.staging import pack_choices
+    from tinymixer.captured.staging import pack_choices
 
     records = call.input(pack_choices(indices, choices, size, cutout))
     colours_bits = call.input(np.stack([fill, mean, std]).astype(np.float32))

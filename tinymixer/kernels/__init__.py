@@ -1,4 +1,4 @@
-"""Faster twins of the operations and of the whole training step: CUDA kernels, and matrix products that can be captured.
+"""CUDA kernels, how they are laid out and compiled, faster twins of operations, and products that can be captured.
 
 Nothing here is imported before a GPU is asked for, and nothing but NumPy is imported at the top of its files.
 """

@@ -19,7 +19,7 @@ from tinymixer.optim import Optimizer, Schedule
 from tinymixer.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tinymixer.kernels.captured_step import Totals
+    from tinymixer.captured.captured_step import Totals
 
 STEPS_AT_ONCE = 32
 
@@ -61,7 +61,7 @@ class FusedTraining:
         schedule: Schedule,
         augmentation: Augmentation,
     ) -> None:
-        from tinymixer.kernels.captured_step import CapturedStep
+        from tinymixer.captured.captured_step import CapturedStep
 
         training = recipe.training
         self._training, self._schedule, self._augmentation = training, schedule, augmentation
@@ -124,7 +124,7 @@ class FusedTraining:
             yield waiting[0], waiting[1]()
 
     def _stage(self, order: np.ndarray, batch: int, epoch: int, position: int, count: int) -> None:
-        from tinymixer.kernels.staging import draw_step
+        from tinymixer.captured.staging import draw_step
 
         first = epoch * self._steps_per_epoch + position
         self.step.stage(

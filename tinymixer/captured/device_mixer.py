@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from tinymixer.kernels import launch as layouts
-from tinymixer.kernels.device_sums import DeviceSums
-from tinymixer.kernels.memory_plan import plan_activations
+from tinymixer.captured.device_sums import DeviceSums
+from tinymixer.captured.memory_plan import plan_activations
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.products import Products
-from tinymixer.kernels.staging import branch_rates
+from tinymixer.captured.staging import branch_rates
 from tinymixer.layers import MixerConfig
 from tinymixer.parameters import Parameters
 

@@ -12,7 +12,7 @@ from tinymixer.errors import ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import FIRST_LOSS_SCALE, Precision
-from tinymixer.kernels.step_state import STEP_STATE
+from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.optim import SGD, AdamW, Optimizer
 
 GROWTH_INTERVAL = 2000  # good steps after which the loss scale doubles (Micikevicius et al. 2018; PyTorch's too)

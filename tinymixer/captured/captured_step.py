@@ -16,14 +16,14 @@ from tinymixer.backend import Backend
 from tinymixer.data import Augmentation
 from tinymixer.errors import BackendError, ConfigError, TrainingError
 from tinymixer.kernels import launch as layouts
-from tinymixer.kernels.device_mixer import DeviceMixer
-from tinymixer.kernels.device_update import DeviceUpdate
-from tinymixer.kernels.memory_plan import out_of_memory
+from tinymixer.captured.device_mixer import DeviceMixer
+from tinymixer.captured.device_update import DeviceUpdate
+from tinymixer.captured.memory_plan import out_of_memory
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
 from tinymixer.kernels.products import make_products
-from tinymixer.kernels.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
-from tinymixer.kernels.step_state import STEP_STATE
+from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
+from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.layers import MlpMixer
 from tinymixer.optim import Optimizer
 

@@ -8,10 +8,10 @@ from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
 from tinymixer.data import Augmentation, Batches, epoch_order
 from tinymixer.errors import BackendError, ConfigError, TrainingError
-from tinymixer.kernels.captured_step import CapturedStep
-from tinymixer.kernels.memory_plan import plan_activations
+from tinymixer.captured.captured_step import CapturedStep
+from tinymixer.captured.memory_plan import plan_activations
 from tinymixer.kernels.precision import get_precision
-from tinymixer.kernels.staging import draw_step
+from tinymixer.captured.staging import draw_step
 from tinymixer.optim import SGD, AdamW
 from tinymixer.data.randomness import generator
 from tinymixer.training.step import train_step
