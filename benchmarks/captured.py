@@ -1,6 +1,7 @@
 """Our own step on the GPU, behind the same functions as the peers in `benchmarks.peers`.
 
-It does a little more than they do: it cuts its batch out of a resident data set, normalises it, and counts right answers.
+It does a little more than they do: it cuts its batch out of a resident data set, normalises it, and counts right
+answers.
 """
 
 from collections.abc import Callable
@@ -10,9 +11,9 @@ import numpy as np
 
 from benchmarks.peers import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from tinymixer import MixerConfig, MlpMixer, __version__
-from tinymixer.data import Augmentation
 from tinymixer.captured.captured_step import CapturedStep
 from tinymixer.captured.staging import draw_step
+from tinymixer.data import Augmentation
 from tinymixer.optim import SGD
 
 STEPS_AT_ONCE = 32

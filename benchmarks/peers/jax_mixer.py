@@ -26,9 +26,7 @@ def make_step(config: MixerConfig, batch: int, precision: str, device: str) -> C
         gradients = jax.grad(loss_of)(weights, patches, labels)
         gradients = jax.tree.map(lambda g, w: g + WEIGHT_DECAY * w, gradients, weights)
         velocity = jax.tree.map(lambda m, g: MOMENTUM * m + g, velocity, gradients)
-        weights = jax.tree.map(
-            lambda w, g, m: w - LEARNING_RATE * (g + MOMENTUM * m), weights, gradients, velocity
-        )
+        weights = jax.tree.map(lambda w, g, m: w - LEARNING_RATE * (g + MOMENTUM * m), weights, gradients, velocity)
         return weights, velocity
 
     step = jax.jit(step, donate_argnums=(0, 1))

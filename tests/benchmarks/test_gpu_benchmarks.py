@@ -1,4 +1,4 @@
-"""What of the GPU benchmarks runs without one: timing, arithmetic, our step behind the peers' interface, the profile."""
+"""What of the GPU benchmarks runs without a GPU: timing, arithmetic, our step as the peers are called, the profile."""
 
 import subprocess
 from pathlib import Path

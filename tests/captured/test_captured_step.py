@@ -6,14 +6,14 @@ import pytest
 from tests.kernels.fake_cupy import LAUNCHES, MEMORY, fake_gpu
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
-from tinymixer.data import Augmentation, Batches, epoch_order
-from tinymixer.errors import BackendError, ConfigError, TrainingError
 from tinymixer.captured.captured_step import CapturedStep
 from tinymixer.captured.memory_plan import plan_activations
-from tinymixer.kernels.precision import get_precision
 from tinymixer.captured.staging import draw_step
-from tinymixer.optim import SGD, AdamW
+from tinymixer.data import Augmentation, Batches, epoch_order
 from tinymixer.data.randomness import generator
+from tinymixer.errors import BackendError, ConfigError, TrainingError
+from tinymixer.kernels.precision import get_precision
+from tinymixer.optim import SGD, AdamW
 from tinymixer.training.step import train_step
 
 CONFIG = MixerConfig(
@@ -171,7 +171,9 @@ def test_gradients_equal_the_layers(cupy):
         np.testing.assert_allclose(gradient, wanted[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize(("precision", "distance"), [("float32", 1e-5), ("tf32", 0.01), ("bfloat16", 0.04), ("float16", 0.005)])
+@pytest.mark.parametrize(
+    ("precision", "distance"), [("float32", 1e-5), ("tf32", 0.01), ("bfloat16", 0.04), ("float16", 0.005)]
+)
 def test_ten_steps_stay_near_float64(cupy, precision, distance):
     """The stated distances: of the weights' change over ten steps, relative to its norm."""
     reference = Reference(CONFIG, OPTIMIZERS["sgd"], dtype="float64")
@@ -183,6 +185,31 @@ def test_ten_steps_stay_near_float64(cupy, precision, distance):
     assert step.totals().skipped == 0
     moved = np.linalg.norm(reference.model.parameters.values - before)
     assert np.linalg.norm(host(model.parameters.values) - reference.model.parameters.values) < distance * moved
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_epilogues_change_nothing_but_roundings(cupy, precision, recompute):
+    results = []
+    for epilogues in ("never", "always"):
+        model, _, step = make_step(
+            cupy, CONFIG, OPTIMIZERS["sgd"], precision=precision, epilogues=epilogues, recompute=recompute
+        )
+        fused = epilogues == "always"
+        assert (step._mixer.fused_forward, step._mixer.fused_backward) == (fused, fused)
+        before = host(model.parameters.values)
+        step.stage(numbers(step, 3))
+        step.run(3)
+        results.append(host(model.parameters.values) - before)
+    distance = {"tf32": 2e-3, "bfloat16": 0.02, "float16": 0.003}[precision]
+    assert np.linalg.norm(results[0] - results[1]) < distance * np.linalg.norm(results[0])
+    assert np.linalg.norm(results[0]) > 0.01
+
+
+def test_epilogues_are_left_out_where_they_do_not_fit(stand_in):
+    for config, options in ((ODD, {"precision": "bfloat16"}), (CONFIG, {"precision": "float32"})):
+        _, _, step = make_step(stand_in, config, OPTIMIZERS["sgd"], epilogues="always", **options)
+        assert not step._mixer.fused_forward
 
 
 @pytest.mark.parametrize("options", [{"recompute": True}, {"deterministic": False}], ids=lambda o: next(iter(o)))
@@ -242,14 +269,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights(cupy):
     before = host(model.parameters.values)
     step.stage(numbers(step, 2))
     step.run(2)
-    with pytest.raises(TrainingError, match="the loss became nan at step 0 .* lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"the loss became nan at step 0 .* lower learning_rate"):
         step.totals()
     np.testing.assert_array_equal(host(model.parameters.values), before)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_evaluation_gives_the_models_logits(cupy, precision):
-    model, _, step = make_step(cupy, config_with(CONFIG, drop_path=0.5), OPTIMIZERS["sgd"], precision=precision)
+    _, _, step = make_step(cupy, config_with(CONFIG, drop_path=0.5), OPTIMIZERS["sgd"], precision=precision)
     reference = Reference(CONFIG, OPTIMIZERS["sgd"])
     chosen = np.arange(3, 20)
     pixels = reference.data["images"]

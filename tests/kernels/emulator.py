@@ -83,7 +83,18 @@ def library(number: str) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             code, fresh = Path(scratch) / "kernels.cpp", Path(scratch) / "kernels.so"
             code.write_text(text)
-            command = [COMPILER, "-std=c++17", "-O1", "-w", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", str(code), "-o", str(fresh)]
+            command = [
+                COMPILER,
+                "-std=c++17",
+                "-O1",
+                "-w",
+                "-U_FORTIFY_SOURCE",
+                "-shared",
+                "-fPIC",
+                str(code),
+                "-o",
+                str(fresh),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"g++ refused the kernels:\n{done.stderr[:4000]}")

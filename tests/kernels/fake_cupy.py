@@ -7,8 +7,11 @@ stream and workspace were set. `fake_gpu` puts it where `import cupy` and `impor
 """
 
 import ctypes
+import enum
 import importlib.machinery
+import os
 import sys
+import tempfile
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from unittest import mock
@@ -17,6 +20,7 @@ import numpy as np
 
 from tests.kernels import emulator
 from tests.kernels.formats import packed, unpacked
+from tinymixer import ops
 from tinymixer.kernels import precision as codes
 
 NUMBER = {codes.CUDA_R_32F: "float", codes.CUDA_R_16F: "__half", codes.CUDA_R_16BF: "__nv_bfloat16"}
@@ -166,16 +170,21 @@ def make_cupy():
     cupy.ndarray, cupy.RawModule, cupy.asarray = ndarray, RawModule, asarray
     cupy.zeros = lambda shape, dtype=np.float64: _allocate(shape, dtype, 0)
     cupy.empty = lambda shape, dtype=np.float64: _allocate(shape, dtype, 0xFF)
-    device = SimpleNamespace(attributes={"MultiProcessorCount": 3}, mem_info=(MEMORY.free, 2 * MEMORY.free))
+    device = SimpleNamespace(attributes={"MultiProcessorCount": 3})
     cupy.cuda = SimpleNamespace(
         Stream=Stream,
         Event=Event,
-        Device=lambda: SimpleNamespace(attributes=device.attributes, mem_info=(MEMORY.free, 2 * MEMORY.free)),
+        Device=lambda: SimpleNamespace(id=0, attributes=device.attributes, mem_info=(MEMORY.free, 2 * MEMORY.free)),
         alloc_pinned_memory=bytearray,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         get_current_stream=lambda: Stream.current,
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError),
+        get_elapsed_time=lambda start, end: 1.0,  # milliseconds, whatever it was
+        runtime=SimpleNamespace(
+            getDeviceCount=lambda: 1,
+            getDeviceProperties=lambda id: {"name": b"Stand-in"},
+            CUDARuntimeError=RuntimeError,
+        ),
     )
     return cupy
 
@@ -206,7 +215,9 @@ def make_cublas():
         assert pointer
         handles[handle]["workspace"] = size
 
-    def gemm_ex(handle, transa, transb, m, n, k, alpha, a, atype, lda, b, btype, ldb, beta, c, ctype, ldc, compute, algo):
+    def gemm_ex(
+        handle, transa, transb, m, n, k, alpha, a, atype, lda, b, btype, ldb, beta, c, ctype, ldc, compute, algo
+    ):
         assert set(handles[handle]) == {"stream", "workspace"}, "set stream and workspace before a product"
         assert atype == btype
         assert ctype in (atype, codes.CUDA_R_32F)
@@ -233,12 +244,98 @@ def make_cublas():
     return cublas
 
 
+class _Epilogue(enum.IntEnum):
+    GELU_AUX_BIAS, DGELU, BGRADA = 164, 192, 256
+
+
+class _Description(enum.IntEnum):
+    TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, EPILOGUE_AUX_POINTER, EPILOGUE_AUX_LD = 3, 4, 7, 8, 11, 12
+
+
+class _Preference(enum.IntEnum):
+    MAX_WORKSPACE_BYTES, MIN_ALIGNMENT_A_BYTES, MIN_ALIGNMENT_B_BYTES = 1, 5, 6
+    MIN_ALIGNMENT_C_BYTES, MIN_ALIGNMENT_D_BYTES = 7, 8
+
+
+ATTRIBUTE_TYPES = {3: np.int32, 4: np.int32, 7: np.uint32, 8: np.int64, 11: np.int64, 12: np.int64}
+
+
+def make_cublaslt():
+    """cuBLASLt by its documentation: descriptors of attributes, and three epilogues on column-major matrices."""
+    lt, objects = ModuleType("nvmath.bindings.cublasLt"), {}
+    lt.Epilogue, lt.MatmulDescAttribute, lt.MatmulPreferenceAttribute = _Epilogue, _Description, _Preference
+    lt.cuBLASLtError = type("cuBLASLtError", (Exception,), {})
+    algorithm = np.dtype([("data_", np.uint64, (8,))])
+    lt.matmul_heuristic_result_dtype = np.dtype(
+        [("algo", algorithm), ("workspace_size", "<u8"), ("state", "<i4"), ("waves", "<f4"), ("reserved", "<i4", (4,))]
+    )
+
+    def new(*fields):
+        objects[len(objects) + 1] = {"fields": fields}
+        return len(objects)
+
+    def set_attribute(which, name, pointer, nbytes):
+        kind = np.dtype(ATTRIBUTE_TYPES[int(name)])
+        assert nbytes == kind.itemsize
+        objects[which][int(name)] = int(np.frombuffer(ctypes.string_at(pointer, nbytes), kind)[0])
+
+    def heuristic(handle, description, a, b, c, d, preference, requested, results, count):
+        assert all(x in objects for x in (description, a, b, c, d, preference))
+        ctypes.memset(results, 0, requested * lt.matmul_heuristic_result_dtype.itemsize)
+        ctypes.c_int32.from_address(count).value = 2
+
+    def matmul(handle, description, alpha, a, alay, b, blay, beta, c, clay, d, dlay, algo, workspace, size, stream):
+        assert ctypes.c_float.from_address(alpha).value == 1
+        assert ctypes.c_float.from_address(beta).value == 0
+        assert workspace
+        assert stream == Stream.ptr
+        said = dict(objects[description])
+
+        def matrix(pointer, layout, transposed=False):
+            kind, rows, columns, leading = objects[layout]["fields"]
+            values = unpacked(_column_major(pointer, kind, rows, columns, leading).T, NUMBER[kind])
+            return values.T if transposed else values
+
+        def work():
+            left, right = matrix(a, alay, said[3]), matrix(b, blay, said[4])
+            with np.errstate(all="ignore"):
+                product = left.astype(np.float64) @ right.astype(np.float64)  # (rows, columns)
+                finish(left, product)
+
+        def finish(left, product):
+            kind, rows, columns, leading = objects[dlay]["fields"]
+            if said[7] == _Epilogue.BGRADA:
+                bias = _column_major(said[8], kind, rows, 1, rows)[0]
+                bias[...] = packed(left.astype(np.float64).sum(axis=1), NUMBER[kind])
+            else:
+                aux = _column_major(said[11], kind, rows, columns, said[12])
+            if said[7] == _Epilogue.GELU_AUX_BIAS:
+                product = product + unpacked(_column_major(said[8], kind, rows, 1, rows)[0], NUMBER[kind])[:, None]
+                aux[...] = packed(product.T, NUMBER[kind])
+                product = ops.gelu_tanh_forward(product)[0]
+            elif said[7] == _Epilogue.DGELU:
+                z = unpacked(aux, NUMBER[kind]).T.astype(np.float64)
+                product = ops.gelu_tanh_backward(product, ops.gelu_tanh_forward(z)[1])
+            _column_major(d, kind, rows, columns, leading)[...] = packed(product.T, NUMBER[kind])
+
+        LAUNCHES.append(f"cublasLt {_Epilogue(said[7]).name}")
+        Stream.current.do(work)
+
+    lt.get_version = lambda: 130000
+    lt.create, lt.destroy, lt.matmul, lt.matmul_algo_get_heuristic = new, objects.pop, matmul, heuristic
+    lt.matmul_desc_create = lt.matrix_layout_create = lt.matmul_preference_create = new
+    lt.matmul_desc_set_attribute = set_attribute
+    lt.matmul_preference_set_attribute = lambda which, name, pointer, nbytes: None
+    lt.matmul_preference_destroy = lambda which: None
+    return lt
+
+
 @contextmanager
 def fake_gpu(with_nvmath=True):
     """CuPy and nvmath-python as stand-ins; without the latter, importing it fails as where it is not installed."""
     cupy = make_cupy()
     nvmath, bindings, cublas = ModuleType("nvmath"), ModuleType("nvmath.bindings"), make_cublas()
-    nvmath.bindings, bindings.cublas = bindings, cublas
+    nvmath.bindings, bindings.cublas, bindings.cublasLt = bindings, cublas, make_cublaslt()
     own = ModuleType("cupy_backends.cuda.libs.cublas")
     handle = cublas.create()
     cublas.set_stream(handle, 1)
@@ -254,8 +351,13 @@ def fake_gpu(with_nvmath=True):
     nvrtc.getVersion = lambda: (13, 0)
     cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: handle)
     modules = {"cupy": cupy, "cupy_backends.cuda.libs.cublas": own, nvrtc.__name__: nvrtc}
-    names = ("nvmath", "nvmath.bindings", "nvmath.bindings.cublas")
-    modules |= dict(zip(names, (nvmath, bindings, cublas) if with_nvmath else (None, None, None), strict=True))
+    names = ("nvmath", "nvmath.bindings", "nvmath.bindings.cublas", "nvmath.bindings.cublasLt")
+    found = (nvmath, bindings, cublas, bindings.cublasLt) if with_nvmath else (None,) * 4
+    modules |= dict(zip(names, found, strict=True))
     LAUNCHES.clear()
-    with mock.patch.dict(sys.modules, modules):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.dict(os.environ, {"TINYMIXER_CACHE": folder}),
+        mock.patch.dict(sys.modules, modules),
+    ):
         yield cupy

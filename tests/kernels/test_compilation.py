@@ -9,9 +9,9 @@ import pytest
 
 from tests.kernels.emulator import kernel_names
 from tests.kernels.formats import NUMBERS
+from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.errors import BackendError
 from tinymixer.kernels.modules import SOURCES, Kernels, source, translation_unit
-from tinymixer.captured.step_state import STEP_STATE
 
 NVCC = shutil.which("nvcc")
 
@@ -25,7 +25,16 @@ def test_nvcc_compiles_every_kernel(number, tmp_path):
     table = ", ".join(f"(void*){name}" for name in names)
     code.write_text(f"{translation_unit()}\nvoid* table[] = {{{table}}};\n")
     target = {"float": "sm_80", "__half": "sm_90", "__nv_bfloat16": "sm_90"}[number]
-    command = [NVCC, "-std=c++17", f"-arch={target}", "-cubin", "--resource-usage", "-o", str(tmp_path / "k"), str(code)]
+    command = [
+        NVCC,
+        "-std=c++17",
+        f"-arch={target}",
+        "-cubin",
+        "--resource-usage",
+        "-o",
+        str(tmp_path / "k"),
+        str(code),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr, done.stderr

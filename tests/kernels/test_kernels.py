@@ -12,9 +12,9 @@ from tests.kernels import emulator, on_gpu
 from tests.kernels.emulator import COMPILER, FULL_WIDTH, NO_COMPILER, Guarded
 from tests.kernels.formats import ITEMSIZE, NUMBERS, assert_close, packed, rounded, unpacked
 from tinymixer import ops
+from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.data import Augmentation
 from tinymixer.kernels import launch as layouts
-from tinymixer.captured.step_state import STEP_STATE
 
 few = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = pytest.mark.parametrize("number", NUMBERS)
@@ -79,7 +79,9 @@ def finish(call, partials, columns, parts, plain=False, add=False, start=0, part
     results = call.in_place(np.full(columns, 1.0 if add else np.nan), "float")
     blocks, layout = layouts.sum_blocks([columns])
     if plain:
-        call.run("finish_sums_plain<float>", layouts.flat(columns), partials, call.input(sums), results, i32(1), i32(add))
+        call.run(
+            "finish_sums_plain<float>", layouts.flat(columns), partials, call.input(sums), results, i32(1), i32(add)
+        )
     else:
         blocks = call.input(np.array(blocks, np.int32))
         call.run("finish_sums<float>", layout, partials, call.input(sums), blocks, results, i32(add))
@@ -93,8 +95,12 @@ def finish(call, partials, columns, parts, plain=False, add=False, start=0, part
 @pytest.mark.parametrize("gelu", list(GELU))
 @plain_and_fast
 @few
-@given(rows=st.integers(1, 70), columns=st.integers(1, 40) | st.sampled_from([64, 512, 520]), by_row=st.booleans(),
-       with_bias=st.booleans())
+@given(
+    rows=st.integers(1, 70),
+    columns=st.integers(1, 40) | st.sampled_from([64, 512, 520]),
+    by_row=st.booleans(),
+    with_bias=st.booleans(),
+)
 def test_bias_gelu(number, gelu, plain, rows, columns, by_row, with_bias):
     call = Call()
     z, z_bits = call.draw((rows, columns), number)
@@ -196,7 +202,9 @@ def test_layer_norm_forward(number, plain, tokens, images, channels, stream, bra
     rows, row = tokens * images, layouts.RowLayout.of(channels, ITEMSIZE[number])
     total = call.output(x.shape, number) if branch else None
     normed, mean, inv_std = call.output(x.shape, number), call.output(rows), call.output(rows)
-    name = f"layer_norm_forward_plain<{number}>" if plain else f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>"
+    name = (
+        f"layer_norm_forward_plain<{number}>" if plain else f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>"
+    )
     layout = layouts.flat(rows) if plain else row.every_row(rows)
     call.run(name, layout, *bits, scale_bits, bias_bits, total, normed, mean, inv_std, i32(rows), i32(channels),
              i32(images), i32(by_token), f32(1e-2))  # fmt: skip
@@ -385,8 +393,8 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     patches = call.output(wanted.shape, number)
     vector = widths(number, wanted.shape[-1])
     name = f"gather_patches_plain<{number}>" if plain else f"gather_patches<{number}, {vector}>"
-    call.run(name, layouts.flat(wanted.size, 1 if plain else vector), call.input(pixels), records, colours_bits, patches,
-             i32(size), i32(colours), i32(patch), i32(crop_padding), i32(cutout), i32(images),
+    call.run(name, layouts.flat(wanted.size, 1 if plain else vector), call.input(pixels), records, colours_bits,
+             patches, i32(size), i32(colours), i32(patch), i32(crop_padding), i32(cutout), i32(images),
              i64(wanted.size))  # fmt: skip
     assert_close(unpacked(patches.array, number), wanted, number, 8)
 

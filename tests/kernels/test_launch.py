@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinymixer import MixerConfig
+from tinymixer.captured.memory_plan import ALIGNMENT, largest_batch, out_of_memory, plan_activations
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.launch import THREADS, WARP
-from tinymixer.captured.memory_plan import ALIGNMENT, largest_batch, out_of_memory, plan_activations
 from tinymixer.kernels.precision import PRECISIONS, get_precision
 
 sizes = st.integers(1, 5000) | st.sampled_from([8192, 65536, 524288])

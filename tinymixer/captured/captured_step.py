@@ -7,23 +7,26 @@ step to step is baked in: a step finds its images, crops, coins and learning rat
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinymixer.backend import Backend
-from tinymixer.data import Augmentation
-from tinymixer.errors import BackendError, ConfigError, TrainingError
-from tinymixer.kernels import launch as layouts
 from tinymixer.captured.device_mixer import DeviceMixer
 from tinymixer.captured.device_update import DeviceUpdate
 from tinymixer.captured.memory_plan import out_of_memory
+from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
+from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.data import Augmentation, cache_folder
+from tinymixer.errors import BackendError, ConfigError, TrainingError
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
 from tinymixer.kernels.products import make_products
-from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
-from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.kernels.tuning import Tuning
 from tinymixer.layers import MlpMixer
 from tinymixer.optim import Optimizer
 
@@ -49,6 +52,8 @@ class CapturedStep:
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
     recompute          less memory for some time: see `plan_activations`
+    epilogues          whether the channel MLP's GELU is worked into its products: "measured" (where that is faster on
+                       this machine), "always" or "never"
 
     `note` says why a step that should be captured is not. Raises ConfigError for a model that drops hidden units
     (dropout's masks would be as large as the hidden layers) and BackendError, naming a batch size that fits, when the
@@ -72,6 +77,7 @@ class CapturedStep:
         captured: bool = True,
         deterministic: bool = True,
         recompute: bool = False,
+        epilogues: str = "measured",
         slots: int = SLOTS,
     ) -> None:
         backend: Backend = model.backend
@@ -90,6 +96,7 @@ class CapturedStep:
         # them) then waits for the steps before it, and the steps after it wait for that.
         self.stream = cupy.cuda.Stream()
         self._graph: Any = None
+        self._epilogues: Epilogues | None = None
         self._counted = np.zeros(1, STEP_STATE)[0]
         free = int(device.mem_info[0])
         try:
@@ -119,9 +126,28 @@ class CapturedStep:
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, arena)
         self.refresh()
+        self._fuse_products(epilogues)
         self.captured = captured and self._products.capturable
         if not captured:
             self.note = None
+
+    def _fuse_products(self, choice: str) -> None:
+        """Take products with epilogues where they are allowed, possible and wanted."""
+        config, precise = self._model.config, self._precision.name == "float32"
+        fits = config.hidden_dim % 16 == 0 and config.channels_mlp_dim % 16 == 0
+        if choice == "never" or precise or config.gelu != "tanh" or not fits or not self._products.capturable:
+            return
+        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
+        name = "".join(c if c.isalnum() else "-" for c in device.decode())
+        tuning = Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+        with self.stream:
+            try:
+                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
+            except RuntimeError:
+                return
+            # "measured": what cannot be done is not faster
+            with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
+                self._mixer.use_epilogues(self._epilogues, self.stream, tuning)
 
     # ------------------------------------------------------------------------------------------ training
 
@@ -182,7 +208,7 @@ class CapturedStep:
         self._compute_gradients()
         self._update.write(skip=1)
         self._update.update(self._kernels, self._mixer.working)
-        self._update.write(**{name: before[name] for name in before.dtype.names})
+        self._update.write(**{name: before[name] for name in STEP_STATE.names or ()})
         self.stream.synchronize()
         self.stream.begin_capture()
         self._launch()
@@ -271,7 +297,9 @@ class CapturedStep:
         return np.concatenate(rows)
 
     def close(self) -> None:
-        """Wait for the GPU and give cuBLAS's handle back."""
+        """Wait for the GPU and give the libraries' handles back."""
         self.stream.synchronize()
         self._graph = None
         self._products.close()
+        if self._epilogues is not None:
+            self._epilogues.close()

@@ -10,17 +10,20 @@ the product before it. The stream is a row of x0, x1, ..., one before every Laye
 so "norm i" is the LayerNorm that reads x(i), and "branch i-1" what was added to make it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinymixer.kernels import launch as layouts
 from tinymixer.captured.device_sums import DeviceSums
 from tinymixer.captured.memory_plan import plan_activations
+from tinymixer.captured.staging import branch_rates
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.epilogues import Epilogues, seconds_of
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.products import Products
-from tinymixer.captured.staging import branch_rates
+from tinymixer.kernels.tuning import Tuning
 from tinymixer.layers import MixerConfig
 from tinymixer.parameters import Parameters
 
@@ -37,8 +40,11 @@ class DeviceMixer:
     deterministic    sums in a fixed order, so that two runs agree to the last bit
     arena            memory of at least `plan.nbytes`
 
-    `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32).
+    `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused_forward` and
+    `fused_backward` say whether the channel MLP's bias, GELU and gradients are part of its products (`use_epilogues`).
     """
+
+    fused_forward = fused_backward = False
 
     def __init__(
         self,
@@ -106,8 +112,8 @@ class DeviceMixer:
                 ("token", self._token_layout.grid[0], self.config.tokens_mlp_dim),
                 ("channel", self._channel_layout.grid[1], self.config.channels_mlp_dim),
             ):
-                bias = target(f"blocks.{block}.{kind}_mixing.bias1")
-                self._gelu_sums[block, kind] = self.sums.reserve(parts, columns, bias)
+                start = target(f"blocks.{block}.{kind}_mixing.bias1")
+                self._gelu_sums[block, kind] = self.sums.reserve(parts, columns, start)
 
     def _gradient_offset(self, name: str) -> int:
         """Where a gradient starts in the flat vector, in elements."""
@@ -144,8 +150,39 @@ class DeviceMixer:
             self.images, self.config.num_classes
         )
 
+    def use_epilogues(self, epilogues: Epilogues, stream: Any, tuning: Tuning | None) -> None:
+        """Fuse the channel MLP's bias, GELU and gradients into its products: always, or where `tuning` has it faster.
+
+        Runs the first block's launches a few times, on whatever the buffers hold. Raises RuntimeError or
+        `epilogues.error` when cuBLASLt cannot do it; nothing is fused then.
+        """
+        self._epilogues = epilogues
+        try:
+            self.fused_forward = self._faster("forward", stream, tuning, lambda: self._channel_hidden(0))
+            if self.fused_forward:  # the backward epilogue needs z with its bias, which the forward one leaves
+                gradient = self._channel_hidden_gradient
+                self.fused_backward = self._faster("backward", stream, tuning, lambda: gradient(0))
+        except (RuntimeError, epilogues.error):
+            self.fused_forward = self.fused_backward = False
+            raise
+        if self.fused_backward:
+            for block in range(self.config.num_blocks):
+                self.sums.leave_out(self._gelu_sums[block, "channel"])
+
+    def _faster(self, way: str, stream: Any, tuning: Tuning | None, work: Callable[[], Any]) -> bool:
+        """Whether `work` is faster with `fused_<way>` set, as known or as timed now."""
+        if tuning is None:
+            return True
+        key = f"fused {way} {self.config.hidden_dim} {self.config.channels_mlp_dim} {self.rows} {self.precision.name}"
+        if tuning.get(key) is None:
+            separate = seconds_of(self._cupy, stream, work)
+            setattr(self, f"fused_{way}", True)
+            together = seconds_of(self._cupy, stream, work)
+            tuning.put(key, "yes" if together <= separate else "no")
+        return tuning.get(key) == "yes"
+
     def _weight(self, name: str) -> Any:
-        """A weight matrix in the working format."""
+        """A parameter in the working format."""
         shape, start = self.parameters.shape(name), self._gradient_offset(name)
         return self.working[start : start + int(np.prod(shape))].reshape(shape)
 
@@ -202,21 +239,36 @@ class DeviceMixer:
         self._multiply(self._weight(f"{part}.weight2"), activated, out=self._by_tokens(buffers["branch"]))
 
     def _channel_mixing(self, block: int) -> None:
+        weight2 = self._weight(f"blocks.{block}.channel_mixing.weight2")
+        self._channel_hidden(block)
+        self._multiply(self._activated("channel", block), weight2, out=self.buffers["branch"])
+
+    def _channel_hidden(self, block: int) -> None:
+        """The hidden layer before GELU, as it is kept, and after: its first has the bias only where that was fused."""
         buffers, part = self.buffers, f"blocks.{block}.channel_mixing"
+        normed, weight1 = buffers[f"normed{2 * block + 1}"], self._weight(f"{part}.weight1")
         hidden, activated = buffers[f"channel_hidden{block}"], self._activated("channel", block)  # (S*B, DC)
-        self._multiply(buffers[f"normed{2 * block + 1}"], self._weight(f"{part}.weight1"), out=hidden)
+        if self.fused_forward:
+            self._epilogues.bias_gelu(normed, weight1, self._weight(f"{part}.bias1"), z=hidden, a=activated)
+            return
+        self._multiply(normed, weight1, out=hidden)
         self._gelu("channel", block)
-        self._multiply(activated, self._weight(f"{part}.weight2"), out=buffers["branch"])
 
     def _gelu(self, kind: str, block: int) -> None:
         """Bias and GELU of a hidden layer, as it is kept, into the one after the GELU."""
-        hidden, bias = self.buffers[f"{kind}_hidden{block}"], self.parameters[f"blocks.{block}.{kind}_mixing.bias1"]
+        hidden, bias = self.buffers[f"{kind}_hidden{block}"], self._hidden_bias(kind, block)
         activated, columns = self._activated(kind, block), i64(hidden.shape[1])
         if kind == "token":
             self._kernels.launch(self._token_gelu[0], self._token_layout, hidden, bias, activated, columns)
         else:
             rows = i64(hidden.shape[0])
             self._kernels.launch(self._channel_gelu[0], self._channel_layout, hidden, bias, activated, rows, columns)
+
+    def _hidden_bias(self, kind: str, block: int) -> Any:
+        """The bias that a kept hidden layer still lacks; None where the product's epilogue has added it."""
+        if kind == "channel" and self.fused_forward:
+            return None
+        return self.parameters[f"blocks.{block}.{kind}_mixing.bias1"]
 
     def _activated(self, kind: str, block: int) -> Any:
         return self.buffers[f"{kind}_activated{0 if self.recompute else block}"]
@@ -272,21 +324,32 @@ class DeviceMixer:
 
     def _channel_mixing_gradient(self, block: int) -> None:
         """With a = gelu(z): dW2 = a^T dy, da = dy W2^T, dz = da gelu'(z), dW1 = n^T dz, dn = dz W1^T."""
-        buffers, part, gradient = self.buffers, f"blocks.{block}.channel_mixing", self.parameters.gradient
-        dy, normed = self._branch_gradient(2 * block + 2), buffers[f"normed{2 * block + 1}"]  # (S*B, C)
-        hidden = buffers[f"channel_hidden{block}"]  # (S*B, DC)
-        dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (S*B, DC)
+        part, gradient = f"blocks.{block}.channel_mixing", self.parameters.gradient
+        dy = self._branch_gradient(2 * block + 2)  # (S*B, C)
         if self.recompute:
             self._gelu("channel", block)
         self._multiply(self._activated("channel", block), dy, out=gradient(f"{part}.weight2"), transpose_a=True)
-        self._multiply(dy, self._weight(f"{part}.weight2"), out=dhidden, transpose_b=True)
+        dhidden = self._channel_hidden_gradient(block)  # (S*B, DC)
+        self._multiply(dhidden, self._weight(f"{part}.weight1"), out=self.buffers["branch"], transpose_b=True)
+
+    def _channel_hidden_gradient(self, block: int) -> Any:
+        """da = dy W2^T, dz = da gelu'(z), and the gradients of the first product's weight and bias; returns dz."""
+        buffers, part, gradient = self.buffers, f"blocks.{block}.channel_mixing", self.parameters.gradient
+        dy, normed = self._branch_gradient(2 * block + 2), buffers[f"normed{2 * block + 1}"]  # (S*B, C)
+        hidden, weight2 = buffers[f"channel_hidden{block}"], self._weight(f"{part}.weight2")  # (S*B, DC), (DC, C)
+        dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (S*B, DC)
+        if self.fused_backward:
+            self._epilogues.gelu_gradient(dy, weight2, z=hidden, dz=dhidden)
+            self._epilogues.weight_gradient(normed, dhidden, gradient(f"{part}.weight1"), gradient(f"{part}.bias1"))
+            return dhidden
+        self._multiply(dy, weight2, out=dhidden, transpose_b=True)
         self._kernels.launch(
-            self._channel_gelu[1], self._channel_layout, dhidden, hidden, self.parameters[f"{part}.bias1"],
+            self._channel_gelu[1], self._channel_layout, dhidden, hidden, self._hidden_bias("channel", block),
             self.sums.at(self._gelu_sums[block, "channel"]), i64(hidden.shape[0]), i64(hidden.shape[1]),
             self.sums.atomic,
         )  # fmt: skip
         self._multiply(normed, dhidden, out=gradient(f"{part}.weight1"), transpose_a=True)
-        self._multiply(dhidden, self._weight(f"{part}.weight1"), out=buffers["branch"], transpose_b=True)
+        return dhidden
 
     def _token_mixing_gradient(self, block: int) -> None:
         """The same with left and right exchanged: dW2 = dy a^T, da = W2^T dy, dW1 = dz n^T, dn = W1^T dz."""

@@ -56,6 +56,16 @@ class DeviceSums:
     def allocate(self, cupy: Any) -> None:
         """Make the memory and the table, once everything is reserved."""
         self._partials = cupy.zeros(max(1, self._size), np.float32)
+        self._cupy = cupy
+        self._make_table()
+
+    def leave_out(self, offset: int) -> None:
+        """Finish this sum no more: something else now writes its result."""
+        self._sums = [s for s in self._sums if s.start != offset]
+        self._make_table()
+
+    def _make_table(self) -> None:
+        cupy = self._cupy
         table = [[s.start, s.part_stride, s.column_stride, s.parts, s.columns, s.target] for s in self._sums]
         blocks, self._layout = layouts.sum_blocks([s.columns for s in self._sums])
         self._table, self._blocks = cupy.asarray(np.array(table, np.int64)), cupy.asarray(np.array(blocks, np.int32))

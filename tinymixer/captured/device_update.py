@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.errors import ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import FIRST_LOSS_SCALE, Precision
-from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.optim import SGD, AdamW, Optimizer
 
 GROWTH_INTERVAL = 2000  # good steps after which the loss scale doubles (Micikevicius et al. 2018; PyTorch's too)
@@ -71,8 +71,8 @@ class DeviceUpdate:
             i64(self._size),
         )  # fmt: skip
         kernels.launch(
-            "settle_step<float>", layouts.one_block(), self.device_state, self._squares, i32(self._squares.size), losses,
-            correct, i32(self._images), self.history, i32(self._slots), f32(optimizer.clip_norm or 0.0),
+            "settle_step<float>", layouts.one_block(), self.device_state, self._squares, i32(self._squares.size),
+            losses, correct, i32(self._images), self.history, i32(self._slots), f32(optimizer.clip_norm or 0.0),
             i32(self._precision.scaled), i32(GROWTH_INTERVAL), f32(beta1), f32(beta2),
         )  # fmt: skip
 

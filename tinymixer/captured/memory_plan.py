@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.layers import MixerConfig
 from tinymixer.kernels.precision import Precision
+from tinymixer.layers import MixerConfig
 
 ALIGNMENT = 256  # bytes, as CUDA's own allocations; also keeps apart what would share a cache line
 

@@ -25,7 +25,7 @@ i32, i64, f32 = np.int32, np.int64, np.float32
 def fused_operations(cupy: Any) -> SimpleNamespace:
     """All operations, some of them replaced by kernels of this device."""
     device = FusedOperations(cupy)
-    twins = {
+    twins: dict[str, Any] = {
         "layer_norm_forward": device.layer_norm_forward,
         "layer_norm_backward": device.layer_norm_backward,
     }
@@ -96,8 +96,8 @@ class FusedOperations:
         y = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         mean, inv_std = (self._cupy.empty(rows, np.float32) for _ in range(2))  # (rows,) each
         self._launch(
-            f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows), x, None, None, None, scale,
-            bias, None, y, mean, inv_std, i32(rows), i32(channels), i32(1), i32(0), f32(eps),
+            f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows), x, None, None, None,
+            scale, bias, None, y, mean, inv_std, i32(rows), i32(channels), i32(1), i32(0), f32(eps),
         )  # fmt: skip
         return y, FusedCache((x, scale, mean, inv_std))
 
@@ -113,8 +113,8 @@ class FusedOperations:
         dx = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         partial = self._cupy.empty((2, layout.grid[0], channels), np.float32)  # (2, blocks, C)
         self._launch(
-            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout, _contiguous(dy, x), None, x, scale,
-            mean, inv_std, None, None, dx, None, partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1),
+            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout, _contiguous(dy, x), None, x,
+            scale, mean, inv_std, None, None, dx, None, partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1),
             i32(0),
         )  # fmt: skip
         sums = partial.sum(axis=1)  # (2, C)

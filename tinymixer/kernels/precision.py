@@ -1,10 +1,10 @@
 """The four ways to trade digits for speed. Weights, their gradients, statistics and losses are float32 in all of them.
 
-    float32    products in float32
-    tf32       float32 in memory; the tensor cores round the factors of a product to 10 bits of mantissa
-    bfloat16   activations and a copy of the weights in 16 bits: float32's range with 7 bits of mantissa
-    float16    10 bits of mantissa and a small range: the loss is scaled up so that small gradients survive, and the
-               scale adapts (Micikevicius et al. 2018, arXiv 1710.03740, section 3.2)
+float32    products in float32
+tf32       float32 in memory; the tensor cores round the factors of a product to 10 bits of mantissa
+bfloat16   activations and a copy of the weights in 16 bits: float32's range with 7 bits of mantissa
+float16    10 bits of mantissa and a small range: the loss is scaled up so that small gradients survive, and the
+           scale adapts (Micikevicius et al. 2018, arXiv 1710.03740, section 3.2)
 """
 
 from dataclasses import dataclass

@@ -45,7 +45,9 @@ class Products:
         rows, inner = (a.shape[1], a.shape[0]) if transpose_a else a.shape
         b_inner, columns = (b.shape[1], b.shape[0]) if transpose_b else b.shape
         if inner != b_inner or tuple(out.shape) != (rows, columns):
-            raise ValueError(f"cannot multiply {a.shape} by {b.shape} into {out.shape} ({transpose_a=}, {transpose_b=})")
+            raise ValueError(
+                f"cannot multiply {a.shape} by {b.shape} into {out.shape} ({transpose_a=}, {transpose_b=})"
+            )
         in_type, out_type = self._data_type(a), self._data_type(out)
         compute = self._precision.float_compute if in_type == CUDA_R_32F else self._precision.compute_type
         self._gemm(
