@@ -4,6 +4,8 @@ import pytest
 
 from tinymixer.backend import cupy_obstacle
 
+pytest_plugins = ["tests.gradcheck.fault_table"]
+
 
 def pytest_collection_modifyitems(items):
     marked = [item for item in items if item.get_closest_marker("gpu")]

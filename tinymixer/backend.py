@@ -6,30 +6,19 @@ the host and the device, waits for the device, and says which implementation of 
 
 import importlib
 import importlib.util
-import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from tinymixer import ops
 from tinymixer.errors import BackendError, nearest
+from tinymixer.ops.array_library import namespace
+
+__all__ = ["BACKENDS", "Backend", "CupyBackend", "cupy_obstacle", "get_backend", "namespace"]
 
 BACKENDS = ("auto", "numpy", "cupy")
-
-
-def namespace(x: Any) -> Any:
-    """Return the array library that x belongs to, so that one line of code serves them all."""
-    if isinstance(x, np.ndarray | np.generic):
-        return np
-    cupy = sys.modules.get("cupy")  # an array of CuPy's cannot exist before CuPy is imported
-    if cupy is not None and isinstance(x, cupy.ndarray):
-        return cupy
-    if hasattr(x, "__array_namespace__"):
-        return x.__array_namespace__()
-    raise BackendError(
-        f"expected an array of NumPy or CuPy, got {type(x).__name__}: convert it with backend.asarray(...)"
-    )
 
 
 @dataclass(frozen=True)
@@ -84,8 +73,6 @@ def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backen
         raise BackendError(f"unknown backend '{name}': expected one of {', '.join(BACKENDS)}.{nearest(name, BACKENDS)}")
     if kernels not in ("reference", "auto"):
         raise BackendError(f"unknown kernels '{kernels}': expected 'reference' or 'auto'")
-    from tinymixer import ops  # here, since the operations themselves ask this module for their namespace
-
     if name == "numpy":
         return Backend("numpy", np, ops)
     obstacle = cupy_obstacle()

@@ -5,8 +5,8 @@ import pytest
 
 from tests.strict_arrays import STRICT, NotAllowedError, StrictArray
 from tinymixer import ops
-from tinymixer.backend import namespace
 from tinymixer.ops import array_library
+from tinymixer.ops.array_library import namespace
 
 RNG = np.random.default_rng(0)
 
@@ -54,6 +54,17 @@ def test_an_operation_gives_the_same_on_the_strict_library_and_keeps_the_dtype(n
     for gradient, strict_gradient in zip(gradients, strict_gradients, strict=True):
         np.testing.assert_array_equal(STRICT.to_numpy(strict_gradient), gradient)
         assert gradient.dtype == dtype
+
+
+@pytest.mark.parametrize("name", [name for name, (_, constants) in OPERATIONS.items() if constants])
+def test_a_constant_that_is_a_numpy_scalar_does_not_widen_the_dtype(name):
+    """np.float64(0.1) is not a Python float: beside a float32 array it would make float64."""
+    inputs, constants = OPERATIONS[name]
+    constants = [np.float64(c) if isinstance(c, float) else c for c in constants]
+    y, cache = getattr(ops, f"{name}_forward")(*inputs, *constants)
+    gradients = getattr(ops, f"{name}_backward")(np.ones(np.shape(y), "float32"), cache)
+    for array in (y, *(gradients if isinstance(gradients, tuple) else (gradients,))):
+        assert array.dtype == "float32"
 
 
 def test_the_stand_in_is_strict():

@@ -1,10 +1,15 @@
-"""The part of the array library that the operations, layers and optimizers may use.
+"""Which array library an array belongs to, and the part of it that operations, layers and optimizers may use.
 
 NumPy and CuPy share far more; a short list keeps the code readable and every other array library within reach. The
 tests run everything on a stand-in library that has these names and no others, and that refuses to become a NumPy
 array behind our back (`tests/strict_arrays.py`). Whoever needs another name adds it here, after checking that
 CuPy has it with the same arguments.
 """
+
+import sys
+from typing import Any
+
+from tinymixer.errors import BackendError
 
 FUNCTIONS = frozenset(
     {
@@ -33,3 +38,17 @@ METHODS = frozenset({"astype", "copy", "fill", "reshape", "transpose"})
 ATTRIBUTES = frozenset({"T", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"})
 
 # Arithmetic, comparison, @, indexing with slices and integers, and the in-place forms of arithmetic are allowed too.
+
+
+def namespace(x: Any) -> Any:
+    """Return the array library that x belongs to, so that one line of code serves them all.
+
+    NumPy's arrays say it themselves (`__array_namespace__`); CuPy's do not yet, so the module of their class is asked.
+    Raises BackendError for anything that is not an array.
+    """
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__()
+    library = sys.modules[type(x).__module__.partition(".")[0]]
+    if not hasattr(library, "ndarray"):
+        raise BackendError(f"expected an array of NumPy or CuPy, got {type(x).__name__}: use backend.asarray(...)")
+    return library

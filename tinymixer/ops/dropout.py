@@ -56,4 +56,5 @@ def _masked(x, keep, rate, name):
     if not 0 <= rate < 1:
         raise ConfigError(f"the {name} rate must be at least 0 and below 1, got {rate}")
     # keep / (1 - rate) would be float64: a boolean array has no dtype of its own to hold on to.
+    rate = float(rate)
     return x * keep * (1.0 / (1.0 - rate)), (keep, rate)

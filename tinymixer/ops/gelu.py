@@ -2,7 +2,7 @@
 
 import math
 
-from tinymixer.backend import namespace
+from tinymixer.ops.array_library import namespace
 from tinymixer.ops.normal_distribution import normal_cdf
 
 # Python floats on purpose: a NumPy scalar such as np.sqrt(2 / np.pi) would turn float32 arrays into float64.

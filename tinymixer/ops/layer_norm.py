@@ -1,6 +1,6 @@
 """LayerNorm over the channels (Ba et al. 2016, arXiv 1607.06450)."""
 
-from tinymixer.backend import namespace
+from tinymixer.ops.array_library import namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 
@@ -20,7 +20,7 @@ def layer_norm_forward(x, scale, bias, eps=1e-6):
     expect_shape("bias", bias, "C", C=channels)
     wide = statistics_dtype(x)
     centred = x - xp.mean(x, axis=-1, keepdims=True, dtype=wide)  # (..., C)
-    inv_std = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + eps)  # (..., 1)
+    inv_std = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + float(eps))  # (..., 1)
     x_hat = centred * inv_std  # (..., C)
     y = (scale * x_hat + bias).astype(x.dtype, copy=False)  # (..., C)
     return y, (x_hat, inv_std, scale)

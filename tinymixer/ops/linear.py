@@ -1,6 +1,6 @@
 """The two matrix products of a Mixer: from the right (over channels) and from the left (over tokens)."""
 
-from tinymixer.backend import namespace
+from tinymixer.ops.array_library import namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 

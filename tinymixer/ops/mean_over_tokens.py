@@ -1,6 +1,6 @@
 """The mean over tokens before the head (global average pooling)."""
 
-from tinymixer.backend import namespace
+from tinymixer.ops.array_library import namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 

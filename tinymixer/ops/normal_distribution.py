@@ -2,7 +2,7 @@
 
 import math
 
-from tinymixer.backend import namespace
+from tinymixer.ops.array_library import namespace
 
 SQRT_HALF = math.sqrt(0.5)
 

@@ -1,7 +1,7 @@
 """Softmax and cross-entropy in one operation, which is what keeps it stable."""
 
-from tinymixer.backend import namespace
 from tinymixer.errors import ConfigError
+from tinymixer.ops.array_library import namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 
@@ -31,8 +31,8 @@ def softmax_cross_entropy_forward(logits, targets, label_smoothing=0.0):
     else:
         expect_shape("targets", targets, "B K", B=images, K=classes)
         target = targets.astype(statistics_dtype(logits), copy=False)  # (B, K)
-    if label_smoothing:
-        target = (1.0 - label_smoothing) * target + label_smoothing / classes  # (B, K)
+    if smoothing := float(label_smoothing):
+        target = (1.0 - smoothing) * target + smoothing / classes  # (B, K)
     shifted = (logits - xp.max(logits, axis=1, keepdims=True)).astype(statistics_dtype(logits), copy=False)  # (B, K)
     log_probability = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))  # (B, K)
     loss = -xp.sum(target * log_probability) / images  # ()

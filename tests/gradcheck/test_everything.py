@@ -1,0 +1,50 @@
+"""check_everything, and the examples in the documentation."""
+
+import doctest
+import importlib
+import json
+
+import pytest
+
+from tinymixer import layers, ops
+from tinymixer.gradcheck import check_everything
+
+
+@pytest.fixture(scope="module")
+def everything():
+    steps = []
+    report = check_everything(lambda name, done, total: steps.append((name, done, total)))
+    return report, steps
+
+
+def test_everything_this_package_differentiates_passes(everything):
+    report, _ = everything
+    assert report.passed, str(report)
+    assert report.worst_error < 1e-6
+    assert report.seconds < 60  # a few seconds on a machine that does nothing else
+
+
+def test_every_operation_and_layer_is_among_them(everything):
+    names = {row.name for row in everything[0].rows}
+    assert {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")} <= names
+    assert set(layers.__all__) - {"Layer", "MixerConfig"} <= names
+
+
+def test_shapes_of_size_one_and_odd_ones_are_among_them(everything):
+    shapes = {row.shape for row in everything[0].rows}
+    assert (1, 1, 1) in shapes
+    assert any(all(size % 2 for size in shape) and max(shape) > 1 for shape in shapes)
+
+
+def test_the_rows_are_json_and_progress_runs_to_the_end(everything):
+    report, steps = everything
+    assert json.loads(json.dumps(report.to_rows(), allow_nan=False))
+    total = steps[-1][1]
+    assert [(done, of) for _, done, of in steps] == [(done, total) for done in range(total + 1)]
+
+
+@pytest.mark.parametrize("module", ["tinymixer.gradcheck", "tinymixer.gradcheck.operation"])
+def test_the_examples_of_the_documentation_run(module):
+    results = doctest.testmod(importlib.import_module(module))
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -1,0 +1,132 @@
+"""The right backward passes raise no alarm: 1,000 cases drawn over every operation, and all layers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinymixer import ops
+from tinymixer.gradcheck import check_layer, check_operation
+from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, MixerConfig, Mlp, TokenMixing
+
+TOLERANCE = 1e-6  # relative; what is achieved is about 1e-9
+CASES = 1000
+
+
+@st.composite
+def cases(draw):
+    """Sizes from 1 (odd and even), numbers from thousandths to thousands, any order in memory."""
+    S, B, C = (draw(st.integers(1, 5)) for _ in range(3))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = 10.0 ** draw(st.floats(-3, 3))
+    layout = draw(st.sampled_from(["C", "F", "strided", "backwards"]))
+
+    def floats(*shape):
+        values = scale * generator.standard_normal(shape)
+        if layout == "strided":
+            room = np.zeros((*shape[:-1], 2 * shape[-1]))
+            room[..., ::2] = values
+            return room[..., ::2]
+        return np.flip(values) if layout == "backwards" else np.asarray(values, order=layout)
+
+    return S, B, C, generator, floats
+
+
+def linear(S, B, C, generator, floats):
+    return floats(S, B, C), floats(C, S + 1), floats(S + 1)
+
+
+def token_linear(S, B, C, generator, floats):
+    return floats(S, B, C), floats(C, S), floats(C)
+
+
+def gelu(S, B, C, generator, floats):
+    return (floats(S, B, C),)
+
+
+def layer_norm(S, B, C, generator, floats):
+    return floats(S, B, C), floats(C), floats(C)
+
+
+def labelled(S, B, C, generator, floats):
+    return floats(B, C), generator.integers(0, C, B), float(generator.choice([0.0, 0.1]))
+
+
+def softly_labelled(S, B, C, generator, floats):
+    return floats(B, C), generator.dirichlet(np.ones(C), B), float(generator.choice([0.0, 0.1]))
+
+
+def patches(S, B, C, generator, floats):
+    size = int(generator.integers(1, 4))
+    return floats(B, size * min(S, 3), size, C), size
+
+
+def dropout(S, B, C, generator, floats):
+    return floats(S, B, C), generator.random((S, B, C)) > 0.3, 0.3
+
+
+def drop_path(S, B, C, generator, floats):
+    return floats(S, B, C), generator.random(B) > 0.3, 0.3
+
+
+OPERATIONS = {
+    "linear": ("linear", linear),
+    "token_linear": ("token_linear", token_linear),
+    "gelu_tanh": ("gelu_tanh", gelu),
+    "gelu_erf": ("gelu_erf", gelu),
+    "layer_norm": ("layer_norm", layer_norm),
+    "softmax_cross_entropy, labels": ("softmax_cross_entropy", labelled),
+    "softmax_cross_entropy, soft targets": ("softmax_cross_entropy", softly_labelled),
+    "images_to_patches": ("images_to_patches", patches),
+    "mean_over_tokens": ("mean_over_tokens", gelu),
+    "dropout": ("dropout", dropout),
+    "drop_path": ("drop_path", drop_path),
+}
+
+
+def test_every_operation_is_listed_here():
+    assert {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")} == {
+        name for name, _ in OPERATIONS.values()
+    }
+
+
+@pytest.mark.parametrize("which", OPERATIONS)
+@given(case=cases())
+@settings(max_examples=-(-CASES // len(OPERATIONS)), deadline=None, derandomize=True)
+def test_an_operation_of_this_package_passes(which, case):
+    name, draw = OPERATIONS[which]
+    forward, backward = getattr(ops, f"{name}_forward"), getattr(ops, f"{name}_backward")
+    soft = draw is softly_labelled
+    report = check_operation(forward, backward, *draw(*case), differentiate=[0] if soft else None, tolerance=TOLERANCE)
+    assert report.passed, str(report)
+
+
+def build(kind, S, B, C, generator, dtype):
+    keywords = {"dtype": dtype, "seed": 3}
+    gelu = str(generator.choice(["tanh", "erf"]))
+    if kind is Linear:
+        return Linear(C, S, **keywords)
+    if kind is LayerNorm:
+        return LayerNorm(C, **keywords)
+    if kind is TokenMixing:
+        return TokenMixing(S, C, gelu=gelu, dropout=0.3, **keywords)
+    if kind is MixerBlock:
+        config = MixerConfig(image_size=2, patch_size=1, hidden_dim=C, tokens_mlp_dim=S, channels_mlp_dim=B, gelu=gelu)
+        return MixerBlock(config, drop_path=0.3, **keywords)
+    return kind(C, S, gelu=gelu, dropout=0.3, **keywords)
+
+
+@pytest.mark.parametrize("kind", [Linear, LayerNorm, Mlp, TokenMixing, ChannelMixing, MixerBlock])
+@given(
+    sizes=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),
+    train=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=10, deadline=None, derandomize=True)
+def test_a_layer_of_this_package_passes(kind, sizes, train, seed):
+    S, B, C = sizes
+    wide, narrow = (build(kind, S, B, C, np.random.default_rng(seed), dtype) for dtype in ("float64", "float32"))
+    x = np.random.default_rng(seed).standard_normal((4 if kind is MixerBlock else S, B, C))
+    limit = 30 if kind is MixerBlock else 200  # its many parameters by samples and directions
+    report = check_layer(wide, x, train, float32_twin=narrow, tolerance=TOLERANCE, jacobian_limit=limit, samples=4)
+    assert report.passed, str(report)

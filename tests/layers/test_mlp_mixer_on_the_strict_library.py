@@ -1,0 +1,46 @@
+"""A whole training step runs on the stand-in library and gives NumPy's numbers."""
+
+import numpy as np
+
+from tests.strict_arrays import STRICT
+from tinymixer import MixerConfig, MlpMixer
+from tinymixer.ops import softmax_cross_entropy
+from tinymixer.optim import SGD, AdamW
+
+CONFIG = MixerConfig(
+    image_size=8,
+    patch_size=2,
+    hidden_dim=10,
+    tokens_mlp_dim=6,
+    channels_mlp_dim=12,
+    num_blocks=3,
+    dropout=0.1,
+    drop_path=0.3,
+)
+
+
+def train_two_steps(backend, optimizer_class):
+    """Loss of each step and the weights after them, as host arrays."""
+    model = MlpMixer(CONFIG, backend=backend, seed=3)
+    optimizer = optimizer_class(model.parameters, weight_decay=0.01, clip_norm=1.0)
+    data, masks = np.random.default_rng(5), np.random.default_rng(7)
+    losses = []
+    for _ in range(2):
+        images = model.backend.asarray(data.standard_normal((4, 8, 8, 3), dtype="float32"))
+        labels = model.backend.asarray(data.integers(0, 10, 4))
+        model.parameters.zero_gradients()
+        logits, cache = model.forward(images, train=True, rng=masks)
+        loss, dlogits = softmax_cross_entropy(logits, labels, 0.1)
+        model.backward(dlogits, cache)
+        optimizer.step(0.1)
+        losses.append(float(model.backend.to_numpy(loss)))
+    return losses, model.parameters.to_numpy()
+
+
+def test_training_on_the_strict_library_equals_training_on_numpy():
+    for optimizer_class in (SGD, AdamW):
+        losses, weights = train_two_steps("numpy", optimizer_class)
+        strict_losses, strict_weights = train_two_steps(STRICT, optimizer_class)
+        assert losses == strict_losses
+        for name, weight in weights.items():
+            np.testing.assert_array_equal(weight, strict_weights[name], err_msg=name)

@@ -1,0 +1,129 @@
+"""Random crops, horizontal flips and cutout, on whole batches of uint8 images.
+
+What happens to each image is drawn on the host (`draw`) and carried out in a second step (`apply`), so that every
+backend, whatever it applies them with, sees the same crops for the same seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinymixer.errors import ConfigError, ShapeError
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What happens to each of B images: small host arrays, a row per image.
+
+    crop: int64 (B, 2), the top left corner (row, column) of the crop in the padded image, 0..2*crop_padding.
+    flip: bool (B,), mirrored left to right after the crop.
+    cutout: float64 (B, 2), the centre (row, column) of the hole as fractions of the image in [0, 1).
+    """
+
+    crop: np.ndarray
+    flip: np.ndarray
+    cutout: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.flip)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The usual weak augmentation for small images: crop, flip, cutout. Each is off at 0 or False.
+
+    crop_padding: the image is padded by so many reflected pixels a side, then a window of its own size is cut out of it
+        at random (He et al. 2016, section 4.2, who pad with zeros).
+    flip: mirrored left to right with even odds.
+    cutout: the side of one square hole a random image gets, in pixels (DeVries & Taylor 2017). Its centre lies anywhere
+        in the image, so that a hole at the rim loses a part.
+
+    Calling it draws and applies. Raises ConfigError when a field cannot work; ShapeError for anything but uint8 images.
+    """
+
+    crop_padding: int = 4
+    flip: bool = True
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "cutout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ConfigError(f"{name} must be a whole number of pixels, 0 or more, got {value!r}.")
+        if not isinstance(self.flip, bool):
+            raise ConfigError(f"flip must be true or false, got {self.flip!r}.")
+
+    @property
+    def is_identity(self) -> bool:
+        return not (self.crop_padding or self.flip or self.cutout)
+
+    def check(self, height: int, width: int) -> None:
+        """Raise ConfigError unless images of this size can be augmented: call it before training starts."""
+        shorter = min(height, width)
+        if self.crop_padding >= shorter:
+            raise ConfigError(
+                f"crop_padding={self.crop_padding} is too large for images of {height} x {width} pixels: a reflection "
+                f"reaches {shorter - 1} pixels at most. Set crop_padding to {shorter - 1} or less."
+            )
+        if self.cutout > shorter:
+            raise ConfigError(
+                f"cutout={self.cutout} is larger than the images of {height} x {width} pixels. "
+                f"Set cutout to {shorter} or less."
+            )
+
+    def draw(self, generator: np.random.Generator, count: int) -> Choices:
+        """Draw the choices for `count` images.
+
+        All three are drawn whatever is switched on, so that switching one off leaves the others as they were.
+        """
+        crop = generator.random((count, 2))  # (B, 2)
+        flip = generator.random(count) < 0.5  # (B,)
+        cutout = generator.random((count, 2))  # (B, 2)
+        crop = (crop * (2 * self.crop_padding + 1)).astype(np.int64)  # (B, 2)
+        return Choices(crop, flip if self.flip else np.zeros(count, dtype=bool), cutout)
+
+    def apply(self, images: np.ndarray, choices: Choices, fill: Sequence[int] | int = 0) -> np.ndarray:
+        """Carry the choices out: images uint8 (B, height, width, channels) -> new images of the same shape.
+
+        fill: the colour of a hole, one number or one per channel.
+        """
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ShapeError(
+                f"Augmentation expects uint8 images (B, height, width, channels), got {images.dtype} {images.shape}."
+            )
+        if len(choices) != len(images):
+            raise ShapeError(f"The choices are for {len(choices)} images, the batch has {len(images)}.")
+        self.check(*images.shape[1:3])
+        out = self._crop_and_flip(images, choices)  # (B, height, width, channels)
+        if self.cutout:
+            out[self._holes(images.shape, choices)] = fill
+        return out
+
+    def __call__(self, images: np.ndarray, generator: np.random.Generator, fill: Sequence[int] | int = 0) -> np.ndarray:
+        return self.apply(images, self.draw(generator, len(images)), fill)
+
+    def _crop_and_flip(self, images: np.ndarray, choices: Choices) -> np.ndarray:
+        """One gather: which row and column of its image each pixel comes from. No padded copy is made."""
+        if not self.crop_padding and not self.flip:
+            return images.copy()
+        count, height, width, channels = images.shape
+        reflected_rows = np.pad(np.arange(height), self.crop_padding, mode="reflect")  # (height + 2p,)
+        reflected_columns = np.pad(np.arange(width), self.crop_padding, mode="reflect")  # (width + 2p,)
+        rows = reflected_rows[choices.crop[:, :1] + np.arange(height)]  # (B, height)
+        columns = reflected_columns[choices.crop[:, 1:] + np.arange(width)]  # (B, width)
+        columns = np.where(choices.flip[:, None], columns[:, ::-1], columns)  # (B, width)
+        image_starts = np.arange(count)[:, None, None] * (height * width)  # (B, 1, 1)
+        sources = image_starts + rows[:, :, None] * width + columns[:, None, :]  # (B, height, width)
+        # A pixel is taken as one opaque item of `channels` bytes: three times faster than indexing the colours.
+        pixels = np.ascontiguousarray(images).reshape(-1).view(f"V{channels}")  # (B * height * width,)
+        return pixels.take(sources).view(np.uint8).reshape(images.shape)
+
+    def _holes(self, shape: tuple[int, ...], choices: Choices) -> np.ndarray:
+        """Where the holes are: bool (B, height, width)."""
+        first = (choices.cutout * shape[1:3]).astype(np.int64) - self.cutout // 2  # (B, 2) may lie outside the image
+        from_row = np.arange(shape[1]) - first[:, :1]  # (B, height)
+        from_column = np.arange(shape[2]) - first[:, 1:]  # (B, width)
+        in_rows = (from_row >= 0) & (from_row < self.cutout)  # (B, height)
+        in_columns = (from_column >= 0) & (from_column < self.cutout)  # (B, width)
+        return in_rows[:, :, None] & in_columns[:, None, :]

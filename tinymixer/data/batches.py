@@ -1,0 +1,99 @@
+"""An epoch as a row of batches, in an order and with an augmentation that depend on (seed, epoch, step) alone."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from tinymixer.data.augmentation import Augmentation
+from tinymixer.data.dataset import normalise
+from tinymixer.data.randomness import generator
+from tinymixer.errors import ConfigError, ShapeError
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order of one epoch's images: an int64 permutation (count,), the same for the same seed and epoch."""
+    return generator(seed, "order", epoch).permutation(count).astype(np.int64, copy=False)
+
+
+def steps_per_epoch(count: int, batch_size: int, drop_last: bool = True) -> int:
+    """How many batches an epoch of `count` images has. Raises ConfigError when it would have none."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ConfigError(f"batch_size must be a whole number, 1 or more, got {batch_size!r}.")
+    if count < 1:
+        raise ConfigError("There are no images to make batches of.")
+    if drop_last and batch_size > count:
+        raise ConfigError(
+            f"batch_size={batch_size} is more than the {count} images there are: an epoch would have no full batch. "
+            f"Set batch_size to {count} or less."
+        )
+    return count // batch_size if drop_last else -(-count // batch_size)
+
+
+class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
+    """The batches of one epoch: an iterator of (images float (B, height, width, channels), labels int64 (B,)).
+
+    images: uint8 (N, height, width, channels). labels: integers (N,).
+    mean, std: per channel, of pixels scaled to 0..1; each batch is normalised with them (`normalise`).
+    augmentation: applied to every batch before that; holes are filled with the mean colour.
+    start_step: begin at this step of the epoch. What follows is exactly what an epoch begun at 0 would have given.
+    shuffle: False keeps the order of the images, as for evaluation.
+    drop_last: leave out the last, smaller batch, so that every step has the same shapes and weighs its images the same.
+        The order changes with the epoch, so that other images are left out each time.
+
+    `step` is the step the next batch belongs to, `steps` how many the whole epoch has; len() is the same number.
+    Raises ConfigError or ShapeError here, before the first batch.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        seed: int = 0,
+        epoch: int = 0,
+        augmentation: Augmentation | None = None,
+        *,
+        mean: ArrayLike,
+        std: ArrayLike,
+        start_step: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ShapeError(
+                f"Batches expects uint8 images (N, height, width, channels), got {images.dtype} {images.shape}."
+            )
+        if labels.shape != (len(images),):
+            raise ShapeError(f"Batches expects one label per image, ({len(images)},), got {labels.shape}.")
+        self.steps = steps_per_epoch(len(images), batch_size, drop_last)
+        if not 0 <= start_step <= self.steps:
+            raise ConfigError(f"start_step must lie in 0..{self.steps}, the steps of this epoch, got {start_step}.")
+        if augmentation is not None:
+            augmentation.check(*images.shape[1:3])
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed, self.epoch, self.step = batch_size, seed, epoch, start_step
+        self.augmentation = None if augmentation is None or augmentation.is_identity else augmentation
+        self.mean, self.std, self.dtype = np.asarray(mean), np.asarray(std), dtype
+        self.order = epoch_order(seed, epoch, len(images)) if shuffle else np.arange(len(images))  # (N,)
+        self.fill = mean_colour(self.mean)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.step >= self.steps:
+            raise StopIteration
+        start = self.step * self.batch_size
+        chosen = self.order[start : start + self.batch_size]  # (B,)
+        images = self.images[chosen]  # (B, height, width, channels)
+        if self.augmentation is not None:
+            images = self.augmentation(images, generator(self.seed, "augment", self.epoch, self.step), self.fill)
+        self.step += 1
+        return normalise(images, self.mean, self.std, self.dtype), self.labels[chosen].astype(np.int64, copy=False)
+
+
+def mean_colour(mean: ArrayLike) -> Sequence[int]:
+    """The uint8 colour nearest to the mean: near zero once normalised, as cutout's authors fill their holes."""
+    return np.rint(np.asarray(mean) * 255).astype(np.uint8)

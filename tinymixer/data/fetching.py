@@ -1,0 +1,164 @@
+"""Fetching a data set: its archives' mirrors in order, and nothing in place before its hash is right."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tinymixer.data.archives import sha256_of
+from tinymixer.data.download import MirrorError, PartFile, Patience, download
+from tinymixer.data.manifest import Archive, cache_folder, datasets_folder, load_manifest
+from tinymixer.errors import DownloadError
+
+
+def fetch(
+    name: str,
+    cache: str | os.PathLike[str] | None = None,
+    *,
+    mirrors: Sequence[str] = (),
+    progress: Callable[..., Any] | None = None,
+    notify: Callable[[str], object] | None = None,
+    timeout: float = 30.0,
+    attempts: int = 4,
+    backoff: float = 1.0,
+) -> Path:
+    """Fetch a data set's archive into the cache and return its path; at once when it is there already.
+
+    cache: the folder to keep it in (see `cache_folder`).
+    mirrors: URLs of folders that hold the archives under their usual names, tried first: a server in the class room.
+    progress: makes a progress bar, called as tqdm is: progress(total=, initial=, desc=, unit=, unit_scale=,
+        unit_divisor=); `tqdm.tqdm` itself does. notify: told in sentences what goes wrong on the way.
+    timeout, attempts, backoff: patience with each server, in seconds, connections, seconds (see `Patience`).
+
+    A download broken off stays as `.part` and is resumed by the next fetch. A second process that fetches at the same
+    time waits for the first. The archive appears under its name complete and with the right SHA-256, or not at all.
+    Raises DownloadError when no mirror gives the file, the disk is full or the folder cannot be written.
+    """
+    manifest = load_manifest(name)
+    if manifest.bundled is not None:
+        return datasets_folder() / manifest.bundled.file
+    folder = cache_folder(cache)
+    tell = notify if notify is not None else _ignore
+    patience = Patience(timeout, attempts, backoff)
+    wishes = [(archive, f"{mirror.rstrip('/')}/{archive.file}") for mirror in mirrors for archive in manifest.archives]
+    wishes += [(archive, url) for archive in manifest.archives for url in archive.urls]
+    failures = []
+    with _alone_in(folder, name, tell):
+        for archive in manifest.archives:
+            if _is_whole(folder / archive.file, archive, tell):
+                return folder / archive.file
+        for archive, url in wishes:
+            try:
+                return _fetch_from(url, archive, folder, patience, tell, progress)
+            except MirrorError as error:
+                failures.append(f"{url}: {error}")
+                tell(f"{url}: {error}.")
+    raise DownloadError(
+        f"{manifest.title} could not be fetched from any of its mirrors ({'; '.join(failures)}). Try again later, "
+        f"which goes on from what was received, or download an archive by hand from {manifest.homepage} and give "
+        "it with `--data PATH`."
+    )
+
+
+def _ignore(_message: str) -> None:
+    """For callers who do not want to be told."""
+
+
+@contextmanager
+def _alone_in(folder: Path, name: str, notify: Callable[[str], object]) -> Iterator[None]:
+    """Make the folder and hold the data set's lock in it. The system frees the lock of a process that dies."""
+    try:
+        import filelock
+    except ImportError as error:
+        raise DownloadError("Fetching a data set needs filelock: pip install 'tinymixer[cli]'.") from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            notify(f"Another process is fetching {name} into {folder}; waiting for it.")
+            lock.acquire()
+    except OSError as error:
+        raise DownloadError(
+            f"The cache folder {folder} cannot be used: {error.strerror or error}. "
+            "Set TINYMIXER_CACHE to a folder you can write to."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_whole(path: Path, archive: Archive, notify: Callable[[str], object]) -> bool:
+    """Whether the archive is here and right. A wrong one is moved aside, as someone may have put it there."""
+    if not path.is_file():
+        return False
+    if path.stat().st_size == archive.bytes and _sha256(path) == archive.sha256:
+        return True
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    notify(f"{path} is not the official archive; it was moved to {aside} and is fetched again.")
+    return False
+
+
+def _fetch_from(
+    url: str,
+    archive: Archive,
+    folder: Path,
+    patience: Patience,
+    notify: Callable[[str], object],
+    progress: Callable[..., Any] | None,
+) -> Path:
+    """The archive from one URL, put in place; MirrorError when it is of no use."""
+    path, part_path = folder / archive.file, folder / f"{archive.file}.part"
+    with PartFile(part_path, archive.bytes) as part:
+        if part.size > archive.bytes:
+            part.truncate(0)
+        while True:
+            resumed = part.size > 0
+            _require_room(folder, archive.bytes - part.size)
+            with _progress_bar(progress, archive, part.size) as advance:
+                download(url, part, patience, notify, advance)
+            if _sha256(part_path) == archive.sha256:
+                part.sync()
+                break
+            part.truncate(0)
+            if not resumed:
+                raise MirrorError("what it sent is not the official archive (wrong SHA-256), so it was deleted")
+            # The bytes from before may have been the wrong ones: they get no second chance, the mirror does.
+            notify(f"{url}: the resumed download has the wrong SHA-256, so it was deleted and begins again.")
+    part_path.replace(path)
+    return path
+
+
+@contextmanager
+def _progress_bar(
+    progress: Callable[..., Any] | None, archive: Archive, initial: int
+) -> Iterator[Callable[[int], object]]:
+    if progress is None:
+        yield lambda count: None
+        return
+    bar = progress(
+        total=archive.bytes, initial=initial, desc=archive.file, unit="B", unit_scale=True, unit_divisor=1024
+    )
+    try:
+        yield bar.update
+    finally:
+        bar.close()
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DownloadError(
+            f"The disk of {folder} has {free:,} bytes free, and {needed:,} more are needed. Free some space, or set "
+            "TINYMIXER_CACHE to a folder with more room. What was received so far is kept."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return sha256_of(file)

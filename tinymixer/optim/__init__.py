@@ -1,0 +1,20 @@
+"""Update rules over the flat vectors of weights and gradients, and schedules of the learning rate."""
+
+from tinymixer.optim.adamw import AdamW
+from tinymixer.optim.clipping import clip_by_global_norm, global_norm
+from tinymixer.optim.optimizer import Optimizer
+from tinymixer.optim.schedules import Schedule, constant, cosine, linear, make_schedule
+from tinymixer.optim.sgd import SGD
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Optimizer",
+    "Schedule",
+    "clip_by_global_norm",
+    "constant",
+    "cosine",
+    "global_norm",
+    "linear",
+    "make_schedule",
+]

@@ -1,0 +1,76 @@
+"""Learning rates over the steps of a run: a linear warm-up, then constant, cosine or linear.
+
+Each function returns a `Schedule`, step -> learning rate, for steps 0, 1, ... `total_steps` - 1. Warm-up step s gets
+peak * (s + 1) / warmup_steps, so no step is wasted on a rate of zero. After it, with p rising from 0 to 1,
+
+    p = (step - warmup_steps) / (total_steps - warmup_steps)
+
+    constant   peak
+    cosine     final + (peak - final) * (1 + cos(pi * p)) / 2        (Loshchilov and Hutter 2017, without restarts)
+    linear     final + (peak - final) * (1 - p)
+
+and from `total_steps` on the rate stays at its end.
+"""
+
+import math
+from collections.abc import Callable
+
+from tinymixer.errors import ConfigError, nearest
+
+Schedule = Callable[[int], float]
+
+
+def constant(peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
+    """Warm up, then stay at the peak (`final` has no effect). Raises ConfigError for values that cannot work."""
+    return _warm_up_then(lambda progress: peak, peak, total_steps, warmup_steps, final)
+
+
+def cosine(peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
+    """Warm up, then fall to `final` along half a cosine. Raises ConfigError for values that cannot work."""
+    height = peak - final
+    return _warm_up_then(
+        lambda progress: final + height * (1 + math.cos(math.pi * progress)) / 2, peak, total_steps, warmup_steps, final
+    )
+
+
+def linear(peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
+    """Warm up, then fall to `final` along a line. Raises ConfigError for values that cannot work."""
+    height = peak - final
+    return _warm_up_then(lambda progress: final + height * (1 - progress), peak, total_steps, warmup_steps, final)
+
+
+SCHEDULES: dict[str, Callable[[float, int, int, float], Schedule]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "linear": linear,
+}
+
+
+def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
+    """The schedule of that name. Raises ConfigError for an unknown one."""
+    if name not in SCHEDULES:
+        raise ConfigError(
+            f"unknown schedule '{name}': expected one of {', '.join(SCHEDULES)}.{nearest(name, SCHEDULES)}"
+        )
+    return SCHEDULES[name](peak, total_steps, warmup_steps, final)
+
+
+def _warm_up_then(
+    after: Callable[[float], float], peak: float, total_steps: int, warmup_steps: int, final: float
+) -> Schedule:
+    """Check the numbers; return the warm-up followed by `after`(progress from 0 to 1)."""
+    if total_steps < 1:
+        raise ConfigError(f"a schedule needs at least one step, got total_steps={total_steps}")
+    if not 0 <= warmup_steps <= total_steps:
+        raise ConfigError(f"warmup_steps must lie between 0 and total_steps ({total_steps}), got {warmup_steps}")
+    if not (math.isfinite(peak) and 0 <= final <= peak):
+        raise ConfigError(f"a schedule needs 0 <= final <= peak, got final={final!r} and peak={peak!r}")
+
+    def learning_rate(step: int) -> float:
+        if step < 0:
+            raise ConfigError(f"steps are counted from 0, got {step}")
+        if step < warmup_steps:
+            return peak * (step + 1) / warmup_steps
+        return after(min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps)))
+
+    return learning_rate
