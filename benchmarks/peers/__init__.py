@@ -8,8 +8,8 @@ Each module offers
     peak_bytes()                                     device memory at its peak since `reset_peak()`, or None
 
 config is a `tinymixer.MixerConfig`; precision "float32", "tf32", "bfloat16" (or "float16" where supported); device
-"cpu" or "cuda". All train with SGD, Nesterov momentum 0.9, weight decay 1e-4, on one fixed synthetic batch that lies on the
-device already. A framework that is missing raises ImportError when its module is imported.
+"cpu" or "cuda". All train with SGD, Nesterov momentum 0.9, weight decay 1e-4, on one fixed synthetic batch that lies on
+the device already. A framework that is missing raises ImportError when its module is imported.
 """
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4

@@ -59,7 +59,6 @@ inline __nv_bfloat16 __float2bfloat16_rn(float f) {
 }
 
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
-using std::isfinite;
 inline void atomicAdd(float* to, float value) { *to += value; }
 
 // ------------------------------------------------------------------------------------------ threads of a block

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.kernels.emulator import kernel_names
 from tests.kernels.formats import NUMBERS
 from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.errors import BackendError
-from tinymixer.kernels.modules import SOURCES, Kernels, source, translation_unit
+from tinymixer.kernels.modules import OPTIONS, SOURCES, Kernels, source, translation_unit
 
 NVCC = shutil.which("nvcc")
 
@@ -95,3 +96,23 @@ def test_a_kernel_that_cannot_be_compiled_is_a_sentence():
 
     with pytest.raises(BackendError, match=r"cannot be compiled \(libnvrtc.so.13: .*\): install CUDA's headers"):
         Kernels(Cupy, ["f<float>"])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_nvrtc_compiles_every_kernel(number):
+    """As CuPy does it, through names of template instances; needs NVRTC (not a GPU) and CUDA's headers."""
+    nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
+    headers = Path("/usr/local/cuda/include")
+    if not headers.joinpath("cuda_fp16.h").exists():
+        pytest.skip("CUDA's headers are not installed")
+    names = [name.encode() for name in kernel_names(number)]
+    program = nvrtc.nvrtcCreateProgram(translation_unit().encode(), b"kernels.cu", 0, [], [])[1]
+    for name in names:
+        nvrtc.nvrtcAddNameExpression(program, name)
+    options = [*(option.encode() for option in OPTIONS), b"--gpu-architecture=sm_90", f"-I{headers}".encode()]
+    (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    log = b" " * nvrtc.nvrtcGetProgramLogSize(program)[1]
+    nvrtc.nvrtcGetProgramLog(program, log)
+    assert result == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
+    for name in names:
+        assert nvrtc.nvrtcGetLoweredName(program, name)[0] == nvrtc.nvrtcResult.NVRTC_SUCCESS, name

@@ -1,6 +1,6 @@
 """A whole training step on the GPU, recorded once as a CUDA graph and replayed.
 
-A step of nano is some 250 launches of a few microseconds each. Recorded in a graph, the GPU goes from one to the next
+A step of nano is some 175 launches of a few microseconds each. Recorded in a graph, the GPU goes from one to the next
 by itself, and the host only draws the random numbers of steps to come and starts replays. Nothing that changes from
 step to step is baked in: a step finds its images, crops, coins and learning rate in a ring on the device
 (`staging.py`), its counters in `StepState`.

@@ -113,9 +113,9 @@ class FusedOperations:
         dx = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         partial = self._cupy.empty((2, layout.grid[0], channels), np.float32)  # (2, blocks, C)
         self._launch(
-            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout, _contiguous(dy, x), None, x,
-            scale, mean, inv_std, None, None, dx, None, partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1),
-            i32(0),
+            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout,
+            _contiguous(dy, x), None, x, scale, mean, inv_std, None, None, dx, None,
+            partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1), i32(0),
         )  # fmt: skip
         sums = partial.sum(axis=1)  # (2, C)
         return dx, sums[0], sums[1]

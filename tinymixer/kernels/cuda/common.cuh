@@ -26,6 +26,10 @@ template <> __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float valu
 
 template <class T> __device__ inline float rounded(float value) { return to_float(from_float<T>(value)); }
 
+// NVRTC has neither INFINITY nor, on every version, isfinite.
+constexpr float LARGEST_FLOAT = 3.402823466e38f;
+__device__ inline bool is_finite(float value) { return fabsf(value) <= LARGEST_FLOAT; }  // false for NaN too
+
 // ---------------------------------------------------------------------------------------------- wide accesses
 
 // One load or store instruction for V neighbours. The address must be a multiple of the struct's size.

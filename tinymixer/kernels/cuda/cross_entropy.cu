@@ -60,7 +60,7 @@ __global__ void cross_entropy(
     const int image = blockIdx.x * blockDim.y + threadIdx.y;
     if (image >= images) return;  // whole warps leave
     const float* row = logits + (int64)image * classes;
-    float largest = -INFINITY, target_largest = -INFINITY, total = 0, loss = 0;
+    float largest = -LARGEST_FLOAT, target_largest = -LARGEST_FLOAT, total = 0, loss = 0;
     int answer = classes, wanted = classes;
     for (int k = threadIdx.x; k < classes; k += 32) {
         const float target = target_probability(labels, indices, soft, image, k, classes, smoothing);

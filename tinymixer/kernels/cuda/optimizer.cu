@@ -42,7 +42,7 @@ __global__ void settle_step(
     if (threadIdx.x != 0) return;
 
     const float norm = sqrtf(square) / state->loss_scale;
-    const bool loss_is_finite = isfinite(loss), gradient_is_finite = isfinite(square);
+    const bool loss_is_finite = is_finite(loss), gradient_is_finite = is_finite(square);
     float* slot = history + state->step % slots * 2;
     slot[0] = loss;
     slot[1] = norm;
