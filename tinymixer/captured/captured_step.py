@@ -285,16 +285,17 @@ class CapturedStep:
 
     def logits(self, pixels: Any, indices: np.ndarray) -> np.ndarray:
         """The model's logits for some of the resident images, in the step's precision: float32 (len(indices), K)."""
-        rows = [np.empty((0, self._model.config.num_classes), np.float32)]
+        batch, count = self.batch_size, len(indices)
+        padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is filled up and the rest ignored
+        padded[:count] = indices
+        records = pack_choices(padded, None, self._model.config.image_size, 0)  # (padded, 6)
         with self.stream:
-            for start in range(0, len(indices), self.batch_size):
-                part = indices[start : start + self.batch_size]
-                padded = np.zeros(self.batch_size, np.int64)  # (B,): the last batch is filled up and the rest ignored
-                padded[: len(part)] = part
-                self._choices.set(pack_choices(padded, None, self._model.config.image_size, 0))
-                self._mixer.forward(pixels, self._choices, self._colours, 0, 0, train=False)
-                rows.append(np.asarray(self._mixer.buffers["logits"].get())[: len(part)])
-        return np.concatenate(rows)
+            choices = self._cupy.asarray(records)
+            rows = self._cupy.zeros((len(padded), self._model.config.num_classes), np.float32)  # (padded, K)
+            for start in range(0, len(padded), batch):
+                self._mixer.forward(pixels, choices[start : start + batch], self._colours, 0, 0, train=False)
+                rows[start : start + batch] = self._mixer.buffers["logits"]
+            return np.asarray(rows.get())[:count]
 
     def close(self) -> None:
         """Wait for the GPU and give the libraries' handles back."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tinymixer.captured.captured_step import Totals
 
 STEPS_AT_ONCE = 32
+BATCHES_AT_ONCE = 32  # of an evaluation, before anyone asks whether to stop
 
 
 def fused_obstacle(recipe: Recipe, backend: Backend) -> str | None:
@@ -144,11 +145,9 @@ class FusedTraining:
 
     def test_logits(self, stopped: Callable[[], bool]) -> np.ndarray | None:
         """The logits of all test images, float32 (N, K); None when `stopped()` turned true on the way."""
-        rows, count = [], len(self._test_images)
-        for start in range(0, count, self._training.batch_size):
+        rows, count, at_once = [], len(self._test_images), BATCHES_AT_ONCE * self._training.batch_size
+        for start in range(0, count, at_once):
             if stopped():
                 return None
-            rows.append(
-                self.step.logits(self._test_images, np.arange(start, min(start + self._training.batch_size, count)))
-            )
+            rows.append(self.step.logits(self._test_images, np.arange(start, min(start + at_once, count))))
         return np.concatenate(rows)  # (N, K)
