@@ -42,7 +42,7 @@ def test_rows_of_channels(channels, itemsize, rows, multiprocessors):
     assert (row.pieces - 1) * row.lanes * row.vector < channels <= row.pieces * row.lanes * row.vector
     assert row.every_row(rows).grid[0] * row.groups >= rows
     persistent = row.persistent(rows, channels, multiprocessors)
-    assert 1 <= persistent.grid[0] <= multiprocessors * layouts.BLOCKS_PER_MULTIPROCESSOR
+    assert 1 <= persistent.grid[0] <= multiprocessors * row.resident
     assert (persistent.grid[0] - 1) * row.groups < rows  # no block without a row
     assert persistent.shared == row.groups * channels * 4
     assert persistent.shared <= layouts.SHARED_BYTES

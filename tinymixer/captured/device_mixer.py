@@ -90,6 +90,7 @@ class DeviceMixer:
         self._token_gelu = [f"bias_gelu_{way}_rows<{number}, {v}, {gelu}>" for way in ("forward", "backward")]
         v = layouts.vector_width(itemsize, DC)
         self._channel_layout = layouts.over_columns(self.rows, DC, v, sms)
+        self._channel_forward_layout = layouts.over_columns(self.rows, DC, v, sms, layouts.MANY_BLOCKS)
         self._channel_gelu = [f"bias_gelu_{way}_columns<{number}, {v}, {gelu}>" for way in ("forward", "backward")]
         v = layouts.vector_width(itemsize, config.patch_features)
         self._patches = f"gather_patches<{number}, {v}>", layouts.flat(self.rows * config.patch_features, v)
@@ -262,7 +263,8 @@ class DeviceMixer:
             self._kernels.launch(self._token_gelu[0], self._token_layout, hidden, bias, activated, columns)
         else:
             rows = i64(hidden.shape[0])
-            self._kernels.launch(self._channel_gelu[0], self._channel_layout, hidden, bias, activated, rows, columns)
+            layout = self._channel_forward_layout
+            self._kernels.launch(self._channel_gelu[0], layout, hidden, bias, activated, rows, columns)
 
     def _hidden_bias(self, kind: str, block: int) -> Any:
         """The bias that a kept hidden layer still lacks; None where the product's epilogue has added it."""

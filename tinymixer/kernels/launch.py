@@ -11,6 +11,7 @@ ACCESS_BYTES = 16  # the widest load and store of a thread
 SHARED_BYTES = 48 * 1024  # what every block gets without asking for more
 LARGEST_GRID_Y = 65535
 BLOCKS_PER_MULTIPROCESSOR = 4  # of a persistent grid whose blocks each leave a row of partial sums
+MANY_BLOCKS = 16  # per multiprocessor, where blocks leave nothing behind: more than fit, so that none idles at the end
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ class RowLayout:
     def block(self) -> tuple[int, int]:
         return self.lanes, self.groups
 
+    @property
+    def resident(self) -> int:
+        """Blocks of `layer_norm_backward` that a multiprocessor holds at once, by registers (its __launch_bounds__)."""
+        held = self.pieces * self.vector
+        return 3 if held <= 8 else 2 if held <= 16 else 1
+
     def every_row(self, rows: int) -> Launch:
         """`layer_norm_forward`: a group for each row."""
         return Launch((divide_up(rows, self.groups), 1), self.block)
@@ -88,16 +95,21 @@ class RowLayout:
 
     def persistent(self, rows: int, channels: int, multiprocessors: int) -> Launch:
         """`layer_norm_backward`: a grid that strides over the rows and leaves one row of sums per block."""
-        blocks = min(divide_up(rows, self.groups), multiprocessors * BLOCKS_PER_MULTIPROCESSOR)
+        blocks = min(divide_up(rows, self.groups), multiprocessors * self.resident)
         return Launch((blocks, 1), self.block, self.groups * channels * 4)
 
 
-def over_columns(rows: int, columns: int, vector: int, multiprocessors: int) -> Launch:
-    """`bias_gelu_*_columns`: lanes over columns, groups over rows; grid.y is the number of rows of partial sums."""
+def over_columns(
+    rows: int, columns: int, vector: int, multiprocessors: int, blocks: int = BLOCKS_PER_MULTIPROCESSOR
+) -> Launch:
+    """`bias_gelu_*_columns`: lanes over columns, groups over rows; grid.y is the number of rows of partial sums.
+
+    blocks   per multiprocessor: few for the backward pass, MANY_BLOCKS for the forward pass
+    """
     lanes = min(WARP, power_of_two_at_least(columns // vector))
     groups = THREADS // lanes
     column_blocks = divide_up(columns, lanes * vector)
-    wanted = divide_up(multiprocessors * BLOCKS_PER_MULTIPROCESSOR, column_blocks)
+    wanted = divide_up(multiprocessors * blocks, column_blocks)
     row_blocks = min(divide_up(rows, groups), wanted, LARGEST_GRID_Y)
     return Launch((column_blocks, row_blocks), (lanes, groups), groups * lanes * vector * 4)
 
@@ -109,8 +121,9 @@ def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Lau
     """
     if rows > LARGEST_GRID_Y:
         raise ValueError(f"a grid has at most {LARGEST_GRID_Y} rows, got {rows}")
-    wanted = divide_up(multiprocessors * 2 * BLOCKS_PER_MULTIPROCESSOR, rows)
-    chunks = min(divide_up(columns, THREADS * vector), wanted)
+    turns = divide_up(columns, THREADS * vector)  # of a block that took a row alone
+    each = min(4, max(1, turns * rows // (multiprocessors * MANY_BLOCKS)))  # four where that leaves enough blocks
+    chunks = divide_up(turns, each)
     return Launch((chunks, rows), (THREADS, 1), WARP * 4)
 
 

@@ -240,9 +240,12 @@ __global__ void layer_norm_mean_forward(
 //   partial    (blocks, C) each: partial_scale, partial_bias, and partial_branch where the branch bias is per channel
 //   row_sums   (rows,) where it is per token: the sum of a row; null otherwise
 //
-// block (lanes, groups), full warps; grid (row blocks); shared: groups * channels floats
+// The grid has as many blocks per multiprocessor as fit at once (`RowLayout.resident`): the blocks are equally long, so
+// one more than fit would have to wait for all others and double the time. The bounds hold the compiler to it.
+//
+// block (lanes, groups), full warps, at most 256 threads; grid (row blocks); shared: groups * channels floats
 template <class T, int V, int K>
-__global__ void layer_norm_backward(
+__global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) layer_norm_backward(
     const T* dn, const float* dfeatures, const T* x, const float* norm_scale, const float* mean, const float* inv_std,
     const T* residual, const float* image_factor, T* dx, T* dbranch, float* partial_scale, float* partial_bias,
     float* partial_branch, float* row_sums, int rows, int channels, int images, int atomic) {
