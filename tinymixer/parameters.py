@@ -62,15 +62,19 @@ class Parameters:
         self._offsets, size = _offsets(self._shapes)
         generator = np.random.default_rng(seed)
         host = np.zeros(size, dtype)  # (size,)
-        for name, spec in specification.items():
-            _view(host, self._offsets[name], spec.shape)[...] = spec.initialise(generator, spec.shape)
+        for name, view in self.views_of(host).items():
+            view[...] = specification[name].initialise(generator, view.shape)
         self._values = self._backend.asarray(host)  # (size,)
         self._gradients = self._backend.xp.zeros(size, dtype=dtype)  # (size,)
         self._make_views()
 
     def _make_views(self) -> None:
-        self._value_views = {n: _view(self._values, self._offsets[n], shape) for n, shape in self._shapes.items()}
-        self._gradient_views = {n: _view(self._gradients, self._offsets[n], shape) for n, shape in self._shapes.items()}
+        self._value_views = self.views_of(self._values)
+        self._gradient_views = self.views_of(self._gradients)
+
+    def views_of(self, vector: Any) -> dict[str, Any]:
+        """Named, shaped views of another flat vector of this layout (a momentum, a thread's own gradients)."""
+        return {name: _view(vector, self._offsets[name], shape) for name, shape in self._shapes.items()}
 
     @property
     def values(self) -> Any:
@@ -151,14 +155,14 @@ class Parameters:
     def mask(self, predicate: Callable[[str, tuple[int, ...]], bool]) -> Any:
         """A flat vector that is 1 where predicate(name, shape) holds and 0 elsewhere, padding included."""
         host = np.zeros(self._values.shape, self.dtype)  # (size,)
-        for name, shape in self._shapes.items():
-            _view(host, self._offsets[name], shape)[...] = predicate(name, shape)
+        for name, view in self.views_of(host).items():
+            view[...] = predicate(name, view.shape)
         return self._backend.asarray(host)
 
     def to_numpy(self, vector: Any = None) -> dict[str, np.ndarray]:
         """Host copies by name, of the weights or of another flat vector of this layout (a gradient, a momentum)."""
         host = self._backend.to_numpy(self._values if vector is None else vector)
-        return {name: _view(host, self._offsets[name], shape).copy() for name, shape in self._shapes.items()}
+        return {name: view.copy() for name, view in self.views_of(host).items()}
 
     def load(self, arrays: Mapping[str, np.ndarray], into: Any = None) -> None:
         """Write host arrays, one per name, into the weights (or into another flat vector of this layout).
@@ -177,8 +181,8 @@ class Parameters:
             if name not in self._shapes:
                 raise CheckpointError(f"the model has no parameter '{name}': the weights belong to another model")
         host = np.zeros(self._values.shape, self.dtype)  # (size,)
-        for name, shape in self._shapes.items():
-            _view(host, self._offsets[name], shape)[...] = arrays[name]
+        for name, view in self.views_of(host).items():
+            view[...] = arrays[name]
         target = self._values if into is None else into
         target[...] = self._backend.asarray(host)
 

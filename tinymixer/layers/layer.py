@@ -47,7 +47,7 @@ class Layer:
     def backward(self, dy: Any, cache: Any) -> Any:
         raise NotImplementedError
 
-    def _keep(self, shape: tuple[int, ...], rate: float, rng: np.random.Generator | None) -> Any:
+    def keep_mask(self, shape: tuple[int, ...], rate: float, rng: np.random.Generator | None) -> Any:
         """Throw the coins of a dropout mask: True with probability 1 - rate."""
         if rng is None:
             raise ConfigError("dropout and drop_path need random numbers in training: forward(x, train=True, rng=...)")

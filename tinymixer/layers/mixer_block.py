@@ -53,7 +53,7 @@ class MixerBlock(Layer):
         branch, mixing_cache = mixing.forward(normed, train, rng)  # (S, B, C)
         drop_cache = None
         if train and self.drop_path:
-            keep = self._keep((x.shape[1],), self.drop_path, rng)  # (B,)
+            keep = self.keep_mask((x.shape[1],), self.drop_path, rng)  # (B,)
             branch, drop_cache = self.ops.drop_path_forward(branch, keep, self.drop_path)
         return x + branch, (norm_cache, mixing_cache, drop_cache)
 

@@ -41,7 +41,7 @@ class Mlp(Layer):
         activated, cache_gelu = self._gelu_forward(hidden)  # (..., D)
         cache_dropout = None
         if train and self.dropout:
-            keep = self._keep(activated.shape, self.dropout, rng)  # (..., D)
+            keep = self.keep_mask(activated.shape, self.dropout, rng)  # (..., D)
             activated, cache_dropout = self.ops.dropout_forward(activated, keep, self.dropout)
         y, cache2 = self._linear_forward(activated, p["weight2"], p["bias2"])  # (..., I)
         return y, (cache1, cache_gelu, cache_dropout, cache2)

@@ -52,7 +52,7 @@ class MlpMixer(Layer):
         rng is a NumPy generator, needed in training when the configuration drops anything.
         Raises ShapeError when the images have another size or dtype than the model.
         """
-        self._check(images)
+        self.check_images(images)
         ops = self.ops
         patches, patches_cache = ops.images_to_patches_forward(
             images, self.config.patch_size
@@ -78,7 +78,8 @@ class MlpMixer(Layer):
         dpatches = self.stem.backward(dx, stem_cache)  # (S, B, P*P*in_channels)
         return self.ops.images_to_patches_backward(dpatches, patches_cache)
 
-    def _check(self, images):
+    def check_images(self, images):
+        """Raise ShapeError unless the images have the size and the dtype of the model."""
         config = self.config
         wanted = (config.image_size, config.image_size, config.in_channels)
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:

@@ -1,0 +1,64 @@
+"""tinymixer predict."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinymixer.data import load_dataset
+from tinymixer.training import evaluate, load_model
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """Three test images as files, enlarged so that they shrink back to exactly themselves."""
+    images = load_dataset("digits").test_images[:3, ..., 0]
+    for index, image in enumerate(images):
+        large = Image.fromarray(np.kron(image, np.ones((10, 10), np.uint8)))
+        large.save(tmp_path / f"{index}.png")
+        Image.fromarray(255 - np.asarray(large)).save(tmp_path / f"dark{index}.png")
+    return [f"{index}.png" for index in range(3)]
+
+
+def test_probabilities_are_those_of_the_model(tinymixer, finished_run, digits):
+    model, _ = load_model(finished_run)
+    data = load_dataset("digits")
+    expected = evaluate(model, data.test_images[:3], data.test_labels[:3], data.mean, data.std).probabilities
+    answers = tinymixer("predict", finished_run, *digits, "--json", "--top", "10").json
+    assert [answer["image"] for answer in answers] == digits
+    for answer, row in zip(answers, expected, strict=True):
+        found = {entry["label"]: entry["probability"] for entry in answer["predictions"]}
+        assert [found[k] for k in range(10)] == pytest.approx(row.tolist(), abs=1e-6)
+        shares = [entry["probability"] for entry in answer["predictions"]]
+        assert shares == sorted(shares, reverse=True)
+        assert all(entry["class"] == str(entry["label"]) for entry in answer["predictions"])
+
+
+def test_five_classes_are_shown_with_percentages(tinymixer, finished_run, digits):
+    outcome = tinymixer("predict", finished_run, *digits)
+    assert outcome.code == 0
+    assert outcome.out.count(" %  ") == 15
+    assert outcome.out.splitlines()[::6] == digits
+
+
+def test_dark_ink_on_paper(tinymixer, finished_run, digits):
+    light = tinymixer("predict", finished_run, "0.png").out.splitlines()[1:]
+    dark = tinymixer("predict", finished_run, "dark0.png", "--invert").out.splitlines()[1:]
+    assert light == dark
+
+
+def test_a_bad_file_costs_nothing_but_itself(tinymixer, finished_run, digits, tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    outcome = tinymixer("predict", finished_run, "0.png", "text.png", "1.png", "--json")
+    assert outcome.is_error("text.png", "not an image")
+    good, bad, other = outcome.json
+    assert good["predictions"]
+    assert other["predictions"]
+    assert "not an image" in bad["error"]
+    assert tinymixer("predict", finished_run, "text.png").is_error("text.png")
+
+
+def test_bad_arguments_are_one_sentence(tinymixer, finished_run, digits):
+    assert tinymixer("predict", finished_run).is_error("IMAGE")
+    assert tinymixer("predict", "nowhere", "0.png").is_error("nowhere")
+    assert tinymixer("predict", finished_run, "missing.png").is_error("missing.png")
+    assert tinymixer("predict", finished_run, "0.png", "--top", "0").is_error("--top")

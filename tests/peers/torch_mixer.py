@@ -1,0 +1,79 @@
+"""A Mixer as a PyTorch user would write it: (B, S, C), a convolution as the stem, transpose around the token MLP.
+
+It shares nothing with the package but the names, so that agreement means something.
+"""
+
+import torch
+from torch import nn
+
+
+class TorchBlock(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        approximate = "tanh" if config.gelu == "tanh" else "none"
+        self.token_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.token_mixing = nn.Sequential(
+            nn.Linear(config.tokens, config.tokens_mlp_dim),
+            nn.GELU(approximate=approximate),
+            nn.Linear(config.tokens_mlp_dim, config.tokens),
+        )
+        self.channel_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.channel_mixing = nn.Sequential(
+            nn.Linear(config.hidden_dim, config.channels_mlp_dim),
+            nn.GELU(approximate=approximate),
+            nn.Linear(config.channels_mlp_dim, config.hidden_dim),
+        )
+
+    def forward(self, x):  # (B, S, C)
+        x = x + self.token_mixing(self.token_norm(x).transpose(1, 2)).transpose(1, 2)
+        return x + self.channel_mixing(self.channel_norm(x))
+
+
+class TorchMixer(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.stem = nn.Conv2d(config.in_channels, config.hidden_dim, config.patch_size, stride=config.patch_size)
+        self.blocks = nn.ModuleList(TorchBlock(config) for _ in range(config.num_blocks))
+        self.pre_head_layer_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.head = nn.Linear(config.hidden_dim, config.num_classes)
+
+    def forward(self, images):  # (B, in_channels, height, width)
+        x = self.stem(images).flatten(2).transpose(1, 2)  # (B, S, C)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.pre_head_layer_norm(x).mean(dim=1))
+
+
+def layout(name, config):
+    """PyTorch's name of one of our parameters, and the functions that carry an array over and back."""
+    patch = (config.patch_size, config.patch_size, config.in_channels)
+    if name == "stem.weight":  # (P*P*in_channels, C) <-> (C, in_channels, P, P)
+        return (
+            name,
+            lambda ours: ours.reshape(*patch, -1).transpose(3, 2, 0, 1),
+            lambda theirs: theirs.transpose(2, 3, 1, 0).reshape(-1, config.hidden_dim),
+        )
+    if "token_mixing" in name:  # both are (outputs, inputs)
+        name = name.replace("weight1", "0.weight").replace("weight2", "2.weight")
+        return name.replace("bias1", "0.bias").replace("bias2", "2.bias"), lambda a: a, lambda a: a
+    name = name.replace("weight1", "0.weight").replace("weight2", "2.weight").replace(".scale", ".weight")
+    name = name.replace("bias1", "0.bias").replace("bias2", "2.bias")
+    return name, lambda ours: ours.T, lambda theirs: theirs.T  # vectors are their own transposes
+
+
+def twin_of(model):
+    """A TorchMixer with the same weights and dtype."""
+    twin = TorchMixer(model.config).to(getattr(torch, str(model.parameters.dtype)))
+    weights = dict(twin.named_parameters())
+    with torch.no_grad():
+        for name, array in model.parameters.to_numpy().items():
+            theirs, carry, _ = layout(name, model.config)
+            weights.pop(theirs).copy_(torch.from_numpy(carry(array).copy()))
+    assert not weights, f"PyTorch's parameters {sorted(weights)} have no counterpart"
+    return twin
+
+
+def gradients_of(twin, config, names):
+    """The twin's gradients under our names and in our layout."""
+    theirs = dict(twin.named_parameters())
+    return {name: layout(name, config)[2](theirs[layout(name, config)[0]].grad.numpy()) for name in names}

@@ -1,0 +1,95 @@
+"""Kills a training run (SIGKILL) again and again, at random moments, and looks at what it leaves behind each time.
+
+    python tests/training/kill_many_times.py FOLDER KILLS
+
+A program of its own, so that the runs are forked from a process with one thread. Prints one JSON object.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tests.training.small_runs import run_small
+from tinymixer.errors import TinymixerError
+from tinymixer.training import Progress, load_checkpoint, load_model, read_rows
+from tinymixer.training.files import SUFFIX
+
+# Wide enough that writing the checkpoint takes a good part of the time; saved after every step.
+CHOICES = {"epochs": 400, "hidden_dim": 64, "channels_mlp_dim": 512, "checkpoint_every_steps": 1, "batch_size": 10}
+
+
+class Starter(Progress):
+    """Says through a pipe that the first step is about to be taken."""
+
+    def __init__(self, started: int) -> None:
+        self.started = started
+
+    def on_start(self, trainer) -> None:
+        os.write(self.started, b"x")
+
+
+def child(folder: Path, started: int, at_once: bool) -> None:
+    """Train in a forked process that never comes back to the caller's code."""
+    try:
+        if at_once:
+            os.write(started, b"x")
+        run_small(folder, Starter(started), resume=(folder / "config.toml").exists(), **CHOICES)
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        os._exit(1)
+    os._exit(0)
+
+
+def kill_once(folder: Path, delay: float, at_once: bool) -> str:
+    """Start a run; kill it `delay` seconds after its process (at_once) or its first step began. Say how it ended."""
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        child(folder, writer, at_once)
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    time.sleep(delay)
+    os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    return "killed" if os.WIFSIGNALED(status) else f"ended with {os.WEXITSTATUS(status)}"
+
+
+def check(folder: Path, seen: dict) -> None:
+    """Everything in the folder is readable, nothing went backwards, and every epoch has one row."""
+    if not (folder / "last.npz").exists():
+        seen["before_the_first_save"] += 1
+        return
+    last = load_checkpoint(folder / "last.npz")
+    load_model(folder, "last", backend="numpy")
+    position = (last.state.epoch, last.state.step)
+    if position < tuple(seen["position"]):
+        raise AssertionError(f"went back from {seen['position']} to {position}")
+    epochs = [row["epoch"] for row in read_rows(folder / "metrics.jsonl")]
+    if epochs not in (list(range(1, last.state.epoch + 1)), list(range(1, last.state.epoch + 2))):
+        raise AssertionError(f"rows of the epochs {epochs} beside a checkpoint after {last.state.epoch}")
+    if last.state.epoch:
+        load_checkpoint(folder / "best.npz")
+    seen["position"] = position
+
+
+def main(folder: Path, kills: int) -> None:
+    draws = random.Random(7)
+    seen = {"position": (0, 0), "before_the_first_save": 0}
+    endings, half_written, problems = [], 0, []
+    for _ in range(kills):
+        endings.append(kill_once(folder, draws.uniform(0.0, 0.12), at_once=draws.random() < 0.3))
+        half_written += any(folder.glob(f".*{SUFFIX}"))
+        try:
+            check(folder, seen)
+        except (AssertionError, TinymixerError) as problem:
+            problems.append(str(problem))
+    print(json.dumps({"endings": endings, "half_written": half_written, "problems": problems} | seen))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

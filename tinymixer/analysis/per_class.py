@@ -1,0 +1,80 @@
+"""How a model does class by class, counted from its predictions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.errors import ShapeError
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Count how often each class was taken for each: (N,), (N,) integers -> (K, K) int64.
+
+    Rows are the true classes, columns the predicted ones, so that the diagonal counts what is right. Raises ShapeError
+    for vectors of different lengths and for classes outside 0 to K-1.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        raise ShapeError(
+            f"expected labels and predictions of one shape (N,), got {labels.shape} and {predictions.shape}"
+        )
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if values.size and not 0 <= values.min() <= values.max() < classes:
+            raise ShapeError(f"expected {name} from 0 to {classes - 1}, got {values.min()} to {values.max()}")
+    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)  # (K*K,)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: its images, how many were recognised, and what it is taken for when it is not.
+
+    recall        correct / images of this class
+    precision     correct / predictions of this class
+    f1            their harmonic mean
+    mistaken_for  the class that most of its missed images were put into, "" when none was missed
+    mistakes      how many those were
+
+    A rate is None where there is nothing to divide by: a class without images, or one never predicted.
+    """
+
+    name: str
+    images: int
+    correct: int
+    recall: float | None
+    precision: float | None
+    f1: float | None
+    mistaken_for: str
+    mistakes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def class_results(confusion: np.ndarray, class_names: Sequence[str]) -> list[ClassResult]:
+    """A ClassResult for each row of a confusion matrix (K, K), in the order of the classes."""
+    images, predicted, correct = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion)  # (K,) each
+    missed = confusion - np.diag(correct)  # (K, K)
+    results = []
+    for k, name in enumerate(class_names):
+        worst = int(np.argmax(missed[k]))
+        mistakes = int(missed[k, worst])
+        results.append(
+            ClassResult(
+                name=name,
+                images=int(images[k]),
+                correct=int(correct[k]),
+                recall=_ratio(correct[k], images[k]),
+                precision=_ratio(correct[k], predicted[k]),
+                f1=_ratio(2 * correct[k], images[k] + predicted[k]),
+                mistaken_for=class_names[worst] if mistakes else "",
+                mistakes=mistakes,
+            )
+        )
+    return results
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None

@@ -1,0 +1,24 @@
+"""The command line. Every command is a file beside this one; nothing below this package prints.
+
+What a person reads goes to the terminal as it happens, what a program reads (`--json`) goes to standard output alone.
+Exit codes: 0 done, 1 a check failed (or a defect of tinymixer's, with its traceback), 2 something the user can mend,
+in one sentence on standard error, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+REQUIRED = ("click", "rich", "tqdm")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. `arguments` are those after the program's name."""
+    missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"error: the command line needs {', '.join(missing)}: pip install 'tinymixer[cli]'", file=sys.stderr)
+        return 2
+    from tinymixer.cli.failures import run_reporting_failures
+    from tinymixer.cli.program import program
+
+    return run_reporting_failures(program, sys.argv[1:] if arguments is None else list(arguments))

@@ -1,0 +1,72 @@
+"""tinymixer doctor: what this machine has, and what stands in the way."""
+
+from typing import Any
+
+import click
+
+from tinymixer.cli.output import counted, json_option, print_json, print_labelled
+
+
+@click.command(short_help="Show versions, BLAS, threads, GPU or why not, caches.")
+@json_option
+def doctor(as_json: bool) -> None:
+    """Show what tinymixer runs on: versions, processor, BLAS and its threads, GPU or why not, where data is cached.
+
+    \b
+    Examples:
+      tinymixer doctor
+      tinymixer doctor --json > doctor.json
+    """
+    from tinymixer.cli.system_facts import system_facts
+    from tinymixer.training.recipe import recipe_names
+
+    facts = system_facts() | {"data": _data_facts(), "recipes": recipe_names()}
+    if as_json:
+        print_json(facts)
+        return
+    _show(facts)
+    for warning in facts["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _data_facts() -> dict[str, Any]:
+    """Where fetched data is kept, and which data sets can be used now."""
+    from tinymixer.data import DATASETS, cache_folder, dataset_info
+
+    return {"cache": str(cache_folder()), "available": {name: dataset_info(name)["available"] for name in DATASETS}}
+
+
+def _show(facts: dict[str, Any]) -> None:
+    cpu, blas, gpu, data = facts["cpu"], facts["blas"], facts["gpu"], facts["data"]
+    installed = [f"{name} {version}" for name, version in facts["packages"].items() if version]
+    absent = [name for name, version in facts["packages"].items() if not version]
+    threads = (
+        "threads unknown (pip install threadpoolctl)" if blas["threads"] is None else counted(blas["threads"], "thread")
+    )
+    core = f", {blas['core']} kernels" if blas["core"] else ""
+    speed = f"float32 products at {blas['gigaflops_float32']:,.0f} GFLOP/s"
+    cached = [f"{name} ({'ready' if there else 'not fetched'})" for name, there in data["available"].items()]
+    print_labelled(
+        {
+            "tinymixer": facts["tinymixer"],
+            "Python": f"{facts['python']}, {facts['executable']}",
+            "system": facts["platform"],
+            "packages": ", ".join(installed),
+            "not installed": ", ".join(absent) or "-",
+            "processor": f"{cpu['name']}, {counted(cpu['cores'], 'core')}",
+            "BLAS": f"{blas['name']} {blas['version']}{core}, {threads}, {speed}",
+            "GPU": _gpu_line(gpu),
+            "data sets": ", ".join(cached),
+            "data cache": data["cache"],
+            "recipes": ", ".join(facts["recipes"]),
+        }
+    )
+
+
+def _gpu_line(gpu: dict[str, Any]) -> str:
+    if not gpu["usable"]:
+        return f"none used: {gpu['obstacle']}"
+    return (
+        f"{gpu['name']}, {gpu['memory_gib']} GiB, compute capability {gpu['compute_capability']}, "
+        f"CUDA {gpu['cuda_runtime']}, driver for CUDA {gpu['cuda_driver']}"
+    )

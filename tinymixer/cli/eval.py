@@ -1,0 +1,126 @@
+"""tinymixer eval: how well a trained model does, class by class."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinymixer.cli.output import json_option, make_table, percent, print_json, print_table
+from tinymixer.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tinymixer.analysis.per_class import ClassResult
+
+run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="The weights of the best epoch or of the last step.",
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", "numpy", "cupy"]),
+    default="auto",
+    show_default=True,
+    help="Array library to compute with.",
+)
+
+
+@click.command("eval", short_help="Evaluate a run: accuracy, per-class table, confusion matrix.")
+@run_argument
+@checkpoint_option
+@click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Archive or folder of the data set.")
+@backend_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to save the confusion matrix (PNG); without it, RUN/confusion.png.",
+)
+@json_option
+def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, out: Path | None, as_json: bool) -> None:
+    """Evaluate the model in RUN (a run's folder or a checkpoint file) on the test images of its data set.
+
+    Prints accuracy, loss and a row for each class, and saves the confusion matrix as a picture.
+
+    \b
+    Examples:
+      tinymixer eval runs/digits
+      tinymixer eval runs/cifar10-nano --data cifar-10-binary.tar.gz --checkpoint last
+      tinymixer eval runs/digits --json
+    """
+    from tinymixer.analysis.per_class import class_results, confusion_matrix
+    from tinymixer.data import load_dataset
+    from tinymixer.training import evaluate, load_model
+
+    model, recipe = load_model(run, checkpoint, backend)
+    dataset = load_dataset(recipe.data.dataset, path=data or recipe.data.data or None)
+    images, labels = dataset.test_images, dataset.test_labels
+    if sys.stderr.isatty():
+        click.echo(f"evaluating {len(images):,} images ...", err=True)
+    evaluation = evaluate(model, images, labels, dataset.mean, dataset.std, recipe.training.eval_batch_size)
+    assert evaluation is not None  # nobody asked it to stop
+    confusion = confusion_matrix(labels, evaluation.predictions, len(dataset.class_names))  # (K, K)
+    classes = class_results(confusion, dataset.class_names)
+
+    title = f"{run}: {percent(evaluation.accuracy, 2)} of {len(images):,} test images right"
+    picture = out or (run if run.is_dir() else run.parent) / "confusion.png"
+    problem = _save_picture(confusion, dataset.class_names, picture, title)
+    if as_json:
+        print_json(
+            {
+                "run": str(run),
+                "checkpoint": checkpoint if run.is_dir() else run.name,
+                "dataset": dataset.name,
+                "images": len(images),
+                "loss": evaluation.loss,
+                "accuracy": evaluation.accuracy,
+                "classes": [result.to_dict() for result in classes],
+                "confusion": confusion.tolist(),
+                "confusion_picture": None if problem else str(picture),
+            }
+        )
+    else:
+        print_table(_class_table(classes))
+        correct = sum(result.correct for result in classes)
+        click.echo(
+            f"accuracy {percent(evaluation.accuracy, 2)} ({correct:,} of {len(images):,}), loss {evaluation.loss:.4f}"
+        )
+        if not problem:
+            click.echo(f"confusion matrix saved in {picture}")
+    if problem:
+        raise problem
+
+
+def _save_picture(confusion: "np.ndarray", names: list[str], path: Path, title: str) -> Exception | None:
+    """Save the confusion matrix. A failure is returned, to be raised when the figures are out."""
+    from tinymixer.analysis.confusion_picture import save_confusion
+
+    try:
+        save_confusion(confusion, names, path, title)
+    except (CheckpointError, ModuleNotFoundError) as error:
+        return error
+    return None
+
+
+def _class_table(classes: "list[ClassResult]") -> Any:
+    """A row for each class, in the order of the classes."""
+    table = make_table(["class", "images", "correct", "recall", "precision", "F1"])
+    table.add_column("mistaken for", justify="left")
+    for result in classes:
+        mistaken = f"{result.mistaken_for} ({result.mistakes})" if result.mistakes else "-"
+        table.add_row(
+            result.name,
+            f"{result.images:,}",
+            f"{result.correct:,}",
+            percent(result.recall),
+            percent(result.precision),
+            percent(result.f1),
+            mistaken,
+        )
+    return table

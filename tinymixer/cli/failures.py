@@ -1,0 +1,82 @@
+"""What the user sees when a command cannot do its work: one sentence and an exit code, or a defect's traceback."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from tinymixer.errors import TinymixerError
+
+FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+
+
+def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> int:
+    """Run the program and return its exit code.
+
+    Bad input ends in `error: sentence` on standard error. An exception that nobody foresaw is a defect: it is shown
+    whole, since its traceback is what a report needs.
+    """
+    try:
+        code = program.main(arguments, prog_name="tinymixer", standalone_mode=False)
+        sys.stdout.flush()  # a full disk or a closed pipe shows here, not while Python shuts down
+    except click.UsageError as error:
+        return _usage_error(error)
+    except click.ClickException as error:
+        return say_error(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except TinymixerError as error:
+        return say_error(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "tinymixer").split(".")[0] == "tinymixer":
+            return _defect()
+        return say_error(f"the package '{error.name}' is not installed: pip install 'tinymixer[cli]'")
+    except BrokenPipeError:
+        _leave_closed_pipe()
+        return FAILED
+    except OSError as error:
+        return say_error(_operating_system_sentence(error))
+    except MemoryError as error:
+        return say_error(f"out of memory ({error}): try a smaller --batch-size or --eval-batch-size".replace(" ()", ""))
+    except Exception:  # the outermost frame: what nobody foresaw is shown whole, with what to do about it
+        return _defect()
+    return code if isinstance(code, int) else 0  # what click makes of `raise Exit(code)`
+
+
+def say_error(sentence: str) -> int:
+    """Print `error: sentence` to standard error and return the exit code for it."""
+    click.echo(f"error: {sentence}", err=True)
+    return USER_ERROR
+
+
+def _usage_error(error: click.UsageError) -> int:
+    say_error(error.format_message())
+    if error.ctx is not None:
+        click.echo(f"'{error.ctx.command_path} --help' shows what there is.", err=True)
+    return USER_ERROR
+
+
+def _operating_system_sentence(error: OSError) -> str:
+    """A full disk, a missing permission, a folder where a file should be: what went wrong, and with which file."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _defect() -> int:
+    traceback.print_exc()
+    click.echo(
+        "\nThis is a defect of tinymixer, not of your input. Please report it with the lines above, the command, "
+        "and what 'tinymixer doctor' prints.",
+        err=True,
+    )
+    return FAILED
+
+
+def _leave_closed_pipe() -> None:
+    """The reader went away (`... | head -1`): leave without a word, also when Python flushes its streams at the end."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

@@ -1,0 +1,75 @@
+"""tinymixer gradcheck: every gradient of the package against numerical derivatives."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+from click.exceptions import Exit
+
+from tinymixer.cli.failures import FAILED
+from tinymixer.cli.output import json_option, print_json
+from tinymixer.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from tinymixer.gradcheck.everything import Check
+
+
+@click.command(short_help="Check every gradient of the package.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--details", is_flag=True, help="A line for each check, not one for each thing checked.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of inputs and cotangents.")
+@json_option
+def gradcheck(names: tuple[str, ...], details: bool, seed: int, as_json: bool) -> None:
+    """Check the gradients of every operation, every layer and of whole models, each at several shapes.
+
+    With NAMEs, only those: layer_norm, TokenMixing, MlpMixer, ... The exit code is 1 when any check fails. For your
+    own layers, see tinymixer.gradcheck: check_operation, check_layer, check_model.
+
+    \b
+    Examples:
+      tinymixer gradcheck
+      tinymixer gradcheck layer_norm LayerNorm --details
+      tinymixer gradcheck --json
+    """
+    from tinymixer.gradcheck import Report
+
+    checks = _chosen_checks(names, seed)
+    started = time.perf_counter()
+    report = Report().merged(_run_with_progress(checks))
+    report.seconds = time.perf_counter() - started
+    if as_json:
+        print_json(report.to_rows())
+    else:
+        click.echo(report.table(details))
+    if not report.passed:
+        raise Exit(FAILED)
+
+
+def _chosen_checks(names: tuple[str, ...], seed: int) -> "list[Check]":
+    """Those checks of the package that bear one of the names, whatever its case; all of them without names."""
+    from tinymixer.gradcheck.everything import layer_checks, model_checks, operation_checks
+
+    checks = [*operation_checks(seed), *layer_checks(seed), *model_checks(seed)]
+    known = dict.fromkeys(name for name, _ in checks)
+    lowered = {name.lower() for name in known}
+    for name in names:
+        if name.lower() not in lowered:
+            raise ConfigError(
+                f"there is nothing named '{name}' to check: expected {', '.join(known)}.{nearest(name, known)}"
+            )
+    wanted = {name.lower() for name in names}
+    return [(name, check) for name, check in checks if not wanted or name.lower() in wanted]
+
+
+def _run_with_progress(checks: "list[Check]") -> list:
+    from tqdm import tqdm
+
+    reports = []
+    with tqdm(
+        checks, bar_format="{percentage:3.0f}%|{bar}| {desc}", leave=False, disable=not sys.stderr.isatty()
+    ) as bar:
+        for name, check in bar:
+            bar.set_description_str(name, refresh=False)
+            reports.append(check())
+    return reports

@@ -1,0 +1,49 @@
+"""tinymixer plot: the learning curves of several runs in one picture."""
+
+from pathlib import Path
+
+import click
+
+from tinymixer.cli.output import make_table, percent, print_table
+from tinymixer.errors import ConfigError
+
+
+@click.command(short_help="Draw the learning curves of one or several runs.")
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The picture (PNG); without it, RUN/curves.png for one run and comparison.png here for several.",
+)
+def plot(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Draw loss and accuracy of each RUN (a run's folder) over the epochs into one picture.
+
+    \b
+    Examples:
+      tinymixer plot runs/digits
+      tinymixer plot runs/digits runs/digits-2 --out learning-rates.png
+    """
+    if out is None:
+        out = runs[0] / "curves.png" if len(runs) == 1 and runs[0].is_dir() else Path("comparison.png")
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"curves are drawn as PNG: expected a file name ending in .png, got '{out}'")
+
+    from tinymixer.analysis.curves import plot_runs
+    from tinymixer.training.history import read_rows
+
+    plot_runs(runs, out)
+    table = make_table(["run", "epochs", "best accuracy", "at epoch", "last accuracy", "test loss"])
+    for run in runs:
+        rows = read_rows(run / "metrics.jsonl" if run.is_dir() else run)
+        best, last = max(rows, key=lambda row: row["test_accuracy"]), rows[-1]
+        table.add_row(
+            str(run),
+            str(last["epoch"]),
+            percent(best["test_accuracy"], 2),
+            str(best["epoch"]),
+            percent(last["test_accuracy"], 2),
+            f"{last['test_loss']:.4f}",
+        )
+    print_table(table)
+    click.echo(f"curves saved in {out}")

@@ -1,0 +1,95 @@
+"""tinymixer predict: what a trained model sees in image files."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.exceptions import Exit
+
+from tinymixer.cli.eval import backend_option, checkpoint_option, run_argument
+from tinymixer.cli.failures import USER_ERROR, say_error
+from tinymixer.cli.output import json_option, print_json
+from tinymixer.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BAR_WIDTH = 30
+
+
+@click.command(short_help="Classify image files with a trained model.")
+@run_argument
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show for each image.")
+@click.option(
+    "--invert", is_flag=True, help="Swap light and dark: for dark ink on paper, since digits are light on dark."
+)
+@checkpoint_option
+@backend_option
+@json_option
+def predict(
+    run: Path, images: tuple[Path, ...], top: int, invert: bool, checkpoint: str, backend: str, as_json: bool
+) -> None:
+    """Show what the model in RUN (a run's folder or a checkpoint file) takes each IMAGE for, with probabilities.
+
+    Any format that Pillow reads will do. Each image is cut to its central square and resized to what the model was
+    trained on. A file that cannot be read gets a sentence on standard error; the others are shown all the same, and
+    the exit code is 2.
+
+    \b
+    Examples:
+      tinymixer predict runs/cifar10-nano holiday.jpg
+      tinymixer predict runs/digits scanned-seven.png --invert
+      tinymixer predict runs/cifar10-nano *.png --top 3 --json
+    """
+    import numpy as np
+
+    from tinymixer.data.images import load_image
+    from tinymixer.data.manifest import load_manifest
+    from tinymixer.training import load_model
+    from tinymixer.training.evaluate import predict_log_probabilities
+
+    model, recipe = load_model(run, checkpoint, backend)
+    manifest = load_manifest(recipe.data.dataset)
+    pixels, problems = {}, {}
+    for path in images:
+        try:
+            pixels[path] = load_image(path, recipe.model.image_size, recipe.model.in_channels, invert)
+        except DataError as error:
+            problems[path] = str(error)
+    probabilities = {}
+    if pixels:
+        batch = np.stack(list(pixels.values()))  # (N, height, width, channels)
+        rows = predict_log_probabilities(model, batch, manifest.mean, manifest.std, recipe.training.eval_batch_size)
+        probabilities = dict(zip(pixels, np.exp(rows), strict=True))
+
+    answers: list[dict[str, Any]] = []
+    for path in images:
+        if path in problems:
+            say_error(problems[path])
+            answers.append({"image": str(path), "error": problems[path]})
+        else:
+            best = _best(probabilities[path], manifest.class_names, top)
+            answers.append({"image": str(path), "predictions": best})
+            if not as_json:
+                _show(path, best)
+    if as_json:
+        print_json(answers)
+    if problems:
+        raise Exit(USER_ERROR)
+
+
+def _best(probabilities: "np.ndarray", class_names: tuple[str, ...], top: int) -> list[dict[str, Any]]:
+    """The most probable classes, the first first: probabilities (K,)."""
+    order = probabilities.argsort(kind="stable")[::-1][:top]
+    return [{"class": class_names[k], "label": int(k), "probability": float(probabilities[k])} for k in order]
+
+
+def _show(path: Path, best: list[dict[str, Any]]) -> None:
+    click.echo(str(path))
+    block = "\N{FULL BLOCK}" if "utf" in (sys.stdout.encoding or "").lower() else "#"
+    width = max(len(entry["class"]) for entry in best)
+    for entry in best:
+        bar = block * round(BAR_WIDTH * entry["probability"])
+        click.echo(f"  {100 * entry['probability']:5.1f} %  {entry['class']:<{width}}  {bar}".rstrip())

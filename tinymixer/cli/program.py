@@ -1,0 +1,30 @@
+"""The program and its commands."""
+
+import click
+
+from tinymixer import __version__
+from tinymixer.cli.data import data
+from tinymixer.cli.doctor import doctor
+from tinymixer.cli.eval import evaluate_run
+from tinymixer.cli.gradcheck import gradcheck
+from tinymixer.cli.group import CommandGroup
+from tinymixer.cli.plot import plot
+from tinymixer.cli.predict import predict
+from tinymixer.cli.train import train
+
+
+@click.group(cls=CommandGroup)
+@click.version_option(__version__, "-V", "--version", message="tinymixer %(version)s")
+def program() -> None:
+    """MLP-Mixer with every gradient written by hand, on NumPy or CuPy.
+
+    \b
+    First steps:
+      tinymixer train                       train on the bundled digits: under a minute
+      tinymixer eval runs/digits            how well it does, class by class
+      tinymixer gradcheck                   check every gradient of the package
+    """
+
+
+for command in (train, evaluate_run, predict, plot, gradcheck, data, doctor):
+    program.add_command(command)

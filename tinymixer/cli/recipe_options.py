@@ -1,0 +1,76 @@
+"""An option for every field of a recipe, made from what the recipe's sections declare."""
+
+from typing import Any
+
+import click
+
+SECTION_TITLES = {
+    "model": "Model",
+    "data": "Data",
+    "augmentation": "Augmentation",
+    "optimizer": "Optimizer",
+    "schedule": "Schedule",
+    "training": "Training",
+}
+METAVARS = {"data": "PATH"}
+
+
+class RecipeOption(click.Option):
+    """An option that overrides one field of the recipe; its default, None, leaves the field as it is."""
+
+    def __init__(self, *arguments: Any, section: str, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.section = section
+
+
+class RecipeCommand(click.Command):
+    """A command that takes every field of a recipe as an option, and lists them by section in its help.
+
+    The options are made when this command is the one that runs, so that others start without loading recipes.
+    """
+
+    _recipe_options: list[RecipeOption] | None = None
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if self._recipe_options is None:
+            self._recipe_options = make_recipe_options()
+        return [*super().get_params(ctx), *self._recipe_options]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                title = "Options"
+                if isinstance(parameter, RecipeOption):
+                    title = SECTION_TITLES.get(parameter.section, parameter.section.capitalize())
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=34)
+
+
+def make_recipe_options() -> list[RecipeOption]:
+    """One option for each field of each section, in the order of the recipe's file."""
+    from tinymixer.training.recipe import recipe_fields
+
+    options = []
+    for entry in recipe_fields().values():
+        dashed = entry.name.replace("_", "-")
+        value_type = click.Choice(entry.choices) if entry.choices else entry.kind
+        options.append(
+            RecipeOption(
+                [f"--{dashed}/--no-{dashed}" if entry.kind is bool else f"--{dashed}", entry.name],
+                section=entry.section,
+                type=None if entry.kind is bool else value_type,
+                default=None,
+                metavar=METAVARS.get(entry.name),
+                help=_sentence(entry.help),
+            )
+        )
+    return options
+
+
+def _sentence(text: str) -> str:
+    """Help texts are declared in several places; here they all begin large and end with a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,0 +1,157 @@
+"""What `tinymixer doctor` knows about this machine, as plain values."""
+
+import os
+import platform
+import statistics
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tinymixer import __version__
+from tinymixer.backend import cupy_obstacle
+
+# Extra of ours -> its packages. Several names: one of them is enough.
+EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {
+    "cli": ("click", "filelock", "matplotlib", "pillow", "rich", "threadpoolctl", "tomli-w", "tqdm"),
+    "cuda13": (("cupy-cuda13x", "cupy-cuda12x", "cupy"), "nvmath-python"),
+    "peers": ("torch", "timm", "jax"),
+}
+HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def system_facts() -> dict[str, Any]:
+    """Versions, processor, BLAS, GPU, and warnings in sentences, as values that JSON can hold."""
+    facts = {
+        "tinymixer": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "packages": {"numpy": metadata.version("numpy")} | optional_packages(),
+        "cpu": {"name": _processor_name(), "cores": usable_cores()},
+        "blas": blas_facts() | {"gigaflops_float32": round(matrix_product_rate() / 1e9, 1)},
+        "gpu": _gpu_facts(),
+    }
+    return facts | {"warnings": _warnings(facts)}
+
+
+def optional_packages() -> dict[str, str | None]:
+    """Name -> version of each package that an extra of ours brings, None where it is not installed."""
+    versions: dict[str, str | None] = {}
+    for packages in EXTRAS.values():
+        for names in packages:
+            alternatives = (names,) if isinstance(names, str) else names
+            found = [(name, version) for name in alternatives if (version := _version(name))]
+            name, version = found[0] if found else (alternatives[0], None)
+            versions[name] = version
+    return versions
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def blas_facts() -> dict[str, Any]:
+    """The library that multiplies NumPy's matrices: name, version, core (the processor it is tuned for), threads.
+
+    Without the package threadpoolctl only what NumPy was built with is known; the rest is None.
+    """
+    import numpy as np
+
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        pools = []
+    else:
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    if pools:
+        pool = next((pool for pool in pools if "numpy" in pool["filepath"]), pools[0])
+        return {
+            "name": pool["internal_api"],
+            "version": pool["version"],
+            "core": pool.get("architecture"),
+            "threads": pool["num_threads"],
+        }
+    built_with = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {"name": built_with["name"], "version": built_with["version"], "core": None, "threads": None}
+
+
+def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
+    """Floating-point operations per second of a float32 matrix product (size, size) @ (size, size), the median."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    left, right = (generator.random((size, size), dtype=np.float32) for _ in range(2))
+    seconds = []
+    for _ in range(repeats + 2):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / statistics.median(seconds[2:])  # the first two wake the threads
+
+
+def _gpu_facts() -> dict[str, Any]:
+    """Whether CuPy can be used, on what, and what stands in the way if it cannot."""
+    obstacle = cupy_obstacle()
+    if obstacle:
+        return {"usable": False, "obstacle": obstacle}
+    import cupy
+
+    device = cupy.cuda.Device()
+    properties = cupy.cuda.runtime.getDeviceProperties(device.id)
+    return {
+        "usable": True,
+        "obstacle": None,
+        "name": properties["name"].decode(),
+        "memory_gib": round(properties["totalGlobalMem"] / 2**30, 1),
+        "compute_capability": device.compute_capability,
+        "cuda_runtime": _cuda_version(cupy.cuda.runtime.runtimeGetVersion()),
+        "cuda_driver": _cuda_version(cupy.cuda.runtime.driverGetVersion()),
+    }
+
+
+def _cuda_version(number: int) -> str:
+    """CUDA writes 12.4 as 12040."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    """What makes NumPy slow on this machine, each with what to do."""
+    warnings = [
+        f"{name}={os.environ[name]} is set, which can halve the speed of NumPy's matrix products: unset {name}"
+        for name in HARMFUL_SETTINGS
+        if os.environ.get(name)
+    ]
+    threads, cores = facts["blas"]["threads"], facts["cpu"]["cores"]
+    if threads and threads > cores:
+        warnings.append(
+            f"BLAS runs {threads} threads on {cores} usable cores, which slows it down: export OMP_NUM_THREADS={cores}"
+        )
+    if threads and threads < cores:
+        named = [f"{name}={os.environ[name]}" for name in THREAD_SETTINGS if os.environ.get(name)]
+        because = f" ({', '.join(named)})" if named else ""
+        warnings.append(f"BLAS runs {threads} of {cores} possible threads{because}")
+    return warnings
+
+
+def _processor_name() -> str:
+    """The processor's name as its maker gives it, where that can be read; otherwise its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

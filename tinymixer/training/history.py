@@ -1,0 +1,70 @@
+"""metrics.jsonl: one row per finished epoch, in a file that survives a crash."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tinymixer.errors import TrainingError
+from tinymixer.training.files import replacing
+
+Row = dict[str, Any]
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add one row and see it onto the disk. Raises TrainingError, and leaves no half row, when that fails."""
+    line = (json.dumps(row) + "\n").encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError("the disk is full")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise TrainingError(
+            f"{path} could not be written ({error.strerror or error}): make room, then go on with --resume"
+        ) from error
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a metrics.jsonl; none when there is no such file. A last line cut short by a crash is left out.
+
+    Raises TrainingError for a file that is not a history.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path} cannot be read ({error}): expected one JSON object per line") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise TrainingError(f"line {number} of {path} is not JSON: expected one object per epoch") from error
+        if row is not None:
+            if not isinstance(row, dict) or type(row.get("epoch")) is not int:
+                raise TrainingError(f"line {number} of {path} is not a row of metrics: expected an object with 'epoch'")
+            rows.append(row)
+    return rows
+
+
+def keep_epochs(path: Path, epochs: int) -> None:
+    """Drop the rows past `epochs`, which a resumed run will write again."""
+    rows = read_rows(path)
+    if path.exists():
+        _write_rows(path, [row for row in rows if row["epoch"] <= epochs])
+
+
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
+    with replacing(path) as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -1,0 +1,82 @@
+"""One training step: the five lines that everything else serves."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.errors import ConfigError, TrainingError
+from tinymixer.layers import MlpMixer
+from tinymixer.ops.array_library import namespace
+from tinymixer.optim import Optimizer, global_norm
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean loss over the batch, images classified correctly (with the weights before the update), gradient norm."""
+
+    loss: float
+    correct: int
+    gradient_norm: float
+
+
+@np.errstate(over="ignore", invalid="ignore")  # what overflows becomes one error, with the step and the norm
+def train_step(
+    model: MlpMixer,
+    optimizer: Optimizer,
+    images: Any,
+    labels: Any,
+    learning_rate: float,
+    label_smoothing: float = 0.0,
+    rng: np.random.Generator | None = None,
+    micro_batches: int = 1,
+) -> StepResult:
+    """Forward, loss, backward, update, for a batch on the model's backend.
+
+    images (B, height, width, channels) in the model's dtype, labels (B,) integers or (B, K) rows of probabilities
+
+    With `micro_batches` above 1 the batch is worked through in so many parts and their gradients are added up, each
+    weighted by its share of the images, which gives the whole batch's gradient (to rounding) in a fraction of the
+    memory. `rng` draws the masks of dropout and stochastic depth, part by part.
+
+    Raises TrainingError for a loss that is not finite, before the weights are touched, and for a gradient norm that is
+    not finite; ConfigError for more parts than images.
+    """
+    count = labels.shape[0]
+    if not 1 <= micro_batches <= count:
+        raise ConfigError(f"micro_batches must lie between 1 and the batch's {count} images, got {micro_batches}")
+    xp, parameters, to_numpy = namespace(images), model.parameters, model.backend.to_numpy
+    parameters.zero_gradients()
+    loss, correct = 0.0, 0
+    for start, stop in _parts(count, micro_batches):
+        targets, share = labels[start:stop], (stop - start) / count
+        logits, cache = model.forward(images[start:stop], train=True, rng=rng)  # (B, K)
+        part_loss, dlogits = model.ops.softmax_cross_entropy(logits, targets, label_smoothing)
+        model.backward(dlogits * share, cache)
+        del cache  # before the next part makes its own
+        classes = targets if targets.ndim == 1 else xp.argmax(targets, axis=1)  # (B,)
+        loss += part_loss * share
+        correct += xp.sum(xp.argmax(logits, axis=1) == classes)
+    loss = float(to_numpy(loss))
+    if not math.isfinite(loss):
+        norm = float(to_numpy(global_norm(parameters.gradients)))
+        raise _not_finite("loss", loss, optimizer.steps + 1, learning_rate, norm)
+    norm = float(to_numpy(optimizer.step(learning_rate)))
+    if not math.isfinite(norm):
+        raise _not_finite("gradient norm", norm, optimizer.steps, learning_rate, norm)
+    return StepResult(loss, int(to_numpy(correct)), norm)
+
+
+def _parts(images: int, parts: int) -> Iterable[tuple[int, int]]:
+    """Cut a batch into (start, stop) of parts whose sizes differ by at most one."""
+    return itertools.pairwise(images * i // parts for i in range(parts + 1))
+
+
+def _not_finite(what: str, value: float, step: int, learning_rate: float, gradient_norm: float) -> TrainingError:
+    return TrainingError(
+        f"the {what} became {value} at step {step} (learning rate {learning_rate:.3g}, gradient norm "
+        f"{gradient_norm:.3g}): try a lower learning_rate, a longer warm-up or a smaller clip_norm"
+    )
