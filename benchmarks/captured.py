@@ -79,14 +79,20 @@ def versions() -> str:
     return f"tinymixer {__version__} on CuPy {cupy.__version__}"
 
 
+_held_before = 0
+
+
 def reset_peak() -> None:
     import cupy
 
-    cupy.get_default_memory_pool().free_all_blocks()
+    global _held_before
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    _held_before = int(pool.total_bytes())
 
 
 def peak_bytes() -> int | None:
-    """The pool never shrinks by itself, so what it holds is its peak."""
+    """The pool never shrinks by itself, so what it has taken since `reset_peak` is the peak since then."""
     import cupy
 
-    return int(cupy.get_default_memory_pool().total_bytes())
+    return int(cupy.get_default_memory_pool().total_bytes()) - _held_before
