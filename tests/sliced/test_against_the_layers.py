@@ -56,7 +56,7 @@ def by_layers(model, images, labels, smoothing, seed):
 def assert_same_gradients(gradients, expected, tolerance):
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():
-        # The gradient of a token-mixing output bias is zero; in the layers it is rounding, as large as others let it be.
+        # The gradient of a token-mixing output bias is zero; in the layers it is rounding of larger numbers.
         scale = largest if "token_mixing.bias2" in name else max(np.abs(gradient).max(), 1e-3 * largest)
         assert np.abs(gradients[name] - gradient).max() <= tolerance * scale, name
 
@@ -70,11 +70,10 @@ def test_loss_and_gradients_are_those_of_the_layers(name, dtype, count, threads,
     loss, correct, expected = by_layers(model, images, labels, 0.1, seed=5)
     model.parameters.zero_gradients()
     fast = SlicedMixer(model, threads, slice_images)
-    for times in (1, 2):  # gradients are added
+    for _ in range(2):  # gradients are added
         fast_loss, fast_correct = fast.loss_and_gradients(images, labels, 0.1, np.random.default_rng(5), share=0.5)
         assert fast_loss == pytest.approx(loss, rel=TOLERANCE[dtype])
         assert fast_correct == correct
-    assert times == 2
     assert_same_gradients(model.parameters.to_numpy(model.parameters.gradients), expected, TOLERANCE[dtype])
 
 
@@ -134,7 +133,9 @@ def test_huge_activations_overflow_nowhere_that_matters():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(64, 64, 512), (512, 128, 512), (512, 512, 128), (128, 512, 512), (96, 33, 65), (1, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(64, 64, 512), (512, 128, 512), (512, 512, 128), (128, 512, 512), (96, 33, 65), (1, 1, 1)]
+)
 def test_products_in_pieces_are_products(dtype, shape):
     rows, length, columns = shape
     rng = np.random.default_rng(0)

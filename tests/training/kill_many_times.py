@@ -19,7 +19,14 @@ from tinymixer.training import Progress, load_checkpoint, load_model, read_rows
 from tinymixer.training.files import SUFFIX
 
 # Wide enough that writing the checkpoint takes a good part of the time; saved after every step.
-CHOICES = {"epochs": 400, "hidden_dim": 64, "channels_mlp_dim": 512, "checkpoint_every_steps": 1, "batch_size": 10}
+CHOICES = {
+    "epochs": 400,
+    "hidden_dim": 64,
+    "channels_mlp_dim": 512,
+    "checkpoint_every_steps": 1,
+    "batch_size": 10,
+    "threads": 1,
+}
 
 
 class Starter(Progress):

@@ -6,7 +6,7 @@ from tinymixer.sliced.products import matmul
 
 
 class GradientSink:
-    """A flat vector of a thread's own, in the layout of the model's parameters: its first slice writes, later ones add."""
+    """A flat vector of a thread's own, laid out like the parameters: its first slice writes, later ones add."""
 
     def __init__(self, model):
         parameters = model.parameters

@@ -1,4 +1,4 @@
-"""Matrix products in pieces that suit OpenBLAS, without a copy: every piece is a view, and all pieces one NumPy call."""
+"""Matrix products in pieces that suit OpenBLAS: every piece is a view, and all pieces are one call of NumPy."""
 
 import numpy as np
 

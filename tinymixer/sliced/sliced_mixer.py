@@ -1,5 +1,7 @@
 """The whole Mixer on an ordinary processor: the batch in slices, the slices on threads."""
 
+import itertools
+
 import numpy as np
 
 from tinymixer.errors import ConfigError
@@ -65,7 +67,9 @@ class SlicedMixer:
         def work(thread, slices):
             for part in slices:
                 ws = self._workspace(thread, part.stop - part.start, forward_only=True)
-                _, logits[part], _ = self._forward(ws, images[part], [(NOTHING_DROPPED,) * 2] * len(self._folded), False)
+                _, logits[part], _ = self._forward(
+                    ws, images[part], [(NOTHING_DROPPED,) * 2] * len(self._folded), False
+                )
 
         self._team.run(work, self._shares(len(images)))
         return logits
@@ -103,10 +107,10 @@ class SlicedMixer:
         """Each thread's slices, of about equal size: a list of slices per thread."""
         bounds = [images * thread // self.threads for thread in range(self.threads + 1)]
         shares = []
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in itertools.pairwise(bounds):
             parts = -(-(stop - start) // self.slice_images)
             edges = [start + (stop - start) * i // parts for i in range(parts + 1)] if parts else []
-            shares.append([slice(*pair) for pair in zip(edges, edges[1:], strict=False)])
+            shares.append([slice(*pair) for pair in itertools.pairwise(edges)])
         return shares
 
     def _workspace(self, thread, images, forward_only):

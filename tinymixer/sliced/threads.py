@@ -41,7 +41,8 @@ class ThreadTeam:
 
     def _run(self, work, *items):
         def quietly(*arguments):
-            with np.errstate(over="ignore", under="ignore"):  # base^v may overflow: GELU of -30 is 0
+            # base^v may overflow: GELU of -30 is 0. What is not finite for worse reasons shows in the loss.
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 return work(*arguments)
 
         if self._pool is None:

@@ -1,4 +1,4 @@
-"""The buffers of one thread, made once and used for every slice: no page faults, and what is used again stays cached."""
+"""The buffers of one thread, made once and used for every slice: no page faults, and the cache stays warm."""
 
 import numpy as np
 

@@ -9,6 +9,7 @@ import numpy as np
 from tinymixer.data import normalise
 from tinymixer.errors import DataError
 from tinymixer.layers import MlpMixer
+from tinymixer.training.computation import Computation, make_computation
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Evaluation:
 
 @np.errstate(over="ignore", invalid="ignore")  # a model that has blown up shows in the loss
 def predict_log_probabilities(
-    model: MlpMixer,
+    model: MlpMixer | Computation,
     images: np.ndarray,
     mean: Any,
     std: Any,
@@ -41,19 +42,21 @@ def predict_log_probabilities(
     mean and std are the data set's, per channel. Works in batches, so that activations take no more memory for more
     images. When `stopped()` turns true between two batches, only the rows so far come back.
     """
-    backend, dtype = model.parameters.backend, model.parameters.dtype
+    computation = make_computation(model) if isinstance(model, MlpMixer) else model
+    model = computation.model
+    backend, dtype = model.backend, model.parameters.dtype
     rows = [np.empty((0, model.config.num_classes))]
     for start in range(0, len(images), batch_size):
         if stopped is not None and stopped():
             break
         batch = normalise(images[start : start + batch_size], mean, std, dtype)  # (B, height, width, channels)
-        logits = model.forward(backend.asarray(batch))[0]  # (B, K), and the cache is let go before the next batch
+        logits = computation.logits(backend.asarray(batch))  # (B, K)
         rows.append(_log_softmax(backend.to_numpy(logits).astype(np.float64)))
     return np.concatenate(rows)  # (N, K)
 
 
 def evaluate(
-    model: MlpMixer,
+    model: MlpMixer | Computation,
     images: np.ndarray,
     labels: np.ndarray,
     mean: Any,

@@ -115,7 +115,7 @@ class TrainingOptions(Section):
     kernels: str = option(
         "auto", "Fast kernels where there are any, or plain operations.", choices=("auto", "reference")
     )
-    threads: int = option(0, "Threads of the matrix products on the processor; 0 leaves it to NumPy.", minimum=0)
+    threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0)
     dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
     precision: str = option(
         "float32",

@@ -10,8 +10,8 @@ import numpy as np
 
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.layers import MlpMixer
-from tinymixer.ops.array_library import namespace
 from tinymixer.optim import Optimizer, global_norm
+from tinymixer.training.computation import Computation, LayerByLayer
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class StepResult:
 
 @np.errstate(over="ignore", invalid="ignore")  # what overflows becomes one error, with the step and the norm
 def train_step(
-    model: MlpMixer,
+    model: MlpMixer | Computation,
     optimizer: Optimizer,
     images: Any,
     labels: Any,
@@ -35,6 +35,8 @@ def train_step(
     micro_batches: int = 1,
 ) -> StepResult:
     """Forward, loss, backward, update, for a batch on the model's backend.
+
+    model     a model, which is computed layer by layer, or a faster Computation of one (`make_computation`)
 
     images (B, height, width, channels) in the model's dtype, labels (B,) integers or (B, K) rows of probabilities
 
@@ -48,18 +50,17 @@ def train_step(
     count = labels.shape[0]
     if not 1 <= micro_batches <= count:
         raise ConfigError(f"micro_batches must lie between 1 and the batch's {count} images, got {micro_batches}")
-    xp, parameters, to_numpy = namespace(images), model.parameters, model.backend.to_numpy
+    computation = LayerByLayer(model) if isinstance(model, MlpMixer) else model
+    parameters, to_numpy = computation.model.parameters, computation.model.backend.to_numpy
     parameters.zero_gradients()
     loss, correct = 0.0, 0
     for start, stop in _parts(count, micro_batches):
-        targets, share = labels[start:stop], (stop - start) / count
-        logits, cache = model.forward(images[start:stop], train=True, rng=rng)  # (B, K)
-        part_loss, dlogits = model.ops.softmax_cross_entropy(logits, targets, label_smoothing)
-        model.backward(dlogits * share, cache)
-        del cache  # before the next part makes its own
-        classes = targets if targets.ndim == 1 else xp.argmax(targets, axis=1)  # (B,)
+        part, share = slice(start, stop), (stop - start) / count
+        part_loss, part_correct = computation.loss_and_gradients(
+            images[part], labels[part], label_smoothing, rng, share
+        )
         loss += part_loss * share
-        correct += xp.sum(xp.argmax(logits, axis=1) == classes)
+        correct += part_correct
     loss = float(to_numpy(loss))
     if not math.isfinite(loss):
         norm = float(to_numpy(global_norm(parameters.gradients)))

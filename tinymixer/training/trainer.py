@@ -1,6 +1,5 @@
 """A whole run: the epochs around the step, and everything that keeps them safe."""
 
-import contextlib
 import dataclasses
 import math
 import shlex
@@ -14,10 +13,10 @@ from tinymixer.errors import CheckpointError, TrainingError
 from tinymixer.layers import MlpMixer
 from tinymixer.training.build import make_optimizer, require_fit, schedule_of
 from tinymixer.training.checkpoint import Checkpoint, RunState, load_checkpoint, save_checkpoint
+from tinymixer.training.computation import make_computation
 from tinymixer.training.evaluate import Evaluation, evaluate, evaluate_logits
 from tinymixer.training.fused import FusedTraining, fused_obstacle, require_precision
 from tinymixer.training.history import append_row, read_rows
-from tinymixer.training.memory import keep_freed_memory
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe, recipe_names
 from tinymixer.training.run_folder import RunFolder, require_same_run
@@ -81,6 +80,7 @@ class Trainer:
         self.model = MlpMixer(
             recipe.model, backend=self.backend, dtype=training.dtype, seed=generator(training.seed, "init")
         )
+        self.computation = make_computation(self.model, training.kernels, training.threads)
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.dataset.train_images) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
@@ -113,8 +113,7 @@ class Trainer:
         Raises TrainingError for a loss that is not finite (the last good checkpoint stays), and CheckpointError or
         TrainingError when something cannot be read or saved.
         """
-        keep_freed_memory()
-        with self.folder.locked(), self._limited_threads(), StopSignals() as self.stop:
+        with self.folder.locked(), StopSignals() as self.stop:
             self._restore() if self.resume else self._save(self.folder.last)
             if self.state.epoch >= self.recipe.training.epochs:
                 return self._end("already finished")
@@ -138,7 +137,7 @@ class Trainer:
             if self.stop.requested():
                 return
             result = train_step(
-                self.model,
+                self.computation,
                 self.optimizer,
                 self.backend.asarray(images),
                 self.backend.asarray(labels),
@@ -186,7 +185,7 @@ class Trainer:
             logits = self.fused.test_logits(self.stop.requested)  # (N, K)
             return None if logits is None else evaluate_logits(logits, self.dataset.test_labels)
         return evaluate(
-            self.model,
+            self.computation,
             self.dataset.test_images,
             self.dataset.test_labels,
             self.dataset.mean,
@@ -258,18 +257,6 @@ class Trainer:
         folder.write_config(self.recipe)
         self._clock_started, self._seconds_before = time.perf_counter(), self.state.elapsed_seconds
         self.progress.on_note(f"resuming after step {self.step} of {self.total_steps} (epoch {self.state.epoch + 1})")
-
-    def _limited_threads(self) -> contextlib.AbstractContextManager[object]:
-        """Hold the BLAS below NumPy to the recipe's number of threads."""
-        threads = self.recipe.training.threads
-        if threads == 0:
-            return contextlib.nullcontext()
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            self.progress.on_note("'threads' has no effect without threadpoolctl: pip install 'tinymixer[cli]'")
-            return contextlib.nullcontext()
-        return threadpool_limits(threads)
 
     def _draw_curves(self) -> None:
         """Draw curves.png; a picture that cannot be drawn is no reason to stop."""
