@@ -78,7 +78,12 @@ def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backen
     obstacle = cupy_obstacle()
     if obstacle is None:
         reason = "asked for" if name == "cupy" else "CuPy found a GPU"
-        return CupyBackend("cupy", importlib.import_module("cupy"), ops, reason)
+        cupy = importlib.import_module("cupy")
+        if kernels == "reference":
+            return CupyBackend("cupy", cupy, ops, reason)
+        from tinymixer.kernels.operations import fused_operations
+
+        return CupyBackend("cupy", cupy, fused_operations(cupy), reason)
     if name == "cupy":
         raise BackendError(obstacle)
     return Backend("numpy", np, ops, obstacle)
@@ -96,7 +101,24 @@ def cupy_obstacle() -> str | None:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"CuPy is installed but finds no usable CUDA driver ({_first_line(error)}): check that nvidia-smi works"
-    return None if count else "CuPy is installed but this machine has no CUDA GPU"
+    if not count:
+        return "CuPy is installed but this machine has no CUDA GPU"
+    return _missing_library()
+
+
+def _missing_library() -> str | None:
+    """Say which of CUDA's libraries CuPy does not find: pip installs CuPy without them unless it is asked to."""
+    try:
+        library = "NVRTC, which compiles kernels"
+        importlib.import_module("cupy_backends.cuda.libs.nvrtc").getVersion()
+        library = "cuBLAS, which multiplies matrices"
+        importlib.import_module("cupy_backends.cuda.libs.cublas")
+    except (ImportError, RuntimeError) as error:
+        return (
+            f"CuPy does not find {library} ({_first_line(error)}): pip install 'cupy-cuda13x[ctk]' "
+            "(or 'cupy-cuda12x[ctk]', to match your driver)"
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -67,8 +67,11 @@ class RunState:
     best_accuracy: float = -1.0
 
     def add_step(self, loss: float, correct: int, images: int, seconds: float) -> None:
-        self.step += 1
-        self.loss_sum += loss * images
+        self.add_steps(1, loss * images, correct, images, seconds)
+
+    def add_steps(self, steps: int, loss_sum: float, correct: int, images: int, seconds: float) -> None:
+        self.step += steps
+        self.loss_sum += loss_sum
         self.correct += correct
         self.images += images
         self.train_seconds += seconds

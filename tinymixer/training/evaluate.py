@@ -73,6 +73,15 @@ def evaluate(
     log_probabilities = predict_log_probabilities(model, images, mean, std, batch_size, stopped)  # (N, K)
     if len(log_probabilities) < len(images):
         return None
+    return _evaluation(log_probabilities, labels)
+
+
+def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Evaluate logits (N, K) that were worked out elsewhere, against labels (N,) integers."""
+    return _evaluation(_log_softmax(logits.astype(np.float64)), labels)
+
+
+def _evaluation(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
     predictions = np.argmax(log_probabilities, axis=1)  # (N,)
     loss = -float(np.mean(log_probabilities[np.arange(len(labels)), labels]))
     return Evaluation(loss, float(np.mean(predictions == labels)), predictions, np.exp(log_probabilities))

@@ -117,3 +117,11 @@ class TrainingOptions(Section):
     )
     threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0)
     dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
+    precision: str = option(
+        "float32",
+        "GPU: number format of activations and products; weights, statistics and losses stay float32.",
+        choices=("float32", "tf32", "bfloat16", "float16"),
+    )
+    captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
+    deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
+    recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")

@@ -14,7 +14,8 @@ from tinymixer.layers import MlpMixer
 from tinymixer.training.build import make_optimizer, require_fit, schedule_of
 from tinymixer.training.checkpoint import Checkpoint, RunState, load_checkpoint, save_checkpoint
 from tinymixer.training.computation import make_computation
-from tinymixer.training.evaluate import Evaluation, evaluate
+from tinymixer.training.evaluate import Evaluation, evaluate, evaluate_logits
+from tinymixer.training.fused import FusedTraining, fused_obstacle, require_precision
 from tinymixer.training.history import append_row, read_rows
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe, recipe_names
@@ -75,6 +76,7 @@ class Trainer:
         self.dataset = dataset or load_dataset(recipe.data.dataset, path=recipe.data.data or None)
         require_fit(recipe, self.dataset)
         self.backend = get_backend(training.backend, training.kernels)
+        require_precision(recipe, self.backend)
         self.model = MlpMixer(
             recipe.model, backend=self.backend, dtype=training.dtype, seed=generator(training.seed, "init")
         )
@@ -84,6 +86,11 @@ class Trainer:
         self.total_steps = training.epochs * self.steps_per_epoch
         self.schedule = schedule_of(recipe, self.steps_per_epoch)
         self.augmentation = Augmentation(**dataclasses.asdict(recipe.augmentation))
+        self.fused: FusedTraining | None = None
+        if fused_obstacle(recipe, self.backend) is None:
+            self.fused = FusedTraining(
+                recipe, self.dataset, self.model, self.optimizer, self.schedule, self.augmentation
+            )
         self.state = RunState()
         self.folder = RunFolder.reopen(recipe, out) if resume and out else RunFolder.create(recipe, out)
 
@@ -111,8 +118,10 @@ class Trainer:
             if self.state.epoch >= self.recipe.training.epochs:
                 return self._end("already finished")
             self.progress.on_start(self)
+            if self.fused is not None:
+                self.progress.on_note(self.fused.description)
             while self.state.epoch < self.recipe.training.epochs:
-                self._train_epoch()
+                self._train_epoch() if self.fused is None else self._train_epoch_fused(self.fused)
                 evaluation = None if self.stop.requested() else self._evaluate()
                 if evaluation is None:
                     self._save(self.folder.last)
@@ -138,10 +147,21 @@ class Trainer:
                 training.micro_batches,
             )
             state.add_step(result.loss, result.correct, len(labels), time.perf_counter() - started)
-            self._report_step()
+            self._report_steps(1)
             if training.checkpoint_every_steps and self.step % training.checkpoint_every_steps == 0:
                 self._save(self.folder.last)
             started = time.perf_counter()
+
+    def _train_epoch_fused(self, fused: FusedTraining) -> None:
+        """The same through the captured GPU step, which reports several steps at once."""
+        every, started = self.recipe.training.checkpoint_every_steps, time.perf_counter()
+        for steps, totals in fused.epoch(self.state.epoch, self.state.step, self.stop.requested):
+            now = time.perf_counter()
+            self.state.add_steps(steps, totals.loss_sum, totals.correct, totals.images, now - started)
+            started = now
+            self._report_steps(steps)
+            if every and self.step % every == 0:
+                self._save(self.folder.last)
 
     def _batches(self) -> Batches:
         """The batches that are left of the epoch under way; a last, smaller one is left out."""
@@ -161,6 +181,9 @@ class Trainer:
 
     def _evaluate(self) -> Evaluation | None:
         """Evaluate on the test images; None when a stop is asked for meanwhile."""
+        if self.fused is not None:
+            logits = self.fused.test_logits(self.stop.requested)  # (N, K)
+            return None if logits is None else evaluate_logits(logits, self.dataset.test_labels)
         return evaluate(
             self.computation,
             self.dataset.test_images,
@@ -196,9 +219,9 @@ class Trainer:
         if time.perf_counter() - self._pictured > SECONDS_BETWEEN_PICTURES:
             self._draw_curves()
 
-    def _report_step(self) -> None:
+    def _report_steps(self, steps: int) -> None:
         state = self.state
-        self._steps_here += 1
+        self._steps_here += steps
         seconds_per_step = (self.seconds - self._seconds_before) / self._steps_here
         self.progress.on_step(
             self.step,
@@ -222,6 +245,8 @@ class Trainer:
             self.model.parameters.load(checkpoint.parameters)
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.state = checkpoint.state
+            if self.fused is not None:
+                self.fused.refresh()
         elif folder.best.exists() or read_rows(folder.metrics):
             raise CheckpointError(f"{folder.last} is missing, so the run cannot go on: put it back, or start a new run")
         if self.state.step > self.steps_per_epoch:

@@ -1,0 +1,119 @@
+"""MLP-Mixer in PyTorch, eager or compiled: fused optimizer, tensor cores where the precision allows, no host syncs."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F  # noqa: N812  PyTorch's own convention
+from torch import nn
+
+from benchmarks.peers import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
+from tinymixer import MixerConfig
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Block(nn.Module):
+    def __init__(self, config: MixerConfig) -> None:
+        super().__init__()
+        self.token_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.token1 = nn.Linear(config.tokens, config.tokens_mlp_dim)
+        self.token2 = nn.Linear(config.tokens_mlp_dim, config.tokens)
+        self.channel_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.channel1 = nn.Linear(config.hidden_dim, config.channels_mlp_dim)
+        self.channel2 = nn.Linear(config.channels_mlp_dim, config.hidden_dim)
+        self.form = "tanh" if config.gelu == "tanh" else "none"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, S, C)
+        y = self.token1(self.token_norm(x).transpose(1, 2))  # (B, C, DS)
+        x = x + self.token2(F.gelu(y, approximate=self.form)).transpose(1, 2)  # (B, S, C)
+        y = self.channel1(self.channel_norm(x))  # (B, S, DC)
+        return x + self.channel2(F.gelu(y, approximate=self.form))  # (B, S, C)
+
+
+class Mixer(nn.Module):
+    def __init__(self, config: MixerConfig) -> None:
+        super().__init__()
+        self.stem = nn.Linear(config.patch_features, config.hidden_dim)
+        self.blocks = nn.Sequential(*(Block(config) for _ in range(config.num_blocks)))
+        self.norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.head = nn.Linear(config.hidden_dim, config.num_classes)
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:  # (B, S, P*P*colours) -> (B, K)
+        return self.head(self.norm(self.blocks(self.stem(patches))).mean(dim=1))
+
+
+def make_step(
+    config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False
+) -> Callable[[int], None]:
+    model, patches, labels, autocast = _setting(config, batch, precision, device)
+    # The fused update is one kernel for all weights; on the CPU it exists since 2.4.
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    scaler = torch.amp.GradScaler(device, enabled=precision == "float16")
+
+    def loss_of(patches: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with autocast():
+            return F.cross_entropy(model(patches).float(), labels)
+
+    # "reduce-overhead" replays CUDA graphs, as our own step does.
+    loss_of = torch.compile(loss_of, mode="reduce-overhead" if device == "cuda" else "default") if compiled else loss_of
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(loss_of(patches, labels)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        _wait(device)
+
+    return run
+
+
+def make_forward(
+    config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False
+) -> Callable[[int], None]:
+    model, patches, _, autocast = _setting(config, batch, precision, device)
+    forward = torch.compile(model, mode="reduce-overhead" if device == "cuda" else "default") if compiled else model
+
+    def run(steps: int) -> None:
+        with torch.no_grad(), autocast():
+            for _ in range(steps):
+                forward(patches)
+        _wait(device)
+
+    return run
+
+
+def _setting(config: MixerConfig, batch: int, precision: str, device: str):
+    torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")  # "high" is TF32
+    model = Mixer(config).to(device)
+    patches = torch.randn(batch, config.tokens, config.patch_features, device=device)
+    labels = torch.randint(config.num_classes, (batch,), device=device)
+    kind = AUTOCAST.get(precision)
+
+    def autocast():
+        return nullcontext() if kind is None else torch.autocast(device, kind)
+
+    return model, patches, labels, autocast
+
+
+def versions() -> str:
+    return f"PyTorch {torch.__version__}"
+
+
+def reset_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_bytes() -> int | None:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

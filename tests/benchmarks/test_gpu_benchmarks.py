@@ -1,0 +1,86 @@
+"""What of the GPU benchmarks runs without a GPU: timing, arithmetic, our step as the peers are called, the profile."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks import captured, gpu_profile, gpu_table
+from benchmarks.models import MODELS, step_flops
+from benchmarks.timing import interleaved
+from tests.kernels.emulator import COMPILER, NO_COMPILER
+from tests.kernels.fake_cupy import fake_gpu
+from tinymixer import MixerConfig
+
+SMALL = MixerConfig(image_size=8, hidden_dim=8, tokens_mlp_dim=8, channels_mlp_dim=16, num_blocks=1)
+emulated = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
+
+
+def test_turns_are_taken_and_the_median_counts(monkeypatch):
+    clock, order = [0.0], []
+    slow_turn = iter([1, 1, 1, 9, 1, 1, 1])
+
+    def contender(name, seconds):
+        def run(steps):
+            order.append(name)
+            clock[0] += steps * seconds * (next(slow_turn, 1) if name == "a" else 1)
+
+        return run
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    found = interleaved({"a": contender("a", 0.1), "b": contender("b", 0.2)}, seconds=1.0, turns=5)
+    assert found == pytest.approx({"a": 0.1, "b": 0.2})
+    assert order[4:] == ["a", "b"] * 5
+
+
+def test_the_arithmetic_of_a_step():
+    config, batch = MODELS["nano"]
+    products = 8 * 2 * (64 * 128 * 512 + 64 * 128 * 64)  # multiplications of the blocks' products, per image
+    assert step_flops(config, batch) == 512 * 2 * (3 * products + 2 * 64 * 48 * 128)
+
+
+@emulated
+def test_our_step_runs_behind_the_peers_interface():
+    with fake_gpu():
+        for captured_in_a_graph in (True, False):
+            captured.make_step(SMALL, 4, "bfloat16", "cuda", captured=captured_in_a_graph)(3)
+        captured.make_forward(SMALL, 4, "float32", "cuda")(2)
+    with pytest.raises(ValueError, match="GPU"):
+        captured.make_step(SMALL, 4, "float32", "cpu")
+
+
+@emulated
+def test_the_profile_sees_every_launch():
+    with fake_gpu() as cupy:
+        cupy.cuda.get_elapsed_time = lambda start, end: 1.0  # milliseconds, for ten repetitions
+        step = captured.make_captured_step(SMALL, 4, "float32", captured=False)
+        captured.stage_steps(step, 1)
+        recorder = gpu_profile.Recorder(cupy, step)
+        step.run(1)
+        rows = {name: (launches, microseconds, nbytes) for name, launches, microseconds, nbytes in recorder.rows()}
+    assert rows["sgd_update<float>"][:2] == (1, 1000.0)
+    name = next(name for name in rows if name.startswith("bias_gelu_backward_columns"))
+    hidden = 4 * 4 * 16 * 4  # S * B * DC floats
+    assert rows[name] == (1, 100.0, 3 * hidden)  # da and z read, dz written
+    assert sum(name.startswith("product") for name in rows) >= 8
+
+
+def test_the_table_says_what_was_left_out():
+    rows = [
+        {"name": "tinymixer", "model": "nano", "precision": "tf32", "images_per_second": 1e5, "step_milliseconds": 5.12,
+         "teraflops": 80.0, "share_of_product_ceiling": 0.2, "product_ceiling_teraflops": 400.0,
+         "copy_ceiling_terabytes": 2.9, "peak_bytes": 2**30, "version": "tinymixer 0"},
+        {"name": "JAX jit", "model": "nano", "precision": "tf32", "left_out": "no time was left"},
+    ]  # fmt: skip
+    text = gpu_table.text(rows)
+    assert "100,000" in text
+    assert "1.00" in text
+    assert "left out: no time was left" in text
+
+
+def test_the_session_script_is_valid():
+    script = Path(gpu_table.__file__).with_name("gpu_session.sh")
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    without_folder = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
+    assert without_folder.returncode != 0
+    assert "usage: gpu_session.sh OUT" in without_folder.stderr

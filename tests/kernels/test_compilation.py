@@ -1,0 +1,118 @@
+"""The .cu files as nvcc sees them, where it is installed; and what Python and CUDA must agree on."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.kernels.emulator import kernel_names
+from tests.kernels.formats import NUMBERS
+from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.errors import BackendError
+from tinymixer.kernels.modules import OPTIONS, SOURCES, Kernels, source, translation_unit
+
+NVCC = shutil.which("nvcc")
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+@pytest.mark.parametrize("number", NUMBERS)
+def test_nvcc_compiles_every_kernel(number, tmp_path):
+    """For A100 and H100, to machine code; no kernel spills registers into memory."""
+    names = [name for name in kernel_names(number) if not name.endswith((", 2>", ", 3>"))]  # one and four pieces a row
+    code = tmp_path / "kernels.cu"
+    table = ", ".join(f"(void*){name}" for name in names)
+    code.write_text(f"{translation_unit()}\nvoid* table[] = {{{table}}};\n")
+    target = {"float": "sm_80", "__half": "sm_90", "__nv_bfloat16": "sm_90"}[number]
+    command = [
+        NVCC,
+        "-std=c++17",
+        f"-arch={target}",
+        "-cubin",
+        "--resource-usage",
+        "-o",
+        str(tmp_path / "k"),
+        str(code),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr, done.stderr
+    spills = {int(n) for n in re.findall(r"(\d+) bytes spill", done.stderr)}
+    assert spills == {0}
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+def test_the_hardware_tanh_is_used_in_16_bits(tmp_path):
+    code = tmp_path / "kernels.cu"
+    names = [f"bias_gelu_forward_columns<__half, 8, {gelu}>" for gelu in ("FastTanhGelu", "TanhGelu")]
+    code.write_text(f"{translation_unit(['gelu'])}\nvoid* table[] = {{{', '.join('(void*)' + n for n in names)}}};\n")
+    command = [NVCC, "-std=c++17", "-arch=sm_90", "-ptx", "-o", str(tmp_path / "k"), str(code)]
+    subprocess.run(command, check=True, capture_output=True)
+    fast, exact = sorted((tmp_path / "k").read_text().split(".entry")[1:], key=lambda text: "FastTanh" not in text)
+    assert "tanh.approx.f32" in fast
+    assert "tanh.approx.f32" not in exact
+    assert "ld.global.v4" in fast  # 16 bytes at once
+    assert "st.global.v4" in fast
+
+
+def test_the_state_has_the_same_fields_in_the_same_order():
+    body = re.search(r"struct StepState \{(.*?)\};", source("common.cuh"), re.S).group(1)
+    found = re.findall(r"^\s*(int64|double|float|int) (\w+);", body, re.M)
+    kinds = {"int64": np.int64, "double": np.float64, "float": np.float32, "int": np.int32}
+    assert [(name, np.dtype(kinds[kind])) for kind, name in found] == [
+        (name, STEP_STATE[name]) for name in STEP_STATE.names
+    ]
+    assert STEP_STATE.itemsize % 8 == 0  # no padding at the end
+
+
+def test_every_source_is_used_and_every_kernel_is_emulated():
+    text = "".join(source(f"{name}.cu") for name in SOURCES)
+    kernels = set(re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(", text))
+    assert {name.split("<")[0] for name in kernel_names("float")} == kernels
+
+
+def test_an_argument_of_unknown_size_is_refused():
+    kernels = object.__new__(Kernels)
+    kernels._functions = {"f": lambda *arguments, **keywords: None}
+    from tinymixer.kernels.launch import flat
+
+    with pytest.raises(TypeError, match=r"np\.int32"):
+        kernels.launch("f", flat(1), 3)
+    kernels.launch("f", flat(1), np.int32(3), None)
+
+
+def test_a_kernel_that_cannot_be_compiled_is_a_sentence():
+    class Cupy:
+        class cuda:  # noqa: N801
+            class compiler:  # noqa: N801
+                class CompileException(Exception):  # noqa: N818
+                    pass
+
+        @staticmethod
+        def RawModule(**keywords):  # noqa: N802
+            raise RuntimeError("libnvrtc.so.13: cannot open shared object file\nmore")
+
+    with pytest.raises(BackendError, match=r"cannot be compiled \(libnvrtc.so.13: .*\): install CUDA's headers"):
+        Kernels(Cupy, ["f<float>"])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_nvrtc_compiles_every_kernel(number):
+    """As CuPy does it, through names of template instances; needs NVRTC (not a GPU) and CUDA's headers."""
+    nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
+    headers = Path("/usr/local/cuda/include")
+    if not headers.joinpath("cuda_fp16.h").exists():
+        pytest.skip("CUDA's headers are not installed")
+    names = [name.encode() for name in kernel_names(number)]
+    program = nvrtc.nvrtcCreateProgram(translation_unit().encode(), b"kernels.cu", 0, [], [])[1]
+    for name in names:
+        nvrtc.nvrtcAddNameExpression(program, name)
+    options = [*(option.encode() for option in OPTIONS), b"--gpu-architecture=sm_90", f"-I{headers}".encode()]
+    (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    log = b" " * nvrtc.nvrtcGetProgramLogSize(program)[1]
+    nvrtc.nvrtcGetProgramLog(program, log)
+    assert result == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
+    for name in names:
+        assert nvrtc.nvrtcGetLoweredName(program, name)[0] == nvrtc.nvrtcResult.NVRTC_SUCCESS, name

@@ -1,0 +1,98 @@
+"""The fused twins of operations: same signatures, same results, generic where no kernel applies."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.kernels.fake_cupy import fake_gpu
+from tinymixer import MixerConfig, MlpMixer, ops
+from tinymixer.backend import CupyBackend
+from tinymixer.errors import ShapeError
+from tinymixer.kernels.operations import FusedCache, fused_operations
+
+few = settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shapes = given(rows=st.integers(1, 20), channels=st.integers(1, 40))
+TOLERANCE = {"float32": 2e-5, "float16": 5e-3}
+
+
+@pytest.fixture(params=["stand-in", pytest.param("on a GPU", marks=pytest.mark.gpu)])
+def cupy(request):
+    if request.param == "on a GPU":
+        yield pytest.importorskip("cupy")
+    else:
+        request.getfixturevalue("emulated")
+        with fake_gpu() as module:
+            yield module
+
+
+def draw(cupy, shape, dtype, seed):
+    host = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    return host.astype(np.float64), cupy.asarray(host)
+
+
+def assert_close(found, wanted, dtype):
+    tolerance = TOLERANCE[dtype] * max(1.0, np.abs(wanted).max())
+    np.testing.assert_allclose(np.array(found.get(), np.float64), wanted, rtol=TOLERANCE[dtype], atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@few
+@shapes
+def test_layer_norm(cupy, dtype, rows, channels):
+    twins = fused_operations(cupy)
+    x, device_x = draw(cupy, (rows, 2, channels), dtype, 0)
+    dy, device_dy = draw(cupy, (rows, 2, channels), dtype, 1)
+    (scale, device_scale), (bias, device_bias) = (draw(cupy, channels, "float32", seed) for seed in (2, 3))
+    wanted, wanted_cache = ops.layer_norm_forward(x, scale, bias, 1e-2)
+    found, cache = twins.layer_norm_forward(device_x, device_scale, device_bias, 1e-2)
+    assert isinstance(cache, FusedCache)
+    assert_close(found, wanted, dtype)
+    results = zip(twins.layer_norm_backward(device_dy, cache), ops.layer_norm_backward(dy, wanted_cache), strict=True)
+    for ours, theirs in results:
+        assert_close(ours, theirs, dtype)
+    np.testing.assert_array_equal(device_dy.get(), dy.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("form", ["tanh", "erf"])
+@few
+@shapes
+def test_gelu(cupy, dtype, form, rows, channels):
+    twins = fused_operations(cupy)
+    x, device_x = draw(cupy, (rows, channels), dtype, 0)
+    dy, device_dy = draw(cupy, (rows, channels), dtype, 1)
+    wanted, wanted_cache = getattr(ops, f"gelu_{form}_forward")(x)
+    found, cache = getattr(twins, f"gelu_{form}_forward")(device_x)
+    assert_close(found, wanted, dtype)
+    dx = getattr(twins, f"gelu_{form}_backward")(device_dy, cache)
+    assert_close(dx, getattr(ops, f"gelu_{form}_backward")(dy, wanted_cache), dtype)
+    np.testing.assert_array_equal(device_dy.get(), dy.astype(dtype))
+    assert dx.dtype == dtype
+
+
+def test_a_wrong_shape_is_said_in_letters(cupy):
+    _, x = draw(cupy, (3, 4), "float32", 0)
+    _, scale = draw(cupy, 5, "float32", 0)
+    with pytest.raises(ShapeError, match="scale"):
+        fused_operations(cupy).layer_norm_forward(x, scale, scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_runs_on_the_twins(cupy, dtype):
+    config = MixerConfig(image_size=8, hidden_dim=6, tokens_mlp_dim=5, channels_mlp_dim=7, num_blocks=2)
+    rng = np.random.default_rng(0)
+    images, dlogits = rng.standard_normal((3, 8, 8, 3)).astype(dtype), rng.standard_normal((3, 10)).astype(dtype)
+    reference = MlpMixer(config, dtype=dtype)
+    fused = MlpMixer(config, dtype=dtype, backend=CupyBackend("cupy", cupy, fused_operations(cupy)))
+    for model in (reference, fused):
+        weights = model.parameters.to_numpy()
+        weights["head.weight"] = np.random.default_rng(1).standard_normal((6, 10)).astype(dtype)
+        model.parameters.load(weights)
+    wanted, cache = reference.forward(images)
+    found, fused_cache = fused.forward(cupy.asarray(images))
+    np.testing.assert_allclose(np.array(found.get()), wanted, rtol=1e-4, atol=1e-5)
+    reference.backward(dlogits, cache)
+    fused.backward(cupy.asarray(dlogits), fused_cache)
+    gradients = np.array(fused.parameters.gradients.get())
+    np.testing.assert_allclose(gradients, reference.parameters.gradients, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,306 @@
+"""A whole training step on the GPU, recorded once as a CUDA graph and replayed.
+
+A step of nano is some 175 launches of a few microseconds each. Recorded in a graph, the GPU goes from one to the next
+by itself, and the host only draws the random numbers of steps to come and starts replays. Nothing that changes from
+step to step is baked in: a step finds its images, crops, coins and learning rate in a ring on the device
+(`staging.py`), its counters in `StepState`.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.backend import Backend
+from tinymixer.captured.device_mixer import DeviceMixer
+from tinymixer.captured.device_update import DeviceUpdate
+from tinymixer.captured.memory_plan import out_of_memory
+from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
+from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.data import Augmentation, cache_folder
+from tinymixer.errors import BackendError, ConfigError, TrainingError
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.epilogues import Epilogues
+from tinymixer.kernels.modules import Kernels
+from tinymixer.kernels.precision import get_precision
+from tinymixer.kernels.products import make_products
+from tinymixer.kernels.tuning import Tuning
+from tinymixer.layers import MlpMixer
+from tinymixer.optim import Optimizer
+
+SLOTS = 64  # steps in the ring: the host may be up to this far ahead
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Over some steps: the sum of the images' losses, right answers, images, and updates left out."""
+
+    loss_sum: float
+    correct: int
+    images: int
+    skipped: int
+
+
+class CapturedStep:
+    """Trains a model on the GPU, with the training images resident there.
+
+    model, optimizer   on a CuPy backend, in float32; both are updated in place
+    images, labels     uint8 (N, height, width, colours) and integers (N,), on the host
+    mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout's holes in pixel values
+    precision          "float32", "tf32", "bfloat16" or "float16"
+    captured           False launches kernel by kernel, with the same result
+    recompute          less memory for some time: see `plan_activations`
+    epilogues          whether the channel MLP's GELU is worked into its products: "measured" (where that is faster on
+                       this machine), "always" or "never"
+
+    `note` says why a step that should be captured is not. Raises ConfigError for a model that drops hidden units
+    (dropout's masks would be as large as the hidden layers) and BackendError, naming a batch size that fits, when the
+    GPU's memory is too small.
+    """
+
+    def __init__(
+        self,
+        model: MlpMixer,
+        optimizer: Optimizer,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        mean: Any,
+        std: Any,
+        fill: Any = 0,
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        precision: str = "float32",
+        captured: bool = True,
+        deterministic: bool = True,
+        recompute: bool = False,
+        epilogues: str = "measured",
+        slots: int = SLOTS,
+    ) -> None:
+        backend: Backend = model.backend
+        if model.config.dropout:
+            raise ConfigError("the fused training step has no dropout: set dropout to 0, or choose --kernels reference")
+        if model.parameters.dtype != np.float32:
+            raise ConfigError(f"the fused training step keeps weights in float32, got {model.parameters.dtype}")
+        self._cupy = cupy = backend.xp
+        self._model, self._optimizer = model, optimizer
+        self._augmentation = augmentation or Augmentation(0, False, 0)
+        self._label_smoothing, self._precision = label_smoothing, get_precision(precision)
+        self.batch_size, config = batch_size, model.config
+        device = cupy.cuda.Device()
+        multiprocessors = int(device.attributes["MultiProcessorCount"])
+        # An ordinary stream, not a non-blocking one: what others do on the default stream (loading weights, saving
+        # them) then waits for the steps before it, and the steps after it wait for that.
+        self.stream = cupy.cuda.Stream()
+        self._graph: Any = None
+        self._epilogues: Epilogues | None = None
+        self._counted = np.zeros(1, STEP_STATE)[0]
+        free = int(device.mem_info[0])
+        try:
+            with self.stream:
+                self._mixer = DeviceMixer(
+                    cupy, config, model.parameters, self._precision, batch_size, multiprocessors, recompute,
+                    deterministic,
+                )  # fmt: skip
+                self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
+                self._ring = StagingRing(
+                    cupy, self.stream, slots, batch_size, len(self.rates), config.image_size,
+                    self._augmentation.cutout,
+                )  # fmt: skip
+                self._pixels = cupy.asarray(np.ascontiguousarray(images))
+                self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
+                colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
+                self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
+                self._rates = cupy.asarray(self.rates)  # (branches,)
+                self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
+                self._indices = cupy.zeros((batch_size,), np.int32)
+                self._products, self.note = make_products(cupy, self.stream, self._precision)
+                free = int(device.mem_info[0])
+                arena = cupy.empty(self._mixer.plan.nbytes, np.uint8)
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute)) from error
+        names = [*self._mixer.kernel_names, *self._update.kernel_names, "begin_step<float>"]
+        self._kernels = Kernels(cupy, names)
+        self._mixer.bind(self._kernels, self._products, arena)
+        self.refresh()
+        self._fuse_products(epilogues)
+        self.captured = captured and self._products.capturable
+        if not captured:
+            self.note = None
+
+    def _fuse_products(self, choice: str) -> None:
+        """Take products with epilogues where they are allowed, possible and wanted."""
+        config, precise = self._model.config, self._precision.name == "float32"
+        fits = config.hidden_dim % 16 == 0 and config.channels_mlp_dim % 16 == 0
+        if choice == "never" or precise or config.gelu != "tanh" or not fits or not self._products.capturable:
+            return
+        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
+        name = "".join(c if c.isalnum() else "-" for c in device.decode())
+        tuning = Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+        with self.stream:
+            try:
+                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
+            except RuntimeError:
+                return
+            # "measured": what cannot be done is not faster
+            with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
+                self._mixer.use_epilogues(self._epilogues, self.stream, tuning)
+
+    # ------------------------------------------------------------------------------------------ training
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Stochastic depth's rate of every branch (branches,): what `draw_step` needs."""
+        return self._mixer.rates
+
+    @property
+    def room(self) -> int:
+        """How many more steps can be staged now."""
+        return self._ring.room
+
+    def stage(self, steps: list[StepNumbers]) -> None:
+        """Hand over the numbers of steps to come, in order; at most `room`."""
+        self._ring.stage(steps)
+
+    def run(self, steps: int = 1) -> None:
+        """Start so many staged steps; returns before the GPU has finished them."""
+        with self.stream:
+            if self.captured and self._graph is None:
+                self._graph = self._record()
+            for _ in range(steps):
+                if self._graph is not None:
+                    self._graph.launch(self.stream)
+                else:
+                    self._launch()
+                self._ring.take()
+
+    def _launch(self) -> None:
+        self._compute_gradients()
+        self._update.update(self._kernels, self._mixer.working)
+
+    def _compute_gradients(self) -> None:
+        """Everything of a step but the update."""
+        mixer, ring, buffers = self._mixer, self._ring.device, self._mixer.buffers
+        i32, branches = np.int32, len(mixer.rates)
+        self._kernels.launch(
+            "begin_step<float>", layouts.flat(branches * self.batch_size), self._update.device_state, ring["choices"],
+            ring["rates"], ring["uniforms"], self._rates, self._choices, self._indices, mixer.image_factor,
+            i32(self._ring.slots), i32(branches), i32(self.batch_size),
+        )  # fmt: skip
+        augmentation = self._augmentation
+        mixer.forward(
+            self._pixels, self._choices, self._colours, augmentation.crop_padding, augmentation.cutout, train=True
+        )
+        mixer.loss(self._labels, self._indices, self._update.device_state, self._label_smoothing)
+        mixer.backward()
+        self._update.settle(self._kernels, buffers["losses"], buffers["correct"])
+
+    def _record(self) -> Any:
+        """Record the launches of one step.
+
+        Libraries load code and set themselves up on first use, which a recording forbids, so everything runs once
+        before, on the first staged numbers, with the update switched off and the state put back.
+        """
+        before = self._update.read().copy()
+        self._compute_gradients()
+        self._update.write(skip=1)
+        self._update.update(self._kernels, self._mixer.working)
+        self._update.write(**{name: before[name] for name in STEP_STATE.names or ()})
+        self.stream.synchronize()
+        self.stream.begin_capture()
+        self._launch()
+        return self.stream.end_capture()
+
+    # ------------------------------------------------------------------------------------------ what came of it
+
+    def later(self) -> Callable[[], Totals]:
+        """Ask for what came of the steps started since the last time, without waiting: call the result to get it.
+
+        The call waits until those steps are done, whatever was started after them; results are taken in the order
+        they were asked for. It brings the optimizer's step count up to date and raises TrainingError when a loss or
+        gradient was not finite; the weights are then those before that step.
+        """
+        host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
+        with self.stream:
+            self._update.device_state.get(out=host, blocking=False)
+            copied = self._cupy.cuda.Event(disable_timing=True)
+            copied.record(self.stream)
+
+        def result() -> Totals:
+            copied.synchronize()
+            return self._since_last_time(host.view(STEP_STATE)[0])
+
+        return result
+
+    def totals(self) -> Totals:
+        """What came of the steps started since the last time; waits for them. Raises as `later`'s result does."""
+        return self.later()()
+
+    def _since_last_time(self, state: np.void) -> Totals:
+        self._optimizer.steps = int(state["updates"])
+        if state["failed_step"]:
+            raise self._failure(state)
+        before, self._counted = self._counted, state.copy()
+        new = {name: state[name] - before[name] for name in ("loss_sum", "correct", "images", "skipped")}
+        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]))
+
+    def _failure(self, state: np.void) -> TrainingError:
+        step = int(state["failed_step"]) - 1
+        with self.stream:
+            loss, norm = (float(number) for number in self._update.history.get()[step % self._ring.slots])
+        what, value = ("loss", loss) if not np.isfinite(loss) else ("gradient norm", norm)
+        return TrainingError(
+            f"the {what} became {value} at step {step} of this sitting (learning rate "
+            f"{float(state['learning_rate']):.3g}): try a lower learning_rate, a longer warm-up or a smaller clip_norm"
+        )
+
+    def recent(self, steps: int) -> np.ndarray:
+        """Loss and gradient norm of the last steps, oldest first: float32 (steps, 2). Waits for them.
+
+        Raises ValueError for more steps than are remembered.
+        """
+        with self.stream:
+            done = int(self._update.read()["step"])
+            if not 0 <= steps <= min(done, self._ring.slots):
+                raise ValueError(f"{min(done, self._ring.slots)} steps are remembered, {steps} were asked for")
+            history = np.asarray(self._update.history.get())  # (slots, 2)
+        return history[np.arange(done - steps, done) % self._ring.slots]
+
+    def refresh(self) -> None:
+        """After weights or optimizer state were loaded from outside: take them over."""
+        with self.stream:
+            self._update.write(updates=self._optimizer.steps, failed_step=0)
+            self._update.copy_weights(self._kernels, self._mixer.working)
+            self.stream.synchronize()
+
+    # ------------------------------------------------------------------------------------------ evaluation
+
+    def resident(self, images: np.ndarray) -> Any:
+        """Images (N, height, width, colours) uint8, copied to the GPU once, for `logits`."""
+        with self.stream:
+            return self._cupy.asarray(np.ascontiguousarray(images))
+
+    def logits(self, pixels: Any, indices: np.ndarray) -> np.ndarray:
+        """The model's logits for some of the resident images, in the step's precision: float32 (len(indices), K)."""
+        batch, count = self.batch_size, len(indices)
+        padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is filled up and the rest ignored
+        padded[:count] = indices
+        records = pack_choices(padded, None, self._model.config.image_size, 0)  # (padded, 6)
+        with self.stream:
+            choices = self._cupy.asarray(records)
+            rows = self._cupy.zeros((len(padded), self._model.config.num_classes), np.float32)  # (padded, K)
+            for start in range(0, len(padded), batch):
+                self._mixer.forward(pixels, choices[start : start + batch], self._colours, 0, 0, train=False)
+                rows[start : start + batch] = self._mixer.buffers["logits"]
+            return np.asarray(rows.get())[:count]
+
+    def close(self) -> None:
+        """Wait for the GPU and give the libraries' handles back."""
+        self.stream.synchronize()
+        self._graph = None
+        self._products.close()
+        if self._epilogues is not None:
+            self._epilogues.close()

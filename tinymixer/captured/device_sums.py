@@ -1,0 +1,89 @@
+"""Where the partial sums of a backward pass lie, and the one launch that finishes them all."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.modules import Kernels
+
+
+@dataclass(frozen=True)
+class _Sum:
+    start: int
+    part_stride: int
+    column_stride: int
+    parts: int
+    columns: int
+    target: int
+
+
+class DeviceSums:
+    """Collects sums while a step is laid out, then holds their memory and table.
+
+    deterministic   False: kernels add to one row atomically instead of writing one each
+    """
+
+    def __init__(self, deterministic: bool) -> None:
+        self.deterministic = deterministic
+        self._sums: list[_Sum] = []
+        self._size = 0
+        self._partials: Any = None
+
+    @property
+    def atomic(self) -> np.int32:
+        return np.int32(not self.deterministic)
+
+    def reserve(self, parts: int, columns: int, target: int) -> int:
+        """Room for `parts` rows of `columns` partial sums of what starts at `target` in the gradients; its offset."""
+        return self._add(parts if self.deterministic else 1, columns, target, columns, 1)
+
+    def reserve_whole(self, rows: int, columns: int, target: int) -> int:
+        """Room for a matrix (rows, columns) that is written whole and whose rows are added up; its offset."""
+        return self._add(rows, columns, target, columns, 1)
+
+    def reserve_across(self, rows: int, columns: int, target: int) -> int:
+        """Room for a matrix (rows, columns) whose rows are to be summed, one result per row; its offset."""
+        return self._add(columns, rows, target, 1, columns)
+
+    def _add(self, parts: int, columns: int, target: int, part_stride: int, column_stride: int) -> int:
+        start = self._size
+        self._sums.append(_Sum(start, part_stride, column_stride, parts, columns, target))
+        self._size += -(-parts * columns // 64) * 64  # every sum starts 256 bytes aligned
+        return start
+
+    def allocate(self, cupy: Any) -> None:
+        """Make the memory and the table, once everything is reserved."""
+        self._partials = cupy.zeros(max(1, self._size), np.float32)
+        self._cupy = cupy
+        self._make_table()
+
+    def leave_out(self, offset: int) -> None:
+        """Finish this sum no more: something else now writes its result."""
+        self._sums = [s for s in self._sums if s.start != offset]
+        self._make_table()
+
+    def _make_table(self) -> None:
+        cupy = self._cupy
+        table = [[s.start, s.part_stride, s.column_stride, s.parts, s.columns, s.target] for s in self._sums]
+        blocks, self._layout = layouts.sum_blocks([s.columns for s in self._sums])
+        self._table, self._blocks = cupy.asarray(np.array(table, np.int64)), cupy.asarray(np.array(blocks, np.int32))
+
+    @property
+    def nbytes(self) -> int:
+        return self._size * 4
+
+    def at(self, offset: int) -> Any:
+        """The memory at an offset that `reserve` gave."""
+        return self._partials[offset:]
+
+    def clear(self) -> None:
+        """Zero what atomic additions will add to; rows that are written whole need none."""
+        if not self.deterministic:
+            self._partials.data.memset_async(0, self._partials.nbytes)
+
+    def finish(self, kernels: Kernels, gradients: Any) -> None:
+        kernels.launch(
+            "finish_sums<float>", self._layout, self._partials, self._table, self._blocks, gradients, np.int32(0)
+        )

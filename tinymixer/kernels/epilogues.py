@@ -1,0 +1,184 @@
+"""Products with bias, GELU and their gradients worked into their last step (cuBLASLt epilogues).
+
+A product of the channel MLP and the kernel after it each take the hidden layer through memory. An epilogue applies the
+bias and the GELU while the product's tiles are still on the chip. In passes over the hidden layer (the forward pass
+keeps it before and after the GELU; measured on the prototype, one H100, 2026-11-22, (65536, 512) @ (512, 2048) in 16
+bits: 327 us with GELU_AUX_BIAS, about 500 us as product and kernel):
+
+    forward    product writes z, kernel reads z and writes a: 3        with the epilogue: 2
+    backward   product writes da, kernel reads da and z, writes dz: 4  with the epilogue: 2 (reads z, writes dz)
+
+Whether an epilogue is faster depends on the algorithm that cuBLASLt picks; its first choice for GELU's gradient was
+three times slower than product and kernel on the same machine. So its candidates are timed, once for a machine, and
+`DeviceMixer` takes epilogues only where they won.
+
+Layouts are cuBLAS's, in columns: see `products.py`. Its GELU is the tanh form.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.kernels.precision import CUDA_R_32F, Precision
+from tinymixer.kernels.products import WORKSPACE_BYTES
+from tinymixer.kernels.tuning import Tuning
+
+CANDIDATES = 8  # algorithms that cuBLASLt proposes and that are timed
+REPEATS = 5
+ALIGNMENT = 16  # bytes that all addresses are multiples of: 16 elements between parameters, 256 bytes between buffers
+
+
+@dataclass
+class _Plan:
+    """A product ready to run: descriptors, addresses and the algorithm that won."""
+
+    arguments: tuple[Any, ...]
+    algorithm: np.ndarray
+    keep: tuple[Any, ...]
+
+
+class Epilogues:
+    """Products with epilogues on one stream. Raises RuntimeError where nvmath-python or cuBLASLt cannot do them.
+
+    tuning   where the fastest algorithm of each kind of product is remembered; None takes cuBLASLt's first choice
+    """
+
+    def __init__(self, cupy: Any, stream: Any, precision: Precision, tuning: Tuning | None) -> None:
+        try:
+            self._lt = importlib.import_module("nvmath.bindings.cublasLt")
+        except ImportError as error:
+            raise RuntimeError(f"nvmath-python is not installed ({error})") from error
+        self.error: type[Exception] = self._lt.cuBLASLtError  # what its calls raise
+        self._cupy, self._stream, self._precision, self._tuning = cupy, stream, precision, tuning
+        self._handle = self._lt.create()
+        self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
+        self._factors = {value: np.array([value], np.float32) for value in (0.0, 1.0)}
+        self._plans: dict[tuple[int, ...], _Plan] = {}
+
+    def bias_gelu(self, x: Any, weight: Any, bias: Any, z: Any, a: Any) -> None:
+        """z (R, D) = x (R, I) @ weight (I, D) + bias (D,), a (R, D) = gelu(z); all in the working format."""
+        (rows, inputs), columns = x.shape, weight.shape[1]
+        self._run(
+            "GELU_AUX_BIAS", (columns, rows, inputs), (weight, columns, inputs, False), (x, inputs, rows, False),
+            (a, columns, rows), bias=bias, aux=z,
+        )  # fmt: skip
+
+    def gelu_gradient(self, dy: Any, weight: Any, z: Any, dz: Any) -> None:
+        """dz (R, D) = (dy (R, O) @ weight (D, O)^T) * gelu'(z (R, D)), z with its bias."""
+        (rows, outputs), columns = dy.shape, weight.shape[0]
+        self._run(
+            "DGELU", (columns, rows, outputs), (weight, outputs, columns, True), (dy, outputs, rows, False),
+            (dz, columns, rows), aux=z,
+        )  # fmt: skip
+
+    def weight_gradient(self, x: Any, dz: Any, dweight: Any, dbias: Any) -> None:
+        """dweight (I, D) = x (R, I)^T @ dz (R, D), dbias (D,) = dz's sum over rows; both float32."""
+        (rows, inputs), columns = x.shape, dz.shape[1]
+        self._run(
+            "BGRADA", (columns, inputs, rows), (dz, columns, rows, False), (x, inputs, rows, True),
+            (dweight, columns, inputs), bias=dbias,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._lt.destroy(self._handle)
+
+    # ------------------------------------------------------------------------------------------ plans
+
+    def _run(
+        self, epilogue: str, sizes: tuple[int, int, int], a: tuple[Any, int, int, bool], b: tuple[Any, int, int, bool],
+        out: tuple[Any, int, int], bias: Any = None, aux: Any = None,
+    ) -> None:  # fmt: skip
+        """A product of column-major a and b, each (array, rows, columns, transposed), into out (array, rows, columns).
+
+        Plans are kept by address: the buffers of a step never move, and cuBLASLt's descriptors hold addresses.
+        """
+        key = tuple(x.data.ptr for x in (a[0], b[0], out[0], bias, aux) if x is not None)
+        if key not in self._plans:
+            self._plans[key] = self._plan(epilogue, a, b, out, bias, aux)
+        self._start(self._plans[key])
+
+    def _start(self, plan: _Plan) -> None:
+        description, a, a_layout, b, b_layout, out, out_layout = plan.arguments
+        self._lt.matmul(
+            self._handle, description, self._factors[1.0].ctypes.data, a, a_layout, b, b_layout,
+            self._factors[0.0].ctypes.data, out, out_layout, out, out_layout, plan.algorithm.ctypes.data,
+            self._workspace.data.ptr, WORKSPACE_BYTES, self._stream.ptr,
+        )  # fmt: skip
+
+    def _plan(self, epilogue: str, a: Any, b: Any, out: Any, bias: Any, aux: Any) -> _Plan:
+        lt, attribute = self._lt, self._lt.MatmulDescAttribute
+        description = lt.matmul_desc_create(self._precision.compute_type, CUDA_R_32F)
+        settings: list[tuple[Any, np.generic]] = [
+            (attribute.TRANSA, np.int32(a[3])),
+            (attribute.TRANSB, np.int32(b[3])),
+            (attribute.EPILOGUE, np.uint32(int(lt.Epilogue[epilogue]))),
+        ]
+        if bias is not None:
+            settings.append((attribute.BIAS_POINTER, np.int64(bias.data.ptr)))
+        if aux is not None:
+            settings.append((attribute.EPILOGUE_AUX_POINTER, np.int64(aux.data.ptr)))
+            settings.append((attribute.EPILOGUE_AUX_LD, np.int64(out[1])))
+        for name, value in settings:
+            held = np.array([value])
+            lt.matmul_desc_set_attribute(description, name, held.ctypes.data, held.nbytes)
+        layouts = [
+            lt.matrix_layout_create(self._data_type(array), rows, columns, rows)
+            for array, rows, columns in (a[:3], b[:3], out)
+        ]
+        arguments = (description, a[0].data.ptr, layouts[0], b[0].data.ptr, layouts[1], out[0].data.ptr, layouts[2])
+        found = self._candidates(description, layouts)
+        plans = [_Plan(arguments, found[i : i + 1]["algo"].copy(), (a, b, out, bias, aux)) for i in range(len(found))]
+        if self._tuning is None:
+            return plans[0]
+        key = f"{epilogue} {a[1:]} {b[1:]} {self._precision.name} cuBLASLt {self._lt.get_version()}"
+        known = self._tuning.get(key)
+        chosen = next((plan for plan in plans if plan.algorithm.tobytes().hex() == known), None)
+        if chosen is None:
+            chosen = min(plans, key=self._seconds)
+            self._tuning.put(key, chosen.algorithm.tobytes().hex())
+        return chosen
+
+    def _candidates(self, description: int, layouts: list[int]) -> np.ndarray:
+        """What cuBLASLt proposes, best guess first."""
+        lt, attribute = self._lt, self._lt.MatmulPreferenceAttribute
+        preference = lt.matmul_preference_create()
+        held = np.array([WORKSPACE_BYTES], np.uint64)
+        lt.matmul_preference_set_attribute(preference, attribute.MAX_WORKSPACE_BYTES, held.ctypes.data, held.nbytes)
+        for matrix in "ABCD":
+            held = np.array([ALIGNMENT], np.uint32)
+            name = attribute[f"MIN_ALIGNMENT_{matrix}_BYTES"]
+            lt.matmul_preference_set_attribute(preference, name, held.ctypes.data, held.nbytes)
+        results, count = np.zeros(CANDIDATES, lt.matmul_heuristic_result_dtype), np.zeros(1, np.int32)
+        a, b, out = layouts
+        lt.matmul_algo_get_heuristic(
+            self._handle, description, a, b, out, out, preference, CANDIDATES, results.ctypes.data, count.ctypes.data
+        )
+        lt.matmul_preference_destroy(preference)
+        found = results[: int(count[0])]
+        found = found[found["state"] == 0]
+        if not len(found):
+            raise RuntimeError("cuBLASLt has no algorithm for this product and epilogue")
+        return found
+
+    def _seconds(self, plan: _Plan) -> float:
+        return seconds_of(self._cupy, self._stream, lambda: self._start(plan))
+
+    def _data_type(self, array: Any) -> int:
+        return CUDA_R_32F if array.dtype.itemsize == 4 else self._precision.data_type
+
+
+def seconds_of(cupy: Any, stream: Any, work: Callable[[], None]) -> float:
+    """How long some launches take on the GPU: the best of a few, after one to warm up."""
+    work()
+    best = float("inf")
+    for _ in range(REPEATS):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record(stream)
+        work()
+        end.record(stream)
+        end.synchronize()
+        best = min(best, cupy.cuda.get_elapsed_time(start, end) * 1e-3)
+    return best

@@ -1,0 +1,143 @@
+"""How kernels are laid out over threads: plain arithmetic, tested on the host.
+
+A launch is (grid, block, bytes of shared memory). The kernels in `cuda/` say which layout each expects.
+"""
+
+from dataclasses import dataclass
+
+WARP = 32
+THREADS = 256  # per block: enough warps to hide memory latency, few enough for eight blocks per multiprocessor
+ACCESS_BYTES = 16  # the widest load and store of a thread
+SHARED_BYTES = 48 * 1024  # what every block gets without asking for more
+LARGEST_GRID_Y = 65535
+BLOCKS_PER_MULTIPROCESSOR = 4  # of a persistent grid whose blocks each leave a row of partial sums
+MANY_BLOCKS = 16  # per multiprocessor, where blocks leave nothing behind: more than fit, so that none idles at the end
+
+
+@dataclass(frozen=True)
+class Launch:
+    """grid and block in threads (x, y), dynamic shared memory in bytes."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    shared: int = 0
+
+
+def divide_up(number: int, by: int) -> int:
+    """The quotient, rounded up."""
+    return -(-number // by)
+
+
+def power_of_two_at_least(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()
+
+
+def vector_width(itemsize: int, row_length: int) -> int:
+    """Elements per access: 16 bytes' worth where that divides a row, so that every row starts aligned; otherwise 1."""
+    wide = ACCESS_BYTES // itemsize
+    return wide if row_length % wide == 0 else 1
+
+
+def flat(size: int, per_thread: int = 1) -> Launch:
+    """One thread for every `per_thread` of `size` elements."""
+    return Launch((divide_up(size, THREADS * per_thread), 1), (THREADS, 1))
+
+
+def squares(size: int, multiprocessors: int) -> Launch:
+    """`gradient_squares`: threads of four floats each, in a grid that strides over the rest."""
+    blocks = min(divide_up(size, THREADS * 4), multiprocessors * BLOCKS_PER_MULTIPROCESSOR)
+    return Launch((blocks, 1), (THREADS, 1), WARP * 4)
+
+
+def one_block(threads: int = THREADS) -> Launch:
+    """`settle_step`: a single block that ends in one sum per quantity."""
+    return Launch((1, 1), (threads, 1), WARP * 4)
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """How `lanes` neighbouring threads share a row of channels: K pieces of V channels each (layer_norm.cu)."""
+
+    lanes: int
+    groups: int
+    pieces: int
+    vector: int
+
+    @classmethod
+    def of(cls, channels: int, itemsize: int) -> "RowLayout":
+        """As few lanes as leave every thread one access, up to a warp; as many groups as shared memory takes."""
+        vector = vector_width(itemsize, channels)
+        lanes = min(WARP, power_of_two_at_least(channels // vector))
+        pieces = divide_up(channels, lanes * vector)
+        smallest = WARP // lanes  # groups that fill a warp
+        groups = max(smallest, THREADS // lanes)
+        while groups > smallest and groups * channels * 4 > SHARED_BYTES:
+            groups //= 2
+        return cls(lanes, groups, pieces, vector)
+
+    @property
+    def block(self) -> tuple[int, int]:
+        return self.lanes, self.groups
+
+    @property
+    def resident(self) -> int:
+        """Blocks of `layer_norm_backward` that a multiprocessor holds at once, by registers (its __launch_bounds__)."""
+        held = self.pieces * self.vector
+        return 3 if held <= 8 else 2 if held <= 16 else 1
+
+    def every_row(self, rows: int) -> Launch:
+        """`layer_norm_forward`: a group for each row."""
+        return Launch((divide_up(rows, self.groups), 1), self.block)
+
+    def every_image(self, images: int, channels: int) -> Launch:
+        """`layer_norm_mean_forward`: a block for each image."""
+        return Launch((images, 1), self.block, self.groups * channels * 4)
+
+    def persistent(self, rows: int, channels: int, multiprocessors: int) -> Launch:
+        """`layer_norm_backward`: a grid that strides over the rows and leaves one row of sums per block."""
+        blocks = min(divide_up(rows, self.groups), multiprocessors * self.resident)
+        return Launch((blocks, 1), self.block, self.groups * channels * 4)
+
+
+def over_columns(
+    rows: int, columns: int, vector: int, multiprocessors: int, blocks: int = BLOCKS_PER_MULTIPROCESSOR
+) -> Launch:
+    """`bias_gelu_*_columns`: lanes over columns, groups over rows; grid.y is the number of rows of partial sums.
+
+    blocks   per multiprocessor: few for the backward pass, MANY_BLOCKS for the forward pass
+    """
+    lanes = min(WARP, power_of_two_at_least(columns // vector))
+    groups = THREADS // lanes
+    column_blocks = divide_up(columns, lanes * vector)
+    wanted = divide_up(multiprocessors * blocks, column_blocks)
+    row_blocks = min(divide_up(rows, groups), wanted, LARGEST_GRID_Y)
+    return Launch((column_blocks, row_blocks), (lanes, groups), groups * lanes * vector * 4)
+
+
+def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Launch:
+    """`bias_gelu_*_rows`: a block stays in one row; grid.x is the number of chunks a row is cut into.
+
+    Raises ValueError for more rows than a grid has (token-mixing MLPs stay far below).
+    """
+    if rows > LARGEST_GRID_Y:
+        raise ValueError(f"a grid has at most {LARGEST_GRID_Y} rows, got {rows}")
+    turns = divide_up(columns, THREADS * vector)  # of a block that took a row alone
+    each = min(4, max(1, turns * rows // (multiprocessors * MANY_BLOCKS)))  # four where that leaves enough blocks
+    chunks = divide_up(turns, each)
+    return Launch((chunks, rows), (THREADS, 1), WARP * 4)
+
+
+def per_warp(items: int, warps: int = 4) -> Launch:
+    """`cross_entropy`: a warp for each item."""
+    return Launch((divide_up(items, warps), 1), (WARP, warps))
+
+
+def sum_blocks(columns_of_sums: list[int]) -> tuple[list[int], Launch]:
+    """`finish_sums`: (which sum, first column) of every block, flattened, and the launch."""
+    blocks = [
+        number
+        for which, columns in enumerate(columns_of_sums)
+        for first in range(0, columns, WARP)
+        for number in (which, first)
+    ]
+    return blocks, Launch((max(1, len(blocks) // 2), 1), (WARP, 8), 8 * 33 * 4)

@@ -1,0 +1,130 @@
+"""Faster twins of some operations of `tinymixer.ops` on CuPy arrays, by the same signatures.
+
+A Mixer that runs through its layers (a gradient check, dropout, micro-batches) gets these where `kernels="auto"`. What
+a kernel does not cover (float64 and complex numbers) goes to the generic operation, so every call is still answered.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tinymixer import ops
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.modules import Kernels
+from tinymixer.ops.shapes import expect_shape
+
+NUMBERS = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16"}
+
+i32, i64, f32 = np.int32, np.int64, np.float32
+
+
+def fused_operations(cupy: Any) -> SimpleNamespace:
+    """All operations, some of them replaced by kernels of this device."""
+    device = FusedOperations(cupy)
+    twins: dict[str, Any] = {
+        "layer_norm_forward": device.layer_norm_forward,
+        "layer_norm_backward": device.layer_norm_backward,
+    }
+    for form, gelu in (("tanh", "TanhGelu"), ("erf", "ErfGelu")):
+        twins[f"gelu_{form}_forward"] = functools.partial(device.gelu_forward, form, gelu)
+        twins[f"gelu_{form}_backward"] = functools.partial(device.gelu_backward, form, gelu)
+    return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | twins)
+
+
+@dataclass(frozen=True)
+class FusedCache:
+    """What a fused forward pass leaves for its backward pass; generic operations leave tuples."""
+
+    arrays: tuple[Any, ...]
+
+
+class FusedOperations:
+    """The twins, and the kernels compiled so far."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self._compiled: Callable[[str], Kernels] = functools.cache(lambda name: Kernels(cupy, [name]))
+
+    def _launch(self, name: str, layout: layouts.Launch, *arguments: Any) -> None:
+        self._compiled(name).launch(name, layout, *arguments)
+
+    @functools.cached_property
+    def _multiprocessors(self) -> int:
+        return int(self._cupy.cuda.Device().attributes["MultiProcessorCount"])
+
+    # ------------------------------------------------------------------------------------------ GELU
+
+    def gelu_forward(self, form: str, gelu: str, x: Any) -> tuple[Any, Any]:
+        """As `ops.gelu_tanh_forward` and `ops.gelu_erf_forward`; keeps x alone, and works GELU out again backward."""
+        number = _number(x)
+        if number is None:
+            return getattr(ops, f"gelu_{form}_forward")(x)
+        y = self._cupy.empty(x.shape, x.dtype)  # (...)
+        vector = layouts.vector_width(x.dtype.itemsize, x.size)
+        layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
+        self._launch(f"bias_gelu_forward_rows<{number}, {vector}, {gelu}>", layout, x, None, y, i64(x.size))
+        return y, FusedCache((x,))
+
+    def gelu_backward(self, form: str, gelu: str, dy: Any, cache: Any) -> Any:
+        """As `ops.gelu_tanh_backward` and `ops.gelu_erf_backward`."""
+        if not isinstance(cache, FusedCache):
+            return getattr(ops, f"gelu_{form}_backward")(dy, cache)
+        (x,) = cache.arrays
+        dx = dy.astype(x.dtype)  # (...) a copy, since the kernel works in place
+        vector = layouts.vector_width(x.dtype.itemsize, x.size)
+        layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
+        unused_sums = self._cupy.empty(layout.grid[0], np.float32)
+        name = f"bias_gelu_backward_rows<{_number(x)}, {vector}, {gelu}>"
+        self._launch(name, layout, dx, x, None, unused_sums, i64(x.size), i32(0))
+        return dx
+
+    # ------------------------------------------------------------------------------------------ LayerNorm
+
+    def layer_norm_forward(self, x: Any, scale: Any, bias: Any, eps: float = 1e-6) -> tuple[Any, Any]:
+        """As `ops.layer_norm_forward`, in one pass."""
+        number = _number(x)
+        if number is None or str(scale.dtype) != "float32":
+            return ops.layer_norm_forward(x, scale, bias, eps)
+        channels = x.shape[-1]
+        expect_shape("scale", scale, "C", C=channels)
+        expect_shape("bias", bias, "C", C=channels)
+        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize)
+        y = self._cupy.empty(x.shape, x.dtype)  # (..., C)
+        mean, inv_std = (self._cupy.empty(rows, np.float32) for _ in range(2))  # (rows,) each
+        self._launch(
+            f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows), x, None, None, None,
+            scale, bias, None, y, mean, inv_std, i32(rows), i32(channels), i32(1), i32(0), f32(eps),
+        )  # fmt: skip
+        return y, FusedCache((x, scale, mean, inv_std))
+
+    def layer_norm_backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
+        """As `ops.layer_norm_backward`: one pass, and one over the blocks' partial sums."""
+        if not isinstance(cache, FusedCache):
+            return ops.layer_norm_backward(dy, cache)
+        x, scale, mean, inv_std = cache.arrays
+        channels = scale.shape[0]
+        expect_shape("dy", dy, "... C", C=channels)
+        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize)
+        layout = row.persistent(rows, channels, self._multiprocessors)
+        dx = self._cupy.empty(x.shape, x.dtype)  # (..., C)
+        partial = self._cupy.empty((2, layout.grid[0], channels), np.float32)  # (2, blocks, C)
+        self._launch(
+            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout,
+            _contiguous(dy, x), None, x, scale, mean, inv_std, None, None, dx, None,
+            partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1), i32(0),
+        )  # fmt: skip
+        sums = partial.sum(axis=1)  # (2, C)
+        return dx, sums[0], sums[1]
+
+
+def _number(x: Any) -> str | None:
+    """The kernels' name of an array's format; None where there is no kernel for it."""
+    return NUMBERS.get(str(x.dtype)) if x.size and x.flags.c_contiguous else None
+
+
+def _contiguous(dy: Any, x: Any) -> Any:
+    return dy if dy.flags.c_contiguous and dy.dtype == x.dtype else dy.astype(x.dtype).reshape(x.shape).copy()

@@ -1,0 +1,102 @@
+"""Matrix products through cuBLAS, in a form that a CUDA graph can record.
+
+CuPy refuses its own cuBLAS calls while a stream is captured, so `@` cannot be recorded; a cuBLAS handle of our own,
+through nvmath-python's bindings, can, if its stream and workspace are set before. Where nvmath-python is missing the
+same calls go through CuPy's handle, uncaptured.
+
+cuBLAS thinks in columns. A row-major matrix (rows, columns) is, to it, its transpose, so the row-major product
+out = a b is asked for as out^T = b^T a^T: the factors change places and no data moves.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinymixer.kernels.precision import CUDA_R_32F, Precision
+
+WORKSPACE_BYTES = 32 << 20  # what cuBLAS recommends for Hopper; its own pool cannot be used in a captured stream
+DEFAULT_ALGORITHM = -1
+
+
+class Products:
+    """Row-major products of 2-D arrays in device memory, on one stream.
+
+    gemm        cublasGemmEx with the handle filled in
+    precision   says what the bits of 16-bit arrays mean and how to multiply
+    """
+
+    def __init__(self, gemm: Callable[..., None], precision: Precision, capturable: bool, close: Callable[[], None]):
+        self._gemm, self._precision = gemm, precision
+        self.capturable, self.close = capturable, close
+        self._factors = {value: np.array([value], np.float32) for value in (0.0, 1.0)}
+
+    def multiply(
+        self, a: Any, b: Any, out: Any, transpose_a: bool = False, transpose_b: bool = False, add: bool = False
+    ) -> None:
+        """out (M, N) = a (M, K) @ b (K, N), where a transposed factor lies in memory as (K, M) or (N, K).
+
+        Both factors have one format; `out` may be float32 where they have 16 bits, so that gradients of weights lose
+        nothing and need no conversion. With `add`, the product is added to what `out` holds. All are contiguous.
+
+        Raises ValueError when the shapes do not fit.
+        """
+        rows, inner = (a.shape[1], a.shape[0]) if transpose_a else a.shape
+        b_inner, columns = (b.shape[1], b.shape[0]) if transpose_b else b.shape
+        if inner != b_inner or tuple(out.shape) != (rows, columns):
+            raise ValueError(
+                f"cannot multiply {a.shape} by {b.shape} into {out.shape} ({transpose_a=}, {transpose_b=})"
+            )
+        in_type, out_type = self._data_type(a), self._data_type(out)
+        compute = self._precision.float_compute if in_type == CUDA_R_32F else self._precision.compute_type
+        self._gemm(
+            int(transpose_b), int(transpose_a), columns, rows, inner,
+            self._factors[1.0].ctypes.data,
+            b.data.ptr, self._data_type(b), b.shape[1],
+            a.data.ptr, in_type, a.shape[1],
+            self._factors[float(add)].ctypes.data,
+            out.data.ptr, out_type, columns,
+            compute, DEFAULT_ALGORITHM,
+        )  # fmt: skip
+
+    def _data_type(self, array: Any) -> int:
+        return CUDA_R_32F if array.dtype.itemsize == 4 else self._precision.data_type
+
+
+def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Products, str | None]:
+    """Products on a stream, and why they cannot be captured (None when they can)."""
+    try:
+        cublas = importlib.import_module("nvmath.bindings.cublas")
+        handle = cublas.create()
+    except (ImportError, RuntimeError, OSError) as error:
+        # nvmath's own errors for missing libraries are RuntimeErrors
+        return _cupy_products(cupy, precision), (
+            f"nvmath-python cannot be used ({_first_line(error)}), so the step is not captured in a CUDA graph: "
+            "pip install 'tinymixer[cuda13]' (or [cuda12])"
+        )
+    workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
+    cublas.set_stream(handle, stream.ptr)
+    cublas.set_workspace(handle, workspace.data.ptr, WORKSPACE_BYTES)
+
+    def gemm(*arguments: int) -> None:
+        cublas.gemm_ex(handle, *arguments)
+
+    def close(keep: Any = workspace) -> None:
+        """Give the handle back; the workspace lives as long as this function does."""
+        cublas.destroy(handle)
+
+    return Products(gemm, precision, True, close), None
+
+
+def _cupy_products(cupy: Any, precision: Precision) -> Products:
+    cublas = importlib.import_module("cupy_backends.cuda.libs.cublas")
+
+    def gemm(*arguments: int) -> None:
+        cublas.gemmEx(cupy.cuda.device.get_cublas_handle(), *arguments)
+
+    return Products(gemm, precision, False, lambda: None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
