@@ -28,7 +28,7 @@ def test_tqdm_is_a_progress_bar(server, cache, monkeypatch, capsys):
     tqdm = pytest.importorskip("tqdm")
     offer(monkeypatch, server, Mirror(CONTENT))
     check_fetched(fetch("cifar10", cache, progress=tqdm.tqdm), cache)
-    assert "684k/684k" in capsys.readouterr().err
+    assert "700k/700k" in capsys.readouterr().err
 
 
 def test_what_was_fetched_can_be_loaded(server, cache, monkeypatch):

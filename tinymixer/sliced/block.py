@@ -7,7 +7,7 @@ KeptActivations, folded its FoldedBlock, w its weights and g its gradients by na
 
 import numpy as np
 
-from tinymixer.sliced.products import matmul, matmul_long
+from tinymixer.sliced.products import matmul
 
 
 def normalise(ws, x_hat, inv_std, eps):
@@ -92,12 +92,12 @@ def token_mixing_backward(ws, kept, folded, w, g, sink, masks):
     """Through the branch and the sum around it, in ws.dx (S*n, C)."""
     tokens, images, channels = ws.shape
     hidden, dbranch = kept.token_hidden, masks.branch_gradient(ws.dx, ws).reshape(tokens, images * channels)
-    sink.product(g["token_mixing.weight2"], dbranch, hidden, matmul_long)
+    sink.product(g["token_mixing.weight2"], dbranch, hidden.T, np.matmul)
     dhidden = ws.hidden[: hidden.size].reshape(hidden.shape)
     matmul(folded.token2_t, dbranch, dhidden)
     np.multiply(dhidden, kept.token_slope, dhidden)
     normed = kept.token_normed.reshape(tokens, images * channels)
-    sink.product(g["token_mixing.weight1"], dhidden, normed, matmul_long)
+    sink.product(g["token_mixing.weight1"], dhidden, normed.T, np.matmul)
     sink.row_sums(g["token_mixing.bias1"], dhidden, ws.ones)
     dnormed = ws.dbranch
     matmul(folded.token1_t, dhidden, dnormed.reshape(tokens, images * channels))

@@ -25,21 +25,6 @@ def matmul(a, b, out):
     return np.matmul(a_tiles, b_tiles, out=out_tiles)
 
 
-def matmul_long(a, b_transposed, out):
-    """out = a @ b_transposed.T for a small out and a long sum, which is cut into pieces of 512.
-
-    a (M, K), b_transposed (N, K), out (M, N), all row-major: the weight gradients of token mixing.
-    """
-    (rows, length), columns = a.shape, b_transposed.shape[0]
-    if length % 512 or rows % 16 or columns % 64:
-        return np.matmul(a, b_transposed.T, out=out)
-    a_tiles = a.reshape(rows // 16, 16, length // 512, 1, 512).transpose(2, 3, 0, 1, 4)
-    b_tiles = b_transposed.reshape(columns // 64, 64, 1, length // 512, 512).transpose(3, 0, 2, 4, 1)
-    partial = np.matmul(a_tiles, b_tiles)  # (K / 512, N / 64, M / 16, 16, 64)
-    out_tiles = out.reshape(rows // 16, 16, columns // 64, 64).transpose(2, 0, 1, 3)
-    return np.add.reduce(partial, axis=0, out=out_tiles)
-
-
 def transpose_into(out, a):
     """out = a.T, sixteen columns of out at a time, so that whole cache lines are written."""
     for start in range(0, a.shape[0], 16):
