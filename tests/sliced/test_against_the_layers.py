@@ -63,7 +63,7 @@ def assert_same_gradients(gradients, expected, tolerance):
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("count", "threads", "slice_images"), [(1, 1, 0), (11, 2, 3), (12, 3, 0)])
+@pytest.mark.parametrize(("count", "threads", "slice_images"), [(1, 1, 0), (1, 3, 0), (11, 2, 3), (12, 3, 0)])
 def test_loss_and_gradients_are_those_of_the_layers(name, dtype, count, threads, slice_images):
     model = shaken(CONFIGS[name], dtype)
     images, labels = batch(model.config, count, dtype, soft=count == 12)
@@ -107,6 +107,14 @@ def test_logits_are_those_of_the_layers(name):
     np.testing.assert_allclose(SlicedMixer(model, 2, 4).logits(images), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_not_a_number_shows_in_the_loss():
+    model = shaken(CONFIGS["odd sizes"], "float32")
+    images, labels = batch(model.config, 5, "float32")
+    images[3, 0, 0, 0] = np.nan
+    loss, _ = SlicedMixer(model, 2).loss_and_gradients(images, labels)
+    assert np.isnan(loss)
+
+
 def test_the_same_threads_give_the_same_bits():
     model = shaken(CONFIGS["drop path"], "float32")
     images, labels = batch(model.config, 37, "float32")
@@ -136,7 +144,9 @@ def test_huge_activations_overflow_nowhere_that_matters():
 @pytest.mark.parametrize(
     "shape", [(64, 64, 512), (512, 128, 512), (512, 512, 128), (128, 512, 512), (96, 33, 65), (1, 1, 1)]
 )
-def test_products_in_pieces_are_products(dtype, shape):
+@pytest.mark.parametrize("tiled", [False, True])
+def test_products_in_pieces_are_products(dtype, shape, tiled, monkeypatch):
+    monkeypatch.setattr("tinymixer.sliced.products.small_kernels", lambda: tiled)
     rows, length, columns = shape
     rng = np.random.default_rng(0)
     a = rng.standard_normal((rows, length)).astype(dtype)

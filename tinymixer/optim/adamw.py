@@ -46,7 +46,9 @@ class AdamW(Optimizer):
         beta1, beta2 = self.betas
         values, gradients = self.parameters.values, self.parameters.gradients  # (size,)
         mean, square = self.state["mean"], self.state["square"]  # (size,)
-        mean += (1 - beta1) * (gradients - mean)
-        square += (1 - beta2) * (gradients * gradients - square)
+        mean *= beta1
+        mean += (1 - beta1) * gradients
+        square *= beta2
+        square += (1 - beta2) * (gradients * gradients)
         values -= learning_rate * (self.weight_decay * values)
         values -= learning_rate * (mean / mean_correction) / (xp.sqrt(square / square_correction) + self.eps)

@@ -37,24 +37,25 @@ class FoldedBlock:
         self.channel2 = np.empty((channel_hidden, channels), dtype)
         self.channel2_t = np.empty((channels, channel_hidden), dtype)
 
-    def fold(self, w):
-        """Take over a block's weights, by name."""
+    def fold(self, w, backward):
+        """Take over a block's weights, by name; what only the backward pass needs is left out without it."""
         scale, channels = self.gelu.input_scale, self.channel1.shape[0]
         np.multiply(w["token_mixing.weight1"], scale, self.token1)
         np.multiply(w["token_mixing.bias1"][:, None], scale, self.token_bias1)
         np.multiply(w["token_mixing.weight2"], 1 / scale, self.token2)
         np.multiply(w["token_norm.scale"], 1 / channels, self.token_mean_scale)
-        transpose_into(self.token1_t, self.token1)
-        transpose_into(self.token2_t, self.token2)
-        self.token2_t *= self.gelu.slope_scale
         weight1 = w["channel_mixing.weight1"]
         np.multiply(weight1, (scale * w["channel_norm.scale"])[:, None], self.channel1)
         self.channel1 -= np.mean(self.channel1, axis=0)
-        transpose_into(self.channel1_t, self.channel1)
-        self.channel1 += (w["channel_norm.bias"] @ weight1 + w["channel_mixing.bias1"]) * (scale / channels)
         np.multiply(w["channel_mixing.weight2"], 1 / scale, self.channel2)
-        transpose_into(self.channel2_t, self.channel2)
-        self.channel2_t *= self.gelu.slope_scale
+        if backward:
+            transpose_into(self.token1_t, self.token1)
+            transpose_into(self.token2_t, self.token2)
+            transpose_into(self.channel1_t, self.channel1)  # before the bias brings a mean back
+            transpose_into(self.channel2_t, self.channel2)
+            self.token2_t *= self.gelu.slope_scale
+            self.channel2_t *= self.gelu.slope_scale
+        self.channel1 += (w["channel_norm.bias"] @ weight1 + w["channel_mixing.bias1"]) * (scale / channels)
 
 
 def unfold_gradients(w, g, gelu):

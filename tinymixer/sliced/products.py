@@ -1,8 +1,20 @@
 """Matrix products in pieces that suit OpenBLAS: every piece is a view, and all pieces are one call of NumPy."""
 
+import functools
+
 import numpy as np
 
 SMALL_PRODUCT = 1_000_000  # up to this M*N*K OpenBLAS takes its kernels for small products, which pack nothing
+
+
+@functools.cache
+def small_kernels():
+    """Whether OpenBLAS runs on its AVX-512 kernels: only those have small-product kernels that are worth the cut."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return False
+    return any(library.get("architecture") == "SkylakeX" for library in threadpool_info())
 
 
 def matmul(a, b, out):
@@ -14,7 +26,7 @@ def matmul(a, b, out):
     transposed = a.strides[0] < a.strides[1]
     rows, columns = (32, 32) if transposed else (min(64, 8192 // length), 64)
     small = rows_of_a * columns_of_b * length <= SMALL_PRODUCT
-    if small or length > 512 or rows_of_a % rows or columns_of_b % columns:
+    if small or length > 512 or rows_of_a % rows or columns_of_b % columns or not small_kernels():
         return np.matmul(a, b, out=out)
     if transposed:
         a_tiles = a.T.reshape(1, length, rows_of_a // rows, rows).transpose(0, 2, 3, 1)  # (1, M/rows, rows, K)

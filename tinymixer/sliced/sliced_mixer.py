@@ -61,7 +61,7 @@ class SlicedMixer:
     def logits(self, images):
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
         self.model.check_images(images)
-        self._fold()
+        self._fold(backward=False)
         logits = np.empty((len(images), self.model.config.num_classes), self.model.parameters.dtype)  # (B, K)
 
         def work(thread, slices):
@@ -80,7 +80,7 @@ class SlicedMixer:
         images (B, height, width, in_channels), labels (B,) or (B, K)  ->  mean loss, images classified correctly
         """
         self.model.check_images(images)
-        self._fold()
+        self._fold(backward=True)
         count = len(images)
         masks = draw_masks(self.model, count, rng)
 
@@ -120,10 +120,10 @@ class SlicedMixer:
             self._workspaces[key] = Workspace(model.config, images, model.parameters.dtype, forward_only)
         return self._workspaces[key]
 
-    def _fold(self):
+    def _fold(self, backward):
         def work(thread):
             for i in range(thread, len(self._folded), self.threads):
-                self._folded[i].fold(self.model.blocks[i].parameters)
+                self._folded[i].fold(self.model.blocks[i].parameters, backward)
 
         self._team.run(work)
 
