@@ -41,8 +41,8 @@ part environment 30 bash -c 'nvidia-smi; "$0" -m pip list 2>/dev/null' "$PYTHON"
 # The project's settings name plugins (pytest-timeout) that a bare machine may lack, so they are left aside.
 part tests 150 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -q \
     --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/captured
-part profile-nano-bf16 30 "$PYTHON" -m benchmarks.gpu_profile --model nano --precision bfloat16
-part profile-small4-bf16 30 "$PYTHON" -m benchmarks.gpu_profile --model small/4 --precision bfloat16
+part profile-nano-bf16 30 "$PYTHON" -m tinymixer bench --profile --backend cupy --model nano --precision bfloat16
+part profile-small4-bf16 30 "$PYTHON" -m tinymixer bench --profile --backend cupy --model small/4 --precision bfloat16
 if [ -n "$CIFAR" ]; then
     for try in first cached; do
         part "training-$try" 70 bash -c 'time "$0" -m tinymixer train cifar10-nano --backend cupy --precision bfloat16 \

@@ -16,24 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tinymixer.bench import ours_cupy
+from tinymixer.bench.ceilings import gpu_ceilings as ceilings
+from tinymixer.bench.models import MODELS, step_flops
+from tinymixer.bench.timing import Run, interleaved, steps_for
 
-from benchmarks import captured
-from benchmarks.models import MODELS, step_flops
-from benchmarks.timing import Run, interleaved, steps_for
-from tinymixer.kernels.precision import get_precision
-from tinymixer.kernels.products import make_products
-
-COPY_BYTES = 1 << 30
-PRODUCT_SIZE = 8192
+TABLE_MODELS = ("nano", "small/4")
 FAILURES = (ImportError, RuntimeError, ValueError, OSError, MemoryError)
 
 
 def contenders() -> dict[str, tuple[Any, Callable[..., Run]]]:
     """Name -> (module, make_step) of whoever is installed, ours first."""
     found: dict[str, tuple[Any, Callable[..., Run]]] = {
-        "tinymixer": (captured, captured.make_step),
-        "tinymixer, not captured": (captured, partial(captured.make_step, captured=False)),
+        "tinymixer": (ours_cupy, ours_cupy.make_step),
+        "tinymixer, not captured": (ours_cupy, partial(ours_cupy.make_step, captured=False)),
     }
     for name, module_name, options in (
         ("JAX jit", "jax_mixer", {}),
@@ -49,42 +45,13 @@ def contenders() -> dict[str, tuple[Any, Callable[..., Run]]]:
     return found
 
 
-def ceilings(precision: str) -> tuple[float, float]:
-    """Bytes per second of a copy (read and written counted) and FLOP/s of a large product, as measured here."""
-    import cupy
-
-    stream = cupy.cuda.Stream()
-    chosen = get_precision(precision)
-    with stream:
-        source, target = (cupy.zeros(COPY_BYTES, np.uint8) for _ in range(2))
-        rng = np.random.default_rng(0)
-        drawn = rng.standard_normal((PRODUCT_SIZE, PRODUCT_SIZE)).astype(np.float32)
-        bits = drawn.view(np.uint32) >> 16 if chosen.name == "bfloat16" else drawn
-        a = cupy.asarray(bits.astype(chosen.storage))
-        out = cupy.empty_like(a)
-        products, _ = make_products(cupy, stream, chosen)
-
-        def copy(times: int) -> None:
-            for _ in range(times):
-                cupy.copyto(target, source)
-            stream.synchronize()
-
-        def multiply(times: int) -> None:
-            for _ in range(times):
-                products.multiply(a, a, out=out)
-            stream.synchronize()
-
-        seconds = interleaved({"copy": copy, "product": multiply}, seconds=0.2, turns=3)
-        products.close()
-    return 2 * COPY_BYTES / seconds["copy"], 2.0 * PRODUCT_SIZE**3 / seconds["product"]
-
-
 def measure(model: str, precision: str, deadline: float) -> list[dict[str, Any]]:
     """One row per contender, in the order of `contenders`."""
     config, batch = MODELS[model]
     rows: list[dict[str, Any]] = []
     runs: dict[str, Run] = {}
-    copy_rate, product_rate = ceilings(precision)
+    measured = ceilings(precision)
+    copy_rate, product_rate = measured["copy_bytes_per_second"], measured["product_flops_per_second"]
     for name, (module, make) in contenders().items():
         row: dict[str, Any] = {"name": name, "model": model, "batch": batch, "precision": precision}
         rows.append(row)
@@ -144,7 +111,7 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     deadline, rows = time.monotonic() + 60 * chosen.minutes, []
-    for model in chosen.model or list(MODELS):
+    for model in chosen.model or TABLE_MODELS:
         for precision in chosen.precision or ["bfloat16", "tf32"]:
             if time.monotonic() > deadline:
                 rows.append({"name": "all", "model": model, "precision": precision, "left_out": "no time was left"})

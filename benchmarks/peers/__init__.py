@@ -2,14 +2,15 @@
 
 Each module offers
 
-    make_step(config, batch, precision, device)      a callable: `run(n)` takes n training steps and waits for them
-    make_forward(config, batch, precision, device)   the same for the forward pass alone
+    make_step(config, batch, precision, device)      a callable: `run(n)` takes n training steps, waits for them, and
+                                                     returns the loss of the last
+    make_forward(config, batch, precision, device)   the same for the forward pass alone; returns its logits (B, K)
     versions()                                       "PyTorch 2.11.0"
     peak_bytes()                                     device memory at its peak since `reset_peak()`, or None
 
 config is a `tinymixer.MixerConfig`; precision "float32", "tf32", "bfloat16" (or "float16" where supported); device
-"cpu" or "cuda". All train with SGD, Nesterov momentum 0.9, weight decay 1e-4, on one fixed synthetic batch that lies on
-the device already. A framework that is missing raises ImportError when its module is imported.
+"cpu" or "cuda". All begin with the weights of `tinymixer.bench.work` and train with SGD, Nesterov momentum 0.9, weight
+decay 1e-4, on one fixed synthetic batch that lies on the device already, cut into patches. On the CPU they use the
+threads that OMP_NUM_THREADS and the process's affinity give them. A framework that is missing raises ImportError when
+its module is imported.
 """
-
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4

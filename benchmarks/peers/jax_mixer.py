@@ -1,53 +1,55 @@
 """MLP-Mixer in JAX: the whole step under one jit, weights and momentum donated, 16-bit products on float32 weights."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave room for the others; set before JAX starts
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from benchmarks.peers import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from tinymixer import MixerConfig
+from tinymixer.bench.timing import Run
+from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, patches_first_batch
 
 Weights = dict[str, jax.Array]
 
 
-def make_step(config: MixerConfig, batch: int, precision: str, device: str) -> Callable[[int], None]:
+def make_step(config: MixerConfig, batch: int, precision: str, device: str) -> Run:
     weights, patches, labels, logits_of = _setting(config, batch, precision, device)
 
     def loss_of(weights: Weights, patches: jax.Array, labels: jax.Array) -> jax.Array:
         log_probabilities = jax.nn.log_softmax(logits_of(weights, patches))  # (B, K)
         return -jnp.mean(jnp.take_along_axis(log_probabilities, labels[:, None], axis=1))
 
-    def step(weights: Weights, velocity: Weights, patches: jax.Array, labels: jax.Array) -> tuple[Weights, Weights]:
-        gradients = jax.grad(loss_of)(weights, patches, labels)
+    def step(weights: Weights, velocity: Weights, patches: jax.Array, labels: jax.Array):
+        loss, gradients = jax.value_and_grad(loss_of)(weights, patches, labels)
         gradients = jax.tree.map(lambda g, w: g + WEIGHT_DECAY * w, gradients, weights)
         velocity = jax.tree.map(lambda m, g: MOMENTUM * m + g, velocity, gradients)
         weights = jax.tree.map(lambda w, g, m: w - LEARNING_RATE * (g + MOMENTUM * m), weights, gradients, velocity)
-        return weights, velocity
+        return weights, velocity, loss
 
     step = jax.jit(step, donate_argnums=(0, 1))
     state = [weights, jax.tree.map(jnp.zeros_like, weights)]
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
         for _ in range(steps):
-            state[:] = step(*state, patches, labels)
+            *state[:], loss = step(*state, patches, labels)
         jax.block_until_ready(state)
+        return float(loss)
 
     return run
 
 
-def make_forward(config: MixerConfig, batch: int, precision: str, device: str) -> Callable[[int], None]:
+def make_forward(config: MixerConfig, batch: int, precision: str, device: str) -> Run:
     weights, patches, _, logits_of = _setting(config, batch, precision, device)
     forward = jax.jit(logits_of)
 
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            logits = forward(weights, patches)
-        logits.block_until_ready()
+    def run(steps: int) -> np.ndarray:
+        # Nothing ties one pass to the next, so the last may be done before the others: wait for all.
+        logits = jax.block_until_ready([forward(weights, patches) for _ in range(steps)])
+        return np.asarray(logits[-1].astype(jnp.float32))
 
     return run
 
@@ -58,26 +60,15 @@ def _setting(config: MixerConfig, batch: int, precision: str, device: str) -> tu
     if precision == "float32":
         jax.config.update("jax_default_matmul_precision", "highest")
     where = jax.devices("gpu" if device == "cuda" else "cpu")[0]
-    keys = iter(jax.random.split(jax.random.key(0), 8 * config.num_blocks + 8))
-    S, C, DS, DC = config.tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
-
-    def linear(name: str, inputs: int, outputs: int) -> Weights:
-        weight = jax.random.normal(next(keys), (inputs, outputs)) * inputs**-0.5
-        return {f"{name}.weight": weight, f"{name}.bias": jnp.zeros(outputs)}
-
-    def norm(name: str) -> Weights:
-        return {f"{name}.scale": jnp.ones(C), f"{name}.bias": jnp.zeros(C)}
-
-    weights = linear("stem", config.patch_features, C) | norm("norm") | linear("head", C, config.num_classes)
-    for i in range(config.num_blocks):
-        weights |= norm(f"{i}.token_norm") | linear(f"{i}.token1", S, DS) | linear(f"{i}.token2", DS, S)
-        weights |= norm(f"{i}.channel_norm") | linear(f"{i}.channel1", C, DC) | linear(f"{i}.channel2", DC, C)
-    patches = jax.random.normal(next(keys), (batch, S, config.patch_features)).astype(kind)  # (B, S, P*P*colours)
-    labels = jax.random.randint(next(keys), (batch,), 0, config.num_classes)
+    patches, labels = patches_first_batch(config, batch)  # (B, S, P*P*colours), (B,)
+    weights: Any = first_weights(config)
+    for name in weights:
+        if "token_mixing.weight" in name:  # ours multiplies from the left
+            weights[name] = np.ascontiguousarray(weights[name].T)
 
     def logits_of(weights: Weights, patches: jax.Array) -> jax.Array:
-        def apply(name: str, x: jax.Array) -> jax.Array:
-            return x @ weights[f"{name}.weight"].astype(kind) + weights[f"{name}.bias"].astype(kind)
+        def apply(name: str, x: jax.Array, layer: str = "") -> jax.Array:
+            return x @ weights[f"{name}.weight{layer}"].astype(kind) + weights[f"{name}.bias{layer}"].astype(kind)
 
         def normalise(name: str, x: jax.Array) -> jax.Array:
             wide = x.astype(jnp.float32)
@@ -85,17 +76,18 @@ def _setting(config: MixerConfig, batch: int, precision: str, device: str) -> tu
             x_hat = centred * jax.lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + config.layer_norm_eps)
             return (x_hat * weights[f"{name}.scale"] + weights[f"{name}.bias"]).astype(kind)
 
-        def gelu(x: jax.Array) -> jax.Array:
-            return jax.nn.gelu(x, approximate=config.gelu == "tanh")
+        def mlp(name: str, x: jax.Array) -> jax.Array:
+            return apply(name, jax.nn.gelu(apply(name, x, "1"), approximate=config.gelu == "tanh"), "2")
 
         x = apply("stem", patches)  # (B, S, C)
         for i in range(config.num_blocks):
-            y = normalise(f"{i}.token_norm", x).transpose(0, 2, 1)  # (B, C, S)
-            x = x + apply(f"{i}.token2", gelu(apply(f"{i}.token1", y))).transpose(0, 2, 1)
-            x = x + apply(f"{i}.channel2", gelu(apply(f"{i}.channel1", normalise(f"{i}.channel_norm", x))))
-        features = normalise("norm", x).astype(jnp.float32).mean(axis=1)  # (B, C)
+            y = normalise(f"blocks.{i}.token_norm", x).transpose(0, 2, 1)  # (B, C, S)
+            x = x + mlp(f"blocks.{i}.token_mixing", y).transpose(0, 2, 1)
+            x = x + mlp(f"blocks.{i}.channel_mixing", normalise(f"blocks.{i}.channel_norm", x))
+        features = normalise("pre_head_layer_norm", x).astype(jnp.float32).mean(axis=1)  # (B, C)
         return features @ weights["head.weight"] + weights["head.bias"]  # (B, K)
 
+    patches = jnp.asarray(patches).astype(kind)
     weights, patches, labels = jax.device_put((weights, patches, labels), where)
     return weights, patches, labels, logits_of
 

@@ -1,14 +1,15 @@
 """MLP-Mixer in PyTorch, eager or compiled: fused optimizer, tensor cores where the precision allows, no host syncs."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  PyTorch's own convention
 from torch import nn
 
-from benchmarks.peers import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from tinymixer import MixerConfig
+from tinymixer.bench.timing import Run
+from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, patches_first_batch
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,9 +44,25 @@ class Mixer(nn.Module):
         return self.head(self.norm(self.blocks(self.stem(patches))).mean(dim=1))
 
 
-def make_step(
-    config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False
-) -> Callable[[int], None]:
+def load_weights(model: Mixer, weights: dict[str, np.ndarray]) -> None:
+    """Take over our weights. PyTorch keeps a Linear's weight as (outputs, inputs), as our token mixing does too."""
+    arrays = {}
+    for name, array in weights.items():
+        for ours, theirs in (
+            ("token_mixing.weight", "token.weight"), ("token_mixing.bias", "token.bias"),
+            ("channel_mixing.weight", "channel.weight"), ("channel_mixing.bias", "channel.bias"),
+            ("pre_head_layer_norm", "norm"), ("norm.scale", "norm.weight"),
+        ):  # fmt: skip
+            name = name.replace(ours, theirs)
+        if name[-1].isdigit():  # token.weight1 -> token1.weight
+            part, kind = name.rsplit(".", 1)
+            name = f"{part}{kind[-1]}.{kind[:-1]}"
+        turned = array.ndim == 2 and "token" not in name
+        arrays[name] = torch.from_numpy(np.ascontiguousarray(array.T if turned else array))
+    model.load_state_dict(arrays)
+
+
+def make_step(config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False) -> Run:
     model, patches, labels, autocast = _setting(config, batch, precision, device)
     # The fused update is one kernel for all weights; on the CPU it exists since 2.4.
     optimizer = torch.optim.SGD(
@@ -60,38 +77,44 @@ def make_step(
     # "reduce-overhead" replays CUDA graphs, as our own step does.
     loss_of = torch.compile(loss_of, mode="reduce-overhead" if device == "cuda" else "default") if compiled else loss_of
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss_of(patches, labels)).backward()
+            loss = loss_of(patches, labels)
+            scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
         _wait(device)
+        return loss.item()
 
     return run
 
 
-def make_forward(
-    config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False
-) -> Callable[[int], None]:
+def make_forward(config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False) -> Run:
     model, patches, _, autocast = _setting(config, batch, precision, device)
+    model.eval()
+    if compiled and device == "cpu":
+        from torch._inductor import config as inductor
+
+        inductor.freezing = True  # weights as constants, laid out for oneDNN ahead of time
     forward = torch.compile(model, mode="reduce-overhead" if device == "cuda" else "default") if compiled else model
 
-    def run(steps: int) -> None:
-        with torch.no_grad(), autocast():
+    def run(steps: int) -> np.ndarray:
+        # inference_mode is the faster one, but what is compiled and frozen wants no_grad.
+        with torch.no_grad() if compiled else torch.inference_mode(), autocast():
             for _ in range(steps):
-                forward(patches)
-        _wait(device)
+                logits = forward(patches)
+        return logits.float().cpu().numpy()  # waits
 
     return run
 
 
 def _setting(config: MixerConfig, batch: int, precision: str, device: str):
-    torch.manual_seed(0)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")  # "high" is TF32
-    model = Mixer(config).to(device)
-    patches = torch.randn(batch, config.tokens, config.patch_features, device=device)
-    labels = torch.randint(config.num_classes, (batch,), device=device)
+    model = Mixer(config)
+    load_weights(model, first_weights(config))
+    model = model.to(device)
+    patches, labels = (torch.from_numpy(array).to(device) for array in patches_first_batch(config, batch))
     kind = AUTOCAST.get(precision)
 
     def autocast():

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import captured, gpu_profile, gpu_table
-from benchmarks.models import MODELS, step_flops
-from benchmarks.timing import interleaved
+from benchmarks import gpu_table
 from tests.kernels.emulator import COMPILER, NO_COMPILER
 from tests.kernels.fake_cupy import fake_gpu
 from tinymixer import MixerConfig
+from tinymixer.bench import ours_cupy, profile_cupy
+from tinymixer.bench.models import MODELS, step_flops
+from tinymixer.bench.timing import interleaved
 
 SMALL = MixerConfig(image_size=8, hidden_dim=8, tokens_mlp_dim=8, channels_mlp_dim=16, num_blocks=1)
 emulated = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
@@ -43,19 +44,19 @@ def test_the_arithmetic_of_a_step():
 def test_our_step_runs_behind_the_peers_interface():
     with fake_gpu():
         for captured_in_a_graph in (True, False):
-            captured.make_step(SMALL, 4, "bfloat16", "cuda", captured=captured_in_a_graph)(3)
-        captured.make_forward(SMALL, 4, "float32", "cuda")(2)
+            ours_cupy.make_step(SMALL, 4, "bfloat16", "cuda", captured=captured_in_a_graph)(3)
+        ours_cupy.make_forward(SMALL, 4, "float32", "cuda")(2)
     with pytest.raises(ValueError, match="GPU"):
-        captured.make_step(SMALL, 4, "float32", "cpu")
+        ours_cupy.make_step(SMALL, 4, "float32", "cpu")
 
 
 @emulated
 def test_the_profile_sees_every_launch():
     with fake_gpu() as cupy:
         cupy.cuda.get_elapsed_time = lambda start, end: 1.0  # milliseconds, for ten repetitions
-        step = captured.make_captured_step(SMALL, 4, "float32", captured=False)
-        captured.stage_steps(step, 1)
-        recorder = gpu_profile.Recorder(cupy, step)
+        step = ours_cupy.make_captured_step(SMALL, 4, "float32", captured=False)
+        ours_cupy.stage_steps(step, 1)
+        recorder = profile_cupy.Recorder(cupy, step)
         step.run(1)
         rows = {name: (launches, microseconds, nbytes) for name, launches, microseconds, nbytes in recorder.rows()}
     assert rows["sgd_update<float>"][:2] == (1, 1000.0)

@@ -13,7 +13,7 @@ from tinymixer.cli import main
 from tinymixer.cli.failures import run_reporting_failures
 from tinymixer.errors import ConfigError
 
-COMMANDS = ("train", "eval", "predict", "plot", "gradcheck", "data", "doctor")
+COMMANDS = ("train", "eval", "predict", "plot", "gradcheck", "bench", "data", "doctor")
 
 
 def test_alone_it_shows_its_help_and_every_command(tinymixer):

@@ -3,6 +3,7 @@
 import click
 
 from tinymixer import __version__
+from tinymixer.cli.bench import bench
 from tinymixer.cli.data import data
 from tinymixer.cli.doctor import doctor
 from tinymixer.cli.eval import evaluate_run
@@ -26,5 +27,5 @@ def program() -> None:
     """
 
 
-for command in (train, evaluate_run, predict, plot, gradcheck, data, doctor):
+for command in (train, evaluate_run, predict, plot, gradcheck, bench, data, doctor):
     program.add_command(command)

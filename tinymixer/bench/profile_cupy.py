@@ -1,19 +1,18 @@
 """Where a step's time goes, kernel by kernel: time, bytes, and share of the machine's own copy rate.
 
-    python -m benchmarks.gpu_profile --model nano --precision bfloat16
+    tinymixer bench --profile --model nano --precision bfloat16 --backend cupy
 
 Each launch of an uncaptured step is repeated a few times between two events, in the order of the step. Repeating hides
 the host's launch time; it also lets small arrays stay in the cache, so shares above 100 % are possible and say so.
 Bytes count every matrix a launch is given once, and those it changes in place twice.
 """
 
-import argparse
 from collections import defaultdict
 from typing import Any
 
-from benchmarks.captured import make_captured_step, stage_steps
-from benchmarks.gpu_table import ceilings
-from benchmarks.models import MODELS
+from tinymixer.bench.ceilings import gpu_ceilings
+from tinymixer.bench.ours_cupy import make_captured_step, stage_steps
+from tinymixer.layers import MixerConfig
 
 REPEATS = 10
 IN_PLACE = ("bias_gelu_backward",)
@@ -63,11 +62,11 @@ class Recorder:
         return sorted(((n, int(c), t, b) for n, (c, t, b) in totals.items()), key=lambda row: -row[2])
 
 
-def profile(model: str, precision: str) -> str:
+def profile(config: MixerConfig, batch: int, precision: str) -> list[dict[str, Any]]:
+    """A row per kernel: name, milliseconds per step, share of their sum, launches, bytes, share of the copy rate."""
     import cupy
 
-    config, batch = MODELS[model]
-    copy_rate, _ = ceilings(precision)
+    copy_rate = gpu_ceilings(precision)["copy_bytes_per_second"]
     step = make_captured_step(config, batch, precision, captured=False)
     stage_steps(step, 4)
     step.run(2)
@@ -75,23 +74,14 @@ def profile(model: str, precision: str) -> str:
     step.run(1)
     rows = recorder.rows()
     total = sum(row[2] for row in rows)
-    lines = [f"{model}, batch {batch}, {precision}: {total:,.0f} us of kernels, {sum(r[1] for r in rows)} launches; "
-             f"copy rate measured here {copy_rate / 1e12:.2f} TB/s",
-             f"{'us/step':>9} {'share':>6} {'launches':>8} {'MB/step':>9} {'of copy':>8}  kernel"]  # fmt: skip
-    for name, launches, microseconds, nbytes in rows:
-        of_copy = nbytes / (microseconds * 1e-6) / copy_rate
-        lines.append(f"{microseconds:>9.1f} {microseconds / total:>6.1%} {launches:>8} {nbytes / 1e6:>9.1f} "
-                     f"{of_copy:>8.1%}  {name}")  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=list(MODELS), default="nano")
-    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16", "float16"], default="bfloat16")
-    chosen = parser.parse_args()
-    print(profile(chosen.model, chosen.precision), end="")
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        {
+            "name": name,
+            "milliseconds": microseconds / 1e3,
+            "share": microseconds / total,
+            "launches": launches,
+            "bytes": nbytes,
+            "share_of_copy_ceiling": nbytes / (microseconds * 1e-6) / copy_rate,
+        }
+        for name, launches, microseconds, nbytes in rows
+    ]

@@ -1,16 +1,24 @@
-"""Our own step on the GPU, behind the same functions as the peers in `benchmarks.peers`.
+"""Our own step on the GPU, behind the same functions as the peers.
 
 It does a little more than they do: it cuts its batch out of a resident data set, normalises it, and counts right
 answers.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from tinymixer import MixerConfig, MlpMixer, __version__
+from tinymixer.bench.timing import Run
+from tinymixer.bench.work import (
+    LEARNING_RATE,
+    MOMENTUM,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    WEIGHT_DECAY,
+    first_weights,
+    synthetic_batch,
+)
 from tinymixer.captured.captured_step import CapturedStep
 from tinymixer.captured.staging import draw_step
 from tinymixer.data import Augmentation
@@ -22,16 +30,14 @@ STEPS_AT_ONCE = 32
 def make_captured_step(
     config: MixerConfig, batch: int, precision: str, captured: bool = True, **options: Any
 ) -> CapturedStep:
-    """The step over a synthetic data set of a few batches."""
-    rng = np.random.default_rng(0)
-    count = 4 * batch
-    images = rng.integers(0, 256, (count, config.image_size, config.image_size, config.in_channels)).astype(np.uint8)
-    labels = rng.integers(0, config.num_classes, count)
+    """The step over a data set that is one synthetic batch."""
+    pixels, labels = synthetic_batch(config, batch)
     model = MlpMixer(config, backend="cupy")
-    optimizer = SGD(model.parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY)
-    half = np.full(config.in_channels, 0.5)
+    model.parameters.load(first_weights(config))
+    optimizer = SGD(model.parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")
+    mean, std = (np.full(config.in_channels, value) for value in (PIXEL_MEAN, PIXEL_STD))
     return CapturedStep(
-        model, optimizer, images, labels, batch_size=batch, mean=half, std=half / 2, precision=precision,
+        model, optimizer, pixels, labels, batch_size=batch, mean=mean, std=std, precision=precision,
         captured=captured, **options,
     )  # fmt: skip
 
@@ -42,33 +48,33 @@ def stage_steps(step: CapturedStep, steps: int) -> None:
     step.stage([draw_step(indices, none, step.rates, LEARNING_RATE, 0, 0, i) for i in range(steps)])
 
 
-def make_step(
-    config: MixerConfig, batch: int, precision: str, device: str, captured: bool = True
-) -> Callable[[int], None]:
+def make_step(config: MixerConfig, batch: int, precision: str, device: str, captured: bool = True) -> Run:
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
     step = make_captured_step(config, batch, precision, captured)
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
         while steps:
             count = min(steps, STEPS_AT_ONCE)
             stage_steps(step, count)
             step.run(count)
             steps -= count
         step.totals()
+        return float(step.recent(1)[0, 0])
 
     return run
 
 
-def make_forward(config: MixerConfig, batch: int, precision: str, device: str) -> Callable[[int], None]:
+def make_forward(config: MixerConfig, batch: int, precision: str, device: str) -> Run:
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
     step = make_captured_step(config, batch, precision)
-    pixels = step.resident(np.zeros((batch, config.image_size, config.image_size, config.in_channels), np.uint8))
+    pixels = step.resident(synthetic_batch(config, batch)[0])
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> np.ndarray:
         for _ in range(steps):
-            step.logits(pixels, np.arange(batch))
+            logits = step.logits(pixels, np.arange(batch))
+        return logits
 
     return run
 

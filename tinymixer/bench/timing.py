@@ -3,8 +3,9 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
-Run = Callable[[int], None]  # takes so many steps and waits for them
+Run = Callable[[int], Any]  # takes so many steps and waits for them
 
 
 def steps_for(run: Run, seconds: float) -> int:

@@ -1,0 +1,77 @@
+"""The parts of `tinymixer bench`: models, counts, environments, failures, the stopwatch, the page of the CPU."""
+
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.cpu_table import markdown
+from tinymixer import MixerConfig
+from tinymixer.bench.arena import Work, environment
+from tinymixer.bench.models import MODELS, parse_model, step_bytes, step_flops
+from tinymixer.bench.profile_numpy import STAGES, Stopwatch
+from tinymixer.bench.work import first_weights, loss_of, patches_first_batch
+from tinymixer.ops import softmax_cross_entropy
+
+CONFIG = MODELS["nano"][0]
+
+
+def test_models_by_name_and_by_sizes():
+    assert parse_model("small/4") == MixerConfig(hidden_dim=512, tokens_mlp_dim=256, channels_mlp_dim=2048)
+    assert parse_model("C=32, L=2") == MixerConfig(hidden_dim=32, num_blocks=2)
+
+
+def test_counts_of_a_step():
+    assert 2.5 < step_flops(CONFIG, 8) / step_flops(CONFIG, 8, forward=True) < 3
+    stream = 64 * 8 * 128 * 2
+    assert step_bytes(CONFIG, 8, 2) == stream * (8 * 83 + 8)  # the passes that docs/gpu.md counts
+    assert step_bytes(CONFIG, 8, 2, forward=True) == stream * (8 * 32 + 4)
+
+
+def test_contestants_get_their_threads_and_no_harmful_settings(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_L2_SIZE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = environment(Work("nano", CONFIG, 4, "float32", "cpu", 2, False))
+    assert not {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(found)
+    assert found["OMP_NUM_THREADS"] == found["OPENBLAS_NUM_THREADS"] == "2"
+
+
+def test_the_work_is_the_same_each_time_and_its_first_loss_says_something():
+    weights = first_weights(CONFIG)
+    assert weights["head.weight"].std() == pytest.approx(128**-0.5, rel=0.1)
+    patches, labels = patches_first_batch(CONFIG, 4)
+    assert patches.shape == (4, 64, 48)
+    assert patches.dtype == np.float32
+    logits = np.random.default_rng(3).standard_normal((4, 10))
+    assert loss_of(logits, labels) == pytest.approx(float(softmax_cross_entropy(logits, labels)[0]))
+
+
+def test_the_stopwatch_counts_nested_calls_once_and_puts_everything_back():
+    watch = Stopwatch()
+    inner = watch.timed("inner", lambda: time.sleep(0.01))
+    watch.timed("outer", inner)()
+    inner()
+    assert watch.seconds["inner"] == pytest.approx(0.01, rel=0.8)
+    assert watch.seconds["outer"] >= 0.01
+    before = [getattr(place, name) for _, place, names in STAGES for name in names]
+    with watch.watching():
+        pass
+    assert before == [getattr(place, name) for _, place, names in STAGES for name in names]
+
+
+def test_the_page_of_the_cpu():
+    row = {"name": "tinymixer", "model": "nano", "batch": 128, "work": "training", "threads": 2,
+           "version": "tinymixer 0", "images_per_second": 640.0, "step_milliseconds": 200.0,
+           "teraflops": 0.05, "share_of_product_ceiling": 0.6,
+           "share_of_copy_ceiling": 0.3, "peak_bytes": 2**27, "process_peak_bytes": 2**28}  # fmt: skip
+    peer = row | {"name": "PyTorch eager", "images_per_second": 320.0, "process_peak_bytes": None}
+    failed = row | {"name": "JAX jit", "images_per_second": None, "left_out": "no such instruction"}
+    stages = {"nano": [{"name": "GELU", "milliseconds": 20.0, "share": 0.1}]}
+    page = markdown({"cpu": {"name": "A", "cores": 2}}, [row, peer, failed], [row], stages)
+    assert "| tinymixer | 640.0 | 2.00 x | 200.0 | 0.050 | 60% | 30% | 128 | 256 |" in page
+    assert "failed: no such instruction" in page
+    assert "| nano | 128 | 2 | 200.0 | 1.562 | 640.0 |" in page
+    assert "| GELU | 20.00 | 10.0% |" in page
+    tables = [line for line in page.splitlines() if line.startswith("| nano | 128 | training")]
+    assert len({line.count("|") for line in tables}) == 1

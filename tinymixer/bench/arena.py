@@ -1,0 +1,262 @@
+"""Starts the contestants, lets them warm up one by one and then take turns, and makes a row of each."""
+
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any
+
+from tinymixer.bench.models import step_bytes, step_flops
+from tinymixer.bench.peers import Entry
+from tinymixer.errors import BackendError
+from tinymixer.layers import MixerConfig
+
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where they are set, NumPy runs at half its speed
+CHECKED_STEPS = 3  # whose losses are compared
+AGREEMENT = {"float32": 1e-4}  # of first losses, relative; other precisions round differently
+LOOSE_AGREEMENT = 0.02
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What everyone does: `batch` images a step, on `threads` threads of the CPU or on a GPU."""
+
+    model: str
+    config: MixerConfig
+    batch: int
+    precision: str
+    device: str
+    threads: int
+    forward: bool
+
+    @property
+    def agreement(self) -> float:
+        return AGREEMENT.get(self.precision, LOOSE_AGREEMENT)
+
+
+def own_entry(work: Work) -> Entry:
+    if work.device == "cuda":
+        return Entry("tinymixer", "tinymixer.bench.ours_cupy")
+    return Entry("tinymixer", "tinymixer.bench.ours_numpy", {"threads": work.threads})
+
+
+class ContestantError(Exception):
+    """A contestant's process has ended; the message is the last thing it said."""
+
+
+class Contestant:
+    """A running contestant. Raises ContestantError, from any method, when its process ends."""
+
+    def __init__(self, entry: Entry, work: Work, profile: float = 0.0) -> None:
+        handle, errors = mkstemp(prefix="tinymixer-bench-")
+        self._errors = Path(errors)
+        with on_cores(work):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tinymixer.bench.contestant"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=handle,
+                text=True,
+                env=environment(work),
+            )
+        os.close(handle)
+        first = asdict(work) | {"module": entry.module, "options": entry.options, "profile": profile}
+        self.first_answer = self._ask(first)
+
+    def run(self, steps: int) -> float:
+        """Take so many steps; seconds by the contestant's own clock."""
+        return self.run_with_loss(steps)[0]
+
+    def run_with_loss(self, steps: int) -> tuple[float, float]:
+        answer = self._ask({"steps": steps})
+        return answer["seconds"], answer["loss"]
+
+    def reset_peak(self) -> None:
+        self._ask({"reset": True})
+
+    def peak(self) -> dict[str, int | None]:
+        return self._ask({"peak": True})
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None  # both are pipes
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            words = self._last_words()
+            self.close()
+            raise ContestantError(words)
+        return json.loads(line)
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        said = self._errors.read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+        if code < 0 and not named:
+            return f"its process was ended by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
+        words = (named or lines or [f"its process ended with exit code {code}"])[-1]
+        return re.sub(r"^tinymixer\.errors\.\w+: ", "", words)[:300]
+
+    def close(self) -> None:
+        """End the process: it leaves by itself when its orders end, and takes its helpers along."""
+        try:
+            if self._process.poll() is None:
+                self._process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._errors.unlink(missing_ok=True)
+
+
+def environment(work: Work) -> dict[str, str]:
+    """The environment of a contestant: its threads, no settings that slow NumPy down, and where to find modules."""
+    variables = {name: value for name, value in os.environ.items() if name not in HARMFUL_SETTINGS}
+    if work.device == "cpu":
+        variables |= {name: str(work.threads) for name in THREAD_SETTINGS} | {"JAX_PLATFORMS": "cpu"}
+    variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    package = Path(__file__).resolve().parents[2]  # in a checkout, also the folder of benchmarks/
+    paths = [str(package), variables.get("PYTHONPATH", "")]
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+@contextmanager
+def on_cores(work: Work) -> Iterator[None]:
+    """Processes started in this block may use as many cores as `work` has threads: XLA counts those it may use."""
+    if work.device != "cpu" or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[: work.threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def measure_ceilings(work: Work) -> dict[str, float]:
+    """The machine's own product and copy rates, measured in a process like the contestants'.
+
+    Raises BackendError when that fails.
+    """
+    call = f"gpu_ceilings({work.precision!r})" if work.device == "cuda" else f"cpu_ceilings({work.threads})"
+    script = f"import json; from tinymixer.bench.ceilings import *; print(json.dumps({call}))"
+    with on_cores(work):
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment(work)
+        )
+    if done.returncode:
+        raise BackendError(f"the machine's rates could not be measured: {(done.stderr.splitlines() or ['?'])[-1]}")
+    return json.loads(done.stdout)
+
+
+def compete(entries: list[Entry], work: Work, seconds: float, rounds: int, say: Say) -> list[dict[str, Any]]:
+    """A row per contestant, in their order; rows of those that failed have "left_out" and no speed.
+
+    seconds, rounds   each contestant takes so many turns of about so long
+    """
+    say("measuring the machine's product and copy rates")
+    ceilings = measure_ceilings(work)
+    rows, running, warm_up = [_empty_row(entry, work) for entry in entries], {}, {}
+    try:
+        for index, entry in enumerate(entries):
+            say(f"{entry.name}: starting, compiling, warming up")
+            try:
+                contestant = running[index] = Contestant(entry, work)
+                losses = [contestant.run_with_loss(1)[1] for _ in range(CHECKED_STEPS)]
+                if not all(map(math.isfinite, losses)):
+                    raise ContestantError(f"its first losses are {', '.join(map(str, losses))}")
+                contestant.reset_peak()
+                warm = contestant.run(2) / 2
+                rows[index] |= {"version": contestant.first_answer["version"], "first_losses": losses}
+                warm_up[index] = warm
+            except ContestantError as failure:
+                rows[index]["left_out"] = str(failure)
+        steps = {index: max(1, round(seconds / warm)) for index, warm in warm_up.items()}
+        measured: dict[int, list[float]] = {index: [] for index in warm_up}
+        for turn in range(rounds):
+            say(f"round {turn + 1} of {rounds}")
+            for index in list(measured):
+                try:
+                    measured[index].append(running[index].run(steps[index]) / steps[index])
+                    if turn == rounds - 1:
+                        rows[index] |= running[index].peak()
+                except ContestantError as failure:
+                    rows[index]["left_out"] = str(failure)
+                    del measured[index]
+    finally:
+        for contestant in running.values():
+            contestant.close()
+    for index, found in measured.items():
+        rows[index] |= _speeds(work, found, ceilings)
+    _compare(rows, work)
+    return rows
+
+
+def _empty_row(entry: Entry, work: Work) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "images_per_second": None,
+        "model": work.model,
+        "batch": work.batch,
+        "precision": work.precision,
+        "device": work.device,
+        "threads": work.threads if work.device == "cpu" else None,
+        "work": "forward" if work.forward else "training",
+    }
+
+
+def _speeds(work: Work, found: list[float], ceilings: dict[str, float]) -> dict[str, Any]:
+    """Speeds at the median of the turns' seconds per step."""
+    seconds = statistics.median(found)
+    flops = step_flops(work.config, work.batch, work.forward) / seconds
+    moved = step_bytes(work.config, work.batch, 2 if work.precision in ("bfloat16", "float16") else 4, work.forward)
+    return {
+        "images_per_second": work.batch / seconds,
+        "step_milliseconds": seconds * 1e3,
+        "step_milliseconds_of_turns": [value * 1e3 for value in found],
+        "teraflops": flops / 1e12,
+        "share_of_product_ceiling": flops / ceilings["product_flops_per_second"],
+        "share_of_copy_ceiling": moved / seconds / ceilings["copy_bytes_per_second"],
+        "product_ceiling_teraflops": ceilings["product_flops_per_second"] / 1e12,
+        "copy_ceiling_gigabytes": ceilings["copy_bytes_per_second"] / 1e9,
+    }
+
+
+def _compare(rows: list[dict[str, Any]], work: Work) -> None:
+    """How far first losses are from ours, and how much slower or faster each is than us."""
+    own = rows[0]
+    for row in rows:
+        if "first_losses" in row and "first_losses" in own:
+            pairs = zip(row["first_losses"], own["first_losses"], strict=True)
+            row["loss_difference"] = max(abs(theirs - ours) / abs(ours) for theirs, ours in pairs)
+            row["agrees"] = row["loss_difference"] <= work.agreement
+        if row["images_per_second"] and own["images_per_second"]:
+            row["speed_relative_to_tinymixer"] = row["images_per_second"] / own["images_per_second"]
+
+
+def profile(work: Work, seconds: float = 2.0) -> list[dict[str, Any]]:
+    """Where our own step's time goes, watched for so long, in a process like a contestant's.
+
+    Raises BackendError when that fails.
+    """
+    try:
+        contestant = Contestant(own_entry(work), work, profile=seconds)
+    except ContestantError as failure:
+        raise BackendError(str(failure)) from failure
+    contestant.close()
+    return contestant.first_answer["rows"]

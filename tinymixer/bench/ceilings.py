@@ -1,0 +1,73 @@
+"""What this machine can do at most: the rate of a large matrix product and of a copy, measured on the spot."""
+
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tinymixer.bench.timing import interleaved
+
+GPU_COPY_BYTES, GPU_PRODUCT_SIZE = 1 << 30, 8192
+CPU_COPY_BYTES, CPU_PRODUCT_SIZE = 1 << 27, 1536
+
+
+def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
+    """float32 products per second by NumPy's BLAS, and bytes per second of copies (read and written counted).
+
+    BLAS takes its own threads, as many as the environment of this process tells it; the copies are shared among so
+    many threads.
+    """
+    rng = np.random.default_rng(0)
+    left, right = (rng.random((CPU_PRODUCT_SIZE, CPU_PRODUCT_SIZE), dtype=np.float32) for _ in range(2))
+    out = np.empty_like(left)
+    sources, targets = (np.zeros((threads, CPU_COPY_BYTES // threads), np.uint8) for _ in range(2))
+    products, copies = [], []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            np.matmul(left, right, out=out)
+            products.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            list(pool.map(np.copyto, targets, sources))
+            copies.append(time.perf_counter() - started)
+    return {  # the first of each wakes the threads and touches the memory
+        "product_flops_per_second": 2.0 * CPU_PRODUCT_SIZE**3 / statistics.median(products[1:]),
+        "copy_bytes_per_second": 2.0 * sources.nbytes / statistics.median(copies[1:]),
+    }
+
+
+def gpu_ceilings(precision: str) -> dict[str, float]:
+    """The same on the GPU, for products in a step's precision."""
+    import cupy
+
+    from tinymixer.kernels.precision import get_precision
+    from tinymixer.kernels.products import make_products
+
+    stream = cupy.cuda.Stream()
+    chosen = get_precision(precision)
+    with stream:
+        source, target = (cupy.zeros(GPU_COPY_BYTES, np.uint8) for _ in range(2))
+        rng = np.random.default_rng(0)
+        drawn = rng.standard_normal((GPU_PRODUCT_SIZE, GPU_PRODUCT_SIZE)).astype(np.float32)
+        bits = drawn.view(np.uint32) >> 16 if chosen.name == "bfloat16" else drawn
+        a = cupy.asarray(bits.astype(chosen.storage))
+        out = cupy.empty_like(a)
+        products, _ = make_products(cupy, stream, chosen)
+
+        def copy(times: int) -> None:
+            for _ in range(times):
+                cupy.copyto(target, source)
+            stream.synchronize()
+
+        def multiply(times: int) -> None:
+            for _ in range(times):
+                products.multiply(a, a, out=out)
+            stream.synchronize()
+
+        seconds = interleaved({"copy": copy, "product": multiply}, seconds=0.2, turns=3)
+        products.close()
+    return {
+        "product_flops_per_second": 2.0 * GPU_PRODUCT_SIZE**3 / seconds["product"],
+        "copy_bytes_per_second": 2.0 * GPU_COPY_BYTES / seconds["copy"],
+    }

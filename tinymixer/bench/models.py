@@ -1,0 +1,70 @@
+"""The models that are compared, with the batch each is measured at, and how much a step has to do."""
+
+import re
+
+from tinymixer.errors import ConfigError, nearest
+from tinymixer.layers import MixerConfig
+
+NANO = MixerConfig()
+SMALL = MixerConfig(hidden_dim=256, tokens_mlp_dim=128, channels_mlp_dim=1024)
+SMALL4 = MixerConfig(hidden_dim=512, tokens_mlp_dim=256, channels_mlp_dim=2048)
+MODELS = {"nano": (NANO, 512), "small": (SMALL, 512), "small/4": (SMALL4, 1024)}  # with the batch for a GPU
+CPU_BATCHES = {"nano": 128, "small": 128, "small/4": 64}
+SIZES = {
+    "C": "hidden_dim", "DS": "tokens_mlp_dim", "DC": "channels_mlp_dim", "L": "num_blocks", "P": "patch_size",
+    "K": "num_classes", "image": "image_size",
+}  # fmt: skip
+
+
+def parse_model(text: str) -> MixerConfig:
+    """A model by its name, or by sizes such as "C=192,DS=96,DC=768,L=8"; what is not given is nano's.
+
+    Raises ConfigError for anything else.
+    """
+    if text in MODELS:
+        return MODELS[text][0]
+    if "=" not in text:
+        raise ConfigError(
+            f"unknown model '{text}': expected {', '.join(MODELS)} or sizes such as C=192,DS=96,DC=768,L=8."
+            f"{nearest(text, MODELS)}"
+        )
+    chosen: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if name not in SIZES:
+            raise ConfigError(f"a model has no size '{name}': expected {', '.join(SIZES)}.{nearest(name, SIZES)}")
+        if not re.fullmatch(r"[0-9]{1,6}", number):
+            raise ConfigError(f"the size {name} must be a whole number up to 999999, got '{number}'")
+        chosen[SIZES[name]] = int(number)
+    return MixerConfig(**(NANO.to_dict() | chosen))
+
+
+def default_batch(name: str, device: str) -> int:
+    """The batch of the published tables; nano's for sizes of one's own."""
+    if device == "cuda":
+        return MODELS.get(name, MODELS["nano"])[1]
+    return CPU_BATCHES.get(name, CPU_BATCHES["nano"])
+
+
+def step_flops(config: MixerConfig, batch: int, forward: bool = False) -> float:
+    """Floating-point operations of a training step's products: two per multiplication, forward and twice backward.
+
+    The stem's product has no gradient for the images, so it counts twice; the head is left out, being tiny. With
+    `forward`, of the forward pass alone.
+    """
+    S, C, DS, DC = config.tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
+    blocks = config.num_blocks * 2 * (S * C * DC + S * C * DS)
+    stem = S * config.patch_features * C
+    return 2.0 * batch * (blocks + stem if forward else 3 * blocks + 2 * stem)
+
+
+def step_bytes(config: MixerConfig, batch: int, itemsize: int, forward: bool = False) -> float:
+    """Bytes of a step in which every operation of the layers reads its arrays from memory and writes its results there.
+
+    It is counted in passes over the stream, X = S * B * C numbers, as docs/gpu.md does: with hidden layers of t X and
+    c X, a block has 12 + 4 (t + c) of them forward and 16 + 7 (t + c) backward. A step that keeps arrays in a cache
+    between operations moves less, and then seems to exceed the copy rate.
+    """
+    hidden = config.tokens_mlp_dim / config.tokens + config.channels_mlp_dim / config.hidden_dim
+    passes, ends = (12 + 4 * hidden, 4) if forward else (28 + 11 * hidden, 8)
+    return config.tokens * batch * config.hidden_dim * itemsize * (config.num_blocks * passes + ends)

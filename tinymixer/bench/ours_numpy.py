@@ -1,0 +1,49 @@
+"""Our own step on an ordinary processor, behind the same functions as the peers."""
+
+from typing import Any
+
+import numpy as np
+
+from tinymixer import MlpMixer, __version__
+from tinymixer.bench.timing import Run
+from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, normalised_images
+from tinymixer.layers import MixerConfig
+from tinymixer.optim import SGD
+from tinymixer.sliced import SlicedMixer
+from tinymixer.training.step import train_step
+
+
+def make_training(config: MixerConfig, threads: int) -> tuple[SlicedMixer, SGD]:
+    """The computation and its optimizer, with the weights all contestants begin with."""
+    model = MlpMixer(config, backend="numpy")
+    model.parameters.load(first_weights(config))
+    optimizer = SGD(model.parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")
+    return SlicedMixer(model, threads=threads), optimizer
+
+
+def make_step(config: MixerConfig, batch: int, precision: str, device: str, threads: int = 0) -> Run:
+    mixer, optimizer = make_training(config, threads)
+    images, labels = normalised_images(config, batch)
+
+    def run(steps: int) -> float:
+        for _ in range(steps):
+            result = train_step(mixer, optimizer, images, labels, LEARNING_RATE)
+        return result.loss
+
+    return run
+
+
+def make_forward(config: MixerConfig, batch: int, precision: str, device: str, threads: int = 0) -> Run:
+    mixer, _ = make_training(config, threads)
+    images, _ = normalised_images(config, batch)
+
+    def run(steps: int) -> Any:
+        for _ in range(steps):
+            logits = mixer.logits(images)
+        return logits
+
+    return run
+
+
+def versions() -> str:
+    return f"tinymixer {__version__} on NumPy {np.__version__}"

@@ -1,0 +1,103 @@
+"""Where the time of our step on an ordinary processor goes: its own functions, timed while it runs."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tinymixer.bench.models import step_flops
+from tinymixer.bench.ours_numpy import make_training
+from tinymixer.bench.work import LEARNING_RATE, normalised_images
+from tinymixer.layers import MixerConfig
+from tinymixer.optim import SGD
+from tinymixer.sliced import SlicedMixer, block, folding, gradients, sliced_mixer
+from tinymixer.training.step import train_step
+
+PRODUCTS, REST = "matrix products", "rest: residual sums, slopes, scales, biases, waiting"
+STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+    (PRODUCTS, block, ("matmul",)),
+    (PRODUCTS, gradients.GradientSink, ("product",)),
+    ("GELU", block, ("_activate",)),
+    ("LayerNorm", block, ("normalise", "normalise_backward")),
+    ("LayerNorm", sliced_mixer, ("normalise", "normalise_backward")),
+    ("sums for the gradients of biases", gradients.GradientSink, ("column_sums", "row_sums")),
+    ("images to patches", sliced_mixer, ("images_to_patches_forward",)),
+    ("loss", sliced_mixer, ("softmax_cross_entropy",)),
+    ("folding weights", folding.FoldedBlock, ("fold",)),
+    ("adding up gradients", SlicedMixer, ("_add_up",)),
+    ("update", SGD, ("step",)),
+)
+
+
+class Stopwatch:
+    """Adds up how long functions take, over all threads; what a timed function calls counts as its own."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._lock, self._inside = threading.Lock(), threading.local()
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def work(*arguments: Any, **keywords: Any) -> Any:
+            if getattr(self._inside, "now", False):
+                return function(*arguments, **keywords)
+            self._inside.now, started = True, time.perf_counter()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                self._inside.now, elapsed = False, time.perf_counter() - started
+                with self._lock:
+                    self.seconds[stage] += elapsed
+
+        return work
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Time the functions of STAGES inside this block."""
+        originals = [(place, name, getattr(place, name)) for _, place, names in STAGES for name in names]
+        try:
+            for stage, place, names in STAGES:
+                for name in names:
+                    setattr(place, name, self.timed(stage, getattr(place, name)))
+            yield
+        finally:
+            for place, name, function in originals:
+                setattr(place, name, function)
+
+
+def profile(config: MixerConfig, batch: int, threads: int, forward: bool, seconds: float) -> list[dict[str, Any]]:
+    """A row per stage, the longest first: name, milliseconds per step, share of the step; products with their rate.
+
+    Stages count the time of all threads, divided by their number; "adding up gradients" and the update keep all
+    threads waiting for as long as they last.
+    """
+    mixer, optimizer = make_training(config, threads)
+    images, labels = normalised_images(config, batch)
+
+    def step() -> None:
+        if forward:
+            mixer.logits(images)
+        else:
+            train_step(mixer, optimizer, images, labels, LEARNING_RATE)
+
+    for _ in range(2):
+        step()
+    watch, steps, started = Stopwatch(), 0, time.perf_counter()
+    with watch.watching():
+        while steps < 2 or time.perf_counter() - started < seconds:
+            step()
+            steps += 1
+    whole = (time.perf_counter() - started) / steps
+    alone = {"adding up gradients", "update"}  # run by the main thread while the others wait
+    stages = {name: taken / steps / (1 if name in alone else mixer.threads) for name, taken in watch.seconds.items()}
+    stages[REST] = max(0.0, whole - sum(stages.values()))
+    rows = [
+        {"name": name, "milliseconds": taken * 1e3, "share": taken / whole}
+        for name, taken in sorted(stages.items(), key=lambda item: -item[1])
+    ]
+    for row in rows:
+        if row["name"] == PRODUCTS:
+            row["teraflops"] = step_flops(config, batch, forward) / stages[PRODUCTS] / 1e12
+    rows.append({"name": "whole step", "milliseconds": whole * 1e3, "share": 1.0})
+    return rows

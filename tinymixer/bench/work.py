@@ -1,0 +1,46 @@
+"""The work all contestants do: the same first weights, the same batch, the same update rule."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from tinymixer.layers import MixerConfig, MlpMixer
+from tinymixer.ops import images_to_patches_forward
+
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4
+PIXEL_MEAN, PIXEL_STD = 0.5, 0.25
+
+
+def first_weights(config: MixerConfig) -> dict[str, np.ndarray]:
+    """float32 arrays under our parameters' names. The head is drawn too: with a zero one, any first loss is log K."""
+    weights = MlpMixer(config, backend="numpy", seed=0).parameters.to_numpy()
+    head = np.random.default_rng(1).standard_normal(weights["head.weight"].shape)
+    return weights | {"head.weight": (head * config.hidden_dim**-0.5).astype(np.float32)}
+
+
+@lru_cache(maxsize=1)
+def synthetic_batch(config: MixerConfig, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels uint8 (B, height, width, in_channels) and labels int64 (B,)."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (batch, config.image_size, config.image_size, config.in_channels), dtype=np.uint8)
+    return pixels, rng.integers(0, config.num_classes, batch)
+
+
+def normalised_images(config: MixerConfig, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 (B, height, width, in_channels) and labels (B,)."""
+    pixels, labels = synthetic_batch(config, batch)
+    return ((pixels / np.float32(255) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)), labels
+
+
+def patches_first_batch(config: MixerConfig, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same images cut into patches, images first as the peers take them: (B, S, P*P*in_channels), labels (B,)."""
+    images, labels = normalised_images(config, batch)
+    patches, _ = images_to_patches_forward(images, config.patch_size)  # (S, B, P*P*in_channels)
+    return np.ascontiguousarray(patches.transpose(1, 0, 2)), labels
+
+
+def loss_of(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cross-entropy of logits (B, K), in float64."""
+    wide = logits.astype(np.float64)
+    shifted = wide - wide.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))

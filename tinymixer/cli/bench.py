@@ -1,0 +1,190 @@
+"""tinymixer bench: how fast our step is, beside its peers and beside the machine's own ceilings."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinymixer.bench.peers import PEERS, peer_entries
+from tinymixer.cli.eval import backend_option
+from tinymixer.cli.output import counted, json_option, make_table, percent, print_json, print_labelled, print_table
+from tinymixer.errors import BackendError, ConfigError
+
+if TYPE_CHECKING:
+    from tinymixer.bench.arena import Work
+
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+
+
+@click.command(short_help="Measure the training step's speed, beside PyTorch and JAX if asked.")
+@click.option(
+    "--model", default="nano", show_default=True, help="nano, small, small/4, or sizes: C=192,DS=96,DC=768,L=8"
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), metavar="B", help="Images in a batch; without it, the tables' own."
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
+@backend_option
+@click.option(
+    "--peer", "peers", type=click.Choice(list(PEERS)), multiple=True, help="Compare with it; may be repeated."
+)
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; without it, one per core.")
+@click.option("--forward", is_flag=True, help="The forward pass alone, as in evaluation.")
+@click.option("--seconds", type=click.FloatRange(0.01, 600), default=1.0, show_default=True, help="Length of a turn.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of each contestant.")
+@click.option("--profile", is_flag=True, help="Where our step's time goes, stage by stage, instead of a comparison.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the speeds as bars into this picture (PNG).",
+)
+@json_option
+def bench(
+    model: str,
+    batch: int | None,
+    precision: str,
+    backend: str,
+    peers: tuple[str, ...],
+    threads: int | None,
+    forward: bool,
+    seconds: float,
+    rounds: int,
+    profile: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure our training step on synthetic images, beside peers that do the same work in the same run.
+
+    Every contestant runs in a process of its own, with the same weights, batch and update rule (SGD with Nesterov
+    momentum). All warm up, then take turns; the median of the turns counts. First losses are compared, so that a
+    contestant that computes something else is found out.
+
+    \b
+    Examples:
+      tinymixer bench
+      tinymixer bench --peer torch --peer jax --out speed.png
+      tinymixer bench --model small/4 --batch 64 --threads 1 --forward
+      tinymixer bench --model nano --batch 512 --precision bfloat16 --backend cupy --peer torch --peer jax
+      tinymixer bench --profile
+    """
+    from tinymixer.bench import arena
+
+    if out is not None and out.suffix.lower() != ".png":
+        raise ConfigError(f"the chart is drawn as PNG: expected a file name ending in .png, got '{out}'")
+    if profile and (peers or out):
+        raise ConfigError("--profile looks at our own step alone: leave out --peer and --out")
+    work = _work(model, batch, precision, backend, threads, forward)
+    if profile and forward and work.device == "cuda":
+        raise ConfigError("--profile shows the training step on a GPU: leave out --forward")
+    if profile:
+        stages = arena.profile(work, seconds)
+        print_json(stages) if as_json else _show_profile(stages, work)
+        return
+    entries = [arena.own_entry(work), *peer_entries(peers)]
+    rows = arena.compete(entries, work, seconds, rounds, _progress)
+    if "left_out" in rows[0]:
+        raise BackendError(f"our own step failed: {rows[0]['left_out']}")
+    if as_json:
+        print_json(rows)
+    else:
+        _show(rows, work, rounds)
+    if out is not None:
+        from tinymixer.bench.chart import draw_chart
+
+        draw_chart(rows, _title(work), out)
+        if not as_json:
+            click.echo(f"chart saved in {out}")
+
+
+def _work(model: str, batch: int | None, precision: str, backend: str, threads: int | None, forward: bool) -> "Work":
+    """The options as one thing. Raises ConfigError or BackendError for what cannot be measured here."""
+    from tinymixer.backend import get_backend
+    from tinymixer.bench.arena import Work
+    from tinymixer.bench.models import default_batch, parse_model
+    from tinymixer.cli.system_facts import usable_cores
+
+    config, cores = parse_model(model), usable_cores()
+    device = "cuda" if get_backend(backend, kernels="reference").name == "cupy" else "cpu"
+    if device == "cpu" and precision != "float32":
+        raise ConfigError(f"NumPy computes in float32: --precision {precision} needs a GPU and --backend cupy")
+    if device == "cuda" and threads is not None:
+        raise ConfigError("--threads is for the CPU: leave it out, or choose --backend numpy")
+    if threads is not None and threads > cores:
+        raise ConfigError(f"this process may use {counted(cores, 'core')}: choose --threads from 1 to {cores}")
+    return Work(model, config, batch or default_batch(model, device), precision, device, threads or cores, forward)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
+
+
+def _title(work: "Work") -> str:
+    where = "GPU" if work.device == "cuda" else counted(work.threads, "thread")
+    return f"{work.model}, {'forward' if work.forward else 'training'}, batch {work.batch}, {work.precision}, {where}"
+
+
+def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
+    """The table, and below it what its columns mean and what else was found."""
+    table = make_table(["", "images/s", "to ours", "ms/step", "TFLOP/s", "product", "copy", "MiB"], _title(work))
+    for row in rows:
+        if row["images_per_second"] is None:
+            table.add_row(row["name"], "failed")
+            continue
+        milliseconds, peak = row["step_milliseconds"], row["peak_bytes"]
+        table.add_row(
+            row["name"],
+            f"{row['images_per_second']:,.0f}",
+            f"{row['speed_relative_to_tinymixer']:.2f} x",
+            f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}",
+            f"{row['teraflops']:.3g}",
+            percent(row["share_of_product_ceiling"], 0),
+            percent(row["share_of_copy_ceiling"], 0),
+            _mebibytes(peak),
+        )
+    print_table(table)
+    for row in rows:
+        if "left_out" in row:
+            click.echo(f"{row['name']} failed: {row['left_out']}")
+    finished, own = [row for row in rows if row["images_per_second"]], rows[0]
+    turns = own["step_milliseconds_of_turns"]
+    losses = ", ".join(f"{loss:.5f}" for loss in own["first_losses"])
+    compared = "".join(
+        f"; {row['name']} {'within' if row['agrees'] else 'DIFFERS BY'} {row['loss_difference']:.0e}"
+        for row in finished[1:]
+    )
+    notes = {
+        "medians": f"of {counted(rounds, 'round')}; ours took {min(turns):.4g} to {max(turns):.4g} ms a step",
+        "losses": f"of the first steps {losses}{compared}",
+        "product": f"share of the {own['product_ceiling_teraflops']:.3g} TFLOP/s of a large product, measured here",
+        "copy": f"share of the {own['copy_ceiling_gigabytes']:,.3g} GB/s of a copy, measured here, if every operation "
+        "went through memory; above 100 %, arrays stayed in a cache",
+        "MiB": "device memory at its peak"
+        if work.device == "cuda"
+        else "memory at its peak, above the interpreter and libraries; with them: "
+        + ", ".join(f"{row['name']} {_mebibytes(row['process_peak_bytes'])}" for row in finished),
+        "versions": "; ".join(dict.fromkeys(row["version"] for row in finished)),
+    }
+    print_labelled(notes)
+
+
+def _mebibytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:,.0f}"
+
+
+def _show_profile(stages: list[dict[str, Any]], work: "Work") -> None:
+    if work.device == "cuda":
+        table = make_table(["kernel", "launches", "us/step", "share", "MB", "of copy"], _title(work))
+        for row in stages:
+            table.add_row(
+                row["name"], str(row["launches"]), f"{1e3 * row['milliseconds']:,.1f}", percent(row["share"]),
+                f"{row['bytes'] / 1e6:,.1f}", percent(row["share_of_copy_ceiling"]),
+            )  # fmt: skip
+    else:
+        table = make_table(["stage", "ms/step", "share", "TFLOP/s"], _title(work))
+        for row in stages:
+            rate = f"{row['teraflops']:.3g}" if "teraflops" in row else ""
+            table.add_row(row["name"], f"{row['milliseconds']:,.2f}", percent(row["share"]), rate)
+    print_table(table)
