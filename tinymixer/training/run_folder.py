@@ -14,7 +14,7 @@ from tinymixer.training.recipe import Recipe, load_recipe
 DEFAULT_ROOT = Path("runs")
 
 # What may differ when a run is resumed: where and how the numbers are computed, which rounds them differently at most.
-FREE_ON_RESUME = ("data", "eval_batch_size", "checkpoint_every_steps", "backend", "kernels", "threads")
+FREE_ON_RESUME = ("data", "eval_batch_size", "checkpoint_every_steps", "backend", "kernels", "threads", "slice_images")
 
 
 class RunFolder:

@@ -1,0 +1,94 @@
+"""A roofline picture from what `tinymixer bench --json` printed (or the cpu.json of `benchmarks.cpu_table`).
+
+    tinymixer bench --peer torch --json > nano.json
+    python -m benchmarks.roofline nano.json --out docs/roofline.png
+
+Each contestant is a point: how many operations a step needs for each byte it would move if every operation went through
+memory, and how many it did in a second. The roof is the machine's copy rate below, its product rate above
+(Williams, Waterman and Patterson 2009). A point above the slope kept its arrays in a cache.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.training.files import replacing
+
+Row = dict[str, Any]
+
+
+def intensity(row: Row) -> float:
+    """Operations per byte of a step that goes through memory operation by operation."""
+    return row["teraflops"] * 1e12 / (row["share_of_copy_ceiling"] * row["copy_ceiling_gigabytes"] * 1e9)
+
+
+def draw_roofline(rows: list[Row], path: Path) -> None:
+    """Draw the contestants under the machine's roof into a PNG file with a transparent background."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [row for row in rows if row["images_per_second"]]
+    product = max(row["product_ceiling_teraflops"] for row in rows) * 1e3
+    copy = max(row["copy_ceiling_gigabytes"] for row in rows)
+    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.patch.set_alpha(0)
+    axes = figure.subplots()
+    axes.patch.set_alpha(0)
+    reach = np.geomspace(2, 120, 200)
+    axes.plot(reach, np.minimum(copy * reach, product), color=INK, linewidth=2)
+    axes.text(2.1, copy * 2.5, f"copy, {copy:.0f} GB/s", color=INK, rotation=48)
+    axes.text(118, product * 1.06, f"large product, {product:.0f} GFLOP/s", color=INK, ha="right")
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    for index, name in enumerate(names):
+        own = [row for row in rows if row["name"] == name]
+        marker = "o" if index == 0 else "s^Dv"[index % 4]
+        axes.scatter(
+            [intensity(row) for row in own],
+            [row["teraflops"] * 1e3 for row in own],
+            color=COLOURS[0] if index == 0 else INK,
+            marker=marker,
+            s=70 if index == 0 else 36,
+            label=name,
+            zorder=3,
+        )
+    for row in (row for row in rows if row["name"] == names[0]):
+        label = f"{row['model']}, {row['work']}"
+        place = (intensity(row), row["teraflops"] * 1e3)
+        axes.annotate(label, place, (-2, 7), textcoords="offset points", color=INK, fontsize=8, rotation=55, ha="left")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(top=product * 1.9)
+    axes.yaxis.set_major_formatter("{x:.0f}")
+    axes.yaxis.set_minor_formatter("")
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_xlabel("Operations per byte, if every operation went through memory", color=INK)
+    axes.set_ylabel("GFLOP/s", color=INK)
+    axes.tick_params(colors=INK, which="both")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    axes.legend(frameon=False, labelcolor=INK, loc="lower right")
+    with replacing(path) as file:
+        figure.savefig(file, format="png", transparent=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path, help="JSON files with rows of tinymixer bench")
+    parser.add_argument("--out", type=Path, default=Path("roofline.png"))
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    for path in arguments.results:
+        found = json.loads(path.read_text())
+        rows += found["compared"] if isinstance(found, dict) else found
+    draw_roofline(rows, arguments.out)
+    print(f"drawn: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
