@@ -42,7 +42,7 @@ def draw_roofline(rows: list[Row], path: Path) -> None:
     reach = np.geomspace(2, 120, 200)
     axes.plot(reach, np.minimum(copy * reach, product), color=INK, linewidth=2)
     axes.text(2.1, copy * 2.5, f"copy, {copy:.0f} GB/s", color=INK, rotation=48)
-    axes.text(118, product * 1.06, f"large product, {product:.0f} GFLOP/s", color=INK, ha="right")
+    axes.text(6, product * 0.88, f"large product, {product:.0f} GFLOP/s", color=INK)
     names = list(dict.fromkeys(row["name"] for row in rows))
     for index, name in enumerate(names):
         own = [row for row in rows if row["name"] == name]
@@ -58,13 +58,13 @@ def draw_roofline(rows: list[Row], path: Path) -> None:
         )
     for row in (row for row in rows if row["name"] == names[0]):
         label = f"{row['model']}, {row['work']}"
-        place = (intensity(row), row["teraflops"] * 1e3)
-        axes.annotate(label, place, (-2, 7), textcoords="offset points", color=INK, fontsize=8, rotation=55, ha="left")
+        axes.text(intensity(row), product * 1.05, label, color=INK, fontsize=8, rotation=70, ha="center", va="bottom")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(top=product * 1.9)
+    axes.set_yticks([product / 8, product / 4, product / 2, product])
+    axes.set_yticks([], minor=True)
     axes.yaxis.set_major_formatter("{x:.0f}")
-    axes.yaxis.set_minor_formatter("")
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_xlabel("Operations per byte, if every operation went through memory", color=INK)
     axes.set_ylabel("GFLOP/s", color=INK)
