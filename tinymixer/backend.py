@@ -29,12 +29,14 @@ class Backend:
     xp       the array library's module
     ops      the operations: `tinymixer.ops`, or a namespace in which faster twins replace some of them
     reason   one clause that says why this backend was taken, for the person who reads the run's first lines
+    kernels  "auto", or "reference" where no faster twin may be used, neither of an operation nor of the whole model
     """
 
     name: str
     xp: Any
     ops: Any
     reason: str = "asked for"
+    kernels: str = "auto"
 
     def asarray(self, array: Any, dtype: Any = None) -> Any:
         """Move a host array to this backend (a copy only where one is needed)."""
@@ -74,19 +76,19 @@ def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backen
     if kernels not in ("reference", "auto"):
         raise BackendError(f"unknown kernels '{kernels}': expected 'reference' or 'auto'")
     if name == "numpy":
-        return Backend("numpy", np, ops)
+        return Backend("numpy", np, ops, kernels=kernels)
     obstacle = cupy_obstacle()
     if obstacle is None:
         reason = "asked for" if name == "cupy" else "CuPy found a GPU"
         cupy = importlib.import_module("cupy")
         if kernels == "reference":
-            return CupyBackend("cupy", cupy, ops, reason)
+            return CupyBackend("cupy", cupy, ops, reason, kernels)
         from tinymixer.kernels.operations import fused_operations
 
         return CupyBackend("cupy", cupy, fused_operations(cupy), reason)
     if name == "cupy":
         raise BackendError(obstacle)
-    return Backend("numpy", np, ops, obstacle)
+    return Backend("numpy", np, ops, obstacle, kernels)
 
 
 def cupy_obstacle() -> str | None:

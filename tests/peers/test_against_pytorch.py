@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: make peer
 from torch.nn import functional  # noqa: E402  after the check above
 
 from tests.peers.torch_mixer import gradients_of, twin_of  # noqa: E402
+from tests.shaken import shaken  # noqa: E402
 from tinymixer import MixerConfig, MlpMixer, ops  # noqa: E402
 from tinymixer.optim import SGD, AdamW  # noqa: E402
 
@@ -27,15 +28,6 @@ def batch(config, dtype, count=16):
 
 def to_torch(images):
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-
-
-def shaken(config, dtype, seed=0):
-    """A model whose every weight is random: the zero head and biases would hide mistakes."""
-    model = MlpMixer(config, dtype=dtype, seed=seed)
-    rng = np.random.default_rng(seed)
-    for name in model.parameters:
-        model.parameters[name][...] += 0.1 * rng.standard_normal(model.parameters.shape(name))
-    return model
 
 
 def relative(ours, theirs, floor=0.0):

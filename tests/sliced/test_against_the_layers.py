@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.shaken import shaken
 from tinymixer import MixerConfig, MlpMixer
 from tinymixer.errors import ConfigError, ShapeError
 from tinymixer.layers.mlp_mixer import MlpMixer as Model
@@ -26,15 +27,6 @@ CONFIGS = {
     "drop path": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=3, drop_path=0.5),
     "dropout": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=2, dropout=0.2, drop_path=0.2),
 }
-
-
-def shaken(config, dtype, seed=0):
-    """A model whose every weight is random: zero biases and a zero head would hide mistakes."""
-    model = MlpMixer(config, dtype=dtype, seed=seed)
-    rng = np.random.default_rng(seed)
-    for name in model.parameters:
-        model.parameters[name][...] += 0.1 * rng.standard_normal(model.parameters.shape(name))
-    return model
 
 
 def batch(config, count, dtype, soft=False):

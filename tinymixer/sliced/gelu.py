@@ -43,10 +43,7 @@ class TanhForm:
     def forward(cls, x, y, v):
         """y from x~, with one scratch array v."""
         np.multiply(x, x, v)
-        np.add(v, cls.SHIFT, v)
-        np.multiply(v, x, v)
-        EXPONENTIAL(v, v)
-        np.add(v, 1.0, v)
+        cls._denominator(x, v, v)
         np.divide(x, v, y)
 
     @classmethod
@@ -58,16 +55,21 @@ class TanhForm:
             dy/dx~ = sigmoid (1 - (x~ - y) log(base) v')        v' = 3 (x~^2 + SHIFT / 3)
         """
         np.multiply(x, x, square)
-        np.add(square, cls.SHIFT, v)
-        np.multiply(v, x, v)
-        EXPONENTIAL(v, v)
-        np.add(v, 1.0, v)
+        cls._denominator(x, square, v)
         np.divide(x, v, y)
         np.add(square, cls.SHIFT / 3, square)
         np.subtract(x, y, x)
         np.multiply(x, square, x)
         np.subtract(1 / cls.slope_scale, x, x)
         np.divide(x, v, slope)
+
+    @classmethod
+    def _denominator(cls, x, square, v):
+        """v = 1 + base^(x~ (x~^2 + SHIFT)); v may be the square."""
+        np.add(square, cls.SHIFT, v)
+        np.multiply(v, x, v)
+        EXPONENTIAL(v, v)
+        np.add(v, 1.0, v)
 
 
 class ErfForm:

@@ -55,13 +55,13 @@ class LayerByLayer:
         return loss, xp.sum(xp.argmax(logits, axis=1) == target)
 
 
-def make_computation(model: MlpMixer, kernels: str = "auto", threads: int = 0, slice_images: int = 0) -> Computation:
-    """The fastest computation for the model's backend, or with kernels="reference" the one to read.
+def make_computation(model: MlpMixer, threads: int = 0, slice_images: int = 0) -> Computation:
+    """The fastest computation for the model's backend; the one to read for a model made with kernels="reference".
 
     threads        threads on the processor, 0 for one per core
     slice_images   images that a thread works on at a time, 0 for as many as suit the cache
     """
-    if kernels == "reference" or model.backend.name != "numpy":
+    if model.backend.kernels == "reference" or model.backend.name != "numpy":
         return LayerByLayer(model)
     from tinymixer.sliced import SlicedMixer
 

@@ -80,7 +80,7 @@ class Trainer:
         self.model = MlpMixer(
             recipe.model, backend=self.backend, dtype=training.dtype, seed=generator(training.seed, "init")
         )
-        self.computation = make_computation(self.model, training.kernels, training.threads, training.slice_images)
+        self.computation = make_computation(self.model, training.threads, training.slice_images)
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.dataset.train_images) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
