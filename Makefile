@@ -1,6 +1,8 @@
 # make train    create the environment, train on the bundled digits, show the curve
 # make test     the fast suite: no network beyond packages, no GPU, no PyTorch
 # make peers    install PyTorch and hold our numbers against it
+# make lessons       make the notebooks from lessons/source/ (make lessons ONLY=02 for one)
+# make lessons-test  hold the notebooks to their sources and run them all
 # make lint     ruff (lint and format) and mypy
 # make format   let ruff mend what it can
 
@@ -11,7 +13,7 @@ RECIPE ?= digits
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test peers lint format clean
+.PHONY: help train test peers lessons lessons-test lint format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -42,6 +44,12 @@ test: $(VENV)/.with-dev
 
 peers: $(VENV)/.with-peers
 	$(BIN)/python -m pytest -m peers
+
+lessons: $(VENV)/.with-dev
+	$(BIN)/python lessons/make_notebooks.py $(ONLY)
+
+lessons-test: $(VENV)/.with-dev
+	$(BIN)/python lessons/make_notebooks.py --check $(ONLY)
 
 lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from tinymixer.cli.doctor import doctor
 from tinymixer.cli.eval import evaluate_run
 from tinymixer.cli.gradcheck import gradcheck
 from tinymixer.cli.group import CommandGroup
+from tinymixer.cli.lessons import lessons
 from tinymixer.cli.plot import plot
 from tinymixer.cli.predict import predict
 from tinymixer.cli.train import train
@@ -21,11 +22,12 @@ def program() -> None:
 
     \b
     First steps:
+      tinymixer lessons                     the course, in JupyterLab
       tinymixer train                       train on the bundled digits: under a minute
       tinymixer eval runs/digits            how well it does, class by class
       tinymixer gradcheck                   check every gradient of the package
     """
 
 
-for command in (train, evaluate_run, predict, plot, gradcheck, bench, data, doctor):
+for command in (lessons, train, evaluate_run, predict, plot, gradcheck, bench, data, doctor):
     program.add_command(command)

@@ -1,0 +1,121 @@
+"""tinymixer lessons: opens the course; tinymixer lessons status: the board of what is done."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.exceptions import Exit
+
+from tinymixer.cli.output import counted, json_option, print_json
+from tinymixer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tinymixer.lessons.board import LessonState
+
+FOLDER = "tinymixer-lessons"
+COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
+
+
+@click.group(short_help="Open the lessons in JupyterLab; 'status' shows what is done.", invoke_without_command=True)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=FOLDER,
+    show_default=True,
+    help="Your own copy of the notebooks; what is in it is never overwritten.",
+)
+@click.option("--no-open", is_flag=True, help="Fill the folder, but do not start JupyterLab.")
+@click.pass_context
+def lessons(context: click.Context, folder: Path, no_open: bool) -> None:
+    """Put the lessons into a folder of yours and open them in JupyterLab, at the map of the course.
+
+    \b
+    Examples:
+      tinymixer lessons
+      tinymixer lessons --folder my-course
+      tinymixer lessons status
+      pytest tinymixer-lessons -k task_2_3      check one exercise from a terminal
+    """
+    if context.invoked_subcommand is not None:
+        context.obj = folder
+        return
+    from tinymixer.lessons.folder import fill_folder
+
+    added = fill_folder(folder)
+    click.echo(f"{counted(len(added), 'file')} put into {folder}" if added else f"your lessons are in {folder}")
+    if not no_open:
+        raise Exit(_open_jupyterlab(folder))
+
+
+@lessons.command(short_help="Show which exercises are done.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
+@json_option
+@click.pass_context
+def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
+    """Check every exercise as it is answered in FOLDER (by default the folder of 'tinymixer lessons').
+
+    \b
+    Examples:
+      tinymixer lessons status
+      tinymixer lessons status my-course --json
+    """
+    from tinymixer.lessons.board import grade_folder
+
+    states = grade_folder(folder or context.obj)
+    if as_json:
+        print_json(_as_rows(states))
+    else:
+        _show_board(states)
+
+
+def _open_jupyterlab(folder: Path) -> int:
+    """Start JupyterLab at the map and wait for it to end."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ConfigError(
+            "JupyterLab is not installed: pip install 'tinymixer[lessons]'. "
+            f"Any other program for Jupyter notebooks can open {folder} too."
+        )
+    address = "/lab/tree/README.md?factory=Markdown%20Preview"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
+    try:
+        return subprocess.run([*command, f"--LabApp.default_url={address}"], check=False).returncode
+    except KeyboardInterrupt:  # Jupyter has had it too and has asked whether to stop
+        return 0
+
+
+def _as_rows(states: "list[LessonState]") -> list[dict[str, Any]]:
+    return [
+        {
+            "exercise": verdict.number,
+            "lesson": state.lesson.title,
+            "title": verdict.title,
+            "state": verdict.state,
+            "sentence": verdict.sentence,
+            "hint": verdict.hint,
+        }
+        for state in states
+        for verdict in state.verdicts
+    ]
+
+
+def _show_board(states: "list[LessonState]") -> None:
+    from tinymixer.lessons.grading import MARKS, WRONG
+
+    width = max(len(state.lesson.title) for state in states)
+    for state in states:
+        marks = " ".join(click.style(MARKS[verdict.state], fg=COLOURS[verdict.state]) for verdict in state.verdicts)
+        share = f"{state.done} of {len(state.verdicts)}"
+        padding = " " * (2 * max(len(other.verdicts) for other in states) - 2 * len(state.verdicts))
+        click.echo(f"{state.lesson.number:02d}  {state.lesson.title:<{width}}  {marks}{padding}  {share}")
+    verdicts = [verdict for state in states for verdict in state.verdicts]
+    done = sum(verdict.passed for verdict in verdicts)
+    click.echo(f"\n{done} of {len(verdicts)} exercises done")
+    for verdict in verdicts:
+        if verdict.state == WRONG:
+            click.echo(f"\n{verdict}")
+    following = next((verdict for verdict in verdicts if not verdict.passed), None)
+    if following is not None and following.state != WRONG:
+        click.echo(f"next: {following.number} {following.title}")

@@ -1,0 +1,138 @@
+"""Comparing what came out with what was expected: the first wrong element, and what kind of wrong it looks like."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.lessons.running import describe
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first thing about an output that is not as expected.
+
+    where      the element, such as "dbias[0]", or the output's name
+    expected, got   in words or digits
+    hint       what this kind of difference usually means; "" where nothing general can be said
+    """
+
+    where: str
+    expected: str
+    got: str
+    hint: str = ""
+
+
+def first_difference(name: str, expected: Any, got: Any, tolerance: float) -> Difference | None:
+    """Compare one output with the expected one. None where they agree."""
+    if not isinstance(expected, np.ndarray | np.generic | float | int | complex) or isinstance(expected, bool):
+        return _of_other_values(name, expected, got, tolerance)
+    if got is None:
+        return Difference(name, describe(expected), "None", "Does the function end in a return with a value?")
+    try:
+        array = np.asarray(got)
+        numeric = array.dtype.kind in "fiucb"
+    except ValueError:  # a ragged list
+        numeric = False
+    if not numeric:
+        return Difference(name, describe(expected), describe(got), "A number or an array of numbers is asked for.")
+    return _of_arrays(name, np.asarray(expected), array, got, tolerance)
+
+
+def same(expected: Any, got: Any, tolerance: float) -> bool:
+    return first_difference("", expected, got, tolerance) is None
+
+
+def _of_other_values(name: str, expected: Any, got: Any, tolerance: float) -> Difference | None:
+    """Texts, booleans, tuples, lists and dicts."""
+    if isinstance(expected, tuple | list) and isinstance(got, tuple | list):
+        if len(expected) != len(got):
+            return Difference(name, f"{len(expected)} values", f"{len(got)} values")
+        for index, (one, other) in enumerate(zip(expected, got, strict=True)):
+            if found := first_difference(f"{name}[{index}]", one, other, tolerance):
+                return found
+        return None
+    if isinstance(expected, dict) and isinstance(got, dict):
+        if expected.keys() != got.keys():
+            return Difference(name, f"keys {', '.join(map(str, expected))}", f"keys {', '.join(map(str, got))}")
+        for key in expected:
+            if found := first_difference(f"{name}[{key!r}]", expected[key], got[key], tolerance):
+                return found
+        return None
+    if isinstance(expected, bool) and isinstance(got, bool | np.bool_):
+        got = bool(got)
+    if isinstance(got, np.ndarray):
+        return Difference(name, describe(expected), describe(got))
+    if type(expected) is not type(got) or expected != got:
+        return Difference(name, describe(expected), describe(got))
+    return None
+
+
+def _of_arrays(name: str, expected: np.ndarray, got: np.ndarray, original: Any, tolerance: float) -> Difference | None:
+    if expected.shape != got.shape:
+        return Difference(name, f"shape {expected.shape}", f"shape {got.shape}", _shape_hint(expected, got, tolerance))
+    scale = float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)) or 1.0
+    with np.errstate(all="ignore"):
+        wrong = ~((np.abs(got - expected) <= tolerance * scale) | (got == expected))  # NaN is wrong too
+    wrong &= ~(np.isnan(expected) & np.isnan(got)) if got.dtype.kind in "fc" else True
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = name + (f"[{', '.join(map(str, index))}]" if index else "")
+        return Difference(where, _digits(expected[index]), _digits(got[index]), _value_hint(expected, got, wrong))
+    if (
+        expected.dtype != got.dtype
+        and isinstance(original, np.ndarray)
+        and {expected.dtype.kind, got.dtype.kind} == {"f"}
+    ):
+        return Difference(name, str(expected.dtype), str(got.dtype), DTYPE_HINT)
+    return None
+
+
+DTYPE_HINT = (
+    "The values are right but the dtype that went in did not come out. A NumPy scalar, such as np.sqrt(2), makes "
+    "float64 of a float32 array; a Python float, such as math.sqrt(2), does not."
+)
+
+
+def _digits(number: Any) -> str:
+    return f"{number:.6g}" if np.asarray(number).dtype.kind in "fc" else str(number)
+
+
+def _shape_hint(expected: np.ndarray, got: np.ndarray, tolerance: float) -> str:
+    if got.ndim == 2 and expected.shape == got.T.shape and same(expected, got.T.copy(), tolerance):
+        return "This is the transpose of what is asked for: swap the two factors of the product, or transpose it."
+    if got.ndim > expected.ndim and got.size > expected.size:
+        return "An axis is left over: is there a sum missing over an axis that the result does not have?"
+    if got.size == expected.size:
+        return "The number of elements is right: a reshape or a transposition is missing."
+    return "Compare the shapes in the docstring with those of each line; print the shapes on the way."
+
+
+def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str:
+    """What can be said of wrong values without knowing the exercise."""
+    if got.dtype.kind in "fc" and not np.isfinite(got).all() and np.isfinite(expected).all():
+        return "There is an infinity or a NaN: an overflow in exp, a division by zero, or a logarithm of zero."
+    if expected.size > 1 and wrong.mean() < 0.5 and expected.size > 3:
+        return (
+            f"{wrong.sum()} of {expected.size} elements are wrong, the others are right: look at what sets them apart."
+        )
+    ratio = _constant_ratio(expected, got)
+    if ratio is not None and math.isclose(ratio, -1, rel_tol=1e-6):
+        return "The sign is wrong everywhere; the size is right."
+    if ratio is not None and ratio != 0:
+        return f"Every element is {ratio:.6g} times what it should be: a factor is missing or too many."
+    if not np.any(got) and np.any(expected):
+        return "Everything is zero."
+    return ""
+
+
+def _constant_ratio(expected: np.ndarray, got: np.ndarray) -> float | None:
+    """The one factor between expected and got, None where there is none."""
+    if expected.size < 3 or expected.dtype.kind != "f" or got.dtype.kind != "f" or not np.isfinite(got).all():
+        return None
+    nonzero = expected != 0
+    if nonzero.sum() < 3 or np.any(got[~nonzero]):
+        return None
+    ratios = got[nonzero] / expected[nonzero]
+    return float(ratios.flat[0]) if np.allclose(ratios, ratios.flat[0], rtol=1e-6, atol=0) else None

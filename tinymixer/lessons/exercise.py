@@ -1,0 +1,156 @@
+"""How an exercise of the course is written down: a reference, inputs to try, and mistakes worth a hint."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.errors import ConfigError, nearest
+
+Cases = Callable[[np.random.Generator], Iterable[tuple[Any, ...]]]
+
+
+class NotYet(Exception):  # noqa: N818, no error: the learner reads it
+    """Raised by an exercise that is still to be written. Jupyter shows its sentence instead of a traceback."""
+
+    def __str__(self) -> str:
+        return "Not yet: this function is still to be written. Fill it in, run its cell, then this one again."
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A plausible wrong answer and what to say to whoever gives it.
+
+    hint    sentences to the learner: what seems to have happened and where to look, never the solution itself
+    wrong   the wrong answer: a function like the learner's (or a tuple of them, for an exercise of several). An answer
+            that is wrong in the same way, on all inputs and in the same output, gets the hint
+    """
+
+    hint: str
+    wrong: Any
+
+    @classmethod
+    def planted(cls, hint: str, fault: Callable[..., Any]) -> "Mistake":
+        """The mistake of a planted fault of the gradient checks: `Mistake.planted("...", linear.sign_flipped)`."""
+        return cls(hint, fault)
+
+
+def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
+    """How most exercises are run: the learner's function gets a case's arguments."""
+    return function(*arguments)
+
+
+def call_pair(forward: Callable[..., Any], backward: Callable[..., Any], dy: Any, *inputs: Any) -> Any:
+    """How an exercise of two functions is run: forward on the inputs, backward on dy and the cache that came out.
+
+    Returns (y, dx, ...): the output, then the gradients.
+    """
+    y, cache = forward(*inputs)
+    gradients = backward(dy, cache)
+    return (y, *gradients) if isinstance(gradients, tuple) else (y, gradients)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    number     "2.3": the third of lesson 02
+    title      a few words for the board
+    functions  what the notebook calls the learner's function (or class), such as ("my_linear_backward",)
+    reference  the right answer: of the package wherever it has one. A tuple where `functions` are several
+    cases      makes the inputs from a random generator: argument tuples, the easiest first. Sizes all different first
+               (a swapped axis shows in the shape), then at least one where wrong axes would fit (square)
+    returns    names of what comes back, in order. One called "cache" is not compared
+    mistakes   plausible wrong answers, the likeliest first
+    tolerance  largest difference that passes, relative to the largest expected element of the same output
+    call       how functions and arguments become outputs; see `call_function` and `call_pair`
+    demand     a further condition: gets the answers, returns a sentence if they do not meet it, else None
+    """
+
+    number: str
+    title: str
+    functions: tuple[str, ...]
+    reference: Any
+    cases: Cases
+    returns: tuple[str, ...]
+    mistakes: tuple[Mistake, ...]
+    tolerance: float = 1e-6
+    call: Callable[..., Any] = call_function
+    demand: Callable[..., str | None] | None = None
+
+    @property
+    def lesson(self) -> int:
+        return int(self.number.partition(".")[0])
+
+    @property
+    def compared(self) -> list[str]:
+        """The outputs that are compared. What a cache holds is the learner's own business."""
+        return [name for name in self.returns if name != "cache"]
+
+    @property
+    def task(self) -> str:
+        """What pytest calls it: task_2_3."""
+        return f"task_{self.number.replace('.', '_')}"
+
+
+_registered: dict[str, Exercise] = {}
+
+
+def exercise(
+    number: str,
+    title: str,
+    functions: str | tuple[str, ...],
+    *,
+    reference: Any,
+    cases: Cases,
+    returns: str | tuple[str, ...],
+    mistakes: Iterable[Mistake],
+    **settings: Any,
+) -> Exercise:
+    """Register an exercise; see `Exercise` for what everything means."""
+    assert number not in _registered, f"exercise {number} is written twice"
+    names = (functions,) if isinstance(functions, str) else functions
+    outputs = (returns,) if isinstance(returns, str) else returns
+    made = Exercise(number, title, names, reference, cases, outputs, tuple(mistakes), **settings)
+    _registered[number] = made
+    return made
+
+
+def all_exercises() -> list[Exercise]:
+    """Every exercise of the course, in its order."""
+    from tinymixer.lessons import exercises  # imported here: its modules register themselves, with this one's help
+
+    assert exercises
+    return sorted(_registered.values(), key=lambda one: [int(part) for part in one.number.split(".")])
+
+
+def find_exercise(number: str) -> Exercise:
+    """The exercise of that number. Raises ConfigError for one that there is not."""
+    known = {one.number: one for one in all_exercises()}
+    if str(number) not in known:
+        same_lesson = [other for other in known if other.split(".")[0] == str(number).split(".")[0]]
+        raise ConfigError(
+            f"There is no exercise {number!r}: expected a text such as '2.3', one of "
+            f"{', '.join(same_lesson or known)}.{nearest(str(number), known)}"
+        )
+    return known[number]
+
+
+def as_tuple(answer: Any) -> tuple[Any, ...]:
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+__all__ = [
+    "Exercise",
+    "Mistake",
+    "NotYet",
+    "all_exercises",
+    "call_function",
+    "call_pair",
+    "exercise",
+    "find_exercise",
+]

@@ -1,0 +1,67 @@
+"""The learner's own folder of notebooks, filled from the package and never overwritten."""
+
+import shutil
+from pathlib import Path
+
+from tinymixer.errors import DataError
+
+TASKS = '''"""The exercises as tests: `pytest -k task_2_3` checks exercise 2.3 as it stands in these notebooks."""
+
+from pathlib import Path
+
+import pytest
+
+from tinymixer.lessons.board import grade_exercise
+from tinymixer.lessons.exercise import all_exercises
+from tinymixer.lessons.grading import NOT_YET
+
+
+@pytest.mark.parametrize("number", [pytest.param(e.number, id=e.task) for e in all_exercises()])
+def test_exercise(number):
+    verdict = grade_exercise(number, Path(__file__).parent)
+    if verdict.state == NOT_YET:
+        pytest.skip("not yet")
+    assert verdict.passed, f"\\n{verdict}"
+'''
+
+
+def lessons_source() -> Path:
+    """Where the notebooks as they are handed out are: in an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed, checkout = package / "lesson_notebooks", package.parent / "lessons"
+    for folder in (installed, checkout):
+        if (folder / "README.md").is_file():
+            return folder
+    raise DataError(f"The lessons are not where they belong, in {installed}; install tinymixer again.")
+
+
+def fill_folder(folder: Path) -> list[Path]:
+    """Copy the map, the notebooks, the solutions and the tests that the folder does not have yet; return what is new.
+
+    A file that is there is left alone: it may hold somebody's answers. Raises DataError when the folder cannot be
+    written to.
+    """
+    source = lessons_source()
+    files = [
+        *source.glob("*.md"),
+        *source.glob("*.ipynb"),
+        *source.glob("solutions/*.ipynb"),
+        *source.glob("figures/*"),
+    ]
+    added = []
+    try:
+        for path in sorted(files):
+            target = folder / path.relative_to(source)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+                added.append(target)
+        tasks = folder / "test_tasks.py"
+        if not tasks.exists():
+            tasks.write_text(TASKS, encoding="utf-8")
+            added.append(tasks)
+    except OSError as error:
+        raise DataError(
+            f"The lessons cannot be put into {folder}: {error.strerror or error}. Name another folder."
+        ) from error
+    return added

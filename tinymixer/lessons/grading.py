@@ -1,0 +1,221 @@
+"""check("2.3", my_linear_backward): right, or the first wrong element with a hint, or not yet."""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.lessons.comparing import first_difference, same
+from tinymixer.lessons.exercise import Exercise, NotYet, as_tuple, find_exercise
+from tinymixer.lessons.running import Outcome, describe, run
+
+PASSED, WRONG, NOT_YET = "passed", "wrong", "not yet"
+MARKS = {PASSED: "\N{HEAVY CHECK MARK}", WRONG: "\N{HEAVY BALLOT X}", NOT_YET: "\N{MIDDLE DOT}"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an examination found.
+
+    state     "passed", "wrong" or "not yet"
+    sentence  what passed, or what is wrong
+    details   label -> text: the inputs, the element, expected, got
+    hint      what to do about it; "" where nothing can be said
+    known     whether the hint was written for this very mistake
+    """
+
+    number: str
+    title: str
+    state: str
+    sentence: str
+    details: dict[str, str]
+    hint: str = ""
+    known: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.state == PASSED
+
+    def __str__(self) -> str:
+        lines = [f"{MARKS[self.state]} {self.number} {self.title}: {self.sentence}"]
+        labelled = self.details | ({"hint": self.hint} if self.hint else {})
+        lines += [f"    {label:<8}  {text}" for label, text in labelled.items()]
+        return "\n".join(lines)
+
+
+def check(number: str, *answers: Any) -> None:
+    """Say whether the answer to an exercise is right: `check("2.3", my_linear_backward)`.
+
+    Prints what passed, or the first wrong element with the expected value, yours and a hint. It never raises for an
+    answer, however wrong; for an exercise that there is not it raises ConfigError.
+    """
+    print(examine(number, *answers))
+
+
+def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
+    """Try the answer to an exercise on its inputs and return the Verdict. seed: of the inputs' random numbers."""
+    exercise = find_exercise(number)
+    if len(answers) != len(exercise.functions) or not all(callable(answer) for answer in answers):
+        given = ", ".join(describe(answer) for answer in answers) or "nothing"
+        names = ", ".join(exercise.functions)
+        return _verdict(
+            exercise,
+            WRONG,
+            "this exercise is checked by its function.",
+            {"expected": f'check("{number}", {names})', "got": given},
+        )
+    cases = list(exercise.cases(np.random.default_rng(seed)))
+    try:
+        outcomes = [run(exercise, answers, case) for case in cases]
+        complaint = exercise.demand(*answers) if exercise.demand else None
+    except NotYet:
+        names = " and ".join(exercise.functions)
+        return _verdict(exercise, NOT_YET, f"not yet. Write {names} above, run its cell, then this one again.")
+    expected = [run(exercise, exercise.reference, case) for case in cases]
+    for index, (right, outcome) in enumerate(zip(expected, outcomes, strict=True)):
+        if wrong := _complaint_about(exercise, answers, cases, index, right, outcome):
+            return _with_hint(exercise, wrong, cases, expected, outcomes)
+    if complaint:
+        return _verdict(exercise, WRONG, complaint)
+    inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
+    return _verdict(exercise, PASSED, f"right. {_listed(exercise.compared)} as expected on {inputs}.")
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """What is wrong with an answer on one case, before a hint is sought."""
+
+    output: str | None  # the output that is wrong; None for an error or a wrong number of outputs
+    sentence: str
+    details: dict[str, str]
+    general_hint: str
+
+
+def _complaint_about(
+    exercise: Exercise,
+    answers: tuple[Any, ...],
+    cases: list[tuple[Any, ...]],
+    index: int,
+    right: Outcome,
+    outcome: Outcome,
+) -> _Wrong | None:
+    inputs = _inputs(exercise, cases[index])
+    if outcome.error is not None:
+        details = {"inputs": inputs} | ({"line": outcome.line} if outcome.line else {})
+        kind = type(outcome.error).__name__
+        return _Wrong(None, f"it stopped with {kind}: {outcome.error}", details, _error_hint(outcome.error))
+    if not outcome.usable:
+        wanted = f"{len(exercise.returns)} values: {', '.join(exercise.returns)}"
+        return _Wrong(
+            None,
+            "something else came back than was asked for.",
+            {"inputs": inputs, "expected": wanted, "got": outcome.shape_of_answer},
+            "End the function with a return of " + ", ".join(exercise.returns) + ", in this order.",
+        )
+    assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
+    assert outcome.outputs is not None
+    agreed: list[str] = []
+    for name in exercise.compared:
+        found = first_difference(name, right.outputs[name], outcome.outputs[name], exercise.tolerance)
+        if found is None:
+            agreed.append(name)
+            continue
+        so_far = f"{_listed(agreed)} right, {name} is not." if agreed else f"{name} is not right."
+        details = {"inputs": inputs, "at": found.where, "expected": found.expected, "got": found.got}
+        return _Wrong(name, so_far, details, found.hint)
+    return None
+
+
+def _with_hint(
+    exercise: Exercise, wrong: _Wrong, cases: list[tuple[Any, ...]], expected: list[Outcome], outcomes: list[Outcome]
+) -> Verdict:
+    output = wrong.output or _first_wrong_output(exercise, expected, outcomes)
+    for mistake in exercise.mistakes:
+        theirs = [run(exercise, as_tuple(mistake.wrong), case) for case in cases]
+        if all(_alike(exercise, output, one, other) for one, other in zip(theirs, outcomes, strict=True)):
+            return _verdict(exercise, WRONG, wrong.sentence, wrong.details, mistake.hint, known=True)
+    return _verdict(exercise, WRONG, wrong.sentence, wrong.details, wrong.general_hint)
+
+
+def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: list[Outcome]) -> str | None:
+    """Where one case ends in an error, another may show which output is wrong."""
+    for right, outcome in zip(expected, outcomes, strict=True):
+        if right.outputs is None or outcome.outputs is None:
+            continue
+        for name in exercise.compared:
+            if not same(right.outputs[name], outcome.outputs[name], exercise.tolerance):
+                return name
+    return None
+
+
+def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
+    """Whether two answers do the same with one case, in the output that is wrong."""
+    if one.error is not None or other.error is not None:
+        return type(one.error) is type(other.error) and _gist(one.error) == _gist(other.error)
+    if one.outputs is None or other.outputs is None:
+        return one.outputs is other.outputs and one.shape_of_answer == other.shape_of_answer
+    compared = [output] if output else exercise.compared
+    return all(same(one.outputs[name], other.outputs[name], exercise.tolerance) for name in compared)
+
+
+def _gist(error: Exception | None) -> str:
+    """What an error is about. That shapes do not fit is said differently by every function of NumPy."""
+    return "shapes" if _about_shapes(error) else str(error)
+
+
+def _about_shapes(error: Exception | None) -> bool:
+    return any(word in str(error) for word in ("matmul", "shapes", "broadcast", "aligned"))
+
+
+def _error_hint(error: Exception) -> str:
+    text = str(error)
+    if "read-only" in text:
+        return (
+            "The function writes into its input, which belongs to the caller: make a new array (y = x * 2, not x *= 2)."
+        )
+    if _about_shapes(error):
+        return "Two shapes do not fit. Write the shape of each factor beside its line: the inner sizes must be equal."
+    if isinstance(error, NameError):
+        return "A name is used before it is made; the functions of an exercise may use np, math and what they make."
+    return ""
+
+
+def _inputs(exercise: Exercise, arguments: tuple[Any, ...]) -> str:
+    """The inputs of a case in a line: "x (3, 5), weight (5, 2), bias (2,)"."""
+    reference = as_tuple(exercise.reference)
+    names = [f"input {index + 1}" for index in range(len(arguments))]
+    if len(reference) == 1:
+        try:
+            known = list(inspect.signature(reference[0]).parameters)
+            names[: len(known)] = known[: len(names)]
+        except (TypeError, ValueError):
+            pass
+    elif len(arguments) > 1:
+        names = ["dy", *list(inspect.signature(reference[0]).parameters)][: len(arguments)]
+    return ", ".join(_input(name, value) for name, value in zip(names, arguments, strict=False))
+
+
+def _input(name: str, value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.size > 4:
+        return f"{name} {value.shape}"
+    if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+        parts = [str(part.shape) if isinstance(part, np.ndarray) else describe(part) for part in value]
+        return f"{name} [{', '.join(parts)}]"
+    return f"{name} = {np.array2string(value, precision=4) if isinstance(value, np.ndarray) else describe(value)}"
+
+
+def _listed(names: list[str]) -> str:
+    verb = "is" if len(names) == 1 else "are"
+    return f"{', '.join(names[:-1])} and {names[-1]} {verb}" if len(names) > 1 else f"{names[0]} {verb}"
+
+
+def _verdict(
+    exercise: Exercise,
+    state: str,
+    sentence: str,
+    details: dict[str, str] | None = None,
+    hint: str = "",
+    known: bool = False,
+) -> Verdict:
+    return Verdict(exercise.number, exercise.title, state, sentence, details or {}, hint, known)

@@ -1,0 +1,42 @@
+"""Figures for the lessons: legible on a light page and on a dark one, small, with a text in place of each."""
+
+import io
+from typing import Any
+
+from tinymixer.analysis.curves import INK
+
+DOTS_PER_INCH = 100
+
+
+def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: float = 3.0, **keywords: Any) -> Any:
+    """A Matplotlib figure with a transparent background and grey ink, and its axes (one, or an array of them).
+
+    width, height: in inches, on a page about 8 wide. keywords: of `Figure.subplots`.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    coloured = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    settings: Any = dict.fromkeys(coloured, INK)
+    settings |= {"font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
+    settings |= {"axes.facecolor": "none", "image.interpolation": "nearest"}
+    with rc_context(settings):
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.patch.set_alpha(0)
+        return figure, figure.subplots(rows, columns, **keywords)
+
+
+def show(figure: Any, alt: str) -> None:
+    """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it."""
+    from IPython.display import Image, display
+
+    for axes in figure.axes:
+        if legend := axes.get_legend():  # Matplotlib styles it when it is made, which is after new_figure
+            legend.set_frame_on(False)
+            for text in legend.get_texts():
+                text.set_color(INK)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None, "Description": alt})
+    display(Image(data=content.getvalue(), format="png", alt=alt))
