@@ -11,6 +11,8 @@ Of each source (jupytext's percent format) two notebooks are made:
                                        left out, there are no outputs
     lessons/solutions/NN_name.ipynb    complete, executed, with figures
 
+The map of the course (README.md) and the cheat sheet become notebooks too, since JupyterLab shows those as pages.
+
 The markers are nbgrader's, so that a teacher's tools know them.
 """
 
@@ -42,6 +44,13 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+PAGES = {"README": "map", "cheatsheet": "cheatsheet"}  # text -> the notebook that shows it
+BOARD = """
+# Your board: run this cell to see what is done.
+import sys
+
+!{sys.executable} -m tinymixer lessons status .
+"""
 COLAB_SETUP = f"""\
 import sys
 
@@ -77,6 +86,18 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
     return new_notebook(cells=exercise, metadata=METADATA), new_notebook(
         cells=solution, metadata=METADATA
     )
+
+
+def page(name: str) -> NotebookNode:
+    """The notebook that shows one of the texts; the map has the learner's board below it."""
+    text = (LESSONS_FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    for text_name, notebook_name in PAGES.items():
+        text = text.replace(f"]({text_name}.md)", f"]({notebook_name}.ipynb)")
+    text = text.replace("](../", f"](https://github.com/{REPOSITORY}/blob/main/")
+    cells = [new_markdown_cell(text.strip(), id=f"{name}-text")]
+    if name == "README":
+        cells.append(new_code_cell(BOARD.strip(), id=f"{name}-board"))
+    return new_notebook(cells=cells, metadata=METADATA)
 
 
 def _header(stem: str, exercise: bool) -> list[NotebookNode]:
@@ -252,6 +273,17 @@ def main(lessons: tuple[str, ...], only_check: bool, jobs: int) -> None:
         )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // jobs)))
     started, failures = time.perf_counter(), 0
+    for name, shown_by in PAGES.items():
+        path = LESSONS_FOLDER / f"{shown_by}.ipynb"
+        if not only_check:
+            path.write_text(written(page(name)), encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != written(page(name)):
+            click.echo(
+                f"error: {path.name} is not what {name}.md makes: run 'make lessons' and commit it",
+                err=True,
+            )
+            failures += 1
+    pages_wrong = failures
     with ProcessPoolExecutor(jobs) as pool:
         for good, line in pool.map(
             _attempt, ["check" if only_check else "make"] * len(stems), stems
@@ -259,7 +291,7 @@ def main(lessons: tuple[str, ...], only_check: bool, jobs: int) -> None:
             click.echo(line if good else f"error: {line}", err=not good)
             failures += not good
     click.echo(
-        f"{len(stems) - failures} of {len(stems)} lessons in {time.perf_counter() - started:.0f} s"
+        f"{len(stems) - failures + pages_wrong} of {len(stems)} lessons in {time.perf_counter() - started:.0f} s"
     )
     sys.exit(bool(failures))
 

@@ -15,7 +15,6 @@ from tinymixer.errors import ConfigError
 if TYPE_CHECKING:
     from tinymixer.lessons.board import LessonState
 
-FOLDER = "tinymixer-lessons"
 COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 
 
@@ -23,13 +22,11 @@ COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    default=FOLDER,
-    show_default=True,
-    help="Your own copy of the notebooks; what is in it is never overwritten.",
+    help="Your own copy of the notebooks, by default tinymixer-lessons. What is in it is never overwritten.",
 )
 @click.option("--no-open", is_flag=True, help="Fill the folder, but do not start JupyterLab.")
 @click.pass_context
-def lessons(context: click.Context, folder: Path, no_open: bool) -> None:
+def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
     """Put the lessons into a folder of yours and open them in JupyterLab, at the map of the course.
 
     \b
@@ -39,15 +36,16 @@ def lessons(context: click.Context, folder: Path, no_open: bool) -> None:
       tinymixer lessons status
       pytest tinymixer-lessons -k task_2_3      check one exercise from a terminal
     """
+    from tinymixer.lessons.folder import MAP, fill_folder, learners_folder
+
+    folder = folder or learners_folder(Path())
     if context.invoked_subcommand is not None:
         context.obj = folder
         return
-    from tinymixer.lessons.folder import fill_folder
-
     added = fill_folder(folder)
     click.echo(f"{counted(len(added), 'file')} put into {folder}" if added else f"your lessons are in {folder}")
     if not no_open:
-        raise Exit(_open_jupyterlab(folder))
+        raise Exit(_open_jupyterlab(folder, MAP))
 
 
 @lessons.command(short_help="Show which exercises are done.")
@@ -71,17 +69,16 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
         _show_board(states)
 
 
-def _open_jupyterlab(folder: Path) -> int:
+def _open_jupyterlab(folder: Path, page: str) -> int:
     """Start JupyterLab at the map and wait for it to end."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise ConfigError(
             "JupyterLab is not installed: pip install 'tinymixer[lessons]'. "
             f"Any other program for Jupyter notebooks can open {folder} too."
         )
-    address = "/lab/tree/README.md?factory=Markdown%20Preview"
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
     try:
-        return subprocess.run([*command, f"--LabApp.default_url={address}"], check=False).returncode
+        return subprocess.run([*command, f"--LabApp.default_url=/lab/tree/{page}"], check=False).returncode
     except KeyboardInterrupt:  # Jupyter has had it too and has asked whether to stop
         return 0
 

@@ -130,12 +130,13 @@ def all_exercises() -> list[Exercise]:
 
 def find_exercise(number: str) -> Exercise:
     """The exercise of that number. Raises ConfigError for one that there is not."""
+    number = str(number)  # check(2.3, ...) is as clear
     known = {one.number: one for one in all_exercises()}
-    if str(number) not in known:
-        same_lesson = [other for other in known if other.split(".")[0] == str(number).split(".")[0]]
+    if number not in known:
+        same_lesson = [other for other in known if other.split(".")[0] == number.split(".")[0]]
         raise ConfigError(
             f"There is no exercise {number!r}: expected a text such as '2.3', one of "
-            f"{', '.join(same_lesson or known)}.{nearest(str(number), known)}"
+            f"{', '.join(same_lesson or known)}.{nearest(number, known)}"
         )
     return known[number]
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tinymixer.errors import DataError
 
+MAP = "map.ipynb"
+TASKS_FILE = "test_tasks.py"
 TASKS = '''"""The exercises as tests: `pytest -k task_2_3` checks exercise 2.3 as it stands in these notebooks."""
 
 from pathlib import Path
@@ -30,24 +32,24 @@ def lessons_source() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed, checkout = package / "lesson_notebooks", package.parent / "lessons"
     for folder in (installed, checkout):
-        if (folder / "README.md").is_file():
+        if (folder / MAP).is_file():
             return folder
     raise DataError(f"The lessons are not where they belong, in {installed}; install tinymixer again.")
 
 
+def learners_folder(beside: Path) -> Path:
+    """Where a learner's notebooks are: `beside` itself when it is such a folder, else `tinymixer-lessons` in it."""
+    return beside if (beside / MAP).is_file() and (beside / TASKS_FILE).is_file() else beside / "tinymixer-lessons"
+
+
 def fill_folder(folder: Path) -> list[Path]:
-    """Copy the map, the notebooks, the solutions and the tests that the folder does not have yet; return what is new.
+    """Copy the map, the lessons, the solutions and the tests that the folder does not have yet; return what is new.
 
     A file that is there is left alone: it may hold somebody's answers. Raises DataError when the folder cannot be
     written to.
     """
     source = lessons_source()
-    files = [
-        *source.glob("*.md"),
-        *source.glob("*.ipynb"),
-        *source.glob("solutions/*.ipynb"),
-        *source.glob("figures/*"),
-    ]
+    files = [*source.glob("*.ipynb"), *source.glob("solutions/*.ipynb")]
     added = []
     try:
         for path in sorted(files):
@@ -56,7 +58,7 @@ def fill_folder(folder: Path) -> list[Path]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
                 added.append(target)
-        tasks = folder / "test_tasks.py"
+        tasks = folder / TASKS_FILE
         if not tasks.exists():
             tasks.write_text(TASKS, encoding="utf-8")
             added.append(tasks)

@@ -1,0 +1,81 @@
+"""tinymixer lessons: a folder that is filled and never overwritten, and the board."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tinymixer.lessons.exercise import all_exercises
+from tinymixer.lessons.folder import lessons_source
+
+COUNT = len(all_exercises())
+
+
+def test_the_folder_is_filled_and_the_board_is_empty(tinymixer):
+    filled = tinymixer("lessons", "--no-open")
+    assert filled.code == 0
+    assert "files put into tinymixer-lessons" in filled.out
+    assert Path("tinymixer-lessons/map.ipynb").is_file()
+    assert Path("tinymixer-lessons/solutions/02_linear.ipynb").is_file()
+    board = tinymixer("lessons", "status")
+    assert board.code == 0
+    assert f"0 of {COUNT} exercises done" in board.out
+    assert "next: 0.1" in board.out
+
+
+def test_what_a_learner_wrote_is_never_overwritten(tinymixer):
+    tinymixer("lessons", "--no-open", "--folder", "mine")
+    notebook = Path("mine/02_linear.ipynb")
+    notebook.write_text(notebook.read_text().replace("raise NotYet", "return dy.sum(axis=0)"))
+    written = notebook.read_bytes()
+    Path("mine/03_gradient_checking.ipynb").unlink()
+    again = tinymixer("lessons", "--no-open", "--folder", "mine")
+    assert "1 file put into mine" in again.out
+    assert notebook.read_bytes() == written
+    rows = {row["exercise"]: row["state"] for row in tinymixer("lessons", "--folder", "mine", "status", "--json").json}
+    assert rows["2.2"] == "passed"
+    assert rows["2.1"] == "wrong"
+    assert rows["3.1"] == "not yet"
+
+
+def test_the_solutions_do_every_exercise(tinymixer):
+    board = tinymixer("lessons", "status", lessons_source() / "solutions")
+    assert f"{COUNT} of {COUNT} exercises done" in board.out, board.out
+
+
+def test_inside_the_folder_the_folder_is_meant(tinymixer, monkeypatch):
+    tinymixer("lessons", "--no-open")
+    monkeypatch.chdir("tinymixer-lessons")
+    assert f"0 of {COUNT} exercises done" in tinymixer("lessons", "status").out
+    assert "your lessons are in ." in tinymixer("lessons", "--no-open").out
+
+
+def test_a_folder_without_lessons_is_a_sentence(tinymixer):
+    assert tinymixer("lessons", "status").is_error("There are no lessons in tinymixer-lessons", "'tinymixer lessons'")
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tinymixer):
+    Path("file").write_text("")
+    assert tinymixer("lessons", "--no-open", "--folder", "file/inside").is_error("Name another folder")
+
+
+def test_the_exercises_run_as_tests_of_the_folder(tinymixer):
+    tinymixer("lessons", "--no-open", "--folder", "mine")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "task_2_3", "mine"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    outcome = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "1 skipped" in outcome.stdout, outcome.stdout + outcome.stderr
+    solved = (lessons_source() / "solutions" / "02_linear.ipynb").read_text()
+    Path("mine/02_linear.ipynb").write_text(solved.replace("dbias = dy.sum(axis=0)", "dbias = dy.mean(axis=0)"))
+    outcome = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "dbias is the mean over the batch" in outcome.stdout, outcome.stdout + outcome.stderr
+    assert outcome.returncode == 1
+
+
+def test_jupyterlab_missing_is_a_sentence(tinymixer, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jupyterlab" else find_spec(name))
+    assert tinymixer("lessons").is_error("JupyterLab is not installed", "pip install 'tinymixer[lessons]'")
+    assert json.loads(Path("tinymixer-lessons/02_linear.ipynb").read_text())["cells"]

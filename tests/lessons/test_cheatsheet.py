@@ -1,0 +1,104 @@
+"""The lines of lessons/cheatsheet.md as they stand there: gradient-checked, and equal to the package's operations."""
+
+import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tinymixer import ops
+from tinymixer.gradcheck import check_operation
+from tinymixer.ops.normal_distribution import normal_cdf
+
+SHEET = (Path(__file__).parents[2] / "lessons" / "cheatsheet.md").read_text(encoding="utf-8")
+WORLD = {
+    "np": np,
+    "a": math.sqrt(2 / math.pi),
+    "Phi": normal_cdf,
+    "phi": lambda x: np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+    "f": np.sin,
+}
+normal = np.random.default_rng(0).standard_normal
+KEEP = normal((4, 3, 5)) > 0
+
+# name -> the inputs that are differentiated by, and the constants
+INPUTS = {
+    "linear": ({"x": normal((4, 3)), "weight": normal((3, 2)), "bias": normal(2)}, {}),
+    "token_linear": ({"x": normal((4, 2, 3)), "weight": normal((5, 4)), "bias": normal(5)}, {}),
+    "gelu_tanh": ({"x": 2 * normal((3, 4))}, {}),
+    "gelu_erf": ({"x": 2 * normal((3, 4))}, {}),
+    "layer_norm": ({"x": normal((4, 5)), "scale": normal(5), "bias": normal(5)}, {}),
+    "softmax_cross_entropy": ({"logits": normal((3, 4))}, {"target": np.eye(4)[[1, 3, 0]]}),
+    "images_to_patches": ({"x": normal((2, 4, 6, 3))}, {"B": 2, "P": 2, "down": 2, "across": 3, "channels": 3}),
+    "mean_over_tokens": ({"x": normal((4, 2, 3))}, {}),
+    "dropout": ({"x": normal((4, 3, 5))}, {"keep": KEEP, "rate": 0.25}),
+    "drop_path": ({"x": normal((4, 3, 5))}, {"keep": KEEP[0, :, 0], "rate": 0.25}),
+    "residual": ({"x": normal((3, 4))}, {}),
+    "used_twice": ({"x": normal((2, 3)), "weight": normal((3, 3))}, {}),
+    "broadcast": ({"x": normal((4, 3)), "bias": normal(3)}, {}),
+    "transposition": ({"x": normal((2, 3, 4))}, {}),
+    "one_element_many_times": ({"x": normal(4)}, {"index": np.array([0, 2, 2, 1])}),
+}
+OPERATIONS = [name for name in INPUTS if hasattr(ops, f"{name}_forward")]
+
+
+def _rows():
+    for line in SHEET.splitlines():
+        if found := re.match(r"\| \*\*(\w+)\*\*", line):
+            columns = [column.strip() for column in line.strip("|").split(" | ")]
+            yield found[1], _code(columns[1]), _code(columns[2])
+
+
+def _code(column):
+    return "\n".join(re.findall(r"`([^`]+)`", column))
+
+
+ROWS = {name: SimpleNamespace(forward=forward, backward=backward) for name, forward, backward in _rows()}
+
+
+def _pair(name):
+    row, (inputs, constants) = ROWS[name], INPUTS[name]
+
+    def forward(*values):
+        names = WORLD | constants | dict(zip(inputs, values, strict=True))
+        names["f_backward"] = lambda dy: dy * np.cos(names["x"])
+        exec(row.forward, names)
+        return np.array(names["y"]), names
+
+    def backward(dy, cache):
+        names = dict(cache, dy=dy)
+        exec(row.backward, names)
+        gradients = tuple(np.array(names[f"d{key}"]) for key in inputs)
+        return gradients if len(gradients) > 1 else gradients[0]
+
+    return forward, backward, inputs, constants
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_gradient_on_the_sheet_is_right(name):
+    forward, backward, inputs, _ = _pair(name)
+    report = check_operation(forward, backward, *inputs.values(), name=name)
+    wrong = [row for row in report.failures if row.check in ("jacobian", "random cotangent", "directions", "elements")]
+    assert not wrong, str(report)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_sheet_agrees_with_the_package(name):
+    forward, backward, inputs, constants = _pair(name)
+    extra = [constants[key] for key in ("target", "keep", "rate") if key in constants]
+    extra += [constants["P"]] if "P" in constants else []
+    y, cache = getattr(ops, f"{name}_forward")(*inputs.values(), *extra)
+    mine, my_cache = forward(*inputs.values())
+    np.testing.assert_allclose(mine, y, rtol=1e-12, atol=1e-12)
+    dy = normal(np.shape(y))
+    theirs, ours = getattr(ops, f"{name}_backward")(dy, cache), backward(dy, my_cache)
+    for one, other in zip(*(value if isinstance(value, tuple) else (value,) for value in (ours, theirs)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
+def test_every_operation_of_the_package_is_on_the_sheet():
+    pairs = {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")}
+    assert pairs <= set(ROWS)
+    assert set(ROWS) == set(INPUTS)

@@ -1,0 +1,161 @@
+"""What a learner is told: passed, not yet, or the first wrong element with a hint."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tinymixer.errors import ConfigError
+from tinymixer.lessons import NotYet, check, examine
+from tinymixer.lessons.comparing import first_difference
+
+
+def right_backward(dy, cache):
+    x, weight = cache
+    return dy @ weight.T, x.T @ dy, dy.sum(axis=0)
+
+
+def test_a_right_answer_passes_and_says_what_was_compared(capsys):
+    check("2.3", right_backward)
+    assert capsys.readouterr().out == (
+        "✔ 2.3 Linear backward: right. dx, dweight and dbias are as expected on 3 inputs.\n"
+    )
+
+
+def test_an_unwritten_answer_is_told_so_in_one_line(capsys):
+    def unwritten(dy, cache):
+        raise NotYet
+
+    check("2.3", unwritten)
+    said = capsys.readouterr().out
+    assert said.startswith("· 2.3 Linear backward: not yet.")
+    assert said.count("\n") == 1
+
+
+def test_dots_in_place_of_a_body_are_not_yet_either():
+    assert examine("2.3", lambda dy, cache: ...).state == "not yet"
+
+
+def test_the_sentence_of_an_unwritten_function_takes_the_place_of_a_traceback():
+    assert NotYet()._render_traceback_() == [str(NotYet())]
+    assert "still to be written" in str(NotYet())
+
+
+def test_the_first_wrong_element_is_shown_with_expected_and_got():
+    def one_wrong(dy, cache):
+        dx, dweight, dbias = right_backward(dy, cache)
+        dweight[1, 0] += 1
+        return dx, dweight, dbias
+
+    verdict = examine("2.3", one_wrong)
+    assert verdict.sentence == "dx is right, dweight is not."
+    assert verdict.details["at"] == "dweight[1, 0]"
+    assert float(verdict.details["got"]) == pytest.approx(float(verdict.details["expected"]) + 1, abs=1e-4)
+    assert "1 of 6 elements" in verdict.hint
+    assert not verdict.known
+
+
+def test_a_mistake_in_one_output_is_known_whatever_the_others_are():
+    def two_mistakes(dy, cache):
+        x, weight = cache
+        return dy @ weight.T, x.T @ dy / 17, dy.mean(axis=0) * 3
+
+    assert not examine("2.3", two_mistakes).known
+
+    def bias_as_a_mean_and_a_strange_last(dy, cache):
+        x, weight = cache
+        return dy @ weight.T, x.T @ dy / len(dy), dy.sum() * 3
+
+    verdict = examine("2.3", bias_as_a_mean_and_a_strange_last)
+    assert verdict.known
+    assert "average over the batch" in verdict.hint
+
+
+def test_an_error_in_the_answer_is_shown_with_its_line():
+    def failing(dy, cache):
+        return dy @ undefined_name  # noqa: F821
+
+    verdict = examine("2.3", failing)
+    assert "NameError" in verdict.sentence
+    assert "dy @ undefined_name" in verdict.details["line"]
+
+
+def test_writing_into_an_input_is_refused_with_the_reason():
+    def spoiling(dy, cache):
+        dy *= 2
+        return right_backward(dy / 2, cache)
+
+    assert "writes into its input" in examine("2.3", spoiling).hint
+
+
+def test_too_few_values_are_told_by_name():
+    verdict = examine("2.3", lambda dy, cache: (dy, dy))
+    assert verdict.details["expected"] == "3 values: dx, dweight, dbias"
+    assert "dx, dweight, dbias" in verdict.hint
+
+
+def test_a_value_in_place_of_a_function_is_explained():
+    verdict = examine("2.3", np.zeros(3))
+    assert verdict.state == "wrong"
+    assert verdict.details["expected"] == 'check("2.3", my_linear_backward)'
+
+
+@pytest.mark.parametrize("number", ["2.99", "99.1", "two", 2.3, ""])
+def test_an_unknown_exercise_is_a_sentence(number):
+    if str(number) == "2.3":
+        assert examine(number, right_backward).passed  # a number in place of a text is understood
+    else:
+        with pytest.raises(ConfigError, match="There is no exercise"):
+            examine(number, right_backward)
+
+
+def test_what_an_answer_prints_does_not_disturb_the_check(capsys):
+    def talkative(dy, cache):
+        print("hello")
+        return right_backward(dy, cache)
+
+    check("2.3", talkative)
+    assert "hello" not in capsys.readouterr().out
+
+
+class TestDifferences:
+    def hint(self, expected, got):
+        found = first_difference("y", np.asarray(expected), got, 1e-6)
+        assert found is not None
+        return found.hint
+
+    def test_a_transposed_matrix(self):
+        matrix = np.arange(6.0).reshape(2, 3)
+        assert "transpose" in self.hint(matrix, matrix.T)
+
+    def test_an_axis_left_over(self):
+        assert "sum missing" in self.hint(np.ones(3), np.ones((4, 3)))
+
+    def test_a_flipped_sign_and_a_constant_factor(self):
+        values = np.array([1.0, -2.0, 3.0])
+        assert "sign" in self.hint(values, -values)
+        assert "4 times" in self.hint(values, 4 * values)
+
+    def test_not_a_number_and_infinity(self):
+        assert "NaN" in self.hint(np.ones(3), np.array([np.nan, np.inf, 1.0]))
+
+    def test_zeros(self):
+        assert "zero" in self.hint(np.ones(3), np.zeros(3))
+
+    def test_a_widened_dtype(self):
+        assert "Python float" in self.hint(np.ones(3, np.float32), np.ones(3))
+
+    def test_nothing_returned(self):
+        assert "return" in self.hint(np.ones(3), None)
+
+    @given(arrays(float, (3, 2), elements=st.floats(-10, 10)), st.floats(0.01, 5))
+    def test_any_change_beyond_the_tolerance_is_seen_and_none_below(self, expected, change):
+        assert first_difference("y", expected, expected.copy(), 1e-6) is None
+        changed = expected.copy()
+        changed[1, 1] += change
+        assert first_difference("y", expected, changed, 1e-6) is not None
+
+    @given(st.one_of(st.none(), st.text(), st.lists(st.integers()), st.dictionaries(st.text(), st.floats())))
+    def test_anything_may_come_back(self, got):
+        assert first_difference("y", np.ones((2, 2)), got, 1e-6) is not None

@@ -1,0 +1,97 @@
+"""The notebooks as committed: made from their sources, no outputs and no solutions where they are to be filled in."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from tinymixer.lessons.answers import code_cells
+from tinymixer.lessons.course import LESSONS
+from tinymixer.lessons.exercise import all_exercises
+
+pytest.importorskip("jupytext", reason="jupytext is not installed: pip install 'tinymixer[dev]'")
+pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'tinymixer[dev]'")
+
+FOLDER = Path(__file__).parents[2] / "lessons"
+_spec = importlib.util.spec_from_file_location("make_notebooks", FOLDER / "make_notebooks.py")
+make_notebooks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(make_notebooks)
+
+STEMS = [lesson.stem for lesson in LESSONS]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_notebooks_are_what_their_source_makes(stem):
+    exercise, solution = make_notebooks.notebooks_of(stem)
+    advice = "run 'make lessons' and commit what it changes"
+    assert (FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8") == make_notebooks.written(exercise), advice
+    committed = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
+    assert committed == [cell.source for cell in solution.cells if cell.cell_type == "code"], advice
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_an_exercise_notebook_holds_no_output_and_no_line_of_a_solution(stem):
+    notebook = json.loads((FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] for cell in code)
+    lines = {line.strip() for cell in code for line in "".join(cell["source"]).splitlines()}
+    leaked = [line for line in _solution_lines(stem) if line in lines]
+    assert not leaked
+    assert not any("SOLUTION" in line for line in lines)
+
+
+def _solution_lines(stem):
+    """The lines that stand in a solution and nowhere else in the source: a def or a return may be in both."""
+    inside, outside, solving = [], set(), False
+    for line in (FOLDER / "source" / f"{stem}.py").read_text(encoding="utf-8").splitlines():
+        if line.strip() in (make_notebooks.BEGIN, make_notebooks.END):
+            solving = line.strip() == make_notebooks.BEGIN
+        elif solving and line.strip():
+            inside.append(line.strip())
+        else:
+            outside.add(line.strip())
+    assert inside, f"{stem} has no exercise"
+    return [line for line in inside if line not in outside]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_exercise_is_checked_in_its_lesson(stem):
+    source = (FOLDER / "source" / f"{stem}.py").read_text(encoding="utf-8")
+    for exercise in all_exercises():
+        call = f'check("{exercise.number}", {", ".join(exercise.functions)})'
+        assert (call in source) == (exercise.lesson == int(stem[:2])), call
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_picture_has_a_text_in_its_place(stem):
+    notebook = json.loads((FOLDER / "solutions" / f"{stem}.ipynb").read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert pictures
+    for picture in pictures:
+        assert len(picture["metadata"]["image/png"]["alt"]) > 20
+    assert not [output for output in outputs if output["output_type"] in ("error",)]
+    assert (FOLDER / "solutions" / f"{stem}.ipynb").stat().st_size <= make_notebooks.LARGEST_SOLUTION
+
+
+@pytest.mark.parametrize(
+    "broken", ["### BEGIN SOLUTION\nx", "### END SOLUTION", "### BEGIN SOLUTION\n### BEGIN SOLUTION"]
+)
+def test_markers_that_do_not_pair_up_are_refused(broken):
+    with pytest.raises(make_notebooks.LessonError, match="SOLUTION"):
+        make_notebooks.without_solution(broken, "here")
+
+
+@pytest.mark.parametrize(("text", "notebook"), make_notebooks.PAGES.items())
+def test_the_pages_are_what_their_texts_make(text, notebook):
+    written = (FOLDER / f"{notebook}.ipynb").read_text(encoding="utf-8")
+    assert written == make_notebooks.written(make_notebooks.page(text)), "run 'make lessons' and commit what it changes"
+    assert "](../" not in written
+
+
+def test_the_map_and_the_badges_know_every_lesson():
+    overview = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for lesson in LESSONS:
+        assert f"[{lesson.title}]({lesson.stem}.ipynb) | {lesson.minutes} |" in overview
+        assert f"{make_notebooks.REPOSITORY}/blob/main/lessons/{lesson.stem}.ipynb" in overview
