@@ -13,8 +13,10 @@
 
 # %%
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from tinymixer import ops
+from tinymixer.analysis.curves import COLOURS
 from tinymixer.data import load_dataset
 from tinymixer.layers import Linear
 from tinymixer.lessons import check, new_figure, show
@@ -114,33 +116,35 @@ check("2.2", my_bias_gradient)
 # %%
 rng = np.random.default_rng(0)
 B, I, O = 5, 4, 3
-x, dy = rng.normal(size=(B, I)), rng.normal(size=(B, O))
-dweight = np.zeros((I, O))
+x, dy = rng.integers(-3, 4, size=(B, I)), rng.integers(-3, 4, size=(B, O))
+dweight = np.zeros((I, O), dtype=int)
 for i in range(I):
     for o in range(O):
         for n in range(B):
             dweight[i, o] += x[n, i] * dy[n, o]
 
-figure, axes = new_figure(1, 3, width=7, height=2.6)
-chosen_i, chosen_o = 1, 2
-every_row = slice(None)
-panels = (
-    ("x (B, I)", x, every_row, chosen_i),
-    ("dy (B, O)", dy, every_row, chosen_o),
-    ("dweight (I, O)", dweight, chosen_i, chosen_o),
-)
-for axis, (title, values, row, column) in zip(axes, panels, strict=True):
-    faded = np.full(values.shape, 0.25)
-    faded[row, column] = 1.0
+
+def draw_table(axis, values, title, column, rows):
+    """A table of numbers, with a frame around some rows of one column."""
     limit = abs(values).max()
-    axis.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, alpha=faded)
+    axis.imshow(values, cmap="RdBu", vmin=-1.6 * limit, vmax=1.6 * limit)
+    for (row, other), value in np.ndenumerate(values):
+        axis.text(other, row, value, ha="center", va="center", color="black")
+    frame = {"fill": False, "edgecolor": COLOURS[1], "linewidth": 4, "clip_on": False}
+    axis.add_patch(Rectangle((column - 0.5, rows.start - 0.5), 1, len(rows), **frame))
     axis.set_title(title)
-    axis.set_xticks(range(values.shape[1]))
-    axis.set_yticks(range(values.shape[0]))
-show(
-    figure,
-    alt="Column 1 of x and column 2 of dy are highlighted; together they make entry (1, 2) of dweight.",
-)
+    axis.axis("off")
+
+
+i, o = 1, 2
+figure, axes = new_figure(1, 3, width=6, height=2.4)
+draw_table(axes[0], x, f"column {i} of x (B, I)", i, range(B))
+draw_table(axes[1], dy, f"column {o} of dy (B, O)", o, range(B))
+draw_table(axes[2], dweight, f"dweight[{i}, {o}]", o, range(i, i + 1))
+alt = "Framed: column 1 of x and column 2 of dy. Their products add up to entry (1, 2) of dweight."
+show(figure, alt)
+products = " + ".join(f"({x[n, i]})({dy[n, o]})" for n in range(B))
+print(f"dweight[{i}, {o}] = {products} = {dweight[i, o]}")
 
 # %% [markdown]
 # Three nested loops are the definition of a matrix product, but of which one? In $\sum_n x_{ni}\,\texttt{dy}_{no}$ the summed
@@ -204,11 +208,11 @@ losses = [loss_with_weight_moved_by(h) for h in steps]
 start = loss_with_weight_moved_by(0)
 
 figure, axis = new_figure(width=5.5, height=3)
-axis.plot(steps, losses, color="#2F8FD0", label="loss, computed anew")
+axis.plot(steps, losses, color=COLOURS[0], label="loss, computed anew")
 axis.plot(
     steps,
     start + dweight[1, 2] * steps,
-    color="#E69F00",
+    color=COLOURS[1],
     linestyle="--",
     label="what the gradient predicts",
 )
@@ -302,6 +306,7 @@ test_x = digits.test_images.reshape(-1, 64) / np.float32(255)  # (360, 64)
 target = np.eye(10, dtype=np.float32)[digits.train_labels]  # (1437, 10)
 
 layer = Linear(64, 10)
+layer.parameters.values[...] = 0  # one layer alone may start at zero; two would never part
 test_accuracy = []
 for _step in range(300):
     y, cache = layer.forward(train_x)  # (1437, 10)
@@ -333,14 +338,14 @@ show(
 # The 0 has a red hole. A single Linear layer can do no more than that: compare with ten templates. To do better, two
 # of them are needed with something bent in between ([lesson 04](04_gelu.ipynb)).
 #
-# **Try it.** What happens with a step of 1.0 in place of 0.15? Why? Which two digits share most of their template, and are
-# they the ones that are confused?
+# **Try it.** What happens with a step of 0.3 in place of 0.15, and why? Which digit is missed most often, and what is it taken for?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** With a step of 1.0 the weights jump over the valley and land higher on its other side: the loss grows
-# from step to step until it is infinite (NumPy says `overflow`). The line in "Does nature agree?" shows why: far from zero the
-# gradient's promise is worthless. For the confusions, look at
-# `np.argwhere(layer.forward(test_x)[0].argmax(axis=1) != digits.test_labels)`: 8 is taken for 1 most often, whose blue middle it shares.
+# **About the questions.** With a step of 0.3 the weights jump over the bottom of the valley and land higher on its other side. The
+# loss grows from step to step until it is infinite (NumPy warns of an `overflow`). The picture in "Does nature agree?" shows why: far from
+# zero the gradient's promise is worthless. [Lesson 10](10_training.ipynb) finds the largest step that works. The confusions are in
+# `guess = layer.forward(test_x)[0].argmax(axis=1)`: compare it with `digits.test_labels` where they differ. 8 is missed most often, and taken
+# for 1 or 6. One template cannot fit all the ways to write an 8.
 
 # %% [markdown]
 # ## What you have now
