@@ -1,0 +1,691 @@
+# %% [markdown]
+# # Lesson 05 · LayerNorm: nine lines that everyone gets wrong once
+#
+# *45 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule), [lesson 03](03_gradient_checking.ipynb) (gradient checks).*
+#
+# LayerNorm gives every token numbers of the same size, whatever the layers before it did. Forward it is four lines, backward
+# five, and in those five each input matters in three ways at once. After this lesson you can
+#
+# * say why deep networks normalise, and over which axis,
+# * derive the backward pass of LayerNorm, every step of it,
+# * see its two subtracted terms as directions in which the loss is flat,
+# * name the five mistakes nearly everyone makes, and the experiment that shows each.
+
+# %%
+import numpy as np
+
+from tinymixer import ops
+from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.gradcheck import check_operation
+from tinymixer.gradcheck.planted_faults import layer_norm as faults
+from tinymixer.layers import LayerNorm
+from tinymixer.lessons import check, new_figure, show
+
+# %% [markdown]
+# ## Why normalise
+# A layer makes its numbers a little larger or a little smaller on average. The next layer does so again. A factor per layer
+# becomes a *power* after many layers, and powers run away. To see it we send random rows through 30 layers (Linear, then
+# GELU) and note the size of the numbers after each: the root of the mean square, rms for short. The weights are random, drawn
+# in three sizes. Once we let the numbers run, and once every layer first normalises what it receives. (Until we have
+# written LayerNorm ourselves, we borrow the package's.)
+
+# %%
+C = 64  # channels
+
+
+def sizes_through_layers(weight_size, normalise, layers=30):
+    """The rms of the activations after each of the layers."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32, C))  # (B, C)
+    scale, zeros = np.ones(C), np.zeros(C)  # (C,), (C,)
+    sizes = []
+    for _ in range(layers):
+        weight = weight_size * rng.normal(size=(C, C)) / np.sqrt(C)  # (C, C)
+        if normalise:
+            x, _ = ops.layer_norm_forward(x, scale, zeros)  # (B, C)
+        x, _ = ops.linear_forward(x, weight, zeros)  # (B, C)
+        x, _ = ops.gelu_tanh_forward(x)  # (B, C)
+        sizes.append(np.sqrt(np.mean(x * x)))
+    return sizes
+
+
+figure, axis = new_figure(width=7, height=3.2)
+for weight_size, colour in zip((1.0, 1.5, 2.0), COLOURS, strict=False):
+    for normalise, style in ((False, "-"), (True, ":")):
+        sizes = sizes_through_layers(weight_size, normalise)
+        label = None if normalise else f"weights of size {weight_size}"
+        axis.semilogy(range(1, 31), sizes, style, color=colour, label=label, linewidth=2)
+        words = "normalised" if normalise else "left alone"
+        print(f"weights {weight_size}, {words}: after 30 layers {sizes[-1]:.1e}")
+axis.set_xlabel("layer (dotted: normalised)")
+axis.set_ylabel("rms of the activations")
+axis.legend()
+show(
+    figure,
+    alt="On a logarithmic scale, two of three solid curves run away in straight lines, one up and one down; "
+    "the three dotted curves stay level near 1.",
+)
+
+# %% [markdown]
+# A straight line on a logarithmic scale is a power. Weights of size 2 make the activations tens of thousands of times
+# larger, weights of size 1 a thousand million times smaller, and the right size in between is found by luck only, and
+# lost again when training moves the weights. With normalisation each layer starts from the same size, so nothing accumulates.
+# On the way back the gradients meet the same factors, in the opposite order, so they vanish and explode likewise.
+#
+# ## Over which axis
+# In the Mixer activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm
+# (Ba, Kiros and Hinton 2016, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450)) takes mean and
+# variance over the *channels of one token*. Another method, BatchNorm, takes them over the batch, for each channel.
+
+# %%
+rng = np.random.default_rng(0)
+x = rng.normal(size=(6, 8))  # (rows, C)   six tokens with eight channels
+every = slice(None)
+
+figure, axes = new_figure(1, 2, width=6.5, height=2.4)
+for axis, title, row, column in (
+    (axes[0], "LayerNorm: one token, all channels", 2, every),
+    (axes[1], "over the batch: one channel, all tokens", every, 5),
+):
+    faded = np.full(x.shape, 0.25)
+    faded[row, column] = 1.0
+    axis.imshow(x, cmap="RdBu", vmin=-2.5, vmax=2.5, alpha=faded)
+    axis.set_title(title)
+    axis.set_xlabel("channel")
+    axis.set_ylabel("token")
+show(
+    figure,
+    alt="A table of six tokens and eight channels, twice: on the left one row is highlighted, on the right one column.",
+)
+
+# %% [markdown]
+# The axis decides who depends on whom. Take the statistics over the batch, and the output for one image changes with the
+# images that happen to come along. Over the channels, every token is alone with itself:
+
+# %%
+over_channels, _ = ops.layer_norm_forward(x, np.ones(8), np.zeros(8))  # (6, 8)
+over_batch = ops.layer_norm_forward(x.T, np.ones(6), np.zeros(6))[0].T  # (6, 8)
+
+company = np.concatenate(
+    [x[:1], 3 + rng.normal(size=(5, 8))]
+)  # (6, 8)   row 0 in other company
+over_channels_now, _ = ops.layer_norm_forward(company, np.ones(8), np.zeros(8))  # (6, 8)
+over_batch_now = ops.layer_norm_forward(company.T, np.ones(6), np.zeros(6))[0].T  # (6, 8)
+
+print(
+    "row 0 moves, with statistics over the channels:",
+    abs(over_channels_now - over_channels)[0].max(),
+)
+print(
+    f"row 0 moves, with statistics over the batch:    {abs(over_batch_now - over_batch)[0].max():.2f}"
+)
+
+# %% [markdown]
+# ## Forward
+# Everything that follows is about **one row** of channels, $x_0, \dots, x_{C-1}$. Its indices are $i$, $j$ and $k$, each from 0
+# to $C-1$.
+#
+# | | formula | name in the code |
+# |---|---|---|
+# | the mean | $\mu = \frac1C \sum_k x_k$ | |
+# | the row, centred | $d_i = x_i - \mu$ | `centred` |
+# | the variance | $v = \frac1C \sum_k d_k^2$ | |
+# | one over the standard deviation | $r = (v + \varepsilon)^{-1/2}$ | `inv_std` |
+# | the row, normalised | $\hat x_i = d_i\, r$ | `x_hat` |
+# | the output | $y_i = s_i\,\hat x_i + b_i$ | `y`, with `scale` $s$ and `bias` $b$ |
+#
+# The root of the variance is the standard deviation, the typical distance from the mean. Dividing by it makes that distance 1.
+# Two more things are in the formulas:
+#
+# * $\varepsilon$ (`eps`, 1e-6 in the Mixer) keeps the root from being zero. A row whose channels are all alike has $v = 0$.
+# * `scale` and `bias` are parameters, one of each per channel, shared by all tokens. They start at 1 and 0, and let training
+#   choose another size and place for a channel where that is better.
+#
+# By hand, a row of four channels:
+
+# %%
+row = np.array([10.0, 2.0, 4.0, 4.0])  # (C,)
+# mean 5, so centred is 5, -3, -1, -1
+# variance (25 + 9 + 1 + 1) / 4 = 9, so the standard deviation is 3
+by_hand = np.array([5, -3, -1, -1]) / 3  # (C,)
+y, _ = ops.layer_norm_forward(row, np.ones(4), np.zeros(4))  # (C,)
+print("by hand:", by_hand.round(4))
+print("package:", y.round(4))
+
+# %% [markdown]
+# ### Exercise 5.1
+# Write the forward pass for an array of any shape whose last axis is the channels. `keepdims=True` keeps the axis of a mean
+# with length 1, so that the result meets its own row again when you subtract. The backward pass will want three things:
+# return them as the cache.
+
+
+# %%
+def my_layer_norm_forward(x, scale, bias, eps=1e-6):
+    """x (..., C), scale (C,), bias (C,)  ->  y (..., C), cache (x_hat, inv_std, scale)"""
+    ### BEGIN SOLUTION
+    centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
+    inv_std = 1 / np.sqrt(
+        (centred * centred).mean(axis=-1, keepdims=True) + eps
+    )  # (..., 1)
+    x_hat = centred * inv_std  # (..., C)
+    return scale * x_hat + bias, (x_hat, inv_std, scale)
+    ### END SOLUTION
+
+
+check("5.1", my_layer_norm_forward)
+
+# %% [markdown]
+# ## Backward: scale and bias
+# The question is that of lesson 02. We are given `dy`, the derivative of the loss $L$ by $y$, and look for the
+# derivatives by `x`, `scale` and `bias`. The two parameters are easy. Let $n$ count all rows (in the Mixer, all tokens of
+# all images):
+#
+# $$y_{ni} = s_i\,\hat x_{ni} + b_i
+# \qquad\Rightarrow\qquad \frac{\partial y_{ni}}{\partial s_i} = \hat x_{ni}, \qquad \frac{\partial y_{ni}}{\partial b_i} = 1 .$$
+#
+# All rows share them, and every use adds its part to the gradient (lesson 02, *a weight that is used twice*):
+#
+# $$\texttt{dscale}_i = \sum_n \texttt{dy}_{ni}\,\hat x_{ni}, \qquad \texttt{dbias}_i = \sum_n \texttt{dy}_{ni} .$$
+#
+# ### Exercise 5.2
+# Write both gradients. The rows fill two axes here.
+
+
+# %%
+def my_scale_and_bias_gradients(dy, x_hat):
+    """dy (S, B, C), x_hat (S, B, C)  ->  dscale (C,), dbias (C,)"""
+    ### BEGIN SOLUTION
+    dscale = (dy * x_hat).sum(axis=(0, 1))  # (C,)
+    dbias = dy.sum(axis=(0, 1))  # (C,)
+    return dscale, dbias
+    ### END SOLUTION
+
+
+check("5.2", my_scale_and_bias_gradients)
+
+# %% [markdown]
+# ## Backward: the input
+# Rows do not see each other, so one row is enough again. First through the scale: $y_j$ depends on $\hat x_j$ with the factor
+# $s_j$, so that the gradient which reaches $\hat x_j$ is
+#
+# $$g_j = \frac{\partial L}{\partial \hat x_j} = \texttt{dy}_j\,s_j .$$
+#
+# What remains is the way from $x_i$ to $\hat x_j$. There are three of them.
+
+# %%
+figure, axis = new_figure(width=6.5, height=2.7)
+places = {"x": (0, 0), "mean": (1.6, 0.9), "variance": (1.6, -0.9), "x_hat": (3.2, 0)}
+names = {
+    "x": "$x_i$",
+    "mean": r"mean $\mu$",
+    "variance": "variance $v$",
+    "x_hat": r"$\hat x_j$",
+}
+edges = (
+    ("x", "x_hat", COLOURS[0], "direct, if i = j", (1.6, 0.08)),
+    ("x", "mean", COLOURS[1], "", None),
+    ("mean", "x_hat", COLOURS[1], "what is subtracted", (2.75, 0.62)),
+    ("x", "variance", COLOURS[2], "", None),
+    ("variance", "x_hat", COLOURS[2], "what is divided by", (2.75, -0.74)),
+)
+for start, end, colour, words, at in edges:
+    arrow = {
+        "arrowstyle": "-|>",
+        "color": colour,
+        "linewidth": 2,
+        "shrinkA": 24,
+        "shrinkB": 24,
+    }
+    axis.annotate("", xy=places[end], xytext=places[start], arrowprops=arrow)
+    if words:
+        axis.text(*at, words, color=colour, ha="center" if at[1] == 0.08 else "left")
+for key, place in places.items():
+    axis.text(*place, names[key], ha="center", va="center", fontsize=12)
+axis.set_xlim(-0.5, 4.4)
+axis.set_ylim(-1.25, 1.25)
+axis.axis("off")
+show(
+    figure,
+    alt="Three ways from x_i to x_hat_j: a direct arrow, one through the mean and one through the variance.",
+)
+
+# %% [markdown]
+# We go along the table of the forward pass from top to bottom and differentiate each line by $x_i$. We write $\delta_{ij}$ for the number
+# that is 1 where $i = j$ and 0 elsewhere: it is $\partial x_j / \partial x_i$.
+#
+# **The mean.** $x_i$ is one of $C$ numbers in it:
+#
+# $$\frac{\partial \mu}{\partial x_i} = \frac1C .$$
+#
+# **The centred row.** $d_j = x_j - \mu$:
+#
+# $$\frac{\partial d_j}{\partial x_i} = \delta_{ij} - \frac1C .$$
+#
+# **The variance.** $v = \frac1C \sum_k d_k^2$, and every $d_k$ moves with $x_i$:
+#
+# $$\frac{\partial v}{\partial x_i} = \frac1C \sum_k 2\,d_k \Big(\delta_{ik} - \frac1C\Big)
+# = \frac2C\, d_i - \frac{2}{C^2} \sum_k d_k = \frac2C\, d_i .$$
+#
+# The last step is worth a pause: centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's part drops out.
+#
+# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, whose derivative by $v$ is
+# $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
+#
+# $$\frac{\partial r}{\partial x_i} = -\frac12 r^3 \cdot \frac2C\, d_i = -\frac{1}{C}\, r^2 \,(r\,d_i) = -\frac1C\, r^2\, \hat x_i .$$
+#
+# **The normalised row.** $\hat x_j = d_j\,r$ is a product, and both factors move:
+#
+# $$\frac{\partial \hat x_j}{\partial x_i} = \frac{\partial d_j}{\partial x_i}\, r + d_j\,\frac{\partial r}{\partial x_i}
+# = r\Big(\delta_{ij} - \frac1C\Big) - \frac1C\,(d_j\, r)\, r\,\hat x_i .$$
+#
+# With $d_j\,r = \hat x_j$ this is the whole secret of LayerNorm:
+#
+# $$\boxed{\;\frac{\partial \hat x_j}{\partial x_i} = r\,\Big(\;\underbrace{\delta_{ij}}_{\text{direct}} \;-\;
+# \underbrace{\frac1C}_{\text{mean}} \;-\; \underbrace{\frac{\hat x_i\,\hat x_j}{C}}_{\text{variance}}\;\Big)\;}$$
+#
+# These are $C \times C$ numbers, the **Jacobian** of the normalisation: entry $(j, i)$ says how output $j$ moves with input $i$.
+#
+# ### Exercise 5.3
+# Build that matrix from a normalised row and its `inv_std`. (`np.eye` and `np.outer` help.)
+
+
+# %%
+def my_normalise_jacobian(x_hat, inv_std):
+    """x_hat (C,), inv_std a number  ->  jacobian (C, C), entry [j, i] the derivative of x_hat[j] by x[i]"""
+    ### BEGIN SOLUTION
+    channels = len(x_hat)
+    mean_part = 1 / channels
+    variance_part = np.outer(x_hat, x_hat) / channels  # (C, C)
+    return inv_std * (np.eye(channels) - mean_part - variance_part)  # (C, C)
+    ### END SOLUTION
+
+
+check("5.3", my_normalise_jacobian)
+
+# %% [markdown]
+# Seen as pictures, for a row of eight channels, each part without the factor $r$. Below them we let the forward pass answer for itself: move
+# each $x_i$ by a little and look how far each output moves.
+
+# %%
+row = x[0]  # (C,)
+_, (x_hat, inv_std, _) = ops.layer_norm_forward(row, np.ones(8), np.zeros(8))
+parts = {
+    "direct": np.eye(8),
+    "mean": np.full((8, 8), -1 / 8),
+    "variance": -np.outer(x_hat, x_hat) / 8,
+}  # (C, C) each
+
+figure, axes = new_figure(1, 4, width=8, height=2.3)
+for axis, (title, part) in zip(
+    axes, (*parts.items(), ("sum", sum(parts.values()))), strict=True
+):
+    axis.imshow(part, cmap="RdBu", vmin=-1, vmax=1)
+    axis.set_title(title)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_xlabel("input i")
+axes[0].set_ylabel("output j")
+show(
+    figure,
+    alt="Four 8 by 8 matrices: a blue diagonal, an even pale red, a chequered pattern of x_hat times x_hat, and their sum.",
+)
+
+h = 1e-6
+measured = np.zeros((8, 8))  # (C, C)
+for i in range(8):
+    step = h * np.eye(8)[i]  # (C,)
+    above, _ = ops.layer_norm_forward(row + step, np.ones(8), np.zeros(8))
+    below, _ = ops.layer_norm_forward(row - step, np.ones(8), np.zeros(8))
+    measured[:, i] = (above - below) / (2 * h)
+difference = abs(measured - inv_std * sum(parts.values())).max()
+print(f"largest difference between the formula and small steps: {difference:.0e}")
+
+# %% [markdown]
+# ### From the matrix to three terms
+# The chain rule adds up the ways from $x_i$ through all outputs $\hat x_j$:
+#
+# $$\texttt{dx}_i = \sum_j g_j\,\frac{\partial \hat x_j}{\partial x_i}
+# = r\,\Big(\sum_j g_j\,\delta_{ij} \;-\; \frac1C\sum_j g_j \;-\; \hat x_i\;\frac1C \sum_j g_j\,\hat x_j\Big) .$$
+#
+# The first sum has one term that is not zero, $g_i$. The second is the mean of $g$ over the row, the third the mean of $g\,\hat x$:
+#
+# $$\boxed{\;\texttt{dx} = r\,\big(\,g \;-\; \operatorname{mean}(g) \;-\; \hat x\,\operatorname{mean}(g\,\hat x)\,\big)\;}$$
+#
+# The matrix is gone. It would have cost $C^2$ numbers per row; two means cost $2C$. Nothing was approximated: $\varepsilon$ is inside $r$.
+#
+# ### Exercise 5.4
+# Write the whole backward pass. You may call `my_scale_and_bias_gradients`.
+
+
+# %%
+def my_layer_norm_backward(dy, cache):
+    """dy (S, B, C), cache (x_hat, inv_std, scale)  ->  dx (S, B, C), dscale (C,), dbias (C,)"""
+    x_hat, inv_std, scale = cache  # (S, B, C), (S, B, 1), (C,)
+    ### BEGIN SOLUTION
+    dscale, dbias = my_scale_and_bias_gradients(dy, x_hat)  # (C,), (C,)
+    g = dy * scale  # (S, B, C)
+    along_x_hat = (g * x_hat).mean(axis=-1, keepdims=True)  # (S, B, 1)
+    dx = inv_std * (g - g.mean(axis=-1, keepdims=True) - x_hat * along_x_hat)  # (S, B, C)
+    return dx, dscale, dbias
+    ### END SOLUTION
+
+
+check("5.4", my_layer_norm_backward)
+
+# %% [markdown]
+# ## A picture of the three terms
+# There is a way to see the result without any calculation. Ask: what can happen to $x$ that LayerNorm does not notice?
+#
+# 1. **The same number is added to all channels.** The mean takes it out again.
+# 2. **The row is stretched around its mean.** The division takes it out again (but for $\varepsilon$).
+#
+# Moving $x$ in these two directions does not move the output, so it does not move the loss. A gradient has nothing to say
+# in a direction in which the loss is flat: `dx` must be orthogonal to both. The first direction is $(1, 1, \dots, 1)$. The second
+# is $d$, or $\hat x$, which points the same way.
+#
+# How does one remove from $g$ the part along a direction $u$? One subtracts $u\,\frac{\sum_j g_j u_j}{\sum_j u_j u_j}$, the projection
+# of $g$ on $u$. For $u = (1, \dots, 1)$ that is $\operatorname{mean}(g)$. For $u = \hat x$, with
+# $\sum_j \hat x_j \hat x_j = C$, it is $\hat x \operatorname{mean}(g\,\hat x)$. There they are, the two subtracted terms. They
+# do not disturb each other since $\hat x$ adds up to zero, which makes it orthogonal to $(1, \dots, 1)$.
+#
+# With three channels this can be drawn. We look along $(1, 1, 1)$, so that adding a number to all
+# channels is no movement at all in the picture (that is the first term, done). Every normalised row lies on a circle around the
+# origin: $\sum_j \hat x_j^2 = 3$.
+
+# %%
+x3 = np.array([[1.0, 0.2, -1.5]])  # (1, 3)   one row with three channels
+y3, cache3 = ops.layer_norm_forward(x3, np.ones(3), np.zeros(3))  # (1, 3)
+g3 = np.array([[1.6, -0.3, 0.5]])  # (1, 3)   any gradient; scale is 1, so g is dy
+dx3, _, _ = ops.layer_norm_backward(g3, cache3)  # (1, 3)
+x_hat3, inv_std3, _ = cache3
+
+# Two directions at right angles to (1, 1, 1) and to each other, each of length 1.
+view = np.array([[1, -1, 0], [1, 1, -2]]).T / np.sqrt([2, 6])  # (3, 2)
+
+
+def drawn_arrow(axis, start, arrow, colour, label):
+    """An arrow of the three-channel space as it looks along (1, 1, 1)."""
+    (x0, y0), (x1, y1) = (start @ view)[0], ((start + arrow) @ view)[0]
+    style = {
+        "arrowstyle": "-|>",
+        "color": colour,
+        "linewidth": 2.2,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    axis.annotate("", xy=(x1, y1), xytext=(x0, y0), arrowprops=style)
+    axis.plot([], [], color=colour, linewidth=2.2, label=label)
+
+
+figure, axis = new_figure(width=6.5, height=3.6)
+angle = np.linspace(0, 2 * np.pi, 200)
+axis.plot(np.sqrt(3) * np.cos(angle), np.sqrt(3) * np.sin(angle), color=INK, linewidth=1)
+drawn_arrow(axis, 0 * x_hat3, x_hat3, COLOURS[0], r"$\hat x$")
+drawn_arrow(axis, x_hat3, g3, COLOURS[1], r"$g$")
+drawn_arrow(
+    axis,
+    x_hat3,
+    x_hat3 * np.mean(g3 * x_hat3),
+    COLOURS[3],
+    r"$\hat x$ mean($g \hat x$), removed",
+)
+drawn_arrow(axis, x_hat3, dx3 / inv_std3, COLOURS[2], "what is left: dx / r")
+axis.set_aspect("equal")
+axis.set_xlim(-2, 3.4)
+axis.set_ylim(-2, 3)
+axis.axis("off")
+axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+show(
+    figure,
+    alt="A circle with an arrow x_hat from its centre to its rim. At the tip, g points outwards at an angle; its part "
+    "along x_hat is removed and what is left, dx, is tangent to the circle.",
+)
+
+# %% [markdown]
+# The gradient at the tip of $\hat x$ wants to leave the circle. It cannot: LayerNorm keeps $\hat x$ on it. What is left is the part
+# that runs along the rim. Let us measure both claims on large arrays, the flat directions and the right angles:
+
+# %%
+x = rng.normal(size=(16, 4, 32))  # (S, B, C)
+scale, bias = rng.normal(size=32), rng.normal(size=32)  # (C,), (C,)
+dy = rng.normal(size=x.shape)  # (S, B, C)
+y, cache = ops.layer_norm_forward(x, scale, bias)
+dx, dscale, dbias = ops.layer_norm_backward(dy, cache)
+x_hat, inv_std, _ = cache
+
+mean = x.mean(axis=-1, keepdims=True)  # (S, B, 1)
+shifted, _ = ops.layer_norm_forward(x + 5, scale, bias)
+stretched, _ = ops.layer_norm_forward(mean + 3 * (x - mean), scale, bias)
+print(f"y moves when 5 is added to all x:        {abs(shifted - y).max():.0e}")
+print(f"y moves when x is stretched by 3:        {abs(stretched - y).max():.0e}")
+print(f"dx along (1, ..., 1), largest of 64 rows: {abs(dx.sum(axis=-1)).max():.0e}")
+print(
+    f"dx along x_hat, largest of 64 rows:       {abs((dx * x_hat).sum(axis=-1)).max():.0e}"
+)
+print(
+    f"dy along x_hat, for comparison:           {abs((dy * x_hat).sum(axis=-1)).max():.0e}"
+)
+
+# %% [markdown]
+# The first and third are zero to the last digits. The second and fourth are merely small. That is $\varepsilon$: with it
+# $\frac1C \sum_j \hat x_j^2 = v\,r^2 = \frac{v}{v + \varepsilon}$, a little less than 1, and the stretched row is divided by a little less than
+# three times the root. The formula for `dx` is exact all the same, since its derivation never used $\sum_j \hat x_j^2 = C$. Only the picture did.
+#
+# **Try it.** What can $\hat x$ be when there are only $C = 2$ channels? What is `dx` then? First think, then run
+# `ops.layer_norm_forward` and `backward` on rows of two.
+
+# %% [markdown] tags=["solution"]
+# **About the question.** Two centred numbers are $+a$ and $-a$, their standard deviation is $a$, so that $\hat x$ is $(1, -1)$ or
+# $(-1, 1)$, whatever $x$ was. The output says no more than which of the two is larger, and the derivative of that is zero: two flat
+# directions in a space of two dimensions leave nothing. With $\varepsilon$ something of size $\varepsilon$ is left. In general
+# $C - 2$ directions survive: a LayerNorm over few channels throws much away.
+
+# %% [markdown]
+# ## Nine lines, five mistakes
+# ### 1. The third term is missing
+# Most wrong versions found in the wild forget that the variance moves too. And they pass a naive gradient check. In
+# [lesson 03](03_gradient_checking.ipynb) you met the liar: a `dy` of all ones. With it and a scale of ones, $g = 1$, so
+# $g - \operatorname{mean}(g) = 0$ and $\operatorname{mean}(g\,\hat x) = \operatorname{mean}(\hat x) = 0$: the right answer is zero, and so are many wrong
+# ones. The package keeps a list of planted faults with which it tests its own checker. Here are those that belong to `dx`,
+# each measured at a fresh LayerNorm (scale 1), once with all ones and once with a random `dy`:
+
+# %%
+planted = (
+    faults.variance_term_missing,
+    faults.mean_term_missing,
+    faults.scale_forgotten_in_dx,
+    faults.means_over_the_wrong_axis,
+    faults.not_divided_by_the_deviation,
+    faults.variance_over_one_less,
+)
+_, fresh = ops.layer_norm_forward(x, np.ones(32), np.zeros(32))
+_, trained = ops.layer_norm_forward(x, scale, bias)
+settings = (
+    ("ones, scale 1", np.ones(x.shape), fresh),
+    ("random, scale 1", dy, fresh),
+    ("random, any scale", dy, trained),
+)
+print(
+    f"{'largest error of dx when dy is:':<34}"
+    + "".join(f"{name:>19}" for name, _, _ in settings)
+)
+for fault in planted:
+    errors = [
+        abs(
+            fault(some_dy, some_cache)[0] - ops.layer_norm_backward(some_dy, some_cache)[0]
+        ).max()
+        for _, some_dy, some_cache in settings
+    ]
+    name = fault.__name__.replace("_", " ")
+    print(
+        f"{name:<34}"
+        + "".join(f"{'invisible' if e < 1e-9 else f'{e:.2f}':>19}" for e in errors)
+    )
+
+# %% [markdown]
+# Four of six are invisible to all ones. One of them, the forgotten scale, stays invisible to a random `dy` as long as the
+# scale is 1, that is, until the first step of training. So a check needs random numbers *everywhere*. The package's checker does that:
+
+# %%
+right = check_operation(
+    ops.layer_norm_forward, ops.layer_norm_backward, x[:3, :2, :5], scale[:5], bias[:5]
+)
+wrong = check_operation(
+    ops.layer_norm_forward, faults.variance_term_missing, x[:3, :2, :5], scale[:5], bias[:5]
+)
+print("the package's backward passes:", right.passed)
+print("without the third term:       ", wrong.passed)
+print(wrong.failures[0].sentence())
+
+# %% [markdown]
+# ### 2. The variance of a sample
+# There are two variances. LayerNorm divides the sum of squares by $C$. A statistician who estimates the variance of a population from
+# a sample divides by $C - 1$, and some libraries do that unless told otherwise (`torch.var`; NumPy's `np.var` divides by $C$).
+
+# %%
+for channels in (8, 128):
+    ratio = np.sqrt(np.var(x.ravel()[:channels]) / np.var(x.ravel()[:channels], ddof=1))
+    print(f"C = {channels:3}: every x_hat is {1 - ratio:.1%} too small")
+
+# %% [markdown]
+# No gradient check sees this one if the backward pass makes the same choice: a gradient check compares backward with forward, never forward
+# with the paper. Training would not suffer. Only who loads someone else's weights wonders why the logits are a little off.
+#
+# ### 3. eps outside the root
+# $\sqrt{v + \varepsilon}$ and $\sqrt v + \varepsilon$ look alike, and for most rows they are. For a row that is nearly
+# constant (the background of an image) they are not:
+
+# %%
+print("deviation of the row    1/sqrt(v + eps)    1/(sqrt(v) + eps)")
+for deviation in (1.0, 1e-2, 1e-3, 0.0):
+    inside, outside = 1 / np.sqrt(deviation**2 + 1e-6), 1 / (deviation + 1e-6)
+    print(f"{deviation:<20g}{inside:>19.6g}{outside:>21.6g}")
+
+# %% [markdown]
+# Inside, the gain never exceeds a thousand. Outside, it reaches a million, and noise becomes signal. Worse, the
+# derivative of $\sqrt v$ at $v = 0$ is infinite.
+#
+# ### 4. The mean over the wrong axis
+# When the sizes differ, a wrong axis crashes, or makes an array of a shape that does not fit further on. With `keepdims=True` it
+# does neither: a mean over the batch subtracts as smoothly as a mean over the channels. The row "means over the wrong axis" above is
+# that mistake. You know the test already: a row must not depend on its company.
+#
+# ### 5. Statistics in too few digits
+# Two ways to lose digits. The first: the textbook's shortcut $v = \operatorname{mean}(x^2) - \operatorname{mean}(x)^2$ saves a pass over the
+# data, and subtracts two large numbers to find a small one. In float32, with a row far from zero:
+
+# %%
+noise = rng.normal(size=512)  # (C,)   deviation about 1
+print("mean of the row    shortcut, float32    centred first, float32    float64")
+for distance in (0, 100, 10_000):
+    row = (distance + noise).astype(np.float32)  # (C,)
+    shortcut = np.mean(row * row) - np.mean(row) ** 2
+    centred = row - np.mean(row)  # (C,)
+    exact = np.var(row.astype(np.float64))
+    print(f"{distance:<19}{shortcut:<21.4f}{np.mean(centred * centred):<26.4f}{exact:.4f}")
+
+# %% [markdown]
+# The second: float16, in which GPUs like to keep activations, ends at 65504. A square is past that end as soon as
+# a number is larger than 256:
+
+# %%
+half = (100 * noise).astype(np.float16)  # (C,)
+with np.errstate(over="ignore"):
+    centred = half - np.mean(half)  # (C,) float16
+    squares = centred * centred  # (C,) float16
+print(
+    f"squares that became infinite in float16: {np.isinf(squares).sum()} of {len(squares)}"
+)
+
+y_half, _ = ops.layer_norm_forward(
+    half, np.ones(512).astype(np.float16), np.zeros(512).astype(np.float16)
+)
+y_exact, _ = ops.layer_norm_forward(half.astype(np.float64), np.ones(512), np.zeros(512))
+print(
+    f"the package, float16 in and out, is off by {abs(y_half - y_exact).max():.4f}, dtype {y_half.dtype}"
+)
+
+# %% [markdown]
+# One infinite square makes the variance infinite, `inv_std` zero and the whole row zero. The package computes the statistics of
+# float16 rows in float32 (`tinymixer/ops/precision.py`) and rounds at the end, so that only the last rounding is left.
+#
+# ## A relative with one term less
+# RMSNorm (Zhang and Sennrich 2019, [arXiv 1910.07467](https://arxiv.org/abs/1910.07467)) leaves the mean alone and divides by the rms only,
+# and has no bias:
+#
+# $$r = \Big(\frac1C \sum_k x_k^2 + \varepsilon\Big)^{-1/2}, \qquad \hat x_i = x_i\, r, \qquad y_i = s_i\, \hat x_i .$$
+#
+# ### Exercise 5.5
+# Write both passes, and choose yourself what goes into the cache. Derive the backward pass first: which of the three ways from
+# $x_i$ to $\hat x_j$ are left? In which direction is the loss flat?
+
+
+# %%
+def my_rms_norm_forward(x, scale, eps=1e-6):
+    """x (S, B, C), scale (C,)  ->  y (S, B, C), cache (whatever your backward pass needs)"""
+    ### BEGIN SOLUTION
+    inv_rms = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)  # (S, B, 1)
+    x_hat = x * inv_rms  # (S, B, C)
+    return scale * x_hat, (x_hat, inv_rms, scale)
+    ### END SOLUTION
+
+
+def my_rms_norm_backward(dy, cache):
+    """dy (S, B, C), cache from your forward  ->  dx (S, B, C), dscale (C,)"""
+    ### BEGIN SOLUTION
+    x_hat, inv_rms, scale = cache
+    dscale = (dy * x_hat).sum(axis=(0, 1))  # (C,)
+    g = dy * scale  # (S, B, C)
+    dx = inv_rms * (g - x_hat * (g * x_hat).mean(axis=-1, keepdims=True))  # (S, B, C)
+    return dx, dscale
+    ### END SOLUTION
+
+
+check("5.5", my_rms_norm_forward, my_rms_norm_backward)
+
+# %% [markdown] tags=["solution"]
+# **About the derivation.** $\partial r / \partial x_i = -\frac12 r^3 \cdot \frac2C x_i = -\frac1C r^2 \hat x_i$, as before. The product rule
+# gives $\partial \hat x_j / \partial x_i = r\,(\delta_{ij} - \hat x_i \hat x_j / C)$: direct, and through the rms. The mean's term is gone, since
+# adding a number to all channels is now noticed. Flat is one direction only, that of $\hat x$ itself.
+
+# %% [markdown]
+# ## The layer
+# `LayerNorm` of the package holds `scale` and `bias` and adds to their gradients, as every layer does:
+
+# %%
+layer = LayerNorm(32, dtype="float64")
+y, cache = layer.forward(x)  # (S, B, C)
+dx = layer.backward(dy, cache)  # (S, B, C)
+once = layer.parameters.gradient("scale").copy()  # (C,)
+layer.backward(dy, cache)
+twice = layer.parameters.gradient("scale")  # (C,)
+print(
+    "scale begins at",
+    np.unique(layer.parameters["scale"]),
+    "and bias at",
+    np.unique(layer.parameters["bias"]),
+)
+print("two backward passes add up:", np.allclose(twice, 2 * once))
+
+# %% [markdown]
+# A Mixer has two of them in each block, before token mixing and before channel mixing, and one before its head (`pre_head_layer_norm`).
+#
+# ## What you have now
+# The nine lines, with means over the channels of each row and sums over all rows:
+#
+# | forward | backward |
+# |---|---|
+# | `centred = x - mean(x)` | `dscale = sum(dy * x_hat)` |
+# | `inv_std = 1 / sqrt(mean(centred * centred) + eps)` | `dbias = sum(dy)` |
+# | `x_hat = centred * inv_std` | `g = dy * scale` |
+# | `y = scale * x_hat + bias` | `along = mean(g * x_hat)` |
+# | | `dx = inv_std * (g - mean(g) - x_hat * along)` |
+#
+# And a way of thinking that needs no lines: *where the output does not notice a movement of the input, the gradient has no part along it*.
+# In the next lesson it will explain a gradient again.
+#
+# **Where the package does this:** `tinymixer/ops/layer_norm.py` (the nine lines), `tinymixer/layers/layer_norm.py` (the layer),
+# `tinymixer/gradcheck/planted_faults/layer_norm.py` (nine ways to get it wrong), and on a GPU
+# `tinymixer/kernels/cuda/layer_norm.cu` (the same formula, a row per group of threads).
+#
+# Next: [lesson 06, softmax cross-entropy](06_softmax_cross_entropy.ipynb).
