@@ -62,7 +62,16 @@ def test_a_missing_compiler_is_named():
 
 
 def test_a_missing_cublas_is_named():
-    assert "does not find cuBLAS" in obstacle_with("cupy_backends.cuda.libs.cublas", None)
+    class WithoutCublas:
+        @property
+        def cublas(self):
+            raise ImportError('Failure finding "libcublas.so.13"')
+
+    def without_cublas(cupy):
+        cupy.cuda = type("cuda", (WithoutCublas,), vars(cupy.cuda) | {"cublas": WithoutCublas.cublas})()
+
+    sentence = obstacle_with("cupy", without_cublas)
+    assert 'does not find cuBLAS, which multiplies matrices (Failure finding "libcublas.so.13")' in sentence
 
 
 def test_asking_for_it_where_it_is_missing_says_why():

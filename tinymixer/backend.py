@@ -114,7 +114,8 @@ def _missing_library() -> str | None:
         library = "NVRTC, which compiles kernels"
         importlib.import_module("cupy_backends.cuda.libs.nvrtc").getVersion()
         library = "cuBLAS, which multiplies matrices"
-        importlib.import_module("cupy_backends.cuda.libs.cublas")
+        # Asked for as an attribute: that lets CuPy look where pip puts the library. Importing its module does not.
+        importlib.import_module("cupy").cuda.cublas  # noqa: B018
     except (ImportError, RuntimeError) as error:
         return (
             f"CuPy does not find {library} ({_first_line(error)}): pip install 'cupy-cuda13x[ctk]' "

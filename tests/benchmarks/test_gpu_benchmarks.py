@@ -13,7 +13,7 @@ from tinymixer.bench import ours_cupy, profile_cupy
 from tinymixer.bench.models import MODELS, step_flops
 from tinymixer.bench.timing import interleaved
 
-SMALL = MixerConfig(image_size=8, hidden_dim=8, tokens_mlp_dim=8, channels_mlp_dim=16, num_blocks=1)
+SMALL = MixerConfig(image_size=8, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=16, num_blocks=1)
 emulated = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 
 
@@ -50,20 +50,39 @@ def test_our_step_runs_behind_the_peers_interface():
         ours_cupy.make_step(SMALL, 4, "float32", "cpu")
 
 
-@emulated
-def test_the_profile_sees_every_launch():
+def profiled(precision, **options):
     with fake_gpu() as cupy:
-        cupy.cuda.get_elapsed_time = lambda start, end: 1.0  # milliseconds, for ten repetitions
-        step = ours_cupy.make_captured_step(SMALL, 4, "float32", captured=False)
+        step = ours_cupy.make_captured_step(SMALL, 4, precision, captured=False, **options)
         ours_cupy.stage_steps(step, 1)
         recorder = profile_cupy.Recorder(cupy, step)
         step.run(1)
-        rows = {name: (launches, microseconds, nbytes) for name, launches, microseconds, nbytes in recorder.rows()}
-    assert rows["sgd_update<float>"][:2] == (1, 1000.0)
+        return {name: tuple(rest) for name, *rest in recorder.rows()}, step
+
+
+@emulated
+def test_the_profile_sees_every_launch():
+    rows, step = profiled("float32")
+    size = step._model.parameters.values.nbytes
+    state = step._update.device_state.nbytes
+    assert rows["sgd_update<float>"] == (1, 100.0, 6 * size + state)  # the stand-in's millisecond, for ten repetitions
+    assert rows["gradient_squares<float>"][2] >= size
     name = next(name for name in rows if name.startswith("bias_gelu_backward_columns"))
     hidden = 4 * 4 * 16 * 4  # S * B * DC floats
     assert rows[name] == (1, 100.0, 3 * hidden)  # da and z read, dz written
+    assert rows["gather_patches<float, 4>"][2] == 4 * 4 * 48 * (4 + 1)
     assert sum(name.startswith("product") for name in rows) >= 8
+
+
+@emulated
+def test_the_profile_sees_products_with_epilogues():
+    rows, _ = profiled("bfloat16", epilogues="always")
+    found = {name.rsplit(" ", 1)[1]: row[2] for name, row in rows.items() if " with " in name}
+    stream, hidden, weight = 4 * 4 * 16 * 2, 4 * 4 * 16 * 2, 16 * 16 * 2
+    assert found == {
+        "GELU_AUX_BIAS": stream + weight + 2 * hidden,
+        "DGELU": stream + weight + 2 * hidden,
+        "BGRADA": stream + hidden + 2 * weight,
+    }
 
 
 def test_the_table_says_what_was_left_out():

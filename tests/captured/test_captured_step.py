@@ -301,6 +301,47 @@ def test_without_nvmath_the_step_runs_uncaptured_and_says_why(emulated):
     assert_same_weights(model.parameters, reference.model.parameters, 1e-5)
 
 
+def test_a_library_that_will_not_be_captured_leaves_the_step_running(stand_in, monkeypatch):
+    from nvmath.bindings import cublas
+
+    gemm = cublas.gemm_ex
+
+    def refuses_captures(*arguments):
+        if stand_in.cuda.get_current_stream().is_capturing():
+            raise cublas.cuBLASError("CUBLAS_STATUS_NOT_SUPPORTED")
+        gemm(*arguments)
+
+    monkeypatch.setattr(cublas, "gemm_ex", refuses_captures)
+    model, _, step = make_step(stand_in, CONFIG, OPTIMIZERS["sgd"])
+    step.stage(numbers(step, 2))
+    step.run(2)
+    assert not step.captured
+    assert step.note == "the step could not be captured in a CUDA graph: CUBLAS_STATUS_NOT_SUPPORTED"
+    reference = Reference(CONFIG, OPTIMIZERS["sgd"])
+    reference.run(2)
+    assert step.totals().images == 2 * BATCH
+    assert_same_weights(model.parameters, reference.model.parameters, 1e-5)
+
+
+@pytest.mark.parametrize("library", ["cublas", "cublasLt"])
+def test_a_library_that_fails_is_done_without(stand_in, monkeypatch, library):
+    """cuBLAS's errors are no RuntimeErrors."""
+    from nvmath import bindings
+
+    module = getattr(bindings, library)
+    error = {"cublas": "cuBLASError", "cublasLt": "cuBLASLtError"}[library]
+
+    def create():
+        raise getattr(module, error)("CUBLAS_STATUS_NOT_INITIALIZED")
+
+    monkeypatch.setattr(module, "create", create)
+    _, _, step = make_step(stand_in, CONFIG, OPTIMIZERS["sgd"], precision="bfloat16", epilogues="measured")
+    assert step.captured == (library == "cublasLt")
+    assert not step._mixer.fused_forward
+    step.stage(numbers(step, 1))
+    step.run(1)
+
+
 def test_out_of_memory_names_a_batch_that_fits(stand_in, monkeypatch):
     needed = plan_activations(CONFIG, BATCH, get_precision("float32")).nbytes
     monkeypatch.setattr(MEMORY, "free", needed - 1)

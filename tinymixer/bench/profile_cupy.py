@@ -4,22 +4,26 @@
 
 Each launch of an uncaptured step is repeated a few times between two events, in the order of the step. Repeating hides
 the host's launch time; it also lets small arrays stay in the cache, so shares above 100 % are possible and say so.
-Bytes count every matrix a launch is given once, and those it changes in place twice.
+`tinymixer/kernels/traffic.py` says which bytes count.
 """
 
+import functools
 from collections import defaultdict
 from typing import Any
 
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.ours_cupy import make_captured_step, stage_steps
+from tinymixer.kernels.traffic import bytes_moved
 from tinymixer.layers import MixerConfig
 
 REPEATS = 10
-IN_PLACE = ("bias_gelu_backward",)
 
 
 class Recorder:
-    """Stands between a step and its kernels and products; repeats and times whatever is launched."""
+    """Stands between a step and its kernels and products; repeats and times whatever is launched.
+
+    The numbers that come of such a step mean nothing: updates and in-place kernels are done many times over.
+    """
 
     def __init__(self, cupy: Any, step: Any) -> None:
         self._cupy, self._stream = cupy, step.stream
@@ -27,38 +31,43 @@ class Recorder:
         self._launch, self._multiply = step._kernels.launch, step._products.multiply
         step._kernels.launch = self.launch
         step._mixer._multiply = self.multiply
+        if step._epilogues is not None:
+            self._run = step._epilogues._run
+            step._epilogues._run = self.run
 
     def launch(self, name: str, layout: Any, *arguments: Any) -> None:
-        matrices = [a for a in arguments if getattr(a, "ndim", 0) >= 2]
-        count = sum(a.nbytes for a in matrices)
-        if name.startswith(IN_PLACE):
-            count += matrices[0].nbytes
-        once = name.startswith(("settle_step", "sgd_update", "adamw_update"))  # these may not be done twice
-        self._time(name, count, lambda: self._launch(name, layout, *arguments), 1 if once else REPEATS)
+        self._time(name, bytes_moved(name, arguments), functools.partial(self._launch, name, layout, *arguments))
 
     def multiply(self, a: Any, b: Any, out: Any, **options: Any) -> None:
         kind = "".join("t" if options.get(f"transpose_{side}") else "n" for side in "ab")
         name = f"product {kind} {tuple(a.shape)} {tuple(b.shape)}"
-        self._time(name, a.nbytes + b.nbytes + out.nbytes, lambda: self._multiply(a, b, out=out, **options), REPEATS)
+        work = functools.partial(self._multiply, a, b, out=out, **options)
+        self._time(name, a.nbytes + b.nbytes + out.nbytes, work)
 
-    def _time(self, name: str, nbytes: int, work: Any, repeats: int) -> None:
+    def run(self, epilogue: str, a: Any, b: Any, out: Any, bias: Any = None, aux: Any = None) -> None:
+        """A product with an epilogue."""
+        name = f"product {tuple(a[0].shape)} {tuple(b[0].shape)} with {epilogue}"
+        count = sum(array.nbytes for array in (a[0], b[0], out[0], aux) if array is not None)
+        self._time(name, count, functools.partial(self._run, epilogue, a, b, out, bias, aux))
+
+    def _time(self, name: str, nbytes: int, work: Any) -> None:
         start, end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
         work()  # not timed: the first run finds the cache as the step before left it
         start.record(self._stream)
-        for _ in range(repeats):
+        for _ in range(REPEATS):
             work()
         end.record(self._stream)
-        self.events.append((name, nbytes * repeats, start, (end, repeats)))
+        self.events.append((name, nbytes, start, end))
 
     def rows(self) -> list[tuple[str, int, float, float]]:
         """(name, launches per step, microseconds per step, bytes per step), the longest first."""
         totals: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
         self._stream.synchronize()
-        for name, nbytes, start, (end, repeats) in self.events:
+        for name, nbytes, start, end in self.events:
             entry = totals[name]
             entry[0] += 1
-            entry[1] += 1e3 * self._cupy.cuda.get_elapsed_time(start, end) / repeats
-            entry[2] += nbytes / repeats
+            entry[1] += 1e3 * self._cupy.cuda.get_elapsed_time(start, end) / REPEATS
+            entry[2] += nbytes
         return sorted(((n, int(c), t, b) for n, (c, t, b) in totals.items()), key=lambda row: -row[2])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tinymixer.backend import Backend
 from tinymixer.captured.device_mixer import DeviceMixer
 from tinymixer.captured.device_update import DeviceUpdate
-from tinymixer.captured.memory_plan import out_of_memory
+from tinymixer.captured.memory_plan import out_of_memory, plan_activations
 from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
 from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.data import Augmentation, cache_folder
@@ -98,7 +98,10 @@ class CapturedStep:
         self._graph: Any = None
         self._epilogues: Epilogues | None = None
         self._counted = np.zeros(1, STEP_STATE)[0]
-        free = int(device.mem_info[0])
+        free = _free_bytes(cupy)
+        needed = plan_activations(config, batch_size, self._precision, recompute).nbytes
+        if needed > free:  # before anything else that grows with the batch is made
+            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute))
         try:
             with self.stream:
                 self._mixer = DeviceMixer(
@@ -118,7 +121,7 @@ class CapturedStep:
                 self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
-                free = int(device.mem_info[0])
+                free = _free_bytes(cupy)
                 arena = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute)) from error
@@ -143,7 +146,7 @@ class CapturedStep:
         with self.stream:
             try:
                 self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
-            except RuntimeError:
+            except (RuntimeError, MemoryError):
                 return
             # "measured": what cannot be done is not faster
             with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
@@ -169,7 +172,7 @@ class CapturedStep:
         """Start so many staged steps; returns before the GPU has finished them."""
         with self.stream:
             if self.captured and self._graph is None:
-                self._graph = self._record()
+                self._record_if_possible()
             for _ in range(steps):
                 if self._graph is not None:
                     self._graph.launch(self.stream)
@@ -197,6 +200,18 @@ class CapturedStep:
         mixer.loss(self._labels, self._indices, self._update.device_state, self._label_smoothing)
         mixer.backward()
         self._update.settle(self._kernels, buffers["losses"], buffers["correct"])
+
+    def _record_if_possible(self) -> None:
+        """Record a step; where the libraries will not be recorded, go on uncaptured and let `note` say why."""
+        errors = self._products.errors + (() if self._epilogues is None else (self._epilogues.error,))
+        try:
+            self._graph = self._record()
+        except errors as error:
+            with suppress(RuntimeError):  # a capture that failed has nothing to give
+                if self.stream.is_capturing():
+                    self.stream.end_capture()
+            self.captured = False
+            self.note = f"the step could not be captured in a CUDA graph: {str(error).strip() or type(error).__name__}"
 
     def _record(self) -> Any:
         """Record the launches of one step.
@@ -304,3 +319,8 @@ class CapturedStep:
         self._products.close()
         if self._epilogues is not None:
             self._epilogues.close()
+
+
+def _free_bytes(cupy: Any) -> int:
+    """What the device has left, with what CuPy's pool keeps for later."""
+    return int(cupy.cuda.Device().mem_info[0]) + int(cupy.get_default_memory_pool().free_bytes())

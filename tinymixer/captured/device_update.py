@@ -35,6 +35,7 @@ class DeviceUpdate:
             raise ConfigError(f"the captured step knows SGD and AdamW, got {type(optimizer).__name__}")
         self._optimizer, self._precision, self._images, self._slots = optimizer, precision, images, slots
         self._size = int(optimizer.parameters.values.size)
+        self._decay = optimizer.weight_decay  # (size,)
         self._squares_layout = layouts.squares(self._size, multiprocessors)
         self._layout = layouts.flat(self._size, WEIGHTS_PER_THREAD)
         self._squares = cupy.zeros(self._squares_layout.grid[0], np.float32)
@@ -81,18 +82,17 @@ class DeviceUpdate:
         optimizer, parameters = self._optimizer, self._optimizer.parameters
         name = f"{self._rule}<{self._precision.number}>"
         copy = working if self._precision.has_working_copy else None
-        decay = optimizer.weight_decay
         if isinstance(optimizer, SGD):
             kernels.launch(
                 name, self._layout, self.device_state, parameters.values, optimizer.state["velocity"],
-                parameters.gradients, decay, copy, f32(optimizer.momentum), i32(optimizer.nesterov),
+                parameters.gradients, self._decay, copy, f32(optimizer.momentum), i32(optimizer.nesterov),
                 i32(optimizer.decoupled), i64(self._size),
             )  # fmt: skip
         elif isinstance(optimizer, AdamW):
             beta1, beta2 = optimizer.betas
             kernels.launch(
                 name, self._layout, self.device_state, parameters.values, optimizer.state["mean"],
-                optimizer.state["square"], parameters.gradients, decay, copy, f32(beta1), f32(beta2),
+                optimizer.state["square"], parameters.gradients, self._decay, copy, f32(beta1), f32(beta2),
                 f32(optimizer.eps), i64(self._size),
             )  # fmt: skip
 

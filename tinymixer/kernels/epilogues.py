@@ -49,11 +49,15 @@ class Epilogues:
     def __init__(self, cupy: Any, stream: Any, precision: Precision, tuning: Tuning | None) -> None:
         try:
             self._lt = importlib.import_module("nvmath.bindings.cublasLt")
-        except ImportError as error:
-            raise RuntimeError(f"nvmath-python is not installed ({error})") from error
-        self.error: type[Exception] = self._lt.cuBLASLtError  # what its calls raise
+            self.error: type[Exception] = self._lt.cuBLASLtError  # what its calls raise
+            self._result_dtype: np.dtype[np.void] = self._lt.matmul_heuristic_result_dtype
+        except (ImportError, AttributeError) as error:
+            raise RuntimeError(f"nvmath-python is not installed, or too old ({error})") from error
         self._cupy, self._stream, self._precision, self._tuning = cupy, stream, precision, tuning
-        self._handle = self._lt.create()
+        try:
+            self._handle = self._lt.create()
+        except self.error as error:
+            raise RuntimeError(f"cuBLASLt cannot be used ({error})") from error
         self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
         self._factors = {value: np.array([value], np.float32) for value in (0.0, 1.0)}
         self._plans: dict[tuple[int, ...], _Plan] = {}
@@ -62,7 +66,7 @@ class Epilogues:
         """z (R, D) = x (R, I) @ weight (I, D) + bias (D,), a (R, D) = gelu(z); all in the working format."""
         (rows, inputs), columns = x.shape, weight.shape[1]
         self._run(
-            "GELU_AUX_BIAS", (columns, rows, inputs), (weight, columns, inputs, False), (x, inputs, rows, False),
+            "GELU_AUX_BIAS", (weight, columns, inputs, False), (x, inputs, rows, False),
             (a, columns, rows), bias=bias, aux=z,
         )  # fmt: skip
 
@@ -70,7 +74,7 @@ class Epilogues:
         """dz (R, D) = (dy (R, O) @ weight (D, O)^T) * gelu'(z (R, D)), z with its bias."""
         (rows, outputs), columns = dy.shape, weight.shape[0]
         self._run(
-            "DGELU", (columns, rows, outputs), (weight, outputs, columns, True), (dy, outputs, rows, False),
+            "DGELU", (weight, outputs, columns, True), (dy, outputs, rows, False),
             (dz, columns, rows), aux=z,
         )  # fmt: skip
 
@@ -78,7 +82,7 @@ class Epilogues:
         """dweight (I, D) = x (R, I)^T @ dz (R, D), dbias (D,) = dz's sum over rows; both float32."""
         (rows, inputs), columns = x.shape, dz.shape[1]
         self._run(
-            "BGRADA", (columns, inputs, rows), (dz, columns, rows, False), (x, inputs, rows, True),
+            "BGRADA", (dz, columns, rows, False), (x, inputs, rows, True),
             (dweight, columns, inputs), bias=dbias,
         )  # fmt: skip
 
@@ -88,8 +92,8 @@ class Epilogues:
     # ------------------------------------------------------------------------------------------ plans
 
     def _run(
-        self, epilogue: str, sizes: tuple[int, int, int], a: tuple[Any, int, int, bool], b: tuple[Any, int, int, bool],
-        out: tuple[Any, int, int], bias: Any = None, aux: Any = None,
+        self, epilogue: str, a: tuple[Any, int, int, bool], b: tuple[Any, int, int, bool], out: tuple[Any, int, int],
+        bias: Any = None, aux: Any = None,
     ) -> None:  # fmt: skip
         """A product of column-major a and b, each (array, rows, columns, transposed), into out (array, rows, columns).
 
@@ -151,7 +155,7 @@ class Epilogues:
             held = np.array([ALIGNMENT], np.uint32)
             name = attribute[f"MIN_ALIGNMENT_{matrix}_BYTES"]
             lt.matmul_preference_set_attribute(preference, name, held.ctypes.data, held.nbytes)
-        results, count = np.zeros(CANDIDATES, lt.matmul_heuristic_result_dtype), np.zeros(1, np.int32)
+        results, count = np.zeros(CANDIDATES, self._result_dtype), np.zeros(1, np.int32)
         a, b, out = layouts
         lt.matmul_algo_get_heuristic(
             self._handle, description, a, b, out, out, preference, CANDIDATES, results.ctypes.data, count.ctypes.data

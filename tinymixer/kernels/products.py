@@ -25,11 +25,19 @@ class Products:
 
     gemm        cublasGemmEx with the handle filled in
     precision   says what the bits of 16-bit arrays mean and how to multiply
+    errors      what a call may raise
     """
 
-    def __init__(self, gemm: Callable[..., None], precision: Precision, capturable: bool, close: Callable[[], None]):
+    def __init__(
+        self,
+        gemm: Callable[..., None],
+        precision: Precision,
+        capturable: bool,
+        close: Callable[[], None],
+        errors: tuple[type[Exception], ...] = (RuntimeError,),
+    ) -> None:
         self._gemm, self._precision = gemm, precision
-        self.capturable, self.close = capturable, close
+        self.capturable, self.close, self.errors = capturable, close, errors
         self._factors = {value: np.array([value], np.float32) for value in (0.0, 1.0)}
 
     def multiply(
@@ -67,16 +75,14 @@ class Products:
 def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Products, str | None]:
     """Products on a stream, and why they cannot be captured (None when they can)."""
     try:
-        cublas = importlib.import_module("nvmath.bindings.cublas")
-        handle = cublas.create()
+        cublas, handle = _own_handle()
     except (ImportError, RuntimeError, OSError) as error:
-        # nvmath's own errors for missing libraries are RuntimeErrors
         return _cupy_products(cupy, precision), (
             f"nvmath-python cannot be used ({_first_line(error)}), so the step is not captured in a CUDA graph: "
             "pip install 'tinymixer[cuda13]' (or [cuda12])"
         )
     workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
-    cublas.set_stream(handle, stream.ptr)
+    cublas.set_stream(handle, stream.ptr)  # first: it takes a workspace that was set before away again
     cublas.set_workspace(handle, workspace.data.ptr, WORKSPACE_BYTES)
 
     def gemm(*arguments: int) -> None:
@@ -86,11 +92,20 @@ def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Product
         """Give the handle back; the workspace lives as long as this function does."""
         cublas.destroy(handle)
 
-    return Products(gemm, precision, True, close), None
+    return Products(gemm, precision, True, close, (RuntimeError, cublas.cuBLASError)), None
+
+
+def _own_handle() -> tuple[Any, int]:
+    """nvmath-python's bindings of cuBLAS and a handle. Raises ImportError or RuntimeError where they are missing."""
+    cublas = importlib.import_module("nvmath.bindings.cublas")
+    try:
+        return cublas, cublas.create()  # a library that is not found is a RuntimeError
+    except cublas.cuBLASError as error:  # but one that fails is not
+        raise RuntimeError(str(error)) from error
 
 
 def _cupy_products(cupy: Any, precision: Precision) -> Products:
-    cublas = importlib.import_module("cupy_backends.cuda.libs.cublas")
+    cublas = cupy.cuda.cublas
 
     def gemm(*arguments: int) -> None:
         cublas.gemmEx(cupy.cuda.device.get_cublas_handle(), *arguments)
