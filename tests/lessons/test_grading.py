@@ -149,6 +149,12 @@ class TestDifferences:
     def test_nothing_returned(self):
         assert "return" in self.hint(np.ones(3), None)
 
+    def test_booleans(self):
+        right = np.array([True, False])
+        assert first_difference("y", right, np.array([True, False]), 1e-6) is None
+        assert first_difference("y", right, np.array([True, True]), 1e-6).where == "y[1]"
+        assert first_difference("y", np.array([1.0, 0.0]), right, 1e-6) is None
+
     @given(arrays(float, (3, 2), elements=st.floats(-10, 10)), st.floats(0.01, 5))
     def test_any_change_beyond_the_tolerance_is_seen_and_none_below(self, expected, change):
         assert first_difference("y", expected, expected.copy(), 1e-6) is None

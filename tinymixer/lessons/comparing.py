@@ -37,7 +37,12 @@ def first_difference(name: str, expected: Any, got: Any, tolerance: float) -> Di
         numeric = False
     if not numeric:
         return Difference(name, describe(expected), describe(got), "A number or an array of numbers is asked for.")
-    return _of_arrays(name, np.asarray(expected), array, got, tolerance)
+    return _of_arrays(name, _countable(np.asarray(expected)), _countable(array), got, tolerance)
+
+
+def _countable(array: np.ndarray) -> np.ndarray:
+    """Booleans as 0 and 1, for NumPy refuses to subtract them; anything else as it is."""
+    return array.astype(int) if array.dtype == bool else array
 
 
 def same(expected: Any, got: Any, tolerance: float) -> bool:
