@@ -3,16 +3,17 @@
 #
 # *45 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule), [lesson 03](03_gradient_checking.ipynb) (gradient checks).*
 #
-# LayerNorm gives every token numbers of the same size, whatever the layers before it did. Forward it is four lines, backward
-# five, and in those five each input matters in three ways at once. After this lesson you can
+# LayerNorm gives every token numbers of the same size, whatever the layers before it did. It is four lines forward and five
+# backward, and on the way back each input counts in three ways at once. After this lesson you can
 #
 # * say why deep networks normalise, and over which axis,
 # * derive the backward pass of LayerNorm, every step of it,
 # * see its two subtracted terms as directions in which the loss is flat,
-# * name the five mistakes nearly everyone makes, and the experiment that shows each.
+# * name five mistakes that are easily made, and the experiment that shows each.
 
 # %%
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from tinymixer import ops
 from tinymixer.analysis.curves import COLOURS, INK
@@ -68,72 +69,71 @@ show(
 
 # %% [markdown]
 # A straight line on a logarithmic scale is a power. Weights of size 2 make the activations tens of thousands of times
-# larger, weights of size 1 a thousand million times smaller, and the right size in between is found by luck only, and
-# lost again when training moves the weights. With normalisation each layer starts from the same size, so nothing accumulates.
+# larger, weights of size 1 a billion times smaller. The right size in between is found by luck, and lost again when
+# training moves the weights. With normalisation each layer starts from the same size, so nothing accumulates.
 # On the way back the gradients meet the same factors, in the opposite order, so they vanish and explode likewise.
 #
 # ## Over which axis
 # In the Mixer activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm
 # (Ba, Kiros and Hinton 2016, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450)) takes mean and
-# variance over the *channels of one token*. Another method, BatchNorm, takes them over the batch, for each channel.
+# variance over the *channels of one token*. BatchNorm (Ioffe and Szegedy 2015,
+# [arXiv 1502.03167](https://arxiv.org/abs/1502.03167)) takes them over the batch, for each channel.
 
 # %%
 rng = np.random.default_rng(0)
 x = rng.normal(size=(6, 8))  # (rows, C)   six tokens with eight channels
-every = slice(None)
 
 figure, axes = new_figure(1, 2, width=6.5, height=2.4)
-for axis, title, row, column in (
-    (axes[0], "LayerNorm: one token, all channels", 2, every),
-    (axes[1], "over the batch: one channel, all tokens", every, 5),
+for axis, title, corner, width, height in (
+    (axes[0], "LayerNorm: along a row", (-0.5, 1.5), 8, 1),
+    (axes[1], "BatchNorm: along a column", (4.5, -0.5), 1, 6),
 ):
-    faded = np.full(x.shape, 0.25)
-    faded[row, column] = 1.0
-    axis.imshow(x, cmap="RdBu", vmin=-2.5, vmax=2.5, alpha=faded)
+    axis.imshow(x, cmap="RdBu", vmin=-2.5, vmax=2.5)
+    frame = {"fill": False, "edgecolor": COLOURS[1], "linewidth": 4, "clip_on": False}
+    axis.add_patch(Rectangle(corner, width, height, **frame))
     axis.set_title(title)
     axis.set_xlabel("channel")
     axis.set_ylabel("token")
 show(
     figure,
-    alt="A table of six tokens and eight channels, twice: on the left one row is highlighted, on the right one column.",
+    alt="A table of six tokens and eight channels, twice: "
+    "on the left a frame around one row, on the right around one column.",
 )
 
 # %% [markdown]
 # The axis decides who depends on whom. Take the statistics over the batch, and the output for one image changes with the
 # images that happen to come along. Over the channels, every token is alone with itself:
 
+
 # %%
-over_channels, _ = ops.layer_norm_forward(x, np.ones(8), np.zeros(8))  # (6, 8)
-over_batch = ops.layer_norm_forward(x.T, np.ones(6), np.zeros(6))[0].T  # (6, 8)
+def along_rows(x):
+    """LayerNorm without scale and bias."""
+    channels = x.shape[-1]
+    return ops.layer_norm_forward(x, np.ones(channels), np.zeros(channels))[0]
 
-company = np.concatenate(
-    [x[:1], 3 + rng.normal(size=(5, 8))]
-)  # (6, 8)   row 0 in other company
-over_channels_now, _ = ops.layer_norm_forward(company, np.ones(8), np.zeros(8))  # (6, 8)
-over_batch_now = ops.layer_norm_forward(company.T, np.ones(6), np.zeros(6))[0].T  # (6, 8)
 
-print(
-    "row 0 moves, with statistics over the channels:",
-    abs(over_channels_now - over_channels)[0].max(),
-)
-print(
-    f"row 0 moves, with statistics over the batch:    {abs(over_batch_now - over_batch)[0].max():.2f}"
-)
+others = 3 + rng.normal(size=(5, 8))  # (5, C)
+company = np.concatenate([x[:1], others])  # (6, C)   row 0, in other company
+rows_moved = abs(along_rows(company) - along_rows(x))[0].max()
+columns_moved = abs(along_rows(company.T).T - along_rows(x.T).T)[0].max()
+print(f"row 0 moves, with statistics along rows:    {rows_moved:.2f}")
+print(f"row 0 moves, with statistics along columns: {columns_moved:.2f}")
 
 # %% [markdown]
 # ## Forward
 # Everything that follows is about **one row** of channels, $x_0, \dots, x_{C-1}$. Its indices are $i$, $j$ and $k$, each from 0
 # to $C-1$.
 #
-# | | formula | name in the code |
-# |---|---|---|
-# | the mean | $\mu = \frac1C \sum_k x_k$ | |
-# | the row, centred | $d_i = x_i - \mu$ | `centred` |
-# | the variance | $v = \frac1C \sum_k d_k^2$ | |
-# | one over the standard deviation | $r = (v + \varepsilon)^{-1/2}$ | `inv_std` |
-# | the row, normalised | $\hat x_i = d_i\, r$ | `x_hat` |
-# | the output | $y_i = s_i\,\hat x_i + b_i$ | `y`, with `scale` $s$ and `bias` $b$ |
+# $$\begin{array}{ll}
+# \text{the mean} & \mu = \frac1C \sum_k x_k \\[4pt]
+# \text{the row, centred} & d_i = x_i - \mu \\[4pt]
+# \text{the variance} & v = \frac1C \sum_k d_k^2 \\[4pt]
+# \text{one over the standard deviation} & r = (v + \varepsilon)^{-1/2} \\[4pt]
+# \text{the row, normalised} & \hat x_i = d_i\, r \\[4pt]
+# \text{the output} & y_i = s_i\,\hat x_i + b_i
+# \end{array}$$
 #
+# In the code $d$ is called `centred`, $r$ `inv_std`, $\hat x$ `x_hat`, $s$ `scale` and $b$ `bias`.
 # The root of the variance is the standard deviation, the typical distance from the mean. Dividing by it makes that distance 1.
 # Two more things are in the formulas:
 #
@@ -164,9 +164,7 @@ def my_layer_norm_forward(x, scale, bias, eps=1e-6):
     """x (..., C), scale (C,), bias (C,)  ->  y (..., C), cache (x_hat, inv_std, scale)"""
     ### BEGIN SOLUTION
     centred = x - x.mean(axis=-1, keepdims=True)  # (..., C)
-    inv_std = 1 / np.sqrt(
-        (centred * centred).mean(axis=-1, keepdims=True) + eps
-    )  # (..., 1)
+    inv_std = (np.mean(centred**2, axis=-1, keepdims=True) + eps) ** -0.5  # (..., 1)
     x_hat = centred * inv_std  # (..., C)
     return scale * x_hat + bias, (x_hat, inv_std, scale)
     ### END SOLUTION
@@ -176,7 +174,7 @@ check("5.1", my_layer_norm_forward)
 
 # %% [markdown]
 # ## Backward: scale and bias
-# The question is that of lesson 02. We are given `dy`, the derivative of the loss $L$ by $y$, and look for the
+# The question is that of [lesson 02](02_linear.ipynb). We are given `dy`, the derivative of the loss $L$ by $y$, and look for the
 # derivatives by `x`, `scale` and `bias`. The two parameters are easy. Let $n$ count all rows (in the Mixer, all tokens of
 # all images):
 #
@@ -214,43 +212,43 @@ check("5.2", my_scale_and_bias_gradients)
 
 # %%
 figure, axis = new_figure(width=6.5, height=2.7)
-places = {"x": (0, 0), "mean": (1.6, 0.9), "variance": (1.6, -0.9), "x_hat": (3.2, 0)}
-names = {
-    "x": "$x_i$",
-    "mean": r"mean $\mu$",
-    "variance": "variance $v$",
-    "x_hat": r"$\hat x_j$",
+nodes = {
+    "x": ("$x_i$", (0, 0)),
+    "mean": (r"mean $\mu$", (1.6, 0.9)),
+    "variance": ("variance $v$", (1.6, -0.9)),
+    "x_hat": (r"$\hat x_j$", (3.2, 0)),
 }
-edges = (
-    ("x", "x_hat", COLOURS[0], "direct, if i = j", (1.6, 0.08)),
-    ("x", "mean", COLOURS[1], "", None),
-    ("mean", "x_hat", COLOURS[1], "what is subtracted", (2.75, 0.62)),
-    ("x", "variance", COLOURS[2], "", None),
-    ("variance", "x_hat", COLOURS[2], "what is divided by", (2.75, -0.74)),
-)
-for start, end, colour, words, at in edges:
-    arrow = {
+for words, place in nodes.values():
+    axis.text(*place, words, ha="center", va="center", fontsize=12, color=INK)
+for start, end, colour in (
+    ("x", "x_hat", COLOURS[0]),
+    ("x", "mean", COLOURS[1]),
+    ("mean", "x_hat", COLOURS[1]),
+    ("x", "variance", COLOURS[2]),
+    ("variance", "x_hat", COLOURS[2]),
+):
+    style = {
         "arrowstyle": "-|>",
         "color": colour,
         "linewidth": 2,
         "shrinkA": 24,
         "shrinkB": 24,
     }
-    axis.annotate("", xy=places[end], xytext=places[start], arrowprops=arrow)
-    if words:
-        axis.text(*at, words, color=colour, ha="center" if at[1] == 0.08 else "left")
-for key, place in places.items():
-    axis.text(*place, names[key], ha="center", va="center", fontsize=12)
+    axis.annotate("", xy=nodes[end][1], xytext=nodes[start][1], arrowprops=style)
+axis.text(1.6, 0.08, "direct, if i = j", color=COLOURS[0], ha="center")
+axis.text(2.7, 0.62, "what is subtracted", color=COLOURS[1])
+axis.text(2.7, -0.74, "what is divided by", color=COLOURS[2])
 axis.set_xlim(-0.5, 4.4)
 axis.set_ylim(-1.25, 1.25)
 axis.axis("off")
 show(
     figure,
-    alt="Three ways from x_i to x_hat_j: a direct arrow, one through the mean and one through the variance.",
+    alt="Three ways from x_i to x_hat_j: a direct arrow, one through the mean "
+    "and one through the variance.",
 )
 
 # %% [markdown]
-# We go along the table of the forward pass from top to bottom and differentiate each line by $x_i$. We write $\delta_{ij}$ for the number
+# We go through the lines of the forward pass from top to bottom and differentiate each by $x_i$. We write $\delta_{ij}$ for the number
 # that is 1 where $i = j$ and 0 elsewhere: it is $\partial x_j / \partial x_i$.
 #
 # **The mean.** $x_i$ is one of $C$ numbers in it:
@@ -266,7 +264,8 @@ show(
 # $$\frac{\partial v}{\partial x_i} = \frac1C \sum_k 2\,d_k \Big(\delta_{ik} - \frac1C\Big)
 # = \frac2C\, d_i - \frac{2}{C^2} \sum_k d_k = \frac2C\, d_i .$$
 #
-# The last step is worth a pause: centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's part drops out.
+# The last step is worth a pause. Centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's influence on the variance drops
+# out. That is why the picture has no arrow from the mean to the variance.
 #
 # **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, whose derivative by $v$ is
 # $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
@@ -278,7 +277,7 @@ show(
 # $$\frac{\partial \hat x_j}{\partial x_i} = \frac{\partial d_j}{\partial x_i}\, r + d_j\,\frac{\partial r}{\partial x_i}
 # = r\Big(\delta_{ij} - \frac1C\Big) - \frac1C\,(d_j\, r)\, r\,\hat x_i .$$
 #
-# With $d_j\,r = \hat x_j$ this is the whole secret of LayerNorm:
+# With $d_j\,r = \hat x_j$ we have it:
 #
 # $$\boxed{\;\frac{\partial \hat x_j}{\partial x_i} = r\,\Big(\;\underbrace{\delta_{ij}}_{\text{direct}} \;-\;
 # \underbrace{\frac1C}_{\text{mean}} \;-\; \underbrace{\frac{\hat x_i\,\hat x_j}{C}}_{\text{variance}}\;\Big)\;}$$
@@ -309,15 +308,17 @@ check("5.3", my_normalise_jacobian)
 # %%
 row = x[0]  # (C,)
 _, (x_hat, inv_std, _) = ops.layer_norm_forward(row, np.ones(8), np.zeros(8))
-parts = {
-    "direct": np.eye(8),
-    "mean": np.full((8, 8), -1 / 8),
-    "variance": -np.outer(x_hat, x_hat) / 8,
-}  # (C, C) each
+direct = np.eye(8)  # (C, C)
+mean = np.full((8, 8), -1 / 8)  # (C, C)
+variance = -np.outer(x_hat, x_hat) / 8  # (C, C)
+bracket = direct + mean + variance  # (C, C)
 
 figure, axes = new_figure(1, 4, width=8, height=2.3)
-for axis, (title, part) in zip(
-    axes, (*parts.items(), ("sum", sum(parts.values()))), strict=True
+for axis, title, part in zip(
+    axes,
+    ("direct", "mean", "variance", "sum"),
+    (direct, mean, variance, bracket),
+    strict=True,
 ):
     axis.imshow(part, cmap="RdBu", vmin=-1, vmax=1)
     axis.set_title(title)
@@ -327,7 +328,8 @@ for axis, (title, part) in zip(
 axes[0].set_ylabel("output j")
 show(
     figure,
-    alt="Four 8 by 8 matrices: a blue diagonal, an even pale red, a chequered pattern of x_hat times x_hat, and their sum.",
+    alt="Four 8 by 8 matrices: a blue diagonal, an even pale red, a chequered pattern of "
+    "x_hat times x_hat, and their sum.",
 )
 
 h = 1e-6
@@ -337,7 +339,7 @@ for i in range(8):
     above, _ = ops.layer_norm_forward(row + step, np.ones(8), np.zeros(8))
     below, _ = ops.layer_norm_forward(row - step, np.ones(8), np.zeros(8))
     measured[:, i] = (above - below) / (2 * h)
-difference = abs(measured - inv_std * sum(parts.values())).max()
+difference = abs(measured - inv_std * bracket).max()
 print(f"largest difference between the formula and small steps: {difference:.0e}")
 
 # %% [markdown]
@@ -351,7 +353,7 @@ print(f"largest difference between the formula and small steps: {difference:.0e}
 #
 # $$\boxed{\;\texttt{dx} = r\,\big(\,g \;-\; \operatorname{mean}(g) \;-\; \hat x\,\operatorname{mean}(g\,\hat x)\,\big)\;}$$
 #
-# The matrix is gone. It would have cost $C^2$ numbers per row; two means cost $2C$. Nothing was approximated: $\varepsilon$ is inside $r$.
+# The matrix is gone. Instead of $C^2$ numbers a row needs two, its means. And nothing was approximated: $\varepsilon$ is inside $r$.
 #
 # ### Exercise 5.4
 # Write the whole backward pass. You may call `my_scale_and_bias_gradients`.
@@ -380,7 +382,8 @@ check("5.4", my_layer_norm_backward)
 # 2. **The row is stretched around its mean.** The division takes it out again (but for $\varepsilon$).
 #
 # Moving $x$ in these two directions does not move the output, so it does not move the loss. A gradient has nothing to say
-# in a direction in which the loss is flat: `dx` must be orthogonal to both. The first direction is $(1, 1, \dots, 1)$. The second
+# in a direction in which the loss is flat: `dx` must be orthogonal to both (at right
+# angles: the products of their elements add up to zero). The first direction is $(1, 1, \dots, 1)$. The second
 # is $d$, or $\hat x$, which points the same way.
 #
 # How does one remove from $g$ the part along a direction $u$? One subtracts $u\,\frac{\sum_j g_j u_j}{\sum_j u_j u_j}$, the projection
@@ -403,9 +406,18 @@ x_hat3, inv_std3, _ = cache3
 view = np.array([[1, -1, 0], [1, 1, -2]]).T / np.sqrt([2, 6])  # (3, 2)
 
 
-def drawn_arrow(axis, start, arrow, colour, label):
-    """An arrow of the three-channel space as it looks along (1, 1, 1)."""
-    (x0, y0), (x1, y1) = (start @ view)[0], ((start + arrow) @ view)[0]
+figure, axis = new_figure(width=7, height=3.4)
+angle = np.linspace(0, 2 * np.pi, 200)
+axis.plot(np.sqrt(3) * np.cos(angle), np.sqrt(3) * np.sin(angle), color=INK, linewidth=1)
+removed3 = x_hat3 * np.mean(g3 * x_hat3)  # (1, 3)
+arrows = (
+    (0 * x_hat3, x_hat3, r"$\hat x$"),
+    (x_hat3, g3, r"$g$"),
+    (x_hat3, dx3 / inv_std3, r"what is left, dx / $r$"),
+    (x_hat3, removed3, r"removed, $\hat x\,$mean($g\,\hat x$)"),
+)
+for (start, arrow, words), colour in zip(arrows, COLOURS, strict=False):
+    tail, tip = (start @ view)[0], ((start + arrow) @ view)[0]  # (2,), (2,)
     style = {
         "arrowstyle": "-|>",
         "color": colour,
@@ -413,32 +425,17 @@ def drawn_arrow(axis, start, arrow, colour, label):
         "shrinkA": 0,
         "shrinkB": 0,
     }
-    axis.annotate("", xy=(x1, y1), xytext=(x0, y0), arrowprops=style)
-    axis.plot([], [], color=colour, linewidth=2.2, label=label)
-
-
-figure, axis = new_figure(width=6.5, height=3.6)
-angle = np.linspace(0, 2 * np.pi, 200)
-axis.plot(np.sqrt(3) * np.cos(angle), np.sqrt(3) * np.sin(angle), color=INK, linewidth=1)
-drawn_arrow(axis, 0 * x_hat3, x_hat3, COLOURS[0], r"$\hat x$")
-drawn_arrow(axis, x_hat3, g3, COLOURS[1], r"$g$")
-drawn_arrow(
-    axis,
-    x_hat3,
-    x_hat3 * np.mean(g3 * x_hat3),
-    COLOURS[3],
-    r"$\hat x$ mean($g \hat x$), removed",
-)
-drawn_arrow(axis, x_hat3, dx3 / inv_std3, COLOURS[2], "what is left: dx / r")
+    axis.annotate("", xy=tip, xytext=tail, arrowprops=style)
+    axis.plot([], [], color=colour, linewidth=2.2, label=words)
 axis.set_aspect("equal")
-axis.set_xlim(-2, 3.4)
-axis.set_ylim(-2, 3)
+axis.set_xlim(-2, 6)
+axis.set_ylim(-1.9, 2.5)
 axis.axis("off")
-axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+axis.legend(loc="center right")
 show(
     figure,
-    alt="A circle with an arrow x_hat from its centre to its rim. At the tip, g points outwards at an angle; its part "
-    "along x_hat is removed and what is left, dx, is tangent to the circle.",
+    alt="A circle with an arrow x_hat from its centre to its rim. At the tip, g points outwards "
+    "at an angle; its part along x_hat is removed, and what is left, dx, is tangent to the circle.",
 )
 
 # %% [markdown]
@@ -456,15 +453,14 @@ x_hat, inv_std, _ = cache
 mean = x.mean(axis=-1, keepdims=True)  # (S, B, 1)
 shifted, _ = ops.layer_norm_forward(x + 5, scale, bias)
 stretched, _ = ops.layer_norm_forward(mean + 3 * (x - mean), scale, bias)
-print(f"y moves when 5 is added to all x:        {abs(shifted - y).max():.0e}")
-print(f"y moves when x is stretched by 3:        {abs(stretched - y).max():.0e}")
-print(f"dx along (1, ..., 1), largest of 64 rows: {abs(dx.sum(axis=-1)).max():.0e}")
-print(
-    f"dx along x_hat, largest of 64 rows:       {abs((dx * x_hat).sum(axis=-1)).max():.0e}"
-)
-print(
-    f"dy along x_hat, for comparison:           {abs((dy * x_hat).sum(axis=-1)).max():.0e}"
-)
+along_ones = abs(dx.sum(axis=-1)).max()
+along_x_hat = abs((dx * x_hat).sum(axis=-1)).max()
+dy_along_x_hat = abs((dy * x_hat).sum(axis=-1)).max()
+print(f"y moves when 5 is added to all x:         {abs(shifted - y).max():.0e}")
+print(f"y moves when x is stretched by 3:         {abs(stretched - y).max():.0e}")
+print(f"dx along (1, ..., 1), largest of 64 rows: {along_ones:.0e}")
+print(f"dx along x_hat, largest of 64 rows:       {along_x_hat:.0e}")
+print(f"dy along x_hat, for comparison:           {dy_along_x_hat:.0e}")
 
 # %% [markdown]
 # The first and third are zero to the last digits. The second and fourth are merely small. That is $\varepsilon$: with it
@@ -483,7 +479,7 @@ print(
 # %% [markdown]
 # ## Nine lines, five mistakes
 # ### 1. The third term is missing
-# Most wrong versions found in the wild forget that the variance moves too. And they pass a naive gradient check. In
+# That the mean moves with each x is easy to see. That the variance moves too is easily forgotten, and a naive gradient check lets it pass. In
 # [lesson 03](03_gradient_checking.ipynb) you met the liar: a `dy` of all ones. With it and a scale of ones, $g = 1$, so
 # $g - \operatorname{mean}(g) = 0$ and $\operatorname{mean}(g\,\hat x) = \operatorname{mean}(\hat x) = 0$: the right answer is zero, and so are many wrong
 # ones. The package keeps a list of planted faults with which it tests its own checker. Here are those that belong to `dx`,
@@ -506,33 +502,25 @@ settings = (
     ("random, any scale", dy, trained),
 )
 print(
-    f"{'largest error of dx when dy is:':<34}"
+    f"{'largest error of dx when dy is':<31}"
     + "".join(f"{name:>19}" for name, _, _ in settings)
 )
 for fault in planted:
-    errors = [
-        abs(
-            fault(some_dy, some_cache)[0] - ops.layer_norm_backward(some_dy, some_cache)[0]
-        ).max()
-        for _, some_dy, some_cache in settings
-    ]
-    name = fault.__name__.replace("_", " ")
-    print(
-        f"{name:<34}"
-        + "".join(f"{'invisible' if e < 1e-9 else f'{e:.2f}':>19}" for e in errors)
-    )
+    line = f"{fault.__name__.replace('_', ' '):<31}"
+    for _, some_dy, some_cache in settings:
+        right_dx = ops.layer_norm_backward(some_dy, some_cache)[0]  # (S, B, C)
+        error = abs(fault(some_dy, some_cache)[0] - right_dx).max()
+        line += f"{'invisible':>19}" if error < 1e-9 else f"{error:>19.2f}"
+    print(line)
 
 # %% [markdown]
 # Four of six are invisible to all ones. One of them, the forgotten scale, stays invisible to a random `dy` as long as the
 # scale is 1, that is, until the first step of training. So a check needs random numbers *everywhere*. The package's checker does that:
 
 # %%
-right = check_operation(
-    ops.layer_norm_forward, ops.layer_norm_backward, x[:3, :2, :5], scale[:5], bias[:5]
-)
-wrong = check_operation(
-    ops.layer_norm_forward, faults.variance_term_missing, x[:3, :2, :5], scale[:5], bias[:5]
-)
+inputs = x[:3, :2, :5], scale[:5], bias[:5]
+right = check_operation(ops.layer_norm_forward, ops.layer_norm_backward, *inputs)
+wrong = check_operation(ops.layer_norm_forward, faults.variance_term_missing, *inputs)
 print("the package's backward passes:", right.passed)
 print("without the third term:       ", wrong.passed)
 print(wrong.failures[0].sentence())
@@ -567,8 +555,8 @@ for deviation in (1.0, 1e-2, 1e-3, 0.0):
 #
 # ### 4. The mean over the wrong axis
 # When the sizes differ, a wrong axis crashes, or makes an array of a shape that does not fit further on. With `keepdims=True` it
-# does neither: a mean over the batch subtracts as smoothly as a mean over the channels. The row "means over the wrong axis" above is
-# that mistake. You know the test already: a row must not depend on its company.
+# does neither: a mean over the batch subtracts as smoothly as a mean over the channels. "Means over the wrong axis" in the table above is
+# this mistake, made in the backward pass. You know the test already: a row must not depend on its company.
 #
 # ### 5. Statistics in too few digits
 # Two ways to lose digits. The first: the textbook's shortcut $v = \operatorname{mean}(x^2) - \operatorname{mean}(x)^2$ saves a pass over the
@@ -591,19 +579,14 @@ for distance in (0, 100, 10_000):
 # %%
 half = (100 * noise).astype(np.float16)  # (C,)
 with np.errstate(over="ignore"):
-    centred = half - np.mean(half)  # (C,) float16
-    squares = centred * centred  # (C,) float16
-print(
-    f"squares that became infinite in float16: {np.isinf(squares).sum()} of {len(squares)}"
-)
+    centred = half - np.mean(half)  # (C,)   float16
+    squares = centred * centred  # (C,)   float16
+infinite = np.isinf(squares).sum()
+print(f"squares that became infinite in float16: {infinite} of {len(squares)}")
 
-y_half, _ = ops.layer_norm_forward(
-    half, np.ones(512).astype(np.float16), np.zeros(512).astype(np.float16)
-)
-y_exact, _ = ops.layer_norm_forward(half.astype(np.float64), np.ones(512), np.zeros(512))
-print(
-    f"the package, float16 in and out, is off by {abs(y_half - y_exact).max():.4f}, dtype {y_half.dtype}"
-)
+y_half = along_rows(half)  # (C,)   the package computes its statistics in float32
+y_exact = along_rows(half.astype(np.float64))  # (C,)
+print(f"the package, given float16, is off by {abs(y_half - y_exact).max():.4f}")
 
 # %% [markdown]
 # One infinite square makes the variance infinite, `inv_std` zero and the whole row zero. The package computes the statistics of
@@ -659,12 +642,8 @@ dx = layer.backward(dy, cache)  # (S, B, C)
 once = layer.parameters.gradient("scale").copy()  # (C,)
 layer.backward(dy, cache)
 twice = layer.parameters.gradient("scale")  # (C,)
-print(
-    "scale begins at",
-    np.unique(layer.parameters["scale"]),
-    "and bias at",
-    np.unique(layer.parameters["bias"]),
-)
+print("scale begins at", np.unique(layer.parameters["scale"]))
+print("bias begins at", np.unique(layer.parameters["bias"]))
 print("two backward passes add up:", np.allclose(twice, 2 * once))
 
 # %% [markdown]
