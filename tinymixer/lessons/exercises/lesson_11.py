@@ -1,0 +1,436 @@
+"""Exercises of lesson 11: to the GPU."""
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinymixer import ops
+from tinymixer.kernels.launch import divide_up
+from tinymixer.lessons.exercise import Mistake, exercise
+
+
+@dataclass
+class PretendDevice:
+    """A device with a queue, whose time is counted rather than measured: the same on every machine.
+
+    launch        seconds that a launch costs the host
+    compilation   seconds that the first launch costs the host besides
+    """
+
+    launch: float = 5e-6
+    compilation: float = 0.2
+    busy_until: float = field(default=0.0, repr=False)  # when the device will have finished all that is queued
+    now: float = field(default=0.0, repr=False)  # what the host's clock shows
+    history: list[tuple[float, float, float]] = field(default_factory=list, repr=False)
+
+    def clock(self) -> float:
+        """The host's time in seconds."""
+        return self.now
+
+    def start(self, seconds: float) -> None:
+        """Put a kernel that takes so long into the queue, and return at once."""
+        asked = self.now
+        self.now += self.launch + (0 if self.history else self.compilation)
+        begins = max(self.now, self.busy_until)
+        self.busy_until = begins + seconds
+        self.history.append((asked, begins, self.busy_until))
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished everything in its queue."""
+        self.now = max(self.now, self.busy_until)
+
+
+class WatchedArray:
+    """What a thread may write into: remembers how often each element was written."""
+
+    def __init__(self, size: int) -> None:
+        self.values, self.writes = np.zeros(size), np.zeros(size, int)
+
+    def __setitem__(self, index, value):
+        self.values[index] = value
+        self.writes[index] += 1
+
+    def __getitem__(self, index):
+        return self.values[index]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+# ------------------------------------------------------------------------------------------ 11.1 the roof
+
+
+def _least_time(flops, nbytes, peak, bandwidth):
+    arithmetic, memory = flops / peak, nbytes / bandwidth
+    return max(arithmetic, memory), "arithmetic" if arithmetic > memory else "memory"
+
+
+exercise(
+    "11.1",
+    "Two rates",
+    "my_least_time",
+    reference=_least_time,
+    cases=lambda generator: (
+        (flops, nbytes, 772e12, 2.95e12)
+        for flops, nbytes in ((1.37e11, 3.4e8), (1.7e10, 3.4e8), (1e6, 8e9), (5e12, 1e3))
+    ),
+    returns=("seconds", "bound"),
+    mistakes=[
+        Mistake(
+            "The two times are added. Products and memory work at the same time, so the longer of the two decides.",
+            lambda flops, nbytes, peak, bandwidth: (flops / peak + nbytes / bandwidth, None),
+        ),
+        Mistake(
+            "This is the shorter of the two times. Both parts must be finished, so the longer one decides.",
+            lambda flops, nbytes, peak, bandwidth: (min(flops / peak, nbytes / bandwidth), None),
+        ),
+        Mistake(
+            "A time is an amount divided by a rate; here the rate is divided by the amount.",
+            lambda flops, nbytes, peak, bandwidth: (max(peak / flops, bandwidth / nbytes), None),
+        ),
+        Mistake(
+            "The time is right, but the two names are exchanged: what takes longer is what bounds.",
+            lambda *arguments: (
+                _least_time(*arguments)[0],
+                "memory" if _least_time(*arguments)[1] == "arithmetic" else "arithmetic",
+            ),
+        ),
+    ],
+)
+
+
+# ------------------------------------------------------------------------------------------ 11.2 a timer
+
+
+def _time_on_a_fresh_device(function, work, device, repeats):
+    """work: seconds of one kernel. Every answer gets a device of its own, in the same state."""
+    fresh = copy.deepcopy(device)
+    return function(lambda: fresh.start(work), fresh, repeats)
+
+
+def _seconds(work, device, repeats):
+    work()
+    device.synchronize()
+    started = device.clock()
+    for _ in range(repeats):
+        work()
+    device.synchronize()
+    return (device.clock() - started) / repeats
+
+
+def _timed(work, device, repeats, warm_up, wait_before, wait_after):
+    if warm_up:
+        work()
+    if wait_before:
+        device.synchronize()
+    started = device.clock()
+    for _ in range(repeats):
+        work()
+    if wait_after:
+        device.synchronize()
+    return (device.clock() - started) / repeats
+
+
+exercise(
+    "11.2",
+    "A timer that does not lie",
+    "my_seconds",
+    reference=_seconds,
+    cases=lambda generator: (
+        (1e-3, PretendDevice(), 20),
+        (1e-4, PretendDevice(compilation=1.5), 50),
+        (2e-4, PretendDevice(busy_until=0.5, now=0.1), 20),  # something else is still in the queue
+        (1e-4, PretendDevice(compilation=0.0), 50),
+    ),
+    returns="seconds",
+    call=_time_on_a_fresh_device,
+    tolerance=0.1,  # one wait for each launch is as good as one for all of them
+    mistakes=[
+        Mistake(
+            "The clock was stopped before the device had finished: this is the time that launching takes. Wait for the "
+            "device before you look at the clock the second time.",
+            lambda work, device, repeats: _timed(work, device, repeats, True, True, False),
+        ),
+        Mistake(
+            "The clock was stopped before the device had finished, and the first launch, which compiles, was timed "
+            "with the others.",
+            lambda work, device, repeats: _timed(work, device, repeats, False, False, False),
+        ),
+        Mistake(
+            "The first launch compiles the kernel, and that is in your figure. Launch once before the clock starts.",
+            lambda work, device, repeats: _timed(work, device, repeats, False, True, True),
+        ),
+        Mistake(
+            "The first launch compiles the kernel, and what was in the queue before is timed too. Launch once, and "
+            "wait, before the clock starts.",
+            lambda work, device, repeats: _timed(work, device, repeats, False, False, True),
+        ),
+        Mistake(
+            "When the clock starts, the device still has work in its queue, which is then timed with yours. Wait for "
+            "it before the clock starts as well.",
+            lambda work, device, repeats: _timed(work, device, repeats, True, False, True),
+        ),
+        Mistake(
+            "This is the time of all the launches together. One of them is asked for.",
+            lambda work, device, repeats: _seconds(work, device, repeats) * repeats,
+        ),
+    ],
+)
+
+
+# ------------------------------------------------------------------------------------------ 11.3 counting bytes
+
+
+def _bytes_moved(reads, elements, itemsize):
+    passes = sum(reads) + len(reads)
+    return passes * elements * itemsize, 2 * elements * itemsize
+
+
+exercise(
+    "11.3",
+    "Counting bytes",
+    "my_bytes_moved",
+    reference=_bytes_moved,
+    cases=lambda generator: (([1, 2, 1], 1000, 4), ([1, 1, 2, 2, 2, 1, 1, 1, 1, 2], 64 * 512 * 512, 2), ([1], 7, 8)),
+    returns=("unfused", "fused"),
+    mistakes=[
+        Mistake(
+            "Only what is read was counted. Every kernel also writes its result to memory, one array each.",
+            lambda reads, elements, itemsize: (sum(reads) * elements * itemsize, None),
+        ),
+        Mistake(
+            "Each kernel was counted as one read and one write, but some read two arrays: add up `reads`.",
+            lambda reads, elements, itemsize: (2 * len(reads) * elements * itemsize, None),
+        ),
+        Mistake(
+            "These are numbers, not bytes: a number has `itemsize` bytes.",
+            lambda reads, elements, itemsize: ((sum(reads) + len(reads)) * elements, None),
+        ),
+        Mistake(
+            "The fused kernel reads its input and writes its output, so that there are two passes.",
+            lambda reads, elements, itemsize: (_bytes_moved(reads, elements, itemsize)[0], elements * itemsize),
+        ),
+        Mistake(
+            "The fused kernel reads its input once, however many steps it does with it in its registers.",
+            lambda reads, elements, itemsize: (
+                _bytes_moved(reads, elements, itemsize)[0],
+                (sum(reads) + 1) * elements * itemsize,
+            ),
+        ),
+        Mistake(
+            "The fused kernel is one kernel: it reads its input once and writes its output once.",
+            lambda reads, elements, itemsize: (
+                _bytes_moved(reads, elements, itemsize)[0],
+                2 * len(reads) * elements * itemsize,
+            ),
+        ),
+    ],
+)
+
+
+# ------------------------------------------------------------------------------------------ 11.4 blocks
+
+exercise(
+    "11.4",
+    "How many blocks",
+    "my_blocks",
+    reference=lambda size, threads_per_block: divide_up(size, threads_per_block),
+    cases=lambda generator: ((10, 4), (12, 4), (11, 4), (1_000_000, 256), (256, 256), (3, 8), (1, 1)),
+    returns="blocks",
+    mistakes=[
+        Mistake(
+            "The quotient is rounded down, so that the last few elements get no thread.",
+            lambda size, threads_per_block: size // threads_per_block,
+        ),
+        Mistake(
+            "There is a block too many where the size is a multiple of the block: look at 12 elements and 4 threads.",
+            lambda size, threads_per_block: size // threads_per_block + 1,
+        ),
+        Mistake(
+            "The quotient is rounded to the nearest number, so that sometimes the last elements get no thread.",
+            lambda size, threads_per_block: round(size / threads_per_block),
+        ),
+        Mistake(
+            "This is a quotient with a fraction. A number of blocks is whole, and large enough for every element.",
+            lambda size, threads_per_block: size / threads_per_block,
+        ),
+    ],
+)
+
+
+# ------------------------------------------------------------------------------------------ 11.5 one thread of a kernel
+
+
+def _gelu(value):
+    return ops.gelu_tanh_forward(np.asarray(value))[0]
+
+
+def _run_all_threads(function, block, thread, threads_per_block, x, bias, y):
+    """Start the function for every block and thread, in an order that nobody promised."""
+    written = WatchedArray(len(x))
+    blocks = divide_up(len(x), threads_per_block)
+    order = np.random.default_rng(len(x)).permutation(blocks * threads_per_block)
+    for number in order:
+        function(*divmod(int(number), threads_per_block), threads_per_block, x, bias, written)
+    return written.values, written.writes
+
+
+def _bias_gelu_thread(block, thread, threads_per_block, x, bias, y):
+    i = block * threads_per_block + thread
+    if i >= len(x):
+        return
+    y[i] = _gelu(x[i] + bias[i % len(bias)])
+
+
+def _thread(index, value=None, guard=lambda i, x: i < len(x)):
+    """A mistaken thread: another index, another value or another guard than the right one."""
+
+    def run(block, thread, threads_per_block, x, bias, y):
+        i = index(block, thread, threads_per_block)
+        if guard(i, x):
+            y[i] = value(i, x, bias) if value else _gelu(x[i] + bias[i % len(bias)])
+
+    return run
+
+
+def _right_index(block, thread, threads_per_block):
+    return block * threads_per_block + thread
+
+
+def _whole_array_by_every_thread(block, thread, threads_per_block, x, bias, y):
+    for i in range(len(x)):
+        y[i] = _gelu(x[i] + bias[i % len(bias)])
+
+
+def _thread_inputs(generator):
+    """rows x columns and threads per block: with a tail, without one, square, one row."""
+    for rows, columns, threads_per_block in ((3, 4, 5), (4, 6, 8), (5, 5, 4), (1, 7, 32)):
+        size = rows * columns
+        blocks = divide_up(size, threads_per_block)
+        x, bias = generator.normal(size=size), generator.normal(size=columns)
+        yield f"0 to {blocks - 1}", f"0 to {threads_per_block - 1}", threads_per_block, x, bias, np.zeros(size)
+
+
+exercise(
+    "11.5",
+    "One thread of a kernel",
+    "my_bias_gelu_thread",
+    reference=_bias_gelu_thread,
+    cases=_thread_inputs,
+    returns=("y", "writes"),
+    call=_run_all_threads,
+    mistakes=[
+        Mistake(
+            "The guard for the tail is missing: the last block has more threads than there are elements left. Python "
+            "stops here; a GPU would have read and written memory that belongs to somebody else.",
+            _thread(_right_index, guard=lambda i, x: True),
+        ),
+        Mistake(
+            "The guard lets one thread too many through: the last element is number len(x) - 1.",
+            _thread(_right_index, guard=lambda i, x: i <= len(x)),
+        ),
+        Mistake(
+            "The guard stops one thread too many: the last element is never written.",
+            _thread(_right_index, guard=lambda i, x: i < len(x) - 1),
+        ),
+        Mistake(
+            "The index does not know its block, so that all blocks write the same few elements.",
+            _thread(lambda block, thread, threads_per_block: thread),
+        ),
+        Mistake(
+            "The index does not know how many threads a block has: blocks overlap.",
+            _thread(lambda block, thread, threads_per_block: block + thread),
+        ),
+        Mistake(
+            "The index does not know its thread: all threads of a block write the same element.",
+            _thread(lambda block, thread, threads_per_block: block * threads_per_block),
+        ),
+        Mistake(
+            "Block and thread have changed places in the index.",
+            _thread(lambda block, thread, threads_per_block: thread * threads_per_block + block),
+        ),
+        Mistake(
+            "The bias is picked by the row (the quotient). Rows lie one after the other in memory and each holds all "
+            "columns: the column is the remainder.",
+            _thread(_right_index, lambda i, x, bias: _gelu(x[i] + bias[i // len(bias)])),
+        ),
+        Mistake(
+            "The bias is picked by the thread. A block does not begin at column 0: work the column out from the index.",
+            lambda block, thread, threads_per_block, x, bias, y: _thread(
+                _right_index, lambda i, x, bias: _gelu(x[i] + bias[thread % len(bias)])
+            )(block, thread, threads_per_block, x, bias, y),
+        ),
+        Mistake(
+            "The bias is added after the GELU; it belongs to the Linear before it.",
+            _thread(_right_index, lambda i, x, bias: _gelu(x[i]) + bias[i % len(bias)]),
+        ),
+        Mistake("The GELU is missing.", _thread(_right_index, lambda i, x, bias: x[i] + bias[i % len(bias)])),
+        Mistake("The bias is missing.", _thread(_right_index, lambda i, x, bias: _gelu(x[i]))),
+        Mistake(
+            "Every thread does the whole array, so that each element is written many times. One thread has one "
+            "element.",
+            _whole_array_by_every_thread,
+        ),
+    ],
+)
+
+
+# ------------------------------------------------------------------------------------------ 11.6 bfloat16
+
+
+def _bfloat16(x):
+    bits = x.view(np.uint32)
+    rounding = 0x7FFF + ((bits >> 16) & 1)
+    return ((bits + rounding) & 0xFFFF0000).view(np.float32)
+
+
+def _bfloat16_inputs(generator):
+    """Ordinary numbers; numbers exactly half way between two neighbours; small and negative ones; zero."""
+    yield (generator.normal(size=(4, 3)).astype(np.float32),)
+    yield (np.array([1 + 1 / 256, 1 + 3 / 256, 1 + 5 / 256, -1 - 3 / 256, 0.0], np.float32),)
+    yield ((1e-3 * generator.normal(size=8)).astype(np.float32),)
+    yield ((1e30 * generator.normal(size=8)).astype(np.float32),)
+
+
+exercise(
+    "11.6",
+    "Rounding to bfloat16",
+    "my_bfloat16",
+    reference=_bfloat16,
+    cases=_bfloat16_inputs,
+    returns="rounded",
+    mistakes=[
+        Mistake(
+            "The lower half of the bits is cut off without rounding, so that every number moves towards zero.",
+            lambda x: (x.view(np.uint32) & 0xFFFF0000).view(np.float32),
+        ),
+        Mistake(
+            "Numbers exactly half way always move away from zero. At a tie the last kept bit decides: it shall be 0.",
+            lambda x: ((x.view(np.uint32) + 0x8000) & 0xFFFF0000).view(np.float32),
+        ),
+        Mistake(
+            "Numbers exactly half way always move towards zero. At a tie the last kept bit decides: it shall be 0.",
+            lambda x: ((x.view(np.uint32) + 0x7FFF) & 0xFFFF0000).view(np.float32),
+        ),
+        Mistake(
+            "At a tie the odd neighbour is taken. The bit to add is the last one kept, as it is.",
+            lambda x: ((x.view(np.uint32) + 0x8000 - ((x.view(np.uint32) >> 16) & 1)) & 0xFFFF0000).view(np.float32),
+        ),
+        Mistake(
+            "This is float16, another format: 10 bits of mantissa and 5 of exponent.",
+            lambda x: x.astype(np.float16).astype(np.float32),
+        ),
+        Mistake(
+            "The numbers were converted to whole numbers; their bits are asked for. Compare `astype` with `view`.",
+            lambda x: ((x.astype(np.uint32) + 0x7FFF + ((x.astype(np.uint32) >> 16) & 1)) & 0xFFFF0000).view(
+                np.float32
+            ),
+        ),
+        Mistake(
+            "The bits are right, but what came back are whole numbers: their bits must be looked at as float32 (view), "
+            "which is not the same as converting them (astype).",
+            lambda x: (x.view(np.uint32) + 0x7FFF + ((x.view(np.uint32) >> 16) & 1)) & 0xFFFF0000,
+        ),
+    ],
+)
