@@ -241,3 +241,13 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
 def test_values_out_of_range_are_refused_in_a_sentence(make, message):
     with pytest.raises(ConfigError, match=message):
         make(make_parameters())
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, nesterov=True), lambda p: AdamW(p, weight_decay=0.1, clip_norm=0.1)])
+def test_the_length_of_pieces_changes_nothing(make, monkeypatch):
+    """An update is worked out piece by piece; neither the weights nor what decays may depend on where they are cut."""
+    whole, cut = make_parameters(), make_parameters()
+    list(take_steps(make(whole), [0.1, 0.2]))
+    monkeypatch.setattr("tinymixer.optim.pieces.PIECE", 5)
+    list(take_steps(make(cut), [0.1, 0.2]))
+    np.testing.assert_allclose(cut.values, whole.values, rtol=1e-14)

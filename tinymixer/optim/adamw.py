@@ -41,14 +41,16 @@ class AdamW(Optimizer):
         beta1, beta2 = self.betas
         return learning_rate, 1 - beta1**self.steps, 1 - beta2**self.steps
 
-    def update(self, learning_rate: Any, mean_correction: Any, square_correction: Any) -> None:
+    def update(
+        self, piece: slice, decay: Any, learning_rate: Any, mean_correction: Any, square_correction: Any
+    ) -> None:
         xp = namespace(self.parameters.values)
         beta1, beta2 = self.betas
-        values, gradients = self.parameters.values, self.parameters.gradients  # (size,)
-        mean, square = self.state["mean"], self.state["square"]  # (size,)
+        values, gradients = self.parameters.values[piece], self.parameters.gradients[piece]  # (n,)
+        mean, square = self.state["mean"][piece], self.state["square"][piece]  # (n,)
         mean *= beta1
         mean += (1 - beta1) * gradients
         square *= beta2
         square += (1 - beta2) * (gradients * gradients)
-        values -= learning_rate * (self.weight_decay * values)
+        values -= learning_rate * (decay * values)
         values -= learning_rate * (mean / mean_correction) / (xp.sqrt(square / square_correction) + self.eps)

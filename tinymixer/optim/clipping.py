@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinymixer.ops.array_library import namespace
+from tinymixer.optim.pieces import pieces_of
 
 SMALL = 1e-6  # keeps the quotient finite when every gradient is zero
 
@@ -10,7 +11,8 @@ SMALL = 1e-6  # keeps the quotient finite when every gradient is zero
 def global_norm(gradients: Any) -> Any:
     """Euclidean norm of the flat vector of all gradients (size,), in its own dtype: a 0-d array of the backend."""
     xp = namespace(gradients)
-    return xp.sqrt(xp.sum(gradients * gradients))
+    squares = [xp.sum(gradients[piece] * gradients[piece]) for piece in pieces_of(gradients)]
+    return xp.sqrt(xp.sum(xp.stack(squares)))
 
 
 def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:

@@ -1,12 +1,14 @@
 """What all update rules share: weight decay on a choice of weights, clipping, the step count and the state."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tinymixer.errors import CheckpointError, ConfigError, nearest
 from tinymixer.optim.clipping import clip_by_global_norm, global_norm
+from tinymixer.optim.pieces import pieces_of
 from tinymixer.parameters import Parameters
 
 DECAYS = ("matrices", "all", "none")
@@ -20,8 +22,9 @@ class Optimizer:
     clip_norm      bound on the global norm of the gradients; None or 0 clips nothing
 
     A rule says what it keeps in `state` (name -> flat vector), which numbers change from step to step
-    (`step_numbers`), and what it does with them (`update`). The numbers are worked out on the host and handed in, so a
-    recorded GPU step can read them from device memory instead. Raises ConfigError for values out of range.
+    (`step_numbers`), and what it does with them to a piece of the vectors (`update`): what it works out on the way is
+    then as long as a piece, not as the model. The numbers are worked out on the host and handed in, so a recorded GPU
+    step can read them from device memory instead. Raises ConfigError for values out of range.
     """
 
     def __init__(
@@ -39,8 +42,8 @@ class Optimizer:
         self.clip_norm = clip_norm
         self.steps = 0
         self.state: dict[str, Any] = {}
-        decays = parameters.mask(lambda name, shape: decay == "all" or (decay == "matrices" and len(shape) >= 2))
-        self.weight_decay = decays * weight_decay  # (size,): the strength of the decay for every single weight
+        chosen = parameters.mask(lambda name, shape: decay == "all" or (decay == "matrices" and len(shape) >= 2))
+        self._decays, self._strength = chosen > 0, weight_decay  # (size,) booleans: a byte for every single weight
 
     def step(self, learning_rate: float) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
@@ -50,15 +53,28 @@ class Optimizer:
         gradients = self.parameters.gradients
         norm = clip_by_global_norm(gradients, self.clip_norm) if self.clip_norm else global_norm(gradients)
         self.steps += 1
-        self.update(*self.step_numbers(learning_rate))
+        numbers = self.step_numbers(learning_rate)
+        for piece in pieces_of(gradients):
+            self.update(piece, self._decay_of(piece), *numbers)
         return norm
+
+    @cached_property
+    def weight_decay(self) -> Any:
+        """The strength of the decay for every single weight (size,), for kernels that update all of them at once."""
+        return self._decay_of(slice(None))
+
+    def _decay_of(self, piece: slice) -> Any:
+        return self._decays[piece].astype(self.parameters.dtype) * self._strength
 
     def step_numbers(self, learning_rate: float) -> tuple[float, ...]:
         """The numbers that change from step to step, for `update`."""
         return (learning_rate,)
 
-    def update(self, *numbers: Any) -> None:
-        """Update weights and state in place; the numbers may be 0-d arrays of the backend."""
+    def update(self, piece: slice, decay: Any, *numbers: Any) -> None:
+        """Update a piece of the weights and the state in place.
+
+        decay (n,), the strength of the decay for each of the piece's weights; the numbers may be 0-d arrays
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def state_dict(self) -> dict[str, np.ndarray]:

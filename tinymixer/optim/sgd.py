@@ -39,13 +39,13 @@ class SGD(Optimizer):
         self.momentum, self.nesterov, self.decoupled = momentum, nesterov, decoupled
         self.state = {"velocity": namespace(parameters.values).zeros_like(parameters.values)}  # (size,)
 
-    def update(self, learning_rate: Any) -> None:
-        values, gradients = self.parameters.values, self.parameters.gradients  # (size,)
-        velocity = self.state["velocity"]  # (size,)
+    def update(self, piece: slice, decay: Any, learning_rate: Any) -> None:
+        values, gradients = self.parameters.values[piece], self.parameters.gradients[piece]  # (n,)
+        velocity = self.state["velocity"][piece]  # (n,)
         if self.decoupled:
-            values -= learning_rate * (self.weight_decay * values)
+            values -= learning_rate * (decay * values)
         else:
-            gradients = gradients + self.weight_decay * values
+            gradients = gradients + decay * values
         velocity *= self.momentum
         velocity += gradients
         values -= learning_rate * (gradients + self.momentum * velocity if self.nesterov else velocity)
