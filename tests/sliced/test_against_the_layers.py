@@ -167,3 +167,11 @@ def test_what_cannot_be_sliced_is_a_sentence():
     with pytest.raises(ShapeError, match="expected images of shape"):
         SlicedMixer(MlpMixer(config), 1).logits(np.zeros((2, 8, 8, 3), "float32"))
     assert default_threads() >= 1
+
+
+def test_a_forward_pass_in_groups_of_blocks_gives_the_same_logits(monkeypatch):
+    model = shaken(CONFIGS["odd sizes"], "float32")
+    images, _ = batch(model.config, 11, "float32")
+    together = SlicedMixer(model, threads=2, slice_images=3).logits(images)
+    monkeypatch.setattr("tinymixer.sliced.sliced_mixer.FOLDED_BYTES", 0)  # as many blocks at a time as threads
+    np.testing.assert_array_equal(SlicedMixer(model, threads=2, slice_images=3).logits(images), together)

@@ -13,12 +13,18 @@ from tinymixer.sliced import SlicedMixer
 from tinymixer.training.step import train_step
 
 
-def make_training(config: MixerConfig, threads: int) -> tuple[SlicedMixer, SGD]:
-    """The computation and its optimizer, with the weights all contestants begin with."""
+def make_mixer(config: MixerConfig, threads: int) -> SlicedMixer:
+    """The computation, with the weights all contestants begin with."""
     model = MlpMixer(config, backend="numpy")
     model.parameters.load(first_weights(config))
-    optimizer = SGD(model.parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")
-    return SlicedMixer(model, threads=threads), optimizer
+    return SlicedMixer(model, threads=threads)
+
+
+def make_training(config: MixerConfig, threads: int) -> tuple[SlicedMixer, SGD]:
+    """The computation and its optimizer."""
+    mixer = make_mixer(config, threads)
+    parameters = mixer.model.parameters
+    return mixer, SGD(parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")
 
 
 def make_step(config: MixerConfig, batch: int, precision: str, device: str, threads: int = 0) -> Run:
@@ -34,7 +40,7 @@ def make_step(config: MixerConfig, batch: int, precision: str, device: str, thre
 
 
 def make_forward(config: MixerConfig, batch: int, precision: str, device: str, threads: int = 0) -> Run:
-    mixer, _ = make_training(config, threads)
+    mixer = make_mixer(config, threads)
     images, _ = normalised_images(config, batch)
 
     def run(steps: int) -> Any:

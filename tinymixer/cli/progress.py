@@ -104,9 +104,12 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
 
 
 def _how(trainer: "Trainer") -> str:
-    """Which computation, and on how many threads where it chooses them itself."""
+    """Which computation; its slices and threads where it has some."""
     threads = getattr(trainer.computation, "threads", None)
-    return "layer by layer" if threads is None else f"in slices on {counted(threads, 'thread')}"
+    size = getattr(trainer.computation, "slice_size", None)
+    if threads is None or size is None:
+        return "layer by layer"
+    return f"in slices of {counted(size.images, 'image')} ({size.reason}) on {counted(threads, 'thread')}"
 
 
 EPOCH_HEADER = "  epoch   train loss  accuracy    test loss  accuracy   images/s   seconds"

@@ -30,7 +30,7 @@ def system_facts() -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "packages": {"numpy": metadata.version("numpy")} | optional_packages(),
-        "cpu": {"name": _processor_name(), "cores": usable_cores()},
+        "cpu": {"name": _processor_name(), "cores": usable_cores(), "cache": cache_facts()},
         "blas": blas_facts() | {"gigaflops_float32": round(matrix_product_rate() / 1e9, 1)},
         "gpu": _gpu_facts(),
     }
@@ -54,6 +54,18 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_facts() -> dict[str, Any]:
+    """The cache that a thread can count on, and how many images of the default model are computed at a time for it."""
+    from tinymixer.layers import MixerConfig
+    from tinymixer.sliced.cache import largest_cache
+    from tinymixer.sliced.slices import choose_slice
+
+    cache = largest_cache()
+    size = choose_slice(MixerConfig(), 4, cache)
+    bytes_per_thread = None if cache is None else cache.share
+    return {"bytes_per_thread": bytes_per_thread, "slice_images": size.images, "slice_reason": size.reason}
 
 
 def blas_facts() -> dict[str, Any]:

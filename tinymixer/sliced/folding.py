@@ -37,6 +37,11 @@ class FoldedBlock:
         self.channel2 = np.empty((channel_hidden, channels), dtype)
         self.channel2_t = np.empty((channels, channel_hidden), dtype)
 
+    @property
+    def forward_bytes(self):
+        """What the weights take that a forward pass uses, near enough."""
+        return sum(array.nbytes for array in (self.token1, self.token2, self.channel1, self.channel2))
+
     def fold(self, w, backward):
         """Take over a block's weights, by name; what only the backward pass needs is left out without it."""
         scale, channels = self.gelu.input_scale, self.channel1.shape[0]

@@ -10,7 +10,7 @@ class GradientSink:
 
     def __init__(self, model):
         parameters = model.parameters
-        self.vector = np.zeros_like(parameters.values)
+        self.vector = np.empty_like(parameters.values)
         views = parameters.views_of(self.vector)
         self.top = {name: view for name, view in views.items() if not name.startswith("blocks.")}
         self.blocks = [

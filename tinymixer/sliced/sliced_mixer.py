@@ -1,6 +1,7 @@
 """The whole Mixer on an ordinary processor: the batch in slices, the slices on threads."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 
@@ -14,12 +15,16 @@ from tinymixer.sliced.block import (
     token_mixing_backward,
     token_mixing_forward,
 )
+from tinymixer.sliced.cache import largest_cache
 from tinymixer.sliced.folding import FoldedBlock, unfold_gradients
 from tinymixer.sliced.gelu import FORMS
 from tinymixer.sliced.gradients import GradientSink
 from tinymixer.sliced.masks import NOTHING_DROPPED, draw_masks
+from tinymixer.sliced.slices import SliceSize, choose_slice
 from tinymixer.sliced.threads import ThreadTeam, default_threads
-from tinymixer.sliced.workspace import Workspace, slice_size
+from tinymixer.sliced.workspace import Workspace
+
+FOLDED_BYTES = 24 << 20  # of folded weights at a time in a forward pass
 
 
 class SlicedMixer:
@@ -27,7 +32,7 @@ class SlicedMixer:
 
     model          an MlpMixer on NumPy
     threads        Python threads; 0 takes one per core (`default_threads`)
-    slice_images   images of a slice; 0 takes as many as suit the cache
+    slice_images   images of a slice; 0 takes as many as suit the cache (`slice_size` says how many and why)
 
     Four ideas; the rest is bookkeeping.
 
@@ -35,7 +40,7 @@ class SlicedMixer:
         again for every slice: no page faults, and a layer's working set stays in the cache.
     2.  Threads. One Python thread per core, each with its own slices, buffers and gradient vector; BLAS uses one
         thread. NumPy lets go of the interpreter lock inside every call. The threads' gradients are added in their
-        order, so the same seed and number of threads give the same bits.
+        order, so the same seed, slices and number of threads give the same bits.
     3.  Tiles. OpenBLAS has kernels for small products that skip the packing of operands (`products.py`).
     4.  Folding. LayerNorm's scale and bias, the centring in its backward pass, the bias of channel mixing and GELU's
         constants are moved to the weights, once a step (`folding.py`).
@@ -51,7 +56,10 @@ class SlicedMixer:
                 raise ConfigError(f"{name} must be 0 (choose for me) or more, got {value}")
         self.model = model
         self.threads = threads or default_threads()
-        self.slice_images = slice_images or slice_size(model.config)
+        itemsize = model.parameters.dtype.itemsize
+        asked_for = SliceSize(slice_images, "as asked for")
+        self.slice_size = asked_for if slice_images else choose_slice(model.config, itemsize, largest_cache())
+        self.slice_images = self.slice_size.images
         self._gelu = FORMS[model.config.gelu]
         self._team = ThreadTeam(self.threads)
         self._folded = [FoldedBlock(model.config, model.parameters.dtype, self._gelu) for _ in model.blocks]
@@ -60,18 +68,30 @@ class SlicedMixer:
 
     def logits(self, images):
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
-        self.model.check_images(images)
-        self._fold(backward=False)
-        logits = np.empty((len(images), self.model.config.num_classes), self.model.parameters.dtype)  # (B, K)
+        model, blocks, shares = self.model, range(len(self.model.blocks)), self._shares(len(images))
+        model.check_images(images)
+        stream = (model.config.tokens * len(images), model.config.hidden_dim)
+        x = np.empty(stream, model.parameters.dtype)  # (S*B, C), slice after slice
+        logits = np.empty((len(images), model.config.num_classes), x.dtype)  # (B, K)
 
-        def work(thread, slices):
+        def work(thread, slices, group):
             for part in slices:
                 ws = self._workspace(thread, part.stop - part.start, forward_only=True)
-                _, logits[part], _ = self._forward(
-                    ws, images[part], [(NOTHING_DROPPED,) * 2] * len(self._folded), False
-                )
+                ws.x = x[part.start * model.config.tokens : part.stop * model.config.tokens]
+                if group.start == 0:
+                    self._stem(ws, images[part])
+                for i in group:
+                    self._block_forward(ws, ws.blocks[0], i, self._folded[i - group.start], (NOTHING_DROPPED,) * 2)
+                if group.stop == blocks.stop:
+                    logits[part], _ = self._head(ws)
 
-        self._team.run(work, self._shares(len(images)))
+        # Of a large model, all slices go through a few blocks before the next are folded: its weights need not all be
+        # there twice. Groups cost time, since threads wait for each other after each.
+        size = max(self.threads, FOLDED_BYTES // self._folded[0].forward_bytes)
+        for start in range(0, blocks.stop, size):
+            group = blocks[start : start + size]
+            self._fold(group, backward=False)
+            self._team.run(partial(work, group=group), shares)
         return logits
 
     def loss_and_gradients(self, images, labels, label_smoothing=0.0, rng=None, share=1.0):
@@ -80,7 +100,7 @@ class SlicedMixer:
         images (B, height, width, in_channels), labels (B,) or (B, K)  ->  mean loss, images classified correctly
         """
         self.model.check_images(images)
-        self._fold(backward=True)
+        self._fold(range(len(self.model.blocks)), backward=True)
         count = len(images)
         masks = draw_masks(self.model, count, rng)
 
@@ -90,13 +110,16 @@ class SlicedMixer:
             for part in slices:
                 ws = self._workspace(thread, part.stop - part.start, forward_only=False)
                 part_masks = [tuple(branch.of_slice(part) for branch in block) for block in masks]
-                patches, logits, features = self._forward(ws, images[part], part_masks, True)
+                patches = self._stem(ws, images[part])
+                for i, kept in enumerate(ws.blocks):
+                    self._block_forward(ws, kept, i, self._folded[i], part_masks[i], train=True)
+                logits, head_inputs = self._head(ws)
                 part_loss, dlogits = softmax_cross_entropy(logits, labels[part], label_smoothing)
                 weight = len(logits) / count
                 loss += float(part_loss) * weight
                 target = labels[part] if labels.ndim == 1 else np.argmax(labels[part], axis=1)  # (n,)
                 correct += int(np.sum(np.argmax(logits, axis=1) == target))
-                self._backward(ws, patches, features, dlogits * (weight * share), part_masks, sink)
+                self._backward(ws, patches, head_inputs, dlogits * (weight * share), part_masks, sink)
             return loss, correct
 
         results = self._team.run(work, self._shares(count))
@@ -120,32 +143,39 @@ class SlicedMixer:
             self._workspaces[key] = Workspace(model.config, images, model.parameters.dtype, forward_only)
         return self._workspaces[key]
 
-    def _fold(self, backward):
+    def _fold(self, blocks, backward):
+        """Fold the weights of some blocks, in their order, into the first of the folded ones."""
+
         def work(thread):
-            for i in range(thread, len(self._folded), self.threads):
-                self._folded[i].fold(self.model.blocks[i].parameters, backward)
+            for folded, i in list(zip(self._folded, blocks, strict=False))[thread :: self.threads]:
+                folded.fold(self.model.blocks[i].parameters, backward)
 
         self._team.run(work)
 
-    def _forward(self, ws, images, masks, train):
-        """A slice's images (n, height, width, in_channels)  ->  patches (S*n, P*P*in_channels), logits (n, K),
-        and the head's input before its scale and bias, after them: (n, C), (n, C)
-        """
-        model, eps = self.model, self.model.config.layer_norm_eps
-        stem, norm, head = model.stem.parameters, model.pre_head_layer_norm.parameters, model.head.parameters
-        tokens, count, channels = ws.shape
-        patches = images_to_patches_forward(images, model.config.patch_size)[0].reshape(tokens * count, -1)
+    def _stem(self, ws, images):
+        """A slice's images (n, height, width, in_channels)  ->  patches (S*n, P*P*in_channels); ws.x from them"""
+        stem = self.model.stem.parameters
+        patches = images_to_patches_forward(images, self.model.config.patch_size)[0].reshape(len(ws.x), -1)
         np.matmul(patches, stem["weight"], out=ws.x)
         np.add(ws.x, stem["bias"], ws.x)
-        for i, (folded, (token_masks, channel_masks)) in enumerate(zip(self._folded, masks, strict=True)):
-            kept, w = ws.blocks[i if train else 0], model.blocks[i].parameters
-            token_mixing_forward(ws, kept, folded, w, eps, token_masks, train)
-            channel_mixing_forward(ws, kept, folded, w, eps, channel_masks, train)
-        normalise(ws, ws.final_x_hat, ws.final_inv_std, eps)
+        return patches
+
+    def _block_forward(self, ws, kept, index, folded, masks, train=False):
+        """ws.x (S*n, C) through a block, in place."""
+        w, eps = self.model.blocks[index].parameters, self.model.config.layer_norm_eps
+        token_masks, channel_masks = masks
+        token_mixing_forward(ws, kept, folded, w, eps, token_masks, train)
+        channel_mixing_forward(ws, kept, folded, w, eps, channel_masks, train)
+
+    def _head(self, ws):
+        """ws.x (S*n, C)  ->  logits (n, K), and the head's input before and after its scale and bias: (n, C), (n, C)"""
+        norm, head = self.model.pre_head_layer_norm.parameters, self.model.head.parameters
+        tokens, count, channels = ws.shape
+        normalise(ws, ws.final_x_hat, ws.final_inv_std, self.model.config.layer_norm_eps)
         # The mean over tokens goes through LayerNorm's scale and bias, which are the same for all of them.
         pooled = (ws.mean_over_tokens @ ws.final_x_hat.reshape(tokens, -1)).reshape(count, channels)  # (n, C)
         features = pooled * norm["scale"] + norm["bias"]  # (n, C)
-        return patches, features @ head["weight"] + head["bias"], (pooled, features)
+        return features @ head["weight"] + head["bias"], (pooled, features)
 
     def _backward(self, ws, patches, head_inputs, dlogits, masks, sink):
         """dlogits (n, K); the slice's gradients are added to the thread's."""

@@ -2,13 +2,7 @@
 
 import numpy as np
 
-SLICE_TOKENS = 512  # tokens in a slice: long enough for full speed of the products, short enough for the cache
 CHUNK_ELEMENTS = 131072  # GELU works on so many activations at a time; fewer cost more calls than they save misses
-
-
-def slice_size(config):
-    """Images in a slice, by default."""
-    return max(1, SLICE_TOKENS // config.tokens)
 
 
 class KeptActivations:
@@ -31,7 +25,7 @@ class Workspace:
         tokens, channels, rows = config.tokens, config.hidden_dim, config.tokens * images
         token_hidden, channel_hidden = config.tokens_mlp_dim, config.channels_mlp_dim
         self.shape = (tokens, images, channels)
-        self.x, self.branch = np.empty((rows, channels), dtype), np.empty((rows, channels), dtype)
+        self.branch = np.empty((rows, channels), dtype)
         self.final_x_hat, self.final_inv_std = np.empty((rows, channels), dtype), np.empty(rows, dtype)
         self.row_scratch = np.empty(rows, dtype)
         # Rows of a hidden layer that GELU takes at a time.
@@ -46,5 +40,6 @@ class Workspace:
         self.ones = np.ones(max(rows, images * channels), dtype)
         self.mean_over_channels = np.full(channels, 1 / channels, dtype)
         self.mean_over_tokens = np.full(tokens, 1 / tokens, dtype)
-        if not forward_only:
+        if not forward_only:  # else x is handed in: it outlives the turn of a slice
+            self.x = np.empty((rows, channels), dtype)
             self.dx, self.dbranch = np.empty((rows, channels), dtype), np.empty((rows, channels), dtype)

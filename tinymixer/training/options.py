@@ -117,7 +117,7 @@ class TrainingOptions(Section):
     )
     threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0)
     slice_images: int = option(
-        0, "Images a thread on the processor works on at a time; 0 takes 512 tokens' worth.", minimum=0
+        0, "Images a thread on the processor works on at a time; 0 asks the cache: 256 to 512 tokens' worth.", minimum=0
     )
     dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
     precision: str = option(
