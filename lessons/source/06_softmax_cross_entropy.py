@@ -1,0 +1,502 @@
+# %% [markdown]
+# # Lesson 06 · Softmax cross-entropy, stably
+#
+# *35 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule, the classifier), [lesson 03](03_gradient_checking.ipynb)
+# (gradient checks), [lesson 05](05_layer_norm.ipynb) (directions in which a loss is flat).*
+#
+# A classifier needs a number that says how wrong it is, and which way is better. Cross-entropy is that number, its
+# gradient is the simplest of the course, and written as in the textbook it breaks at the first large logit. After
+# this lesson you can
+#
+# * turn outputs into probabilities, and say why with `exp`,
+# * write the loss so that no logit, however large, breaks it,
+# * derive its gradient, `(p - target) / B`, and see in it what the network is told,
+# * know what loss to expect before the first step of training.
+
+# %%
+import numpy as np
+
+from tinymixer import ops
+from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.data import load_dataset
+from tinymixer.gradcheck import check_operation
+from tinymixer.gradcheck.planted_faults import loss as faults
+from tinymixer.layers import Linear
+from tinymixer.lessons import check, new_figure, show
+
+# %% [markdown]
+# ## From outputs to probabilities
+# A classifier of $K$ classes has $K$ outputs for each image, any numbers, positive or negative. They are called **logits**. For one image
+# we write them $z_0, \dots, z_{K-1}$. We want probabilities $p_0, \dots, p_{K-1}$ instead: none negative, and the sum 1. The **softmax**
+# makes them in two steps:
+#
+# $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}} .$$
+#
+# *Why the exponential?* It makes every number positive and keeps their order. And it turns differences into ratios,
+#
+# $$\frac{p_k}{p_j} = \frac{e^{z_k}}{e^{z_j}} = e^{z_k - z_j},$$
+#
+# so that a logit has a meaning: one more makes its class $e \approx 2.7$ times as probable, compared with any other.
+# *Why divide?* Because then they add up to 1, without changing those ratios.
+
+# %%
+z = np.array([2.0, 1.0, 0.0, -1.0])  # (K,)
+p = np.exp(z) / np.sum(np.exp(z))  # (K,)
+
+figure, axes = new_figure(1, 3, width=7, height=2.2)
+for axis, title, values in zip(
+    axes, ("logits", "their exponentials", "probabilities"), (z, np.exp(z), p), strict=True
+):
+    axis.bar(range(4), values, color=COLOURS[0])
+    axis.axhline(0, color=INK, linewidth=0.8)
+    axis.set_title(title)
+    axis.set_xlabel("class")
+show(
+    figure,
+    alt="Four logits 2, 1, 0, -1 as bars; their exponentials, all positive; "
+    "the probabilities, of the same shape and with the sum 1.",
+)
+print("probabilities:", p.round(3), "sum:", p.sum().round(6))
+print("ratio of neighbours:", (p[:-1] / p[1:]).round(3))
+
+# %% [markdown]
+# ## Logits of 1000
+# Floating-point numbers end. In float32 the largest is about $3.4 \cdot 10^{38}$, which is $e^{88.7}$, and everything
+# below about $10^{-45}$, which is $e^{-104}$, becomes zero:
+
+# %%
+with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    for exponent in (10, 88, 89, -100, -105):
+        print(f"exp({exponent}) in float32 is {np.exp(np.float32(exponent))}")
+
+    for logits in ([2, 1], [1000, 999], [-1000, -1001]):
+        z = np.array(logits, dtype=np.float32)  # (K,)
+        print(f"softmax of {logits} as in the formula: {np.exp(z) / np.sum(np.exp(z))}")
+
+# %% [markdown]
+# Infinity by infinity is not a number, nor is zero by zero. Yet the answer exists: in all three rows the first logit is one larger than the
+# second, so all three have the same probabilities. That is also the cure. *Subtracting the same number* $m$ *from all logits changes nothing:*
+#
+# $$\frac{e^{z_k - m}}{\sum_j e^{z_j - m}} = \frac{e^{-m}\,e^{z_k}}{e^{-m} \sum_j e^{z_j}} = \frac{e^{z_k}}{\sum_j e^{z_j}} .$$
+#
+# Choose for $m$ the largest logit of the row. Then the largest exponent is 0 and nothing can overflow. The largest
+# exponential is $e^0 = 1$, so the sum is at least 1 and nothing is divided by zero. What still becomes zero is a class whose
+# probability is below $10^{-45}$, and as a probability zero is a good answer there.
+#
+# ### Exercise 6.1
+# Write a softmax for a batch: one image per row. (`keepdims=True` again, lesson 05.)
+
+
+# %%
+def my_softmax(logits):
+    """logits (B, K)  ->  probabilities (B, K), each row with the sum 1"""
+    ### BEGIN SOLUTION
+    shifted = logits - logits.max(axis=1, keepdims=True)  # (B, K)   the largest is 0
+    exponentials = np.exp(shifted)  # (B, K)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)  # (B, K)
+    ### END SOLUTION
+
+
+check("6.1", my_softmax)
+
+# %% [markdown]
+# ## Surprise
+# Let $y$ be the right class of the image, its label. The network gave it the probability $p_y$. How bad is that? The cross-entropy says
+#
+# $$\ell = -\log p_y ,$$
+#
+# the *surprise* at learning the truth. Whoever was certain of it ($p_y = 1$) is not surprised at all, $\ell = 0$. Every halving of
+# $p_y$ adds the same amount, $\log 2 \approx 0.69$, which is called one **bit**. And being certain of something else costs without limit.
+
+# %%
+p = np.linspace(0.004, 1, 500)
+figure, axis = new_figure(width=6, height=2.9)
+axis.plot(p, -np.log(p), color=COLOURS[0], linewidth=2)
+halvings = 0.5 ** np.arange(8)
+axis.plot(
+    halvings, -np.log(halvings), "o", color=COLOURS[1], label="each half of the one before"
+)
+axis.axhline(np.log(10), color=INK, linewidth=1, linestyle="--", label="guessing among ten")
+axis.set_xlabel("probability of the right class")
+axis.set_ylabel("loss")
+bits = axis.secondary_yaxis(
+    "right", functions=(lambda x: x / np.log(2), lambda x: x * np.log(2))
+)
+bits.set_ylabel("in bits", color=INK)
+bits.tick_params(colors=INK)
+axis.legend()
+show(
+    figure,
+    alt="The loss falls from above 5 at probability 0.004 to zero at 1; dots mark the halvings of the "
+    "probability, one bit apart; guessing among ten lies at 2.3.",
+)
+
+# %% [markdown]
+# Images of a batch are independent, so the probability of getting *all* labels is the product of theirs, and its logarithm is the sum. The loss
+# of a batch of $B$ images is the mean. With $n$ for the image and $y_n$ for its label,
+#
+# $$L = -\frac1B \sum_{n} \log p_{n,y_n} .$$
+#
+# **What to expect before training.** A network that knows nothing gives every class $1/K$. Its loss is $-\log \frac1K = \log K$,
+# which is 2.303 for ten classes. The head of a Mixer starts with weights of zero, so all its logits are zero and its
+# first loss is exactly that. It is the cheapest test there is: if the first loss is not $\log K$, do not wait for the second.
+
+# %%
+labels = np.arange(10)  # (B,)
+loss, _ = ops.softmax_cross_entropy(np.zeros((10, 10)), labels)
+sure, _ = ops.softmax_cross_entropy(20 * np.roll(np.eye(10), 1, axis=1), labels)
+print(f"all logits zero: loss {loss:.4f}, log 10 = {np.log(10):.4f}")
+print(f"certain and wrong every time: loss {sure:.1f}")
+
+# %% [markdown]
+# ## The logarithm of zero
+# It would be natural to compute the softmax and then its logarithm. But a probability that became zero has no logarithm, and
+# this time zero is *not* a good answer. We take the logarithm on paper first:
+#
+# $$\log p_k = \log \frac{e^{z_k - m}}{\sum_j e^{z_j - m}} = (z_k - m) - \log \sum_j e^{z_j - m} .$$
+#
+# The exponential and the logarithm of the numerator have met and are gone. The remaining sum is at least 1, so its logarithm is safe.
+# The second part has a name, with $m$ on its other side: $\operatorname{logsumexp}(z) = m + \log \sum_j e^{z_j - m} = \log \sum_j e^{z_j}$.
+# The loss of one image becomes
+#
+# $$\ell = -\log p_y = \operatorname{logsumexp}(z) - z_y .$$
+
+# %%
+z = np.array([[0.0, 200.0]], dtype=np.float32)  # (1, 2)   very sure of class 1
+shifted = z - z.max(axis=1, keepdims=True)  # (1, 2)
+p = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)  # (1, 2)
+with np.errstate(divide="ignore"):
+    print("if the label is 0, logarithm of the softmax:", -np.log(p)[0, 0])
+print(
+    "if the label is 0, the package:             ",
+    ops.softmax_cross_entropy(z, np.array([0]))[0],
+)
+
+# %% [markdown]
+# ### Exercise 6.2
+# Write the loss of a batch. `logits[np.arange(B), labels]` picks from each row the logit of its label.
+
+
+# %%
+def my_cross_entropy(logits, labels):
+    """logits (B, K), labels (B,) whole numbers 0..K-1  ->  loss, a number: the mean over the batch"""
+    ### BEGIN SOLUTION
+    largest = logits.max(axis=1)  # (B,)
+    exponentials = np.exp(logits - largest[:, None])  # (B, K)
+    log_sum_exp = largest + np.log(exponentials.sum(axis=1))  # (B,)
+    right = logits[np.arange(len(labels)), labels]  # (B,)
+    return np.mean(log_sum_exp - right)
+    ### END SOLUTION
+
+
+check("6.2", my_cross_entropy)
+
+# %% [markdown]
+# ## The gradient
+# One image first. We differentiate both parts of $\ell = \operatorname{logsumexp}(z) - z_y$ by the logit $z_k$.
+#
+# **The first part.** The derivative of a logarithm is one over what it is taken of, times the derivative of that. In the sum $\sum_j e^{z_j}$ only
+# the term $j = k$ moves with $z_k$, and its derivative is itself:
+#
+# $$\frac{\partial}{\partial z_k} \log \sum_j e^{z_j} = \frac{1}{\sum_j e^{z_j}}\; e^{z_k} = p_k .$$
+#
+# The log-sum-exp differentiates to the softmax.
+#
+# **The second part.** $\partial z_y / \partial z_k$ is 1 if $k$ is the label $y$ and 0 otherwise. These $K$ numbers are the one-hot
+# row of the label that we met in lesson 02, the **target** $t_k$. Together
+#
+# $$\frac{\partial \ell}{\partial z_k} = p_k - t_k .$$
+#
+# The loss of the batch is the mean over its images, so each has a share of $1/B$:
+#
+# $$\boxed{\;\texttt{dlogits}_{nk} = \frac{1}{B}\,\big(p_{nk} - t_{nk}\big)\;}$$
+#
+# ### Exercise 6.3
+# Write it. You may call `my_softmax`.
+
+
+# %%
+def my_cross_entropy_gradient(logits, labels):
+    """logits (B, K), labels (B,) whole numbers 0..K-1  ->  dlogits (B, K)"""
+    ### BEGIN SOLUTION
+    target = np.eye(logits.shape[1])[labels]  # (B, K)
+    return (my_softmax(logits) - target) / len(labels)  # (B, K)
+    ### END SOLUTION
+
+
+check("6.3", my_cross_entropy_gradient)
+
+# %% [markdown]
+# ## What the network is told
+# To see a gradient at work we train the one-Linear classifier of lesson 02 for a moment, with the package's loss, and look at an image that it still
+# gets wrong.
+
+# %%
+digits = load_dataset("digits")
+train_x = digits.train_images.reshape(-1, 64) / np.float32(255)  # (1437, 64)
+test_x = digits.test_images.reshape(-1, 64) / np.float32(255)  # (360, 64)
+
+
+def trained(loss_and_gradient, learning_rate, steps):
+    """One Linear layer, trained on all images at once; its loss and test accuracy after each step."""
+    layer = Linear(64, 10)
+    layer.parameters.values[...] = 0
+    losses, accuracies = [], []
+    for _step in range(steps):
+        logits, cache = layer.forward(train_x)  # (1437, 10)
+        loss, dlogits = loss_and_gradient(logits, digits.train_labels)
+        layer.parameters.zero_gradients()
+        layer.backward(dlogits, cache)
+        layer.parameters.values[...] -= learning_rate * layer.parameters.gradients
+        guesses = layer.forward(test_x)[0].argmax(axis=1)  # (360,)
+        losses.append(float(loss))
+        accuracies.append(np.mean(guesses == digits.test_labels))
+    return layer, losses, accuracies
+
+
+layer, losses, _ = trained(ops.softmax_cross_entropy, learning_rate=1.0, steps=20)
+print(f"the first loss: {losses[0]:.4f}, as expected; after 20 steps: {losses[-1]:.4f}")
+
+logits, _ = layer.forward(test_x)  # (360, 10)
+wrong = np.flatnonzero(logits.argmax(axis=1) != digits.test_labels)
+image, label = digits.test_images[wrong[0]], digits.test_labels[wrong[0]]
+_, (log_p, target, _) = ops.softmax_cross_entropy_forward(
+    logits[wrong[:1]], digits.test_labels[wrong[:1]]
+)
+p, t = np.exp(log_p[0]), target[0]  # (K,), (K,)
+
+figure, axes = new_figure(1, 3, width=8, height=2.3, width_ratios=(1, 1.6, 1.6))
+axes[0].imshow(image[..., 0], cmap="gray")
+axes[0].set_title(f"label {label}")
+axes[0].axis("off")
+axes[1].bar(range(10), p, color=COLOURS[0])
+axes[1].set_title("p: what it believes")
+axes[2].bar(range(10), p - t, color=[COLOURS[2] if d < 0 else COLOURS[4] for d in p - t])
+axes[2].axhline(0, color=INK, linewidth=0.8)
+axes[2].set_title("p - t: the gradient")
+for axis in axes[1:]:
+    axis.set_xticks(range(10))
+    axis.set_xlabel("class")
+show(
+    figure,
+    alt="A digit; the ten probabilities the network gives it, the largest not at its label; and p - t: "
+    "one bar points down, at the label, all others up, in proportion to their probability.",
+)
+print(f"sum of the gradient over the classes: {np.sum(p - t):.0e}")
+
+# %% [markdown]
+# Training walks *against* the gradient. So the logit of the right class (the bar that points down) is raised, by what its
+# probability lacks to 1, and every other is lowered, in proportion to the probability that it has wrongly been given. A network that is right and sure
+# receives almost nothing: it is left alone. (The gradient of lesson 02 was $(y - t)/B$, the same with outputs in
+# place of probabilities. There, an output of 3 at the right class was an error of 2.)
+#
+# Up and down cancel: **every row of the gradient adds up to zero**. You know why without a calculation. Adding the same number to all
+# logits of an image changes no probability, hence not the loss; and where the loss is flat the gradient has no part. It is the argument of
+# lesson 05.
+#
+# ## Why the two belong together
+# One could write a softmax with a backward pass of its own, and behind it a loss $-\log p_y$ with a backward pass of its own. Let us see what
+# that would be. By the quotient rule, with the sum $Z = \sum_j e^{z_j}$, whose derivative by $z_k$ is $e^{z_k}$:
+#
+# $$\frac{\partial p_j}{\partial z_k} = \frac{\partial}{\partial z_k} \frac{e^{z_j}}{Z}
+# = \frac{\delta_{jk}\, e^{z_j}\, Z - e^{z_j}\, e^{z_k}}{Z^2} = p_j\,(\delta_{jk} - p_k) ,$$
+#
+# where $\delta_{jk}$ is 1 for $j = k$ and 0 otherwise: a whole $K \times K$ matrix per image. The loss, written for any
+# target, is $-\sum_j t_j \log p_j$, so that the gradient by $p_j$ is $-t_j / p_j$. The chain rule joins the two:
+#
+# $$\sum_j \Big(-\frac{t_j}{p_j}\Big)\, p_j\,(\delta_{jk} - p_k) = -t_k + p_k \sum_j t_j = p_k - t_k ,$$
+#
+# since the target adds up to 1. The same result, and on paper the two $p_j$ cancel. In floating point they do not get the chance:
+
+# %%
+label = np.array([0])
+for gap in (10, 80, 200):
+    z = np.array([[0, gap]], dtype=np.float32)  # (1, 2)   the label's logit is far below
+    p = np.exp(z - gap) / np.sum(np.exp(z - gap))  # (1, 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dp = -np.eye(2, dtype=np.float32)[label] / p  # (1, 2)
+        in_two = p * (dp - np.sum(dp * p))  # (1, 2)   the matrix applied to dp
+    _, in_one = ops.softmax_cross_entropy(z, label)  # (1, 2)
+    print(f"logits 0 and {gap:3}:  in two operations {in_two[0]},  in one {in_one[0]}")
+
+# %% [markdown]
+# So the package has one operation for both. It is simpler (no matrix, no division) and it cannot fail.
+#
+# ## Mean or sum
+# Why the mean over the batch? With a sum the gradient would grow with the batch, and a learning rate found at one batch size would be wrong at
+# another. Take the gradient of the weights of an untrained layer, for batches of three sizes. With the mean it hardly
+# depends on the size (small batches are noisier), with a sum it grows:
+
+# %%
+layer = Linear(64, 10)
+layer.parameters.values[...] = 0
+for size in (32, 320, 1437):
+    logits, cache = layer.forward(train_x[:size])  # (size, 10)
+    _, dlogits = ops.softmax_cross_entropy(logits, digits.train_labels[:size])
+    layer.parameters.zero_gradients()
+    layer.backward(dlogits, cache)
+    length = np.linalg.norm(layer.parameters.gradients)
+    print(
+        f"{size:4} images: length of the gradient {length:.2f}, with a sum {size * length:.0f}"
+    )
+
+# %% [markdown]
+# ## A check that lies, again
+# The rows of `dlogits` add up to zero. So a gradient check that moves all logits together finds no change of the loss, as
+# predicted, and as predicted by most wrong gradients too. Here are the planted faults of this operation, asked twice: what
+# change do you predict if all logits move together, and if each moves by a random amount?
+
+# %%
+rng = np.random.default_rng(0)
+logits, labels = rng.normal(size=(4, 5)), np.array([0, 4, 2, 2])  # (B, K), (B,)
+together = np.ones_like(logits)  # (B, K)
+apart = rng.normal(size=logits.shape)  # (B, K)
+h = 1e-5
+
+
+def measured(direction):
+    """How fast the loss (with label smoothing 0.1) changes in this direction."""
+    above, _ = ops.softmax_cross_entropy_forward(logits + h * direction, labels, 0.1)
+    below, _ = ops.softmax_cross_entropy_forward(logits - h * direction, labels, 0.1)
+    return (above - below) / (2 * h)
+
+
+_, cache = ops.softmax_cross_entropy_forward(logits, labels, 0.1)
+print(f"{'':<26}{'together':>10}{'apart':>10}")
+print(f"{'measured':<26}{abs(measured(together)):>10.4f}{measured(apart):>10.4f}")
+for fault in (
+    faults.batch_mean_forgotten,
+    faults.label_smoothing_forgotten,
+    faults.target_minus_probability,
+    faults.softmax_over_the_batch,
+):
+    dlogits = fault(1.0, cache)  # (B, K)
+    name = fault.__name__.replace("_", " ")
+    print(f"{name:<26}{abs(dlogits.sum()):>10.4f}{np.sum(dlogits * apart):>10.4f}")
+
+print()
+for backward in (ops.softmax_cross_entropy_backward, faults.label_smoothing_forgotten):
+    report = check_operation(
+        ops.softmax_cross_entropy_forward, backward, logits, labels, 0.1
+    )
+    print(f"check_operation, {backward.__name__}: {'passes' if report.passed else 'fails'}")
+
+# %% [markdown]
+# In the first column three of the four agree with the measurement, in the second none. For a softmax alone the liar is the all-ones `dy`: its
+# outputs add up to 1 whatever the logits are.
+#
+# ## Label smoothing
+# A target of 1 can never be reached: $p_y = 1$ would need an infinite logit, and $p - t$ keeps pushing the logits apart
+# for ever. Szegedy et al. 2016 ([arXiv 1512.00567](https://arxiv.org/abs/1512.00567), section 7) ask for a little less. With a small number
+# $e$, for instance 0.1, each target becomes
+#
+# $$t'_k = (1 - e)\,t_k + \frac{e}{K} .$$
+#
+# The row still adds up to 1. Nothing in the derivation changes. With $\sum_k t'_k = 1$,
+#
+# $$-\sum_k t'_k \log p_k = \sum_k t'_k\,\big(\operatorname{logsumexp}(z) - z_k\big) = \operatorname{logsumexp}(z) - \sum_k t'_k\,z_k ,$$
+#
+# and the derivative by $z_k$ is $p_k - t'_k$. It is zero at $p = t'$, which finite logits reach: the right one must be larger than the
+# others by $\log \frac{1 - e + e/K}{e/K}$, which is $\log 91 \approx 4.5$ for $e = 0.1$ and ten classes.
+#
+# ### Exercise 6.4
+# Write the pair as the package has it: the forward pass with label smoothing, and a backward pass that gets `dloss`. That is the derivative of what is
+# finally minimised by this loss, a number: 1 as a rule, something else where the loss is scaled or one of several.
+
+
+# %%
+def my_smoothed_forward(logits, labels, label_smoothing):
+    """logits (B, K), labels (B,), label_smoothing a number  ->  loss, cache (what your backward needs)"""
+    images, classes = logits.shape
+    ### BEGIN SOLUTION
+    target = (1 - label_smoothing) * np.eye(classes)[
+        labels
+    ] + label_smoothing / classes  # (B, K)
+    shifted = logits - logits.max(axis=1, keepdims=True)  # (B, K)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (B, K)
+    return -np.sum(target * log_p) / images, (log_p, target)
+    ### END SOLUTION
+
+
+def my_smoothed_backward(dloss, cache):
+    """dloss a number, cache from your forward  ->  dlogits (B, K)"""
+    ### BEGIN SOLUTION
+    log_p, target = cache  # (B, K), (B, K)
+    return dloss * (np.exp(log_p) - target) / len(target)  # (B, K)
+    ### END SOLUTION
+
+
+check("6.4", my_smoothed_forward, my_smoothed_backward)
+
+# %% [markdown]
+# ## The classifier of lesson 02, with a better loss
+# The same layer, the same images, the same 300 steps, and two losses. A fair comparison gives each loss several learning rates, since what is
+# a large step for one is a small step for the other.
+
+
+# %%
+def squared_error(outputs, labels):
+    """The loss of lesson 02 and its gradient."""
+    difference = outputs - np.eye(10, dtype=np.float32)[labels]  # (B, K)
+    return 0.5 * np.mean(np.sum(difference**2, axis=1)), difference / len(outputs)
+
+
+figure, axis = new_figure(width=6.5, height=3)
+for number, (name, loss_and_gradient, learning_rates) in enumerate(
+    (
+        ("squared error", squared_error, (0.05, 0.1, 0.15)),
+        ("cross-entropy", ops.softmax_cross_entropy, (0.5, 1.5, 5.0)),
+    )
+):
+    for learning_rate, style in zip(learning_rates, (":", "--", "-"), strict=True):
+        _, losses, accuracies = trained(loss_and_gradient, learning_rate, steps=300)
+        percent = 100 * np.array(accuracies)
+        label = f"{name}, {learning_rate}"
+        axis.plot(percent, style, color=COLOURS[number], linewidth=1.6, label=label)
+        print(f"{label:<20} last loss {losses[-1]:.3f}, test accuracy {accuracies[-1]:.1%}")
+axis.set_ylim(80, 100)
+axis.set_xlabel("step")
+axis.set_ylabel("test accuracy in %")
+axis.legend(ncols=2, fontsize="small")
+show(
+    figure,
+    alt="Test accuracy over 300 steps: the three curves of the squared error end near 91 or 92 percent, "
+    "those of cross-entropy above them.",
+)
+
+# %% [markdown]
+# How to read this table:
+#
+# * The two columns of losses must not be compared: they are different quantities in different units. Accuracy means the same for both.
+# * There are 360 test images, so one is 0.28 %. Two or three images would be chance. Between the best of each loss lie more than ten. (To pick the
+#   best by the test images flatters both, but alike.)
+# * The squared error was not denied larger steps: at 0.2 it diverges, for the reason that lesson 02 shows. The gradient of the
+#   cross-entropy cannot grow like that, because no $|p - t|$ is larger than 1.
+# * The layer is the same, so what it *can* express is the same. But the squared error wants outputs of exactly 0 and 1, and spends part of its
+#   weights on images that are right already.
+#
+# **Try it.** Train with `lambda z, y: ops.softmax_cross_entropy(z, y, 0.1)`. What is the smallest loss that label smoothing allows? And what happens to the largest
+# logits, compared with training without?
+
+# %% [markdown] tags=["solution"]
+# **About the questions.** At best $p = t'$, and the loss is then $-\sum_k t'_k \log t'_k$, the entropy of the target. For $e = 0.1$ and $K = 10$ that is
+# $-0.91 \log 0.91 - 9 \cdot 0.01 \log 0.01 \approx 0.50$, so a smoothed loss of 0.6 is not bad at all. The logits stay smaller: the right one has no reason to
+# be more than 4.5 above the others. Losses with different smoothing must not be compared either.
+
+# %% [markdown]
+# ## What you have now
+#
+# | | formula | to remember |
+# |---|---|---|
+# | probabilities | softmax of the logits | subtract the largest logit of each row first |
+# | loss | mean of `logsumexp(z) - z[label]` | never the logarithm of a softmax |
+# | gradient | `(p - target) / B` | every row adds up to zero |
+# | first loss | `log K` | 2.303 for ten classes |
+#
+# With Linear, GELU, LayerNorm and this loss you have every operation of a Mixer that computes something. What is missing only moves
+# numbers to other places: patches, and the transposition.
+#
+# **Where the package does this:** `tinymixer/ops/softmax_cross_entropy.py` (both passes, also for targets that are rows of
+# probabilities), `tinymixer/gradcheck/planted_faults/loss.py` (the faults above), `tinymixer/training/step.py` (its place in a training step).
+#
+# Next: [lesson 07, patches](07_patches.ipynb).
