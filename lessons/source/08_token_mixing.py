@@ -1,0 +1,534 @@
+# %% [markdown]
+# # Lesson 08 · Token mixing: the transposed Linear
+#
+# *45 minutes. Before: [lesson 02](02_linear.ipynb) (Linear), [lesson 04](04_gelu.ipynb) (GELU) and
+# [lesson 07](07_patches.ipynb) (patches and the stem).*
+#
+# The stem makes a table of each image: a row for each token, a column for each channel. A Mixer mixes the numbers within each column, then
+# those within each row, and so on in turns: token mixing and channel mixing. After this lesson you can
+#
+# * say which numbers token mixing brings together, and which channel mixing,
+# * run token mixing forwards and backwards as transpose, Linear, transpose,
+# * lay out the numbers in memory so that no transposition is needed, and derive the gradients once more for that layout,
+# * count the parameters of both mixings, and say why all channels share one set of token-mixing weights.
+
+# %%
+import time
+
+import numpy as np
+
+from tinymixer import ops
+from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.data import load_dataset
+from tinymixer.gradcheck import check_layer
+from tinymixer.layers import ChannelMixing, Linear, TokenMixing
+from tinymixer.lessons import check, new_figure, show
+
+# %% [markdown]
+# ## A table for each image
+# Let us work at the size of the paper's models: images of 224 x 224 pixels in 3 colours, patches of 16 x 16 pixels. Two
+# digits will do as images: 8 x 8 pixels, each pixel enlarged to a square of 28 x 28, the same grey in all three colours.
+# The letters are those of lesson 07:
+#
+# | letter | meaning | here |
+# |---|---|---|
+# | `B` | images in the batch | 2 |
+# | `S` | tokens (patches) of an image | 14 · 14 = 196 |
+# | `C` | channels of a token | 512 |
+
+# %%
+digits = load_dataset("digits")
+small = digits.train_images[:2] / np.float32(255)  # (2, 8, 8, 1)
+images = np.tile(small.repeat(28, axis=1).repeat(28, axis=2), (1, 1, 1, 3))
+print("images        ", images.shape)
+
+patches, _ = ops.images_to_patches_forward(images, 16)  # (S, B, 768)
+print("patches       ", patches.shape, " (tokens first, as the package has them)")
+patches = patches.transpose(1, 0, 2)  # (B, S, 768)
+print("patches       ", patches.shape, " (images first, the familiar order)")
+
+stem = Linear(16 * 16 * 3, 512, seed=0)
+x, _ = stem.forward(patches)  # (B, S, C)
+print("after the stem", x.shape)
+
+# %% [markdown]
+# The package puts tokens first, `(S, B, C)`. Most other code puts images first, `(B, S, C)`. We begin with the familiar order, and
+# the second half of the lesson shows what the other one is good for.
+#
+# ## Which numbers meet
+# Channel mixing computes each output number from the numbers of one *token*. Token mixing computes it from the numbers of
+# one *channel*. The package has both as layers, so this can be seen before we know how they work: take one image of 6
+# tokens and 10 channels, change a single number, and look which numbers change in the output.
+
+# %%
+rng = np.random.default_rng(0)
+table = rng.normal(size=(6, 1, 10))  # (S, B, C)   one image
+changed = table.copy()
+changed[2, 0, 6] += 1.0  # token 2, channel 6
+
+channel_mixing = ChannelMixing(10, 16, dtype="float64", seed=1)
+token_mixing = TokenMixing(6, 16, dtype="float64", seed=2)
+
+
+def output_of(layers, x):
+    """x (S, B, C) through the layers, one after the other  ->  (S, B, C)"""
+    for layer in layers:
+        x, _ = layer.forward(x)
+    return x
+
+
+figure, axes = new_figure(1, 4, width=8, height=2.3)
+experiments = (
+    ("the change", ()),
+    ("after channel mixing", (channel_mixing,)),
+    ("after token mixing", (token_mixing,)),
+    ("after both", (token_mixing, channel_mixing)),
+)
+for axis, (title, layers) in zip(axes, experiments, strict=True):
+    moved = output_of(layers, changed) != output_of(layers, table)  # (S, B, C)
+    blue_or_nothing = np.where(moved[:, 0], 0.6, np.nan)  # (S, C)   nan is not drawn
+    axis.pcolormesh(blue_or_nothing, cmap="Blues", vmin=0, vmax=1, edgecolor=INK, lw=0.4)
+    axis.invert_yaxis()
+    axis.set_title(title)
+    axis.set_xlabel("channel")
+    axis.set_xticks([])
+    axis.set_yticks([])
+axes[0].set_ylabel("token")
+show(
+    figure,
+    alt="Four tables of 6 tokens and 10 channels. One number changes; after channel mixing its row "
+    "has changed, after token mixing its column, after both the whole table.",
+)
+
+# %% [markdown]
+# Channel mixing keeps to the row of the table, token mixing to the column. After one of each, every number of the output depends on
+# every number of the image.
+#
+# With images first, channel mixing is easy. It works along the last axis, so it is the Linear of lesson 02, whose rows are now all
+# pairs (image, token). In its simplest form that is `ops.linear_forward(x, weight, bias)` with a weight of shape `(C, C)`. Token mixing has to
+# work along the axis in the middle.
+#
+# ## Forward: transpose, Linear, transpose
+# We start with the simplest token mixing, one Linear from $S$ tokens to $O$ tokens (in a Mixer that keeps the number of
+# tokens, $O = S$). Its weight $W$ has a row per token that goes in and a column per token that comes out. With $n$ for the image,
+# $s$ and $o$ for tokens in and out, $c$ for the channel, and $b_o$ for the bias:
+#
+# $$y_{noc} = \sum_{s} x_{nsc}\,W_{so} + b_o .$$
+#
+# The weight has no index $c$: every channel is mixed with the same $W$. That is a choice, and we come back to it.
+#
+# `ops.linear_forward` sums over the last axis. So we bring $s$ there: `x.transpose(0, 2, 1)` exchanges axes 1 and 2 and makes
+# `(B, C, S)` of `(B, S, C)`. After the Linear the axes are exchanged back.
+#
+# ### Exercise 8.1
+# Write token mixing with one Linear. The two ingredients are `transpose` and `ops.linear_forward`, which returns `(y, cache)`.
+
+
+# %%
+def my_token_mixing_forward(x, weight, bias):
+    """x (B, S, C), weight (S, O), bias (O,)  ->  y (B, O, C)"""
+    ### BEGIN SOLUTION
+    turned = x.transpose(0, 2, 1)  # (B, C, S)
+    y, _ = ops.linear_forward(turned, weight, bias)  # (B, C, O)
+    return y.transpose(0, 2, 1)  # (B, O, C)
+    ### END SOLUTION
+
+
+check("8.1", my_token_mixing_forward)
+
+# %% [markdown]
+# Beware of `x.reshape(B, C, S)`. It has the right shape and takes the numbers in the wrong order: a reshape keeps their order in memory and
+# cuts it elsewhere, a transposition follows the axes.
+
+# %%
+little = np.array([[1, 2, 3], [10, 20, 30]])  # (S, C)   two tokens, three channels
+print(little.T, " <- transposed: a row is a channel\n")
+print(little.reshape(3, 2), " <- reshaped: rows of nothing in particular")
+
+# %% [markdown]
+# ## Backward: the gradient of a transposition
+# Backward goes through the same three steps in the opposite order. The Linear is done (lesson 02). What is the gradient of a
+# transposition? Let $t = $ `x.transpose(0, 2, 1)`, that is $t_{ncs} = x_{nsc}$. As always, `dt` is
+# $\partial L/\partial t$, the derivative of the loss $L$ by $t$. The number $x_{nsc}$ appears in $t$ in exactly one place, unchanged. So the
+# chain rule's sum has one term, in which $\partial t_{ncs}/\partial x_{nsc}$ is one:
+#
+# $$\texttt{dx}_{nsc} = \frac{\partial L}{\partial t_{ncs}} \cdot 1 = \texttt{dt}_{ncs} .$$
+#
+# In words: `dx = dt.transpose(0, 2, 1)`. *The gradient of a transposition is the transposition back.* Each number's gradient returns to
+# the place the number came from, as it did with the patches in lesson 07.
+#
+# So the backward pass is once more transpose, Linear (backward), transpose, along these shapes:
+#
+# | step | forward | backward |
+# |---|---|---|
+# | turn | `(B, S, C)` to `(B, C, S)` | `dx`: `(B, C, S)` to `(B, S, C)` |
+# | Linear | `(B, C, S)` to `(B, C, O)` | `(B, C, O)` to `(B, C, S)`, and `dweight`, `dbias` |
+# | turn back | `(B, C, O)` to `(B, O, C)` | `dy`: `(B, O, C)` to `(B, C, O)` |
+#
+# The rows of this Linear are all pairs (image, channel), $B \cdot C$ of them. All rows share the weight, so `dweight` sums over images
+# *and* channels:
+#
+# $$\texttt{dweight}_{so} = \sum_{n}\sum_{c} x_{nsc}\;\texttt{dy}_{noc} , \qquad
+# \texttt{dbias}_{o} = \sum_{n}\sum_{c} \texttt{dy}_{noc} .$$
+#
+# ### Exercise 8.2
+# Write the backward pass. `ops.linear_backward(dy, cache)` expects the cache `(x, weight)` of the Linear, with the `x` that the
+# Linear saw.
+
+
+# %%
+def my_token_mixing_backward(dy, cache):
+    """dy (B, O, C), cache (x, weight) with x (B, S, C), weight (S, O)
+    ->  dx (B, S, C), dweight (S, O), dbias (O,)"""
+    x, weight = cache
+    ### BEGIN SOLUTION
+    turned = x.transpose(0, 2, 1)  # (B, C, S)
+    dy_turned = dy.transpose(0, 2, 1)  # (B, C, O)
+    dturned, dweight, dbias = ops.linear_backward(dy_turned, (turned, weight))
+    return dturned.transpose(0, 2, 1), dweight, dbias  # (B, S, C), (S, O), (O,)
+    ### END SOLUTION
+
+
+check("8.2", my_token_mixing_backward)
+
+# %% [markdown]
+# The same at full size, on our two images, with every shape on the way:
+
+# %%
+mixing = Linear(196, 196, seed=1)
+weight, bias = mixing.parameters["weight"], mixing.parameters["bias"]
+dy = rng.normal(size=(2, 196, 512)).astype(np.float32)  # as if the later layers had sent it
+
+turned = x.transpose(0, 2, 1)
+linear_y, linear_cache = ops.linear_forward(turned, weight, bias)
+y = linear_y.transpose(0, 2, 1)
+print(f"forward:   {x.shape} -> {turned.shape} -> {linear_y.shape} -> {y.shape}")
+
+dlinear_y = dy.transpose(0, 2, 1)
+dturned, dweight, dbias = ops.linear_backward(dlinear_y, linear_cache)
+dx = dturned.transpose(0, 2, 1)
+print(f"backward:  {dx.shape} <- {dturned.shape} <- {dlinear_y.shape} <- {dy.shape}")
+print(f"           dweight {dweight.shape}, dbias {dbias.shape}")
+
+# %% [markdown]
+# ## Two Linears with a bend between
+# In a Mixer each mixing is an **MLP**: Linear, GELU, Linear. (Without the bend, two Linears in a row could do no more than one, because
+# the product of two matrices is a matrix.) In the familiar layout the MLP stands where the Linear stood, between the two
+# transpositions. The first Linear leads into a hidden layer, whose size is free to choose:
+#
+# | letter | name in `MixerConfig` | hidden size of | in the paper's Mixer-S/16 |
+# |---|---|---|---|
+# | `DS` | `tokens_mlp_dim` | token mixing: $S \to D_S \to S$ | 256 |
+# | `DC` | `channels_mlp_dim` | channel mixing: $C \to D_C \to C$ | 2048 |
+#
+# The paper writes one image as a matrix $X$ with a row per token and a column per channel, and both MLPs as matrix
+# products (Tolstikhin et al. 2021, [arXiv 2105.01601](https://arxiv.org/abs/2105.01601), equation 1). Without biases, and
+# without the LayerNorm and the sum around them, which are the matter of lesson 09:
+#
+# $$\text{token mixing:}\quad W_2\;\mathrm{gelu}(W_1 X) \qquad\qquad
+# \text{channel mixing:}\quad \mathrm{gelu}(X\,W_3)\;W_4 .$$
+#
+# Here $W_1$ is $(D_S, S)$, $W_2$ is $(S, D_S)$, $W_3$ is $(C, D_C)$ and $W_4$ is $(D_C, C)$. Look at the sides. (The paper prints $W_3$ and $W_4$
+# on the left too, because it writes down one row of $X$ at a time, as an upright column. For rows written as rows, they stand on the right.)
+#
+# $X$ is never transposed. A product from the *right* combines the columns of $X$, which are channels. A product from the *left* combines its
+# rows, which are tokens. Our transposition was only needed because we insisted on multiplying from the right.
+#
+# ## Tokens first
+# That is one image. For a batch we need the left product for all images at once. Lay the images' tables *side by side*: $S$ rows,
+# and as columns first all channels of image 0, then all of image 1, and so on. That is the array of shape `(S, B, C)`, seen as
+# a matrix with $S$ rows and $B \cdot C$ columns. One product serves the whole batch:
+#
+# | mixing | the same memory, seen as | product |
+# |---|---|---|
+# | token mixing | `(S, B*C)` | `(DS, S) @ (S, B*C)`, weight on the left |
+# | channel mixing | `(S*B, C)` | `(S*B, C) @ (C, DC)`, weight on the right |
+#
+# The picture shows memory as a strip, for two images with three tokens of four channels. A colour is a token; the second image is fainter.
+
+# %%
+B, S, C = 2, 3, 4
+token = np.broadcast_to(np.arange(S)[None, :, None], (B, S, C))
+image = np.broadcast_to(np.arange(B)[:, None, None], (B, S, C))
+layouts = (
+    ("(B, S, C)", (0, 1, 2)),
+    ("(B, C, S)", (0, 2, 1)),
+    ("(S, B, C)", (1, 0, 2)),
+)
+colour_of_token, alpha_of_image = COLOURS[:3], ("ff", "70")  # the second image is fainter
+figure, axis = new_figure(width=7, height=1.9)
+for row, (_, order) in enumerate(layouts):
+    in_memory = zip(
+        token.transpose(order).ravel(), image.transpose(order).ravel(), strict=True
+    )
+    colours = [colour_of_token[s] + alpha_of_image[n] for s, n in in_memory]
+    axis.bar(range(B * S * C), 0.7, width=0.9, bottom=row - 0.35, color=colours)
+axis.invert_yaxis()
+axis.set_yticks(range(3), [name for name, _ in layouts])
+axis.set_xlabel("place in memory")
+show(
+    figure,
+    alt="Three strips of 24 numbers, coloured by token. In (B, S, C) each token appears in two places, "
+    "in (B, C, S) tokens alternate number by number, in (S, B, C) each token is one block.",
+)
+
+# %% [markdown]
+# In `(S, B, C)` all numbers of a token lie in one block: row $s$ of the matrix `(S, B*C)` *is* token $s$, and nothing needs to be moved.
+# In `(B, S, C)` a token has a piece in each image. The transposed form multiplies the matrix `(B*C, S)`, the middle strip, in which the numbers
+# stand in another order, so NumPy must copy them. It says so if asked:
+
+# %%
+familiar = np.zeros((2, 196, 512), np.float32)  # (B, S, C)
+tokens_first = np.zeros((196, 2, 512), np.float32)  # (S, B, C)
+views = {
+    "(B, S, C) -> transpose -> (B*C, S)": (
+        familiar,
+        familiar.transpose(0, 2, 1).reshape(1024, 196),
+    ),
+    "(S, B, C) -> (S, B*C)": (tokens_first, tokens_first.reshape(196, 1024)),
+    "(S, B, C) -> (S*B, C)": (tokens_first, tokens_first.reshape(392, 512)),
+}
+for name, (before, after) in views.items():
+    print(f"{name:36}", "same memory" if np.shares_memory(before, after) else "a copy")
+
+# %% [markdown]
+# ## The gradients, left and right exchanged
+# Number the $B \cdot C$ columns with $m$. The weight is now written as the paper has it, $W$ of shape $(D_S, S)$ with a row per
+# token that comes *out*, and
+#
+# $$y_{dm} = \sum_{s} W_{ds}\,x_{sm} + b_d .$$
+#
+# The three gradients follow from the chain rule just as in lesson 02. Which outputs does a number reach, and with which factor?
+#
+# * $x_{sm}$ reaches every output $d$ of its own column $m$, with the factor $W_{ds}$:
+#
+# $$\texttt{dx}_{sm} = \sum_{d} W_{ds}\;\texttt{dy}_{dm} .$$
+#
+# * $W_{ds}$ reaches output $d$ in every column, with the factor $x_{sm}$:
+#
+# $$\texttt{dweight}_{ds} = \sum_{m} \texttt{dy}_{dm}\;x_{sm} .$$
+#
+# * $b_d$ reaches output $d$ in every column, with the factor 1:
+#
+# $$\texttt{dbias}_{d} = \sum_{m} \texttt{dy}_{dm} .$$
+#
+# A product `a @ b` sums over the last index of `a` and the first of `b`. Which factor has to be turned in each of the first two sums?
+#
+# ### Exercise 8.3
+# Write the backward pass of the product from the left. All you need are two views, two products and a sum. (The package calls the pair
+# `ops.token_linear_forward` and `ops.token_linear_backward`; write this one without them.)
+
+
+# %%
+def my_token_linear_backward(dy, cache):
+    """dy (DS, B, C), cache (x, weight) with x (S, B, C), weight (DS, S)
+    ->  dx (S, B, C), dweight (DS, S), dbias (DS,)"""
+    x, weight = cache
+    ### BEGIN SOLUTION
+    columns = x.reshape(len(x), -1)  # (S, B*C)
+    dy_columns = dy.reshape(len(dy), -1)  # (DS, B*C)
+    dx = (weight.T @ dy_columns).reshape(x.shape)  # (S, B, C)
+    dweight = dy_columns @ columns.T  # (DS, S)
+    dbias = dy_columns.sum(axis=1)  # (DS,)
+    return dx, dweight, dbias
+    ### END SOLUTION
+
+
+check("8.3", my_token_linear_backward)
+
+# %% [markdown]
+# Side by side, for a weight on the right and a weight on the left:
+#
+# | | from the right, $y = xW$ | from the left, $y = Wx$ |
+# |---|---|---|
+# | `dx` | `dy @ weight.T` | `weight.T @ dy` |
+# | `dweight` | `x.T @ dy` | `dy @ x.T` |
+# | `dbias` | sum over rows | sum over columns |
+#
+# ## One mixing, two layouts
+# The transposed form says $y_{noc} = \sum_s x_{nsc} W_{so} + b_o$. The token-major form says, with the column $m$ written out as its image and channel,
+# $y_{dnc} = \sum_s W_{ds} x_{snc} + b_d$. These are the same sums. Two things differ: the order in which the axes are
+# listed, and the weight, whose two indices are exchanged. So the forms must agree to the last rounding, if both `x` and `weight` are turned.
+#
+# ### Exercise 8.4
+# Hold them equal: compute exercise 8.1 once more, with `ops.token_linear_forward(x, weight, bias)` as the only product. It takes
+# `x (S, B, C)` and `weight (O, S)` and returns `(y, cache)` with `y (O, B, C)`. What comes in and goes out of your function is in the familiar form.
+
+
+# %%
+def my_token_mixing_tokens_first(x, weight, bias):
+    """x (B, S, C), weight (S, O), bias (O,)  ->  y (B, O, C), by ops.token_linear_forward"""
+    ### BEGIN SOLUTION
+    y, _ = ops.token_linear_forward(x.transpose(1, 0, 2), weight.T, bias)  # (O, B, C)
+    return y.transpose(1, 0, 2)  # (B, O, C)
+    ### END SOLUTION
+
+
+check("8.4", my_token_mixing_tokens_first)
+
+# %% [markdown]
+# And the gradients? Here are both forms at full size. The first of each pair is what the transposed form computed above. They may differ
+# by the rounding of float32, whose numbers have about seven digits; 0 means the same to the last bit.
+
+# %%
+y2, cache2 = ops.token_linear_forward(x.transpose(1, 0, 2), weight.T, bias)
+dx2, dweight2, dbias2 = ops.token_linear_backward(dy.transpose(1, 0, 2), cache2)
+pairs = {
+    "y": (y, y2.transpose(1, 0, 2)),
+    "dx": (dx, dx2.transpose(1, 0, 2)),
+    "dweight": (dweight, dweight2.T),
+    "dbias": (dbias, dbias2),
+}
+for name, (one, other) in pairs.items():
+    difference = abs(one - other).max() / abs(one).max()
+    print(f"{name:8} {one.shape!s:14} largest relative difference {difference:.0e}")
+
+# %% [markdown]
+# ## The token-mixing MLP
+# From here on activations are `(S, B, C)`, tokens first, and no transposition is left. The MLP is three calls of the package's operations.
+#
+# ### Exercise 8.5
+# Write the forward pass of token mixing as the Mixer has it: Linear from the left, GELU (the tanh form, `ops.gelu_tanh_forward`), Linear
+# from the left. Every operation returns a pair of the output and its cache; here only the output is wanted.
+
+
+# %%
+def my_token_mixing_mlp_forward(x, weight1, bias1, weight2, bias2):
+    """x (S, B, C), weight1 (DS, S), bias1 (DS,), weight2 (S, DS), bias2 (S,)  ->  y (S, B, C)"""
+    ### BEGIN SOLUTION
+    hidden, _ = ops.token_linear_forward(x, weight1, bias1)  # (DS, B, C)
+    activated, _ = ops.gelu_tanh_forward(hidden)  # (DS, B, C)
+    y, _ = ops.token_linear_forward(activated, weight2, bias2)  # (S, B, C)
+    return y
+    ### END SOLUTION
+
+
+check("8.5", my_token_mixing_mlp_forward)
+
+# %% [markdown]
+# Its backward pass is the three backward functions in the opposite order; nothing in it is new. The package's layer
+# `TokenMixing` does just that, and adds the gradients to its parameters. Nature is asked whether it is right
+# ([lesson 03](03_gradient_checking.ipynb)), for both mixings, in float64 and at sizes that all differ:
+
+# %%
+table = rng.normal(size=(4, 2, 3))  # (S, B, C)
+for layer in (TokenMixing(4, 5, dtype="float64"), ChannelMixing(3, 5, dtype="float64")):
+    report = check_layer(layer, table)
+    verdict = "passes" if report.passed else "FAILS"
+    print(
+        f"{type(layer).__name__:14} {verdict}, worst relative error {report.worst_error:.0e}"
+    )
+
+# %% [markdown]
+# ## What the copies cost
+# Both forms do the same multiplications. The transposed form has copies to make besides: of `x` before the product, of the result
+# after it (so that the next layer finds `(B, S, C)` in memory), and of the gradients on the way back. Let us time forward and
+# backward of one Linear, at the sizes of our small CIFAR-10 model: 128 images, 64 tokens, 128 channels, 64 hidden.
+
+
+# %%
+def transposed_form(x, weight, bias, dy):
+    """Forward and backward in the layout (B, S, C)."""
+    y, cache = ops.linear_forward(x.transpose(0, 2, 1), weight, bias)  # (B, C, O)
+    y = np.ascontiguousarray(y.transpose(0, 2, 1))  # (B, O, C)   copied into its new order
+    dx, dweight, dbias = ops.linear_backward(dy.transpose(0, 2, 1), cache)
+    return y, np.ascontiguousarray(dx.transpose(0, 2, 1)), dweight, dbias
+
+
+def token_major_form(x, weight, bias, dy):
+    """Forward and backward in the layout (S, B, C)."""
+    y, cache = ops.token_linear_forward(x, weight, bias)  # (O, B, C)
+    return y, *ops.token_linear_backward(dy, cache)
+
+
+x_familiar = rng.normal(size=(128, 64, 128)).astype(np.float32)  # (B, S, C)
+dy_familiar = rng.normal(size=(128, 64, 128)).astype(np.float32)  # (B, O, C)
+weight = rng.normal(size=(64, 64)).astype(np.float32)  # (S, O)
+bias = np.zeros(64, np.float32)
+x_major = x_familiar.transpose(1, 0, 2).copy()  # (S, B, C)
+dy_major = dy_familiar.transpose(1, 0, 2).copy()  # (O, B, C)
+
+seconds = {"transposed": [], "token-major": []}
+for _turn in range(15):  # in turns, so that a busy moment of the machine meets both
+    started = time.perf_counter()
+    transposed_form(x_familiar, weight, bias, dy_familiar)
+    between = time.perf_counter()
+    token_major_form(x_major, weight.T, bias, dy_major)
+    seconds["transposed"].append(between - started)
+    seconds["token-major"].append(time.perf_counter() - between)
+
+fastest = {form: min(times) for form, times in seconds.items()}
+for form, least in fastest.items():
+    print(f"{form:12} {1000 * least:5.1f} ms")
+print(f"transposed / token-major: {fastest['transposed'] / fastest['token-major']:.2f}")
+
+# %% [markdown]
+# The last line is what the copies cost on the machine that ran this notebook, as a ratio: 1 would mean that they are free. It differs from
+# machine to machine and from size to size, because a copy lives on the speed of memory and a product on the speed of arithmetic.
+#
+# ## Counting, and sharing
+# Most parameters of a Mixer are in channel mixing. How many are left for token mixing?
+#
+# ### Exercise 8.6
+# Count the parameters of one token-mixing MLP and of one channel-mixing MLP: all weights and all biases.
+
+
+# %%
+def my_mixing_parameters(S, C, DS, DC):
+    """Sizes (whole numbers)  ->  parameters of token mixing, parameters of channel mixing"""
+    ### BEGIN SOLUTION
+    token_mixing = DS * S + DS + S * DS + S
+    channel_mixing = C * DC + DC + DC * C + C
+    return token_mixing, channel_mixing
+    ### END SOLUTION
+
+
+check("8.6", my_mixing_parameters)
+
+# %%
+S, C, DS, DC = 196, 512, 256, 2048  # Mixer-S/16
+token_mixing = TokenMixing(S, DS).parameters.count
+channel_mixing = ChannelMixing(C, DC).parameters.count
+print(f"token mixing                    {token_mixing:>12,}")
+print(f"channel mixing                  {channel_mixing:>12,}")
+print(f"token mixing, a set per channel {C * token_mixing:>12,}")
+
+# %% [markdown]
+# The last line is what one block would have if every channel had token-mixing weights of its own. Sharing them among the channels has several sides:
+#
+# * **Size.** The number of token-mixing parameters does not grow with $C$ (nor that of channel mixing with $S$: all tokens share its
+#   weights).
+# * **Evidence.** In `dweight` the sum runs over images and channels: each image is 512 examples for the same matrix.
+# * **Speed.** One large product in place of 512 small ones.
+# * **Freedom given up.** All channels must agree on which places belong together. A depthwise convolution does not share like this, it has
+#   a kernel for each channel. The authors found no loss of accuracy from sharing (section 2 of the paper).
+#
+# One more consequence of the hidden layer: $2\,S\,D_S$ weights grow in proportion to the number of tokens when $D_S$ stays, where one Linear
+# from $S$ to $S$ would grow with its square.
+#
+# **Try it.** (a) Make an `x` of shape `(S, B, C)`, shuffle its tokens, `x[order]` with `order = rng.permutation(S)`, and send both through `ChannelMixing` and
+# through `TokenMixing`. Which of the two gives the old output, shuffled? What does that mean for a Mixer, which is told nowhere (by a position
+# embedding, say) where a token lies in the image? (b) Shuffle the channels instead. (c) In the time measurement, try 2 images, or 16 tokens.
+
+# %% [markdown] tags=["solution"]
+# **About the questions.** (a) Channel mixing treats each token by itself, with the same weights wherever it is: its output is the old one, shuffled.
+# Token mixing has weights of its own for each place, so shuffled tokens give a different output. That is how a
+# Mixer knows where things are in the image, and why it needs no position embedding.
+# (b) The other way round: token mixing treats all channels alike and gives the old output with its channels shuffled, channel mixing does not. In code:
+# `layer.forward(x[order])[0]` against `layer.forward(x)[0][order]`, and the same with `[..., order]`. (c) With small arrays everything stays in the
+# processor's cache, where copies cost less, and calling functions costs relatively more. The ratio is a property of sizes and machine; only measuring tells.
+
+# %% [markdown]
+# ## What you have now
+# * Channel mixing works along a row of the table tokens x channels, token mixing along a column.
+# * Token mixing is transpose, Linear, transpose. The gradient of a transposition is the transposition back.
+# * With tokens first, `(S, B, C)`, token mixing multiplies from the left, `(DS, S) @ (S, B*C)`, channel mixing from the right,
+#   `(S*B, C) @ (C, DC)`, and nothing is ever copied into another order.
+# * From the left, `dx = weight.T @ dy` and `dweight = dy @ x.T`.
+#
+# **Where the package does this:** `tinymixer/ops/linear.py` (both products, forward and backward),
+# `tinymixer/layers/mlp.py` (`Mlp`, and `TokenMixing` and `ChannelMixing`, which differ in one line), `tests/layers/test_layers.py`
+# (`test_token_mixing_is_transpose_mlp_transpose` holds both forms of the MLP equal), `tinymixer/gradcheck/planted_faults/linear.py` (the wrong gradients
+# that a check must catch).
+#
+# Next: [lesson 09, the block and the whole Mixer](09_mixer.ipynb).
