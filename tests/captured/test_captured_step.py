@@ -52,7 +52,7 @@ def data(config):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (IMAGES, config.image_size, config.image_size, 3)).astype(np.uint8)
     return {
-        "images": pixels,
+        "pixels": pixels,
         "labels": rng.integers(0, config.num_classes, IMAGES),
         "mean": np.array([0.4, 0.5, 0.6]),
         "std": np.array([0.2, 0.25, 0.3]),
@@ -73,14 +73,17 @@ def learning_rate(step):
 class Reference:
     """The same training through `Batches` and `train_step`, on NumPy."""
 
-    def __init__(self, config, make_optimizer, dtype="float32", augmentation=None, label_smoothing=0.0):
+    def __init__(
+        self, config, make_optimizer, dtype="float32", augmentation=None, label_smoothing=0.0, micro_batches=1
+    ):
         self.model = MlpMixer(config, dtype=dtype)
         start(self.model.parameters)
         self.optimizer = make_optimizer(self.model.parameters)
-        self.data, self.augmentation, self.label_smoothing = data(config), augmentation, label_smoothing
+        self.data, self.augmentation = data(config), augmentation
+        self.label_smoothing, self.micro_batches = label_smoothing, micro_batches
 
     def run(self, steps):
-        images, labels = self.data["images"], self.data["labels"]
+        images, labels = self.data["pixels"], self.data["labels"]
         results = []
         for epoch in range(steps):
             batches = Batches(
@@ -90,7 +93,8 @@ class Reference:
             for step, (x, y) in enumerate(batches):
                 rng = generator(SEED, "masks", epoch, step)
                 rate = learning_rate(len(results))
-                results.append(train_step(self.model, self.optimizer, x, y, rate, self.label_smoothing, rng))
+                options = rate, self.label_smoothing, rng, self.micro_batches
+                results.append(train_step(self.model, self.optimizer, x, y, *options))
                 if len(results) == steps:
                     return results
         return results
@@ -112,7 +116,7 @@ def numbers(step, steps, augmentation=None, first=0):
         epoch, inside = divmod(s, per_epoch)
         indices = epoch_order(SEED, epoch, IMAGES)[inside * BATCH : (inside + 1) * BATCH]
         augment = augmentation or Augmentation(0, False, 0)
-        staged.append(draw_step(indices, augment, step.rates, learning_rate(s), SEED, epoch, inside))
+        staged.append(draw_step(indices, augment, learning_rate(s), SEED, epoch, inside))
     return staged
 
 
@@ -157,6 +161,48 @@ def test_ten_steps_equal_the_reference(cupy, config, make_optimizer, captured):
     assert_same_weights(model.parameters, reference.model.parameters, 1e-5, optimizer)
     for name, vector in optimizer.state.items():
         np.testing.assert_allclose(host(vector), reference.optimizer.state[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dropout": 0.3},
+        {"dropout": 0.3, "drop_path": 0.5, "micro_batches": 2},
+        {"dropout": 0.1, "micro_batches": 3, "recompute": True},
+        {"micro_batches": 6, "deterministic": False},
+    ],
+    ids=", ".join,
+)
+@pytest.mark.parametrize("config", [CONFIG, ODD], ids=["even", "odd"])
+def test_dropout_and_parts_equal_the_reference(cupy, config, options):
+    """The same masks, thrown on the device, and the same gradients, added up part by part."""
+    options = dict(options)
+    config = config_with(config, **{name: options.pop(name) for name in ("dropout", "drop_path") if name in options})
+    reference = Reference(config, OPTIMIZERS["sgd"], micro_batches=options.get("micro_batches", 1))
+    wanted = reference.run(3)
+    model, _, step = make_step(cupy, config, OPTIMIZERS["sgd"], **options)
+    step.stage(numbers(step, 3))
+    step.run(3)
+    np.testing.assert_allclose(step.recent(3)[:, 0], [r.loss for r in wanted], rtol=1e-5)
+    assert step.totals().correct == sum(r.correct for r in wanted)
+    assert_same_weights(model.parameters, reference.model.parameters, 2e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.2}, {"micro_batches": 2}, {"dropout": 0.2, "micro_batches": 3}], ids=", ".join
+)
+def test_epilogues_leave_room_for_dropout_and_parts(cupy, options):
+    """The backward ones would go past dropout and write where parts add: then only the forward one is taken."""
+    results, options = [], dict(options)
+    config = config_with(CONFIG, dropout=options.pop("dropout", 0.0))
+    for epilogues in ("never", "always"):
+        model, _, step = make_step(cupy, config, OPTIMIZERS["sgd"], precision="float16", epilogues=epilogues, **options)
+        assert (step._mixer.fused_forward, step._mixer.fused_backward) == (epilogues == "always", False)
+        before = host(model.parameters.values)
+        step.stage(numbers(step, 3))
+        step.run(3)
+        results.append(host(model.parameters.values) - before)
+    assert np.linalg.norm(results[0] - results[1]) < 0.003 * np.linalg.norm(results[0])
 
 
 def test_gradients_equal_the_layers(cupy):
@@ -279,7 +325,7 @@ def test_evaluation_gives_the_models_logits(cupy, precision):
     _, _, step = make_step(cupy, config_with(CONFIG, drop_path=0.5), OPTIMIZERS["sgd"], precision=precision)
     reference = Reference(CONFIG, OPTIMIZERS["sgd"])
     chosen = np.arange(3, 20)
-    pixels = reference.data["images"]
+    pixels = reference.data["pixels"]
     x = (pixels[chosen] / 255 - reference.data["mean"]) / reference.data["std"]
     wanted = reference.model.forward(x.astype(np.float32))[0]
     found = step.logits(step.resident(pixels), chosen)
@@ -350,11 +396,12 @@ def test_out_of_memory_names_a_batch_that_fits(stand_in, monkeypatch):
         make_step(stand_in, CONFIG, OPTIMIZERS["sgd"])
     fits = int(str(caught.value).split("--batch-size ")[1].split()[0])
     assert 1 <= fits < BATCH
+    assert str(caught.value).endswith(f"--batch-size {fits} fits, or keep it and add --micro-batches 2")
 
 
 def test_what_the_step_cannot_do_is_said(cupy):
-    with pytest.raises(ConfigError, match="has no dropout"):
-        make_step(cupy, config_with(CONFIG, dropout=0.1), OPTIMIZERS["sgd"])
+    with pytest.raises(ConfigError, match="micro_batches must divide the batch of 6 images, got 4"):
+        make_step(cupy, CONFIG, OPTIMIZERS["sgd"], micro_batches=4)
     with pytest.raises(ConfigError, match=r"unknown precision 'bfloat'.*'bfloat16'"):
         make_step(cupy, CONFIG, OPTIMIZERS["sgd"], precision="bfloat")
 

@@ -60,7 +60,7 @@ def on_gpu(steps=STEPS, batch=BATCH, **options):
     for s in range(steps):
         epoch, inside = divmod(s, 8)
         indices = epoch_order(SEED, epoch, len(images))[inside * batch : (inside + 1) * batch]
-        step.stage([draw_step(indices, AUGMENTATION, step.rates, learning_rate(s), SEED, epoch, inside)])
+        step.stage([draw_step(indices, AUGMENTATION, learning_rate(s), SEED, epoch, inside)])
         step.run()
     return step.recent(steps)[:, 0], model, step
 

@@ -60,6 +60,9 @@ inline __nv_bfloat16 __float2bfloat16_rn(float f) {
 }
 
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned __int128)a * b >> 64;
+}
 inline void atomicAdd(float* to, float value) { *to += value; }
 
 // ------------------------------------------------------------------------------------------ threads of a block

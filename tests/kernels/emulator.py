@@ -31,8 +31,11 @@ BY_FORMAT = (
     "layer_norm_backward_plain",
     "layer_norm_parameters_plain",
     "gather_patches_plain",
+    "dropout_plain",
     "copy_weights",
+    "sgd_update_plain",
     "sgd_update",
+    "adamw_update_plain",
     "adamw_update",
 )
 IN_FLOAT = (
@@ -44,6 +47,7 @@ IN_FLOAT = (
     "gradient_squares",
     "settle_step",
     "begin_step",
+    "branch_factors",
 )
 
 
@@ -51,7 +55,7 @@ def kernel_names(number: str) -> list[str]:
     """Full names of the kernels that the emulator has for a working format."""
     widths = (1, FULL_WIDTH[number])
     names = [f"{name}<{number}>" for name in BY_FORMAT]
-    names += [f"gather_patches<{number}, {v}>" for v in widths]
+    names += [f"{name}<{number}, {v}>" for name in ("gather_patches", "dropout") for v in widths]
     for gelu in GELUS:
         names += [f"bias_gelu_{direction}_plain<{number}, {gelu}>" for direction in ("forward", "backward")]
         names += [

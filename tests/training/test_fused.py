@@ -83,6 +83,17 @@ def test_a_run_equals_the_one_on_numpy(tmp_path, on_numpy, captured):
         assert_same_run(trainer, on_numpy)
 
 
+def test_a_run_with_dropout_in_parts_equals_the_one_on_numpy(tmp_path):
+    options = {"dropout": 0.2, "micro_batches": 2, "epochs": 2}
+    wanted = Trainer(recipe(backend="numpy", **options), tmp_path / "numpy", dataset())
+    wanted.run()
+    with gpu():
+        found = Trainer(recipe(backend="cupy", **options), tmp_path / "run", dataset())
+        assert found.fused is not None
+        found.run()
+        assert_same_run(found, wanted)
+
+
 def test_a_resumed_run_goes_on_exactly(tmp_path, on_numpy):
     with gpu():
         options = recipe(backend="cupy", checkpoint_every_steps=2)
@@ -111,8 +122,7 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path):
     [
         ({"backend": "numpy"}, "it runs on a GPU"),
         ({"backend": "cupy", "kernels": "reference"}, "--kernels reference asks for the generic operations"),
-        ({"backend": "cupy", "micro_batches": 2}, "in one piece"),
-        ({"backend": "cupy", "dropout": 0.1}, "it has no dropout"),
+        ({"backend": "cupy", "micro_batches": 4}, "parts of one size"),
     ],
 )
 def test_a_precision_that_cannot_be_had_is_refused(tmp_path, overrides, message):
@@ -122,6 +132,6 @@ def test_a_precision_that_cannot_be_had_is_refused(tmp_path, overrides, message)
 
 def test_what_the_fused_step_cannot_do_runs_through_the_layers(tmp_path):
     with gpu():
-        trainer = Trainer(recipe(backend="cupy", dropout=0.1, epochs=1), tmp_path / "run", dataset())
+        trainer = Trainer(recipe(backend="cupy", micro_batches=4, epochs=1), tmp_path / "run", dataset())
         assert trainer.fused is None
         assert trainer.run().epochs == 1

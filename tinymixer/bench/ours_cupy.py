@@ -45,7 +45,7 @@ def make_captured_step(
 def stage_steps(step: CapturedStep, steps: int) -> None:
     """Numbers for so many steps, all over the same images, as the peers' are."""
     indices, none = np.arange(step.batch_size), Augmentation(0, False, 0)
-    step.stage([draw_step(indices, none, step.rates, LEARNING_RATE, 0, 0, i) for i in range(steps)])
+    step.stage([draw_step(indices, none, LEARNING_RATE, 0, 0, i) for i in range(steps)])
 
 
 def make_step(config: MixerConfig, batch: int, precision: str, device: str, captured: bool = True) -> Run:

@@ -47,27 +47,28 @@ class CapturedStep:
     """Trains a model on the GPU, with the training images resident there.
 
     model, optimizer   on a CuPy backend, in float32; both are updated in place
-    images, labels     uint8 (N, height, width, colours) and integers (N,), on the host
+    pixels, labels     uint8 (N, height, width, colours) and integers (N,), on the host
     mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout's holes in pixel values
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
+    micro_batches      parts of one size that a batch is worked through in, in a fraction of the memory
     recompute          less memory for some time: see `plan_activations`
     epilogues          whether the channel MLP's GELU is worked into its products: "measured" (where that is faster on
                        this machine), "always" or "never"
 
-    `note` says why a step that should be captured is not. Raises ConfigError for a model that drops hidden units
-    (dropout's masks would be as large as the hidden layers) and BackendError, naming a batch size that fits, when the
-    GPU's memory is too small.
+    `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
+    BackendError, naming a batch size that fits, when the GPU's memory is too small.
     """
 
     def __init__(
         self,
         model: MlpMixer,
         optimizer: Optimizer,
-        images: np.ndarray,
+        pixels: np.ndarray,
         labels: np.ndarray,
         *,
         batch_size: int,
+        micro_batches: int = 1,
         mean: Any,
         std: Any,
         fill: Any = 0,
@@ -81,8 +82,8 @@ class CapturedStep:
         slots: int = SLOTS,
     ) -> None:
         backend: Backend = model.backend
-        if model.config.dropout:
-            raise ConfigError("the fused training step has no dropout: set dropout to 0, or choose --kernels reference")
+        if micro_batches < 1 or batch_size % micro_batches:
+            raise ConfigError(f"micro_batches must divide the batch of {batch_size} images, got {micro_batches}")
         if model.parameters.dtype != np.float32:
             raise ConfigError(f"the fused training step keeps weights in float32, got {model.parameters.dtype}")
         self._cupy = cupy = backend.xp
@@ -99,32 +100,31 @@ class CapturedStep:
         self._epilogues: Epilogues | None = None
         self._counted = np.zeros(1, STEP_STATE)[0]
         free = _free_bytes(cupy)
-        needed = plan_activations(config, batch_size, self._precision, recompute).nbytes
-        if needed > free:  # before anything else that grows with the batch is made
-            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute))
+        images = batch_size // micro_batches
+        if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
+            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches))
         try:
             with self.stream:
                 self._mixer = DeviceMixer(
-                    cupy, config, model.parameters, self._precision, batch_size, multiprocessors, recompute,
-                    deterministic,
+                    cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
+                    recompute, deterministic,
                 )  # fmt: skip
                 self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
                 self._ring = StagingRing(
-                    cupy, self.stream, slots, batch_size, len(self.rates), config.image_size,
-                    self._augmentation.cutout,
-                )  # fmt: skip
-                self._pixels = cupy.asarray(np.ascontiguousarray(images))
+                    cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
+                )
+                self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
                 self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
                 colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
                 self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
-                self._rates = cupy.asarray(self.rates)  # (branches,)
                 self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
                 free = _free_bytes(cupy)
                 arena = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
-            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute)) from error
+            message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
+            raise BackendError(message) from error
         names = [*self._mixer.kernel_names, *self._update.kernel_names, "begin_step<float>"]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, arena)
@@ -155,11 +155,6 @@ class CapturedStep:
     # ------------------------------------------------------------------------------------------ training
 
     @property
-    def rates(self) -> np.ndarray:
-        """Stochastic depth's rate of every branch (branches,): what `draw_step` needs."""
-        return self._mixer.rates
-
-    @property
     def room(self) -> int:
         """How many more steps can be staged now."""
         return self._ring.room
@@ -186,20 +181,25 @@ class CapturedStep:
 
     def _compute_gradients(self) -> None:
         """Everything of a step but the update."""
-        mixer, ring, buffers = self._mixer, self._ring.device, self._mixer.buffers
-        i32, branches = np.int32, len(mixer.rates)
+        mixer, update, ring, augmentation = self._mixer, self._update, self._ring.device, self._augmentation
         self._kernels.launch(
-            "begin_step<float>", layouts.flat(branches * self.batch_size), self._update.device_state, ring["choices"],
-            ring["rates"], ring["uniforms"], self._rates, self._choices, self._indices, mixer.image_factor,
-            i32(self._ring.slots), i32(branches), i32(self.batch_size),
+            "begin_step<float>", layouts.flat(self.batch_size), update.device_state, ring["choices"], ring["rates"],
+            ring["generators"], self._choices, self._indices, mixer.generator, np.int32(self._ring.slots),
+            np.int32(self.batch_size),
         )  # fmt: skip
-        augmentation = self._augmentation
-        mixer.forward(
-            self._pixels, self._choices, self._colours, augmentation.crop_padding, augmentation.cutout, train=True
-        )
-        mixer.loss(self._labels, self._indices, self._update.device_state, self._label_smoothing)
-        mixer.backward()
-        self._update.settle(self._kernels, buffers["losses"], buffers["correct"])
+        mixer.throw_coins()
+        for part in range(mixer.parts):
+            these = slice(part * mixer.images, (part + 1) * mixer.images)
+            mixer.forward(
+                self._pixels, self._choices[these], self._colours, augmentation.crop_padding, augmentation.cutout,
+                train=True, part=part,
+            )  # fmt: skip
+            mixer.loss(
+                self._labels, self._indices[these], update.device_state, self._label_smoothing, update.losses[these],
+                update.correct[these],
+            )  # fmt: skip
+            mixer.backward()
+        update.settle(self._kernels)
 
     def _record_if_possible(self) -> None:
         """Record a step; where the libraries will not be recorded, go on uncaptured and let `note` say why."""
@@ -300,7 +300,7 @@ class CapturedStep:
 
     def logits(self, pixels: Any, indices: np.ndarray) -> np.ndarray:
         """The model's logits for some of the resident images, in the step's precision: float32 (len(indices), K)."""
-        batch, count = self.batch_size, len(indices)
+        batch, count = self._mixer.images, len(indices)
         padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is filled up and the rest ignored
         padded[:count] = indices
         records = pack_choices(padded, None, self._model.config.image_size, 0)  # (padded, 6)

@@ -8,6 +8,8 @@ the product before it. The stream is a row of x0, x1, ..., one before every Laye
     x(2l+2) = x(2l+1) + channel branch          x(2L) goes to pre_head_layer_norm and the mean over tokens
 
 so "norm i" is the LayerNorm that reads x(i), and "branch i-1" what was added to make it.
+
+A batch may be worked through in parts, one forward and backward pass each, whose gradients add up.
 """
 
 from collections.abc import Callable
@@ -15,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.captured.coins import GENERATOR_NUMBERS, KINDS, CoinPositions, branch_rates, hidden_size
 from tinymixer.captured.device_sums import DeviceSums
 from tinymixer.captured.memory_plan import plan_activations
-from tinymixer.captured.staging import branch_rates
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues, seconds_of
 from tinymixer.kernels.modules import Kernels
@@ -35,7 +37,8 @@ class DeviceMixer:
 
     cupy             the CuPy module
     parameters       the model's, on this device, in float32; gradients are overwritten, not added to
-    images           B, fixed
+    images           B, fixed: of the batch, or of each of its parts
+    parts            how many of them a batch has
     recompute        apply GELU again in the backward pass instead of keeping hidden layers after it
     deterministic    sums in a fixed order, so that two runs agree to the last bit
     arena            memory of at least `plan.nbytes`
@@ -54,22 +57,27 @@ class DeviceMixer:
         precision: Precision,
         images: int,
         multiprocessors: int,
+        parts: int = 1,
         recompute: bool = False,
         deterministic: bool = True,
     ) -> None:
         self.config, self.parameters, self.precision = config, parameters, precision
-        self.images, self.recompute = images, recompute
+        self.images, self.parts, self.recompute = images, parts, recompute
         self.rows = config.tokens * images
         self.plan = plan_activations(config, images, precision, recompute)
         self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
         self.sums = DeviceSums(deterministic)
+        self._positions, self._part = CoinPositions(config, images, parts), 0
         self._cupy, self._multiprocessors = cupy, multiprocessors
         self._lay_out()
         self.sums.allocate(cupy)
         self.working = parameters.values
         if precision.has_working_copy:
             self.working = cupy.zeros(parameters.values.shape, precision.storage)
-        self.image_factor = cupy.zeros((len(self.rates), images), np.float32)  # (branches, B)
+        self.image_factor = cupy.zeros((len(self.rates), parts * images), np.float32)  # (branches, batch)
+        self.generator = cupy.zeros(GENERATOR_NUMBERS, np.uint64)
+        self._device_rates = cupy.asarray(self.rates)  # (branches,)
+        self._device_positions = cupy.asarray(self._positions.branches)  # (branches, parts)
 
     # ------------------------------------------------------------------------------------------ layout
 
@@ -94,6 +102,11 @@ class DeviceMixer:
         self._channel_gelu = [f"bias_gelu_{way}_columns<{number}, {v}, {gelu}>" for way in ("forward", "backward")]
         v = layouts.vector_width(itemsize, config.patch_features)
         self._patches = f"gather_patches<{number}, {v}>", layouts.flat(self.rows * config.patch_features, v)
+        self._dropout = {}
+        for kind in KINDS if config.dropout else ():
+            size = hidden_size(config, kind, B)
+            v = layouts.vector_width(itemsize, size)
+            self._dropout[kind] = f"dropout<{number}, {v}>", layouts.striding(size, v, sms)
         self._reserve_sums(S, B, C, K)
 
     def _reserve_sums(self, S: int, B: int, C: int, K: int) -> None:
@@ -140,8 +153,8 @@ class DeviceMixer:
     @property
     def kernel_names(self) -> list[str]:
         launches = (self._norm_forward, self._norm_mean, self._norm_backward, self._patches)
-        names = [name for name, _ in launches] + self._token_gelu + self._channel_gelu
-        return [*names, "finish_sums<float>", "fill_rows<float>", "cross_entropy<float>"]
+        names = [name for name, _ in (*launches, *self._dropout.values())] + self._token_gelu + self._channel_gelu
+        return [*names, "finish_sums<float>", "fill_rows<float>", "cross_entropy<float>", "branch_factors<float>"]
 
     def bind(self, kernels: Kernels, products: Products, arena: Any) -> None:
         """Take the compiled kernels, the products and the memory, once they exist."""
@@ -160,7 +173,9 @@ class DeviceMixer:
         self._epilogues = epilogues
         try:
             self.fused_forward = self._faster("forward", stream, tuning, lambda: self._channel_hidden(0))
-            if self.fused_forward:  # the backward epilogue needs z with its bias, which the forward one leaves
+            # The backward epilogues need z with its bias, which the forward one leaves; they write where parts add, and
+            # go from GELU's result to its input in one, where dropout comes between.
+            if self.fused_forward and self.parts == 1 and not self.config.dropout:
                 gradient = self._channel_hidden_gradient
                 self.fused_backward = self._faster("backward", stream, tuning, lambda: gradient(0))
         except (RuntimeError, epilogues.error):
@@ -189,12 +204,23 @@ class DeviceMixer:
 
     # ------------------------------------------------------------------------------------------ forward
 
-    def forward(self, pixels: Any, choices: Any, colours: Any, padding: int, hole: int, train: bool) -> None:
+    def throw_coins(self) -> None:
+        """Stochastic depth's factors for the whole batch, from `generator`."""
+        branches, images = self.image_factor.shape
+        if self.config.drop_path:
+            self._kernels.launch(
+                "branch_factors<float>", layouts.flat(branches * images), self.generator, self._device_positions,
+                self._device_rates, self.image_factor, i32(branches), i32(images), i32(self.parts),
+            )  # fmt: skip
+
+    def forward(
+        self, pixels: Any, choices: Any, colours: Any, padding: int, hole: int, train: bool, part: int = 0
+    ) -> None:
         """From the data set (N, height, width, colours) uint8 and choices (B, 6) to `buffers["features"]` and logits.
 
-        In training, branches are dropped by `image_factor`, which the step's beginning has filled.
+        In training, hidden units and branches are dropped; `part` says which of the batch these images are.
         """
-        config, buffers = self.config, self.buffers
+        config, buffers, self._part = self.config, self.buffers, part
         name, layout = self._patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
@@ -203,9 +229,9 @@ class DeviceMixer:
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):
             self._norm(2 * block, train)
-            self._token_mixing(block)
+            self._token_mixing(block, train)
             self._norm(2 * block + 1, train)
-            self._channel_mixing(block)
+            self._channel_mixing(block, train)
         self._norm(2 * config.num_blocks, train)
         self._kernels.launch(
             "fill_rows<float>", layouts.flat(buffers["logits"].size), buffers["logits"], self.parameters["head.bias"],
@@ -229,19 +255,23 @@ class DeviceMixer:
         )  # fmt: skip
 
     def _factor(self, i: int) -> Any:
-        """Stochastic depth's factors for branch i-1; None where it is never dropped."""
-        return self.image_factor[i - 1] if i and self.rates[i - 1] else None
+        """Stochastic depth's factors for branch i-1 and the images of this part; None where it is never dropped."""
+        return self.image_factor[i - 1, self._part * self.images :] if i and self.rates[i - 1] else None
 
-    def _token_mixing(self, block: int) -> None:
+    def _token_mixing(self, block: int, train: bool) -> None:
         buffers, part = self.buffers, f"blocks.{block}.token_mixing"
         hidden, activated = buffers[f"token_hidden{block}"], self._activated("token", block)  # (DS, B*C)
         self._multiply(self._weight(f"{part}.weight1"), self._by_tokens(buffers[f"normed{2 * block}"]), out=hidden)
         self._gelu("token", block)
+        if train:
+            self._drop("token", block, activated)
         self._multiply(self._weight(f"{part}.weight2"), activated, out=self._by_tokens(buffers["branch"]))
 
-    def _channel_mixing(self, block: int) -> None:
+    def _channel_mixing(self, block: int, train: bool) -> None:
         weight2 = self._weight(f"blocks.{block}.channel_mixing.weight2")
         self._channel_hidden(block)
+        if train:
+            self._drop("channel", block, self._activated("channel", block))
         self._multiply(self._activated("channel", block), weight2, out=self.buffers["branch"])
 
     def _channel_hidden(self, block: int) -> None:
@@ -266,6 +296,22 @@ class DeviceMixer:
             layout = self._channel_forward_layout
             self._kernels.launch(self._channel_gelu[0], layout, hidden, bias, activated, rows, columns)
 
+    def _drop(self, kind: str, block: int, hidden: Any) -> None:
+        """Dropout in a hidden layer, or in its gradient: the same coins both times."""
+        if not self.config.dropout:
+            return
+        (name, layout), rate = self._dropout[kind], self.config.dropout
+        first = self._positions.hidden[self._part, block, kind]
+        self._kernels.launch(
+            name, layout, hidden, self.generator, i64(first), i64(hidden.size), f32(rate), f32(1 / (1 - rate))
+        )
+
+    def _activate_again(self, kind: str, block: int) -> None:
+        """GELU and dropout once more, where the results were not kept."""
+        if self.recompute:
+            self._gelu(kind, block)
+            self._drop(kind, block, self._activated(kind, block))
+
     def _hidden_bias(self, kind: str, block: int) -> Any:
         """The bias that a kept hidden layer still lacks; None where the product's epilogue has added it."""
         if kind == "channel" and self.fused_forward:
@@ -279,22 +325,24 @@ class DeviceMixer:
         """(S*B, C) -> (S, B*C), the same memory: what makes token mixing one product from the left."""
         return array.reshape(self.config.tokens, self.images * self.config.hidden_dim)
 
-    def loss(self, labels: Any, indices: Any, state: Any, label_smoothing: float) -> None:
-        """From the logits to each image's loss and answer, and the logits' gradient times the loss scale."""
-        buffers = self.buffers
+    def loss(self, labels: Any, indices: Any, state: Any, label_smoothing: float, losses: Any, correct: Any) -> None:
+        """From the logits to each image's loss and answer (B,), and the logits' gradient times the loss scale."""
         self.sums.clear()  # before the logits' gradient is written, which lies among the partial sums
         self._kernels.launch(
-            "cross_entropy<float>", layouts.per_warp(self.images), buffers["logits"], labels, indices, None, state,
-            self.dlogits, buffers["losses"], buffers["correct"], i32(self.images), i32(self.config.num_classes),
-            f32(label_smoothing),
+            "cross_entropy<float>", layouts.per_warp(self.images), self.buffers["logits"], labels, indices, None,
+            state, self.dlogits, losses, correct, i32(self.images), i32(self.parts * self.images),
+            i32(self.config.num_classes), f32(label_smoothing),
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------ backward
 
     def backward(self) -> None:
-        """From `dlogits` to all gradients of the parameters. (Nobody asks for the images' gradient in training.)"""
-        buffers, gradient, last = self.buffers, self.parameters.gradient, 2 * self.config.num_blocks
-        self._multiply(buffers["features"], self.dlogits, out=gradient("head.weight"), transpose_a=True)
+        """From `dlogits` to all gradients of the parameters, added to those of the parts before.
+
+        (Nobody asks for the images' gradient in training.)
+        """
+        buffers, last = self.buffers, 2 * self.config.num_blocks
+        self._weight_gradient("head.weight", buffers["features"], self.dlogits, transpose_a=True)
         self._multiply(self.dlogits, self.parameters["head.weight"], out=buffers["dfeatures"], transpose_b=True)
         self._norm_gradient(last)
         for block in reversed(range(self.config.num_blocks)):
@@ -302,8 +350,12 @@ class DeviceMixer:
             self._norm_gradient(2 * block + 1)
             self._token_mixing_gradient(block)
             self._norm_gradient(2 * block)
-        self._multiply(buffers["patches"], buffers["dx"], out=gradient("stem.weight"), transpose_a=True)
-        self.sums.finish(self._kernels, self.parameters.gradients)
+        self._weight_gradient("stem.weight", buffers["patches"], buffers["dx"], transpose_a=True)
+        self.sums.finish(self._kernels, self.parameters.gradients, add=self._part > 0)
+
+    def _weight_gradient(self, name: str, a: Any, b: Any, **transposed: bool) -> None:
+        """A product into a weight's gradient: what the first part of a batch writes and the others add to."""
+        self._multiply(a, b, out=self.parameters.gradient(name), add=self._part > 0, **transposed)
 
     def _norm_gradient(self, i: int) -> None:
         """The stream's gradient before norm i, added to the stream's own, and branch i-1's, where that differs."""
@@ -326,11 +378,10 @@ class DeviceMixer:
 
     def _channel_mixing_gradient(self, block: int) -> None:
         """With a = gelu(z): dW2 = a^T dy, da = dy W2^T, dz = da gelu'(z), dW1 = n^T dz, dn = dz W1^T."""
-        part, gradient = f"blocks.{block}.channel_mixing", self.parameters.gradient
+        part = f"blocks.{block}.channel_mixing"
         dy = self._branch_gradient(2 * block + 2)  # (S*B, C)
-        if self.recompute:
-            self._gelu("channel", block)
-        self._multiply(self._activated("channel", block), dy, out=gradient(f"{part}.weight2"), transpose_a=True)
+        self._activate_again("channel", block)
+        self._weight_gradient(f"{part}.weight2", self._activated("channel", block), dy, transpose_a=True)
         dhidden = self._channel_hidden_gradient(block)  # (S*B, DC)
         self._multiply(dhidden, self._weight(f"{part}.weight1"), out=self.buffers["branch"], transpose_b=True)
 
@@ -345,30 +396,31 @@ class DeviceMixer:
             self._epilogues.weight_gradient(normed, dhidden, gradient(f"{part}.weight1"), gradient(f"{part}.bias1"))
             return dhidden
         self._multiply(dy, weight2, out=dhidden, transpose_b=True)
+        self._drop("channel", block, dhidden)
         self._kernels.launch(
             self._channel_gelu[1], self._channel_layout, dhidden, hidden, self._hidden_bias("channel", block),
             self.sums.at(self._gelu_sums[block, "channel"]), i64(hidden.shape[0]), i64(hidden.shape[1]),
             self.sums.atomic,
         )  # fmt: skip
-        self._multiply(normed, dhidden, out=gradient(f"{part}.weight1"), transpose_a=True)
+        self._weight_gradient(f"{part}.weight1", normed, dhidden, transpose_a=True)
         return dhidden
 
     def _token_mixing_gradient(self, block: int) -> None:
         """The same with left and right exchanged: dW2 = dy a^T, da = W2^T dy, dW1 = dz n^T, dn = W1^T dz."""
-        buffers, part, gradient = self.buffers, f"blocks.{block}.token_mixing", self.parameters.gradient
+        buffers, part = self.buffers, f"blocks.{block}.token_mixing"
         dy = self._by_tokens(self._branch_gradient(2 * block + 1))  # (S, B*C)
         normed = self._by_tokens(buffers[f"normed{2 * block}"])  # (S, B*C)
         hidden = buffers[f"token_hidden{block}"]  # (DS, B*C)
         dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (DS, B*C)
-        if self.recompute:
-            self._gelu("token", block)
-        self._multiply(dy, self._activated("token", block), out=gradient(f"{part}.weight2"), transpose_b=True)
+        self._activate_again("token", block)
+        self._weight_gradient(f"{part}.weight2", dy, self._activated("token", block), transpose_b=True)
         self._multiply(self._weight(f"{part}.weight2"), dy, out=dhidden, transpose_a=True)
+        self._drop("token", block, dhidden)
         self._kernels.launch(
             self._token_gelu[1], self._token_layout, dhidden, hidden, self.parameters[f"{part}.bias1"],
             self.sums.at(self._gelu_sums[block, "token"]), i64(hidden.shape[1]), self.sums.atomic,
         )  # fmt: skip
-        self._multiply(dhidden, normed, out=gradient(f"{part}.weight1"), transpose_b=True)
+        self._weight_gradient(f"{part}.weight1", dhidden, normed, transpose_b=True)
         self._multiply(
             self._weight(f"{part}.weight1"), dhidden, out=self._by_tokens(buffers["branch"]), transpose_a=True
         )

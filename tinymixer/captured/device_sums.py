@@ -83,7 +83,8 @@ class DeviceSums:
         if not self.deterministic:
             self._partials.data.memset_async(0, self._partials.nbytes)
 
-    def finish(self, kernels: Kernels, gradients: Any) -> None:
+    def finish(self, kernels: Kernels, gradients: Any, add: bool = False) -> None:
+        """Write the finished sums into the gradients, or add them to what is there."""
         kernels.launch(
-            "finish_sums<float>", self._layout, self._partials, self._table, self._blocks, gradients, np.int32(0)
+            "finish_sums<float>", self._layout, self._partials, self._table, self._blocks, gradients, np.int32(add)
         )

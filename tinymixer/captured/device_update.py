@@ -26,6 +26,8 @@ class DeviceUpdate:
 
     optimizer   SGD or AdamW over the model's parameters on this device; raises ConfigError for another
     slots       steps whose loss and norm are remembered, a ring
+
+    `losses` and `correct` (B,) are for the forward passes to fill.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class DeviceUpdate:
         self._squares_layout = layouts.squares(self._size, multiprocessors)
         self._layout = layouts.flat(self._size, WEIGHTS_PER_THREAD)
         self._squares = cupy.zeros(self._squares_layout.grid[0], np.float32)
+        self.losses, self.correct = cupy.zeros(images, np.float32), cupy.zeros(images, np.int32)  # (B,) each
         self.history = cupy.zeros((slots, 2), np.float32)  # (slots, 2) loss, gradient norm
         self.device_state = cupy.zeros(STEP_STATE.itemsize, np.uint8)
         self.write(loss_scale=FIRST_LOSS_SCALE if precision.scaled else 1.0, updates=optimizer.steps)
@@ -63,7 +66,7 @@ class DeviceUpdate:
             state[name] = value
         self.device_state.set(state.view(np.uint8))
 
-    def settle(self, kernels: Kernels, losses: Any, correct: Any) -> None:
+    def settle(self, kernels: Kernels) -> None:
         """Finish loss and norm, and decide on this step's update."""
         optimizer = self._optimizer
         beta1, beta2 = optimizer.betas if isinstance(optimizer, AdamW) else (0.0, 0.0)
@@ -73,8 +76,8 @@ class DeviceUpdate:
         )  # fmt: skip
         kernels.launch(
             "settle_step<float>", layouts.one_block(), self.device_state, self._squares, i32(self._squares.size),
-            losses, correct, i32(self._images), self.history, i32(self._slots), f32(optimizer.clip_norm or 0.0),
-            i32(self._precision.scaled), i32(GROWTH_INTERVAL), f32(beta1), f32(beta2),
+            self.losses, self.correct, i32(self._images), self.history, i32(self._slots),
+            f32(optimizer.clip_norm or 0.0), i32(self._precision.scaled), i32(GROWTH_INTERVAL), f32(beta1), f32(beta2),
         )  # fmt: skip
 
     def update(self, kernels: Kernels, working: Any) -> None:

@@ -67,7 +67,7 @@ def _aligned(nbytes: int) -> int:
 
 
 def plan_activations(config: MixerConfig, images: int, precision: Precision, recompute: bool = False) -> MemoryPlan:
-    """The activations of a step over `images` images.
+    """The activations of a step, or of a part of one, over `images` images.
 
     recompute   keep hidden layers only before their GELU and apply it again in the backward pass: less memory for one
                 more pass over each hidden layer
@@ -80,8 +80,6 @@ def plan_activations(config: MixerConfig, images: int, precision: Precision, rec
         Buffer("branch", (S * B, C), working),  # what is about to be added; backward, the normalised rows' gradient
         Buffer("features", (B, C), np.float32),
         Buffer("logits", (B, K), np.float32),
-        Buffer("losses", (B,), np.float32),
-        Buffer("correct", (B,), np.int32),
     ]
     for i in range(2 * L + 1):
         buffers.append(Buffer(f"x{i}", (S * B, C), working))
@@ -115,12 +113,22 @@ def largest_batch(config: MixerConfig, precision: Precision, free_bytes: int, re
     return low // 8 * 8 if low >= 8 else low
 
 
-def out_of_memory(config: MixerConfig, images: int, precision: Precision, free_bytes: int, recompute: bool) -> str:
-    """One sentence for a batch that does not fit: what it needs, what there is, and what to do."""
-    needed = plan_activations(config, images, precision, recompute).nbytes
+def out_of_memory(
+    config: MixerConfig, images: int, precision: Precision, free_bytes: int, recompute: bool, parts: int = 1
+) -> str:
+    """One sentence for a batch that does not fit: what it needs, what there is, and what to do.
+
+    images   of the whole batch, which is worked through in so many `parts`
+    """
+    needed = plan_activations(config, images // parts, precision, recompute).nbytes
     fits = largest_batch(config, precision, int(free_bytes * 0.95), recompute)
-    advice = f"--batch-size {fits} fits" if fits else "not even one image fits: choose a smaller model"
+    advice = "not even one image fits: choose a smaller model"
+    if fits:
+        advice = f"--batch-size {fits * parts} fits"
+        more = (n for n in range(parts + 1, images + 1) if images % n == 0 and images // n <= fits)
+        if (smallest := next(more, None)) is not None:
+            advice += f", or keep it and add --micro-batches {smallest}"
     return (
-        f"out of GPU memory: a step of {images} images in {precision.name} needs {needed / 2**30:.2f} GiB for its "
-        f"activations and {free_bytes / 2**30:.2f} GiB are free; {advice}"
+        f"out of GPU memory: a step of {images // parts} images in {precision.name} needs {needed / 2**30:.2f} GiB "
+        f"for its activations and {free_bytes / 2**30:.2f} GiB are free; {advice}"
     )

@@ -1,9 +1,9 @@
 """The numbers of steps to come, drawn on the host and copied to the GPU ahead of time.
 
-Every step needs which images it takes, what happens to them, its learning rate and the coins of stochastic depth. They
-are keyed by (seed, epoch, step) like everywhere else, so the GPU sees the same crops and masks as NumPy would. A ring
-of `slots` steps lies on the device; the host fills one half while the GPU works through the other, and a recorded step
-finds its slot by the step counter.
+Every step needs which images it takes, what happens to them, its learning rate and where the generator of its masks
+stands. They are keyed by (seed, epoch, step) like everywhere else, so the GPU sees the same crops and masks as NumPy
+would. A ring of `slots` steps lies on the device; the host fills one half while the GPU works through the other, and a
+recorded step finds its slot by the step counter.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.captured.coins import GENERATOR_NUMBERS, generator_numbers
 from tinymixer.data import Augmentation, Choices, generator
 
 CHOICE_NUMBERS = 6  # the fields of `Choice` in cuda/patches.cu
@@ -39,59 +40,42 @@ class StepNumbers:
     indices        int (B,), which images of the data set
     choices        what the augmentation does to them; None for nothing
     learning_rate
-    uniforms       float32 (branches, B) in [0, 1): the coins of stochastic depth; rows of branches never dropped are 0
+    generator      uint64 (4,): where the generator of the step's masks stands (`coins.py`)
     """
 
     indices: np.ndarray
     choices: Choices | None
     learning_rate: float
-    uniforms: np.ndarray
-
-
-def branch_rates(num_blocks: int, drop_path: float) -> np.ndarray:
-    """Stochastic depth's rate of every branch, token and channel mixing in turn: float32 (2 * num_blocks,)."""
-    rise = drop_path / max(num_blocks - 1, 1)
-    return np.repeat([i * rise for i in range(num_blocks)], 2).astype(np.float32)
+    generator: np.ndarray
 
 
 def draw_step(
-    indices: np.ndarray,
-    augmentation: Augmentation,
-    rates: np.ndarray,
-    learning_rate: float,
-    seed: int,
-    epoch: int,
-    step: int,
+    indices: np.ndarray, augmentation: Augmentation, learning_rate: float, seed: int, epoch: int, step: int
 ) -> StepNumbers:
-    """Draw a step's numbers exactly as `Batches` and `MlpMixer.forward` do: same generators, same order.
+    """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: same generators, same order.
 
     `step` counts within the epoch. Raises nothing of its own.
     """
-    images = len(indices)
-    choices = None if augmentation.is_identity else augmentation.draw(generator(seed, "augment", epoch, step), images)
-    uniforms = np.zeros((len(rates), images), np.float32)  # (branches, B)
-    if rates.any():
-        masks = generator(seed, "masks", epoch, step)
-        for branch, rate in enumerate(rates):
-            if rate:
-                uniforms[branch] = masks.random((images,), dtype=np.float32)
-    return StepNumbers(indices, choices, learning_rate, uniforms)
+    choices = None
+    if not augmentation.is_identity:
+        choices = augmentation.draw(generator(seed, "augment", epoch, step), len(indices))
+    return StepNumbers(indices, choices, learning_rate, generator_numbers(seed, epoch, step))
 
 
 class StagingRing:
     """A ring of `slots` steps on the device, filled from pinned host memory in halves.
 
     cupy        the CuPy module;  stream  the stream that steps run on
-    slots       even number of steps;  images  B;  branches  2 * num_blocks
+    slots       even number of steps;  images  B
     """
 
-    def __init__(self, cupy: Any, stream: Any, slots: int, images: int, branches: int, size: int, hole: int) -> None:
+    def __init__(self, cupy: Any, stream: Any, slots: int, images: int, size: int, hole: int) -> None:
         self.slots, self._half = slots, slots // 2
         self._cupy, self._stream, self._size, self._hole = cupy, stream, size, hole
         shapes = {
             "choices": ((slots, images, CHOICE_NUMBERS), np.int32),
             "rates": ((slots,), np.float32),
-            "uniforms": ((slots, branches, images), np.float32),
+            "generators": ((slots, GENERATOR_NUMBERS), np.uint64),
         }
         self.device = {name: cupy.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._host = {name: pinned_empty(cupy, shape, dtype) for name, (shape, dtype) in shapes.items()}
@@ -125,7 +109,7 @@ class StagingRing:
         for i, numbers in enumerate(steps, slot):
             self._host["choices"][i] = pack_choices(numbers.indices, numbers.choices, self._size, self._hole)
             self._host["rates"][i] = numbers.learning_rate
-            self._host["uniforms"][i] = numbers.uniforms
+            self._host["generators"][i] = numbers.generator
         piece = slice(slot, slot + len(steps))
         for name, device in self.device.items():
             device[piece].set(self._host[name][piece], stream=self._copies)

@@ -43,6 +43,12 @@ def flat(size: int, per_thread: int = 1) -> Launch:
     return Launch((divide_up(size, THREADS * per_thread), 1), (THREADS, 1))
 
 
+def striding(size: int, per_thread: int, multiprocessors: int) -> Launch:
+    """`dropout`: threads of so many elements each, in a grid that strides over the rest."""
+    blocks = min(divide_up(size, THREADS * per_thread), multiprocessors * MANY_BLOCKS)
+    return Launch((blocks, 1), (THREADS, 1))
+
+
 def squares(size: int, multiprocessors: int) -> Launch:
     """`gradient_squares`: threads of four floats each, in a grid that strides over the rest."""
     blocks = min(divide_up(size, THREADS * 4), multiprocessors * BLOCKS_PER_MULTIPROCESSOR)

@@ -32,8 +32,10 @@ def fused_obstacle(recipe: Recipe, backend: Backend) -> str | None:
         (backend.name != "cupy", "it runs on a GPU (--backend cupy)"),
         (training.kernels == "reference", "--kernels reference asks for the generic operations"),
         (training.dtype != "float32", "it keeps weights in float32 (--dtype float32)"),
-        (recipe.model.dropout > 0, "it has no dropout (--dropout 0; drop_path is supported)"),
-        (training.micro_batches > 1, "it takes a batch in one piece (--micro-batches 1; --recompute saves memory)"),
+        (
+            training.batch_size % training.micro_batches,
+            "it takes parts of one size (--micro-batches must divide the batch)",
+        ),
     ):
         if applies:
             return reason
@@ -74,6 +76,7 @@ class FusedTraining:
             dataset.train_images,
             dataset.train_labels,
             batch_size=training.batch_size,
+            micro_batches=training.micro_batches,
             mean=dataset.mean,
             std=dataset.std,
             fill=mean_colour(dataset.mean),
@@ -133,7 +136,6 @@ class FusedTraining:
                 draw_step(
                     order[(position + i) * batch : (position + i + 1) * batch],
                     self._augmentation,
-                    self.step.rates,
                     self._schedule(first + i),
                     self._training.seed,
                     epoch,

@@ -13,11 +13,12 @@ __device__ inline float target_probability(
 //
 //   logits (B, K); labels (N,) with indices (B,) into them, or (B,) with null indices; or soft (B, K)
 //   gradient_factor   null for 1; else a device value, the loss scale
-//   dlogits (B, K) = factor * (softmax - target) / B; losses (B,); correct (B,) 0 or 1
+//   batch             images that the loss is the mean over: B, or more where these are a part of a batch
+//   dlogits (B, K) = factor * (softmax - target) / batch; losses (B,); correct (B,) 0 or 1
 template <class T>
 __global__ void cross_entropy_plain(
     const float* logits, const int64* labels, const int* indices, const float* soft, const StepState* state,
-    float* dlogits, float* losses, int* correct, int images, int classes, float smoothing) {
+    float* dlogits, float* losses, int* correct, int images, int batch, int classes, float smoothing) {
     const int image = blockIdx.x * blockDim.x + threadIdx.x;
     if (image >= images) return;
     const float* row = logits + (int64)image * classes;
@@ -29,7 +30,7 @@ __global__ void cross_entropy_plain(
         if (target > target_largest) target_largest = target, wanted = k;
     }
     for (int k = 0; k < classes; k++) total += expf(row[k] - largest);
-    const float log_total = logf(total), factor = (state ? state->loss_scale : 1) / images;
+    const float log_total = logf(total), factor = (state ? state->loss_scale : 1) / batch;
     for (int k = 0; k < classes; k++) {
         const float target = target_probability(labels, indices, soft, image, k, classes, smoothing);
         const float log_probability = row[k] - largest - log_total;
@@ -56,7 +57,7 @@ __device__ inline void first_largest(float& value, int& place) {
 template <class T>
 __global__ void cross_entropy(
     const float* logits, const int64* labels, const int* indices, const float* soft, const StepState* state,
-    float* dlogits, float* losses, int* correct, int images, int classes, float smoothing) {
+    float* dlogits, float* losses, int* correct, int images, int batch, int classes, float smoothing) {
     const int image = blockIdx.x * blockDim.y + threadIdx.y;
     if (image >= images) return;  // whole warps leave
     const float* row = logits + (int64)image * classes;
@@ -70,7 +71,7 @@ __global__ void cross_entropy(
     first_largest(largest, answer);
     first_largest(target_largest, wanted);
     for (int k = threadIdx.x; k < classes; k += 32) total += expf(row[k] - largest);
-    const float log_total = logf(sum_over_lanes(total, 32)), factor = (state ? state->loss_scale : 1) / images;
+    const float log_total = logf(sum_over_lanes(total, 32)), factor = (state ? state->loss_scale : 1) / batch;
     for (int k = threadIdx.x; k < classes; k += 32) {
         const float target = target_probability(labels, indices, soft, image, k, classes, smoothing);
         const float log_probability = row[k] - largest - log_total;

@@ -83,44 +83,89 @@ __global__ void copy_weights(const float* values, T* working, int64 size) {
     store<T, 4>(working + i, w);
 }
 
-// Both update rules work on four neighbouring weights per thread: float vectors of 16 bytes, and one store of the
-// working copy T. weight_decay holds the strength for every single weight (tinymixer/optim/optimizer.py). working is
-// null where the working format is float and products read the weights themselves.
+// ------------------------------------------------------------------------------------------ update rules
+
+// weight_decay holds the strength for every single weight (tinymixer/optim/optimizer.py). working is null where the
+// working format is float and products read the weights themselves. A step moves 6 vectors of floats for SGD and 8 for
+// AdamW, and half a vector more in 16 bits: memory alone counts.
 
 // Momentum, Nesterov's by choice; decay inside the gradient or, decoupled, beside it (tinymixer/optim/sgd.py).
+struct Sgd {
+    float rate, factor, momentum;
+    int nesterov, decoupled;
+    __device__ inline void operator()(float& w, float& m, float g, float decay) const {
+        g *= factor;
+        if (decoupled) w -= rate * (decay * w);
+        else g += decay * w;
+        m = momentum * m + g;
+        w -= rate * (nesterov ? g + momentum * m : m);
+    }
+};
+
+// Adam with decoupled decay (tinymixer/optim/adamw.py). The corrections come from the state: they change every step.
+struct AdamW {
+    float rate, factor, beta1, beta2, eps, mean_correction, square_correction;
+    __device__ inline void operator()(float& w, float& m, float& s, float g, float decay) const {
+        g *= factor;
+        m += (1 - beta1) * (g - m);
+        s += (1 - beta2) * (g * g - s);
+        w -= rate * (decay * w);
+        w -= rate * (m / mean_correction) / (sqrtf(s / square_correction) + eps);
+    }
+};
+
+// One thread per weight, four bytes an access.
+template <class T>
+__global__ void sgd_update_plain(
+    const StepState* state, float* values, float* velocity, const float* gradients, const float* weight_decay,
+    T* working, float momentum, int nesterov, int decoupled, int64 size) {
+    const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= size || state->skip) return;
+    const Sgd rule = {state->learning_rate, state->gradient_factor, momentum, nesterov, decoupled};
+    rule(values[i], velocity[i], gradients[i], weight_decay[i]);
+    if (working) working[i] = from_float<T>(values[i]);
+}
+
+template <class T>
+__global__ void adamw_update_plain(
+    const StepState* state, float* values, float* mean, float* square, const float* gradients,
+    const float* weight_decay, T* working, float beta1, float beta2, float eps, int64 size) {
+    const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= size || state->skip) return;
+    const AdamW rule = {state->learning_rate, state->gradient_factor, beta1, beta2, eps, state->mean_correction,
+                        state->square_correction};
+    rule(values[i], mean[i], square[i], gradients[i], weight_decay[i]);
+    if (working) working[i] = from_float<T>(values[i]);
+}
+
+// Step 1: four neighbouring weights per thread: vectors of 16 bytes, and one store of the working copy.
 template <class T>
 __global__ void sgd_update(
     const StepState* state, float* values, float* velocity, const float* gradients, const float* weight_decay,
     T* working, float momentum, int nesterov, int decoupled, int64 size) {
     const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * 4;
     if (i >= size || state->skip) return;
-    const float rate = state->learning_rate, factor = state->gradient_factor;
+    const Sgd rule = {state->learning_rate, state->gradient_factor, momentum, nesterov, decoupled};
     float w[4], m[4], g[4], decay[4];
     load_floats<4>(w, values + i);
     load_floats<4>(m, velocity + i);
     load_floats<4>(g, gradients + i);
     load_floats<4>(decay, weight_decay + i);
 #pragma unroll
-    for (int v = 0; v < 4; v++) {
-        g[v] *= factor;
-        if (decoupled) w[v] -= rate * (decay[v] * w[v]);
-        else g[v] += decay[v] * w[v];
-        m[v] = momentum * m[v] + g[v];
-        w[v] -= rate * (nesterov ? g[v] + momentum * m[v] : m[v]);
-    }
+    for (int v = 0; v < 4; v++) rule(w[v], m[v], g[v], decay[v]);
     store<float, 4>(values + i, w);
     store<float, 4>(velocity + i, m);
     if (working) store<T, 4>(working + i, w);
 }
 
-// Adam with decoupled decay (tinymixer/optim/adamw.py). The corrections come from the state: they change every step.
 template <class T>
 __global__ void adamw_update(
     const StepState* state, float* values, float* mean, float* square, const float* gradients,
     const float* weight_decay, T* working, float beta1, float beta2, float eps, int64 size) {
     const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * 4;
     if (i >= size || state->skip) return;
-    const float rate = state->learning_rate, factor = state->gradient_factor;
+    const AdamW rule = {state->learning_rate, state->gradient_factor, beta1, beta2, eps, state->mean_correction,
+                        state->square_correction};
     float w[4], m[4], s[4], g[4], decay[4];
     load_floats<4>(w, values + i);
     load_floats<4>(m, mean + i);
@@ -128,13 +173,7 @@ __global__ void adamw_update(
     load_floats<4>(g, gradients + i);
     load_floats<4>(decay, weight_decay + i);
 #pragma unroll
-    for (int v = 0; v < 4; v++) {
-        g[v] *= factor;
-        m[v] += (1 - beta1) * (g[v] - m[v]);
-        s[v] += (1 - beta2) * (g[v] * g[v] - s[v]);
-        w[v] -= rate * (decay[v] * w[v]);
-        w[v] -= rate * (m[v] / state->mean_correction) / (sqrtf(s[v] / state->square_correction) + eps);
-    }
+    for (int v = 0; v < 4; v++) rule(w[v], m[v], s[v], g[v], decay[v]);
     store<float, 4>(values + i, w);
     store<float, 4>(mean + i, m);
     store<float, 4>(square + i, s);
