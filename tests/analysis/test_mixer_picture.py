@@ -34,6 +34,7 @@ def test_words_are_legible_on_white_and_on_black():
     image, parts, bars = _picture().axes
     words = [*parts.texts, image.title, bars.title, *bars.get_yticklabels()]
     assert {text.get_color() for text in words if text.get_text()} == {INK}
+    assert all(axes.get_facecolor()[3] == 0 for axes in (image, parts, bars) if axes.axison)
 
 
 def test_refuses_sizes_that_do_not_fit():

@@ -46,6 +46,7 @@ def mixer_picture(
     figure = Figure(figsize=(8, 2.1), dpi=100, layout="constrained", facecolor="none")
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 6.6, 1.3])
+    right.set_facecolor("none")
     _draw_patches(left, image, patch_size)
     _draw_parts(middle, blocks)
     _draw_probabilities(right, probabilities, class_names)
