@@ -50,6 +50,7 @@ for axis, title, values in zip(
     axis.bar(range(4), values, color=COLOURS[0])
     axis.axhline(0, color=INK, linewidth=0.8)
     axis.set_title(title)
+    axis.set_xticks(range(4))
     axis.set_xlabel("class")
 show(
     figure,
@@ -62,7 +63,7 @@ print("ratio of neighbours:", (p[:-1] / p[1:]).round(3))
 # %% [markdown]
 # ## Logits of 1000
 # Floating-point numbers end. In float32 the largest is about $3.4 \cdot 10^{38}$, which is $e^{88.7}$, and everything
-# below about $10^{-45}$, which is $e^{-104}$, becomes zero:
+# below about $10^{-45}$, which is $e^{-104}$, becomes zero. (In float16 the end comes at 65504, which is $e^{11.1}$.)
 
 # %%
 with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -74,7 +75,7 @@ with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         print(f"softmax of {logits} as in the formula: {np.exp(z) / np.sum(np.exp(z))}")
 
 # %% [markdown]
-# Infinity by infinity is not a number, nor is zero by zero. Yet the answer exists: in all three rows the first logit is one larger than the
+# Infinity divided by infinity is not a number, nor is zero divided by zero. Yet the answer exists: in all three rows the first logit is one larger than the
 # second, so all three have the same probabilities. That is also the cure. *Subtracting the same number* $m$ *from all logits changes nothing:*
 #
 # $$\frac{e^{z_k - m}}{\sum_j e^{z_j - m}} = \frac{e^{-m}\,e^{z_k}}{e^{-m} \sum_j e^{z_j}} = \frac{e^{z_k}}{\sum_j e^{z_j}} .$$
@@ -124,6 +125,7 @@ bits = axis.secondary_yaxis(
 )
 bits.set_ylabel("in bits", color=INK)
 bits.tick_params(colors=INK)
+bits.spines["right"].set_color(INK)
 axis.legend()
 show(
     figure,
@@ -132,14 +134,15 @@ show(
 )
 
 # %% [markdown]
-# Images of a batch are independent, so the probability of getting *all* labels is the product of theirs, and its logarithm is the sum. The loss
-# of a batch of $B$ images is the mean. With $n$ for the image and $y_n$ for its label,
+# One image tells nothing about another, so the probability of *all* labels of a batch is the product of theirs, and its logarithm is a
+# sum. As the loss of a batch of $B$ images we take the mean. With $n$ for the image and $y_n$ for its label,
 #
 # $$L = -\frac1B \sum_{n} \log p_{n,y_n} .$$
 #
 # **What to expect before training.** A network that knows nothing gives every class $1/K$. Its loss is $-\log \frac1K = \log K$,
 # which is 2.303 for ten classes. The head of a Mixer starts with weights of zero, so all its logits are zero and its
-# first loss is exactly that. It is the cheapest test there is: if the first loss is not $\log K$, do not wait for the second.
+# first loss is exactly that. It is the cheapest test there is: where the first loss is far from $\log K$, look for the reason before you
+# train on.
 
 # %%
 labels = np.arange(10)  # (B,)
@@ -167,10 +170,8 @@ shifted = z - z.max(axis=1, keepdims=True)  # (1, 2)
 p = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)  # (1, 2)
 with np.errstate(divide="ignore"):
     print("if the label is 0, logarithm of the softmax:", -np.log(p)[0, 0])
-print(
-    "if the label is 0, the package:             ",
-    ops.softmax_cross_entropy(z, np.array([0]))[0],
-)
+loss, _ = ops.softmax_cross_entropy(z, np.array([0]))
+print("if the label is 0, the package:             ", loss)
 
 # %% [markdown]
 # ### Exercise 6.2
@@ -260,9 +261,9 @@ print(f"the first loss: {losses[0]:.4f}, as expected; after 20 steps: {losses[-1
 logits, _ = layer.forward(test_x)  # (360, 10)
 wrong = np.flatnonzero(logits.argmax(axis=1) != digits.test_labels)
 image, label = digits.test_images[wrong[0]], digits.test_labels[wrong[0]]
-_, (log_p, target, _) = ops.softmax_cross_entropy_forward(
-    logits[wrong[:1]], digits.test_labels[wrong[:1]]
-)
+first = wrong[:1]  # (1,)
+_, cache = ops.softmax_cross_entropy_forward(logits[first], digits.test_labels[first])
+log_p, target, _ = cache  # (1, K), (1, K)
 p, t = np.exp(log_p[0]), target[0]  # (K,), (K,)
 
 figure, axes = new_figure(1, 3, width=8, height=2.3, width_ratios=(1, 1.6, 1.6))
@@ -282,13 +283,13 @@ show(
     alt="A digit; the ten probabilities the network gives it, the largest not at its label; and p - t: "
     "one bar points down, at the label, all others up, in proportion to their probability.",
 )
-print(f"sum of the gradient over the classes: {np.sum(p - t):.0e}")
+print(f"sum of p - t: {np.sum(p - t):.0e}, as near to zero as float32 comes")
 
 # %% [markdown]
 # Training walks *against* the gradient. So the logit of the right class (the bar that points down) is raised, by what its
-# probability lacks to 1, and every other is lowered, in proportion to the probability that it has wrongly been given. A network that is right and sure
-# receives almost nothing: it is left alone. (The gradient of lesson 02 was $(y - t)/B$, the same with outputs in
-# place of probabilities. There, an output of 3 at the right class was an error of 2.)
+# probability lacks to 1, and every other is lowered, in proportion to the probability that it has wrongly been given.
+# A network that is right and sure receives almost nothing: it is left alone. (The gradient of lesson 02 had outputs where
+# this one has probabilities. There an output of 3 at the right class was an error of 2. Here it is a reason to be sure.)
 #
 # Up and down cancel: **every row of the gradient adds up to zero**. You know why without a calculation. Adding the same number to all
 # logits of an image changes no probability, hence not the loss; and where the loss is flat the gradient has no part. It is the argument of
@@ -320,11 +321,12 @@ for gap in (10, 80, 200):
     print(f"logits 0 and {gap:3}:  in two operations {in_two[0]},  in one {in_one[0]}")
 
 # %% [markdown]
-# So the package has one operation for both. It is simpler (no matrix, no division) and it cannot fail.
+# So the package has one operation for both. It is simpler (no matrix, no division), and nothing in it can overflow.
 #
 # ## Mean or sum
 # Why the mean over the batch? With a sum the gradient would grow with the batch, and a learning rate found at one batch size would be wrong at
-# another. Take the gradient of the weights of an untrained layer, for batches of three sizes. With the mean it hardly
+# another. Here is the length of the gradient (the root of
+# the sum of all its squares) of an untrained layer, for batches of three sizes. With the mean it hardly
 # depends on the size (small batches are noisier), with a sum it grows:
 
 # %%
@@ -336,14 +338,12 @@ for size in (32, 320, 1437):
     layer.parameters.zero_gradients()
     layer.backward(dlogits, cache)
     length = np.linalg.norm(layer.parameters.gradients)
-    print(
-        f"{size:4} images: length of the gradient {length:.2f}, with a sum {size * length:.0f}"
-    )
+    print(f"{size:4} images: with the mean {length:.2f}, with a sum {size * length:.0f}")
 
 # %% [markdown]
 # ## A check that lies, again
 # The rows of `dlogits` add up to zero. So a gradient check that moves all logits together finds no change of the loss, as
-# predicted, and as predicted by most wrong gradients too. Here are the planted faults of this operation, asked twice: what
+# predicted, and as predicted by most wrong gradients too. Here are four planted faults of this operation, asked twice: what
 # change do you predict if all logits move together, and if each moves by a random amount?
 
 # %%
@@ -388,16 +388,16 @@ for backward in (ops.softmax_cross_entropy_backward, faults.label_smoothing_forg
 # ## Label smoothing
 # A target of 1 can never be reached: $p_y = 1$ would need an infinite logit, and $p - t$ keeps pushing the logits apart
 # for ever. Szegedy et al. 2016 ([arXiv 1512.00567](https://arxiv.org/abs/1512.00567), section 7) ask for a little less. With a small number
-# $e$, for instance 0.1, each target becomes
+# $\alpha$, for instance 0.1, each target becomes
 #
-# $$t'_k = (1 - e)\,t_k + \frac{e}{K} .$$
+# $$t'_k = (1 - \alpha)\,t_k + \frac{\alpha}{K} .$$
 #
 # The row still adds up to 1. Nothing in the derivation changes. With $\sum_k t'_k = 1$,
 #
 # $$-\sum_k t'_k \log p_k = \sum_k t'_k\,\big(\operatorname{logsumexp}(z) - z_k\big) = \operatorname{logsumexp}(z) - \sum_k t'_k\,z_k ,$$
 #
 # and the derivative by $z_k$ is $p_k - t'_k$. It is zero at $p = t'$, which finite logits reach: the right one must be larger than the
-# others by $\log \frac{1 - e + e/K}{e/K}$, which is $\log 91 \approx 4.5$ for $e = 0.1$ and ten classes.
+# others by $\log \frac{1 - \alpha + \alpha/K}{\alpha/K}$, which is $\log 91 \approx 4.5$ for $\alpha = 0.1$ and ten classes.
 #
 # ### Exercise 6.4
 # Write the pair as the package has it: the forward pass with label smoothing, and a backward pass that gets `dloss`. That is the derivative of what is
@@ -409,9 +409,8 @@ def my_smoothed_forward(logits, labels, label_smoothing):
     """logits (B, K), labels (B,), label_smoothing a number  ->  loss, cache (what your backward needs)"""
     images, classes = logits.shape
     ### BEGIN SOLUTION
-    target = (1 - label_smoothing) * np.eye(classes)[
-        labels
-    ] + label_smoothing / classes  # (B, K)
+    one_hot = np.eye(classes)[labels]  # (B, K)
+    target = (1 - label_smoothing) * one_hot + label_smoothing / classes  # (B, K)
     shifted = logits - logits.max(axis=1, keepdims=True)  # (B, K)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (B, K)
     return -np.sum(target * log_p) / images, (log_p, target)
@@ -451,9 +450,9 @@ for number, (name, loss_and_gradient, learning_rates) in enumerate(
     for learning_rate, style in zip(learning_rates, (":", "--", "-"), strict=True):
         _, losses, accuracies = trained(loss_and_gradient, learning_rate, steps=300)
         percent = 100 * np.array(accuracies)
-        label = f"{name}, {learning_rate}"
-        axis.plot(percent, style, color=COLOURS[number], linewidth=1.6, label=label)
-        print(f"{label:<20} last loss {losses[-1]:.3f}, test accuracy {accuracies[-1]:.1%}")
+        curve = f"{name}, {learning_rate}"
+        axis.plot(percent, style, color=COLOURS[number], linewidth=1.6, label=curve)
+        print(f"{curve:<20} last loss {losses[-1]:.3f}, test accuracy {accuracies[-1]:.1%}")
 axis.set_ylim(80, 100)
 axis.set_xlabel("step")
 axis.set_ylabel("test accuracy in %")
@@ -475,13 +474,14 @@ show(
 # * The layer is the same, so what it *can* express is the same. But the squared error wants outputs of exactly 0 and 1, and spends part of its
 #   weights on images that are right already.
 #
-# **Try it.** Train with `lambda z, y: ops.softmax_cross_entropy(z, y, 0.1)`. What is the smallest loss that label smoothing allows? And what happens to the largest
-# logits, compared with training without?
+# **Try it.** Train with `lambda z, y: ops.softmax_cross_entropy(z, y, 0.1)`. What is the smallest loss that label smoothing allows? And how large is the largest
+# logit, compared with training without?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** At best $p = t'$, and the loss is then $-\sum_k t'_k \log t'_k$, the entropy of the target. For $e = 0.1$ and $K = 10$ that is
-# $-0.91 \log 0.91 - 9 \cdot 0.01 \log 0.01 \approx 0.50$, so a smoothed loss of 0.6 is not bad at all. The logits stay smaller: the right one has no reason to
-# be more than 4.5 above the others. Losses with different smoothing must not be compared either.
+# **About the questions.** At best $p = t'$, and the loss is then $-\sum_k t'_k \log t'_k$, the entropy of the target. For $\alpha = 0.1$ and $K = 10$ that is
+# $-0.91 \log 0.91 - 9 \cdot 0.01 \log 0.01 \approx 0.50$, so the 0.66
+# that the layer reaches after 300 steps of 1.5 is not as far from the end as it looks. Its largest logit is 6.5, without smoothing 10.9: there is no reason
+# left to be more than 4.5 above the others. Losses with different smoothing must not be compared either.
 
 # %% [markdown]
 # ## What you have now
@@ -493,8 +493,8 @@ show(
 # | gradient | `(p - target) / B` | every row adds up to zero |
 # | first loss | `log K` | 2.303 for ten classes |
 #
-# With Linear, GELU, LayerNorm and this loss you have every operation of a Mixer that computes something. What is missing only moves
-# numbers to other places: patches, and the transposition.
+# Linear, GELU, LayerNorm and this loss do nearly all the computing of a Mixer. What is missing mostly moves numbers to other
+# places: patches, and the transposition.
 #
 # **Where the package does this:** `tinymixer/ops/softmax_cross_entropy.py` (both passes, also for targets that are rows of
 # probabilities), `tinymixer/gradcheck/planted_faults/loss.py` (the faults above), `tinymixer/training/step.py` (its place in a training step).

@@ -47,7 +47,7 @@ exercise(
     "my_softmax",
     reference=_softmax,
     cases=lambda generator: ((logits,) for logits in _logits(generator)),
-    returns="probabilities",
+    returns="p",
     tolerance=1e-5,  # float32 among the inputs
     mistakes=[
         Mistake(
