@@ -74,7 +74,7 @@ def make_cublas():
             scale, add = _float_at(alpha), _float_at(beta)
             left = column_major(a, atype, k if transa else m, m if transa else k, lda).T
             right = column_major(b, btype, n if transb else k, k if transb else n, ldb).T
-            left, right = (unpacked(x, NUMBER[atype]).astype(np.float64) for x in (left, right))
+            left, right = (unpacked(x, NUMBER[atype]).astype(np.float32) for x in (left, right))
             out = column_major(c, ctype, m, n, ldc)
             with np.errstate(all="ignore"):  # overflows are the kernels' business
                 product = scale * ((left.T if transa else left) @ (right.T if transb else right))
