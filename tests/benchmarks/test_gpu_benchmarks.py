@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu_table
-from tests.kernels.emulator import COMPILER, NO_COMPILER
+from benchmarks import gpu_kernels, gpu_table
+from tests.kernels.emulator import COMPILER, NO_COMPILER, kernel_names
 from tests.kernels.fake_cupy import fake_gpu
 from tinymixer import MixerConfig
 from tinymixer.bench import ours_cupy, profile_cupy
 from tinymixer.bench.models import MODELS, step_flops
 from tinymixer.bench.timing import interleaved
+from tinymixer.kernels.precision import get_precision
 
 SMALL = MixerConfig(image_size=8, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=16, num_blocks=1)
 emulated = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
@@ -104,3 +105,19 @@ def test_the_session_script_is_valid():
     without_folder = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
     assert without_folder.returncode != 0
     assert "usage: gpu_session.sh OUT" in without_folder.stderr
+
+
+@emulated
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_kernel_with_a_plain_form_is_on_the_ladder(precision):
+    """And runs there on arguments that fit, in the order from plain to fast."""
+    with fake_gpu() as cupy:
+        rows = gpu_kernels.measure(cupy, SMALL, 4, precision, copy_rate=1e9)
+    kernels = [row["kernel"].split("<")[0] for row in rows]
+    number = get_precision(precision).number
+    plain = {name.split("<")[0] for form in ("float", number) for name in kernel_names(form) if "_plain" in name}
+    assert plain <= set(kernels)
+    firsts = {row["what"]: kernel for row, kernel in zip(reversed(rows), reversed(kernels), strict=True)}
+    assert all(kernel.endswith("_plain") for kernel in firsts.values())
+    assert all(row["bytes"] > 0 for row in rows)
+    assert gpu_kernels.text(rows, "title").count("\n") == len(rows) + len(firsts) + 2

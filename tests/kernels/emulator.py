@@ -28,6 +28,7 @@ NO_COMPILER = "the kernels' emulator needs g++, which is not installed"
 
 BY_FORMAT = (
     "layer_norm_forward_plain",
+    "layer_norm_forward_lanes",
     "layer_norm_backward_plain",
     "layer_norm_parameters_plain",
     "gather_patches_plain",
@@ -58,6 +59,7 @@ def kernel_names(number: str) -> list[str]:
     names += [f"{name}<{number}, {v}>" for name in ("gather_patches", "dropout") for v in widths]
     for gelu in GELUS:
         names += [f"bias_gelu_{direction}_plain<{number}, {gelu}>" for direction in ("forward", "backward")]
+        names += [f"bias_gelu_forward_wide<{number}, {v}, {gelu}>" for v in widths]
         names += [
             f"bias_gelu_{direction}_{axis}<{number}, {v}, {gelu}>"
             for direction, axis, v in itertools.product(("forward", "backward"), ("columns", "rows"), widths)

@@ -72,6 +72,20 @@ def test_bias_gelu(number, gelu, plain, rows, columns, by_row, with_bias):
     assert_close(dbias, sums, "__half" if gelu == "FastTanhGelu" else "float", rows * columns)
 
 
+@numbers
+@few
+@given(rows=st.integers(1, 30), columns=st.integers(1, 40) | st.just(64), by_row=st.booleans(), with_bias=st.booleans())
+def test_the_step_between_plain_and_fast(number, rows, columns, by_row, with_bias):
+    call, vector = Call(), widths(number, columns)
+    z, z_bits = call.draw((rows, columns), number)
+    bias, bias_bits = call.draw(rows if by_row else columns)
+    a = call.output((rows, columns), number)
+    call.run(f"bias_gelu_forward_wide<{number}, {vector}, TanhGelu>", layouts.flat(rows * columns, vector), z_bits,
+             bias_bits if with_bias else None, a, i64(rows), i64(columns), i32(by_row))  # fmt: skip
+    whole = z + with_bias * (bias[:, None] if by_row else bias)
+    assert_close(unpacked(a.array, number), ops.gelu_tanh_forward(whole)[0], number)
+
+
 @pytest.mark.parametrize("axis", ["columns", "rows"])
 def test_the_atomic_variant_adds_to_one_row(axis):
     call = Call()

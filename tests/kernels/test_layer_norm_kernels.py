@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kernels.calls import MULTIPROCESSORS, Call, f32, few, finish, i32, numbers, plain_and_fast
+from tests.kernels.calls import MULTIPROCESSORS, Call, f32, few, finish, i32, numbers
 from tests.kernels.formats import ITEMSIZE, assert_close, rounded, unpacked
 from tinymixer import ops
 from tinymixer.kernels import launch as layouts
@@ -39,10 +39,10 @@ def norm_inputs(call, number, tokens, images, channels, stream, branch):
 
 
 @numbers
-@plain_and_fast
+@pytest.mark.parametrize("rung", ["plain", "lanes", "fast"])
 @few
 @norm_shapes
-def test_layer_norm_forward(number, plain, tokens, images, channels, stream, branch):
+def test_layer_norm_forward(number, rung, tokens, images, channels, stream, branch):
     call = Call()
     x, bits, _, by_token = norm_inputs(call, number, tokens, images, channels, stream, branch)
     scale, scale_bits = call.draw(channels)
@@ -50,10 +50,10 @@ def test_layer_norm_forward(number, plain, tokens, images, channels, stream, bra
     rows, row = tokens * images, layouts.RowLayout.of(channels, ITEMSIZE[number])
     total = call.output(x.shape, number) if branch else None
     normed, mean, inv_std = call.output(x.shape, number), call.output(rows), call.output(rows)
-    name = (
-        f"layer_norm_forward_plain<{number}>" if plain else f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>"
-    )
-    layout = layouts.flat(rows) if plain else row.every_row(rows)
+    name = f"layer_norm_forward_{rung}<{number}>"
+    layout = layouts.flat(rows) if rung == "plain" else layouts.per_warp(rows)
+    if rung == "fast":
+        name, layout = f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows)
     call.run(name, layout, *bits, scale_bits, bias_bits, total, normed, mean, inv_std, i32(rows), i32(channels),
              i32(images), i32(by_token), f32(1e-2))  # fmt: skip
     wanted, (_, wanted_inv_std, _) = ops.layer_norm_forward(x, scale, bias, 1e-2)

@@ -134,7 +134,7 @@ def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Lau
 
 
 def per_warp(items: int, warps: int = 4) -> Launch:
-    """`cross_entropy`: a warp for each item."""
+    """`cross_entropy`, `layer_norm_forward_lanes`: a warp for each item."""
     return Launch((divide_up(items, warps), 1), (WARP, warps))
 
 

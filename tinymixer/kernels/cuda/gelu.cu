@@ -22,6 +22,20 @@ __global__ void bias_gelu_forward_plain(const T* z, const float* bias, T* a, int
     a[i] = from_float<T>(Gelu::value(to_float(z[i]) + b));
 }
 
+// Step 1: V neighbours per access, so that a warp moves 512 bytes with one instruction. A division for V of them is left.
+template <class T, int V, class Gelu>
+__global__ void bias_gelu_forward_wide(const T* z, const float* bias, T* a, int64 rows, int64 columns, int by_row) {
+    const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (i >= rows * columns) return;
+    const int64 row = i / columns, column = i - row * columns;  // columns is a multiple of V
+    float value[V], b[V] = {};
+    load<T, V>(value, z + i);
+    if (bias && !by_row) load_floats<V>(b, bias + column);
+#pragma unroll
+    for (int v = 0; v < V; v++) value[v] = Gelu::value(value[v] + (bias && by_row ? bias[row] : b[v]));
+    store<T, V>(a + i, value);
+}
+
 // One thread per entry of the bias walks down its column or along its row: right, and nearly serial.
 template <class T, class Gelu>
 __global__ void bias_gelu_backward_plain(
@@ -41,7 +55,6 @@ __global__ void bias_gelu_backward_plain(
 
 // ------------------------------------------------------------------------------------------ fast: bias per column
 
-// Step 1: V neighbours per access, so that a warp moves 512 bytes with one instruction.
 // Step 2: a thread keeps its columns and walks over rows, so the bias is loaded once and nothing is divided.
 // Step 3: the GELU of the working format: in 16 bits the hardware's tanh is one instruction.
 //

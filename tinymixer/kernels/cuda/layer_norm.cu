@@ -51,6 +51,39 @@ __global__ void layer_norm_forward_plain(
     inv_std[row] = r;
 }
 
+// Step 1: a warp shares a row, so that neighbours read neighbours and every sector is used whole. Three walks are left.
+//
+// block (32, rows per block), grid (ceil(rows / rows per block))
+template <class T>
+__global__ void layer_norm_forward_lanes(
+    const T* x, const T* branch, const float* bias, const float* image_factor, const float* norm_scale,
+    const float* norm_bias, T* sum, T* normed, float* mean, float* inv_std, int rows, int channels, int images,
+    int by_token, float eps) {
+    const int row = blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= rows) return;  // whole warps leave
+    const int64 start = (int64)row * channels;
+    const float factor = image_factor ? image_factor[row % images] : 1;
+    float total = 0;
+    for (int c = threadIdx.x; c < channels; c += 32) {
+        float value = x ? to_float(x[start + c]) : 0;
+        if (branch) value += factor * (to_float(branch[start + c]) + branch_bias<T>(bias, by_token, row / images, c));
+        if (branch) sum[start + c] = from_float<T>(value);
+        total += rounded<T>(value);
+    }
+    const T* stream = branch ? sum : x;  // each lane reads again what it wrote itself
+    const float m = sum_over_lanes(total, 32) / channels;
+    float squares = 0;
+    for (int c = threadIdx.x; c < channels; c += 32)
+        squares += (to_float(stream[start + c]) - m) * (to_float(stream[start + c]) - m);
+    const float r = rsqrtf(sum_over_lanes(squares, 32) / channels + eps);
+    for (int c = threadIdx.x; c < channels; c += 32)
+        normed[start + c] = from_float<T>((to_float(stream[start + c]) - m) * r * norm_scale[c] + norm_bias[c]);
+    if (threadIdx.x == 0) {
+        mean[row] = m;
+        inv_std[row] = r;
+    }
+}
+
 // One thread per row for dx (which may be the residual's own memory), one per channel for the sums.
 template <class T>
 __global__ void layer_norm_backward_plain(
@@ -162,7 +195,6 @@ __device__ inline void over_groups(const float (&mine)[K][V], float* shared, int
 
 // ------------------------------------------------------------------------------------------ fast
 
-// Step 1: `lanes` threads share a row, so that neighbours read neighbours and every sector is used whole.
 // Step 2: 16 bytes per access, and the row stays in registers: one walk instead of three.
 // Step 3: the residual, the branch's bias and stochastic depth come in on the same walk. The prototype's separate
 //         residual + bias kernel took 130 of nano's 3,972 us and 1,086 of small/4's 32,997 us.
