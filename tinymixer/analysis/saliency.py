@@ -1,0 +1,47 @@
+"""Which pixels a decision hangs on, asked in two ways: by the gradient, and by covering a part of the image."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tinymixer.errors import ShapeError
+from tinymixer.layers import MlpMixer
+
+
+def saliency(model: MlpMixer, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The derivative of one logit per image by the image's pixels (Simonyan et al. 2013, arXiv 1312.6034).
+
+    images (B, height, width, channels) normalised, in the model's dtype; classes (B,) integers: whose logit
+    ->  (B, height, width, channels) on the host
+
+    Going backward from a row with 1 at the class gives exactly that derivative. The gradients of the parameters are
+    left as they were.
+    """
+    gradients = model.parameters.gradients
+    before = gradients.copy()
+    _, cache = model.forward(model.backend.asarray(images))
+    one_hot = np.eye(model.config.num_classes, dtype=model.parameters.dtype)[classes]  # (B, K)
+    dimages = model.backward(model.backend.asarray(one_hot), cache)
+    gradients[...] = before
+    return model.backend.to_numpy(dimages)
+
+
+def occlusion(score: Callable[[np.ndarray], np.ndarray], image: np.ndarray, size: int, fill: float = 0.0) -> np.ndarray:
+    """How much a score falls when a square of the image is covered (Zeiler and Fergus 2014, section 4.2).
+
+    score   images (N, height, width, channels) -> (N,)
+    image   (height, width, channels)
+    size    side of the square, which divides height and width
+    fill    what it is covered with; 0 is the mean colour of normalised images
+
+    ->  (height / size, width / size): score(image) - score(image with this square covered)
+    """
+    height, width = image.shape[:2]
+    if height % size or width % size:
+        raise ShapeError(f"squares of {size} x {size} pixels do not tile an image of {height} x {width}")
+    down, across = height // size, width // size
+    covered = np.repeat(image[None], down * across, axis=0)  # (down * across, height, width, channels)
+    for index in range(down * across):
+        row, column = divmod(index, across)
+        covered[index, row * size : (row + 1) * size, column * size : (column + 1) * size] = fill
+    return (score(image[None])[0] - score(covered)).reshape(down, across)

@@ -1,0 +1,54 @@
+"""What the hidden units of token mixing have learned to look for: a picture of the patch grid for each.
+
+A unit of token mixing has one weight per token, so its weights are an image of the patch grid. The authors show such
+images (Mixer, "Visualization") and see many pairs of opposite phase: nearly the same picture, with the sign exchanged.
+"""
+
+import numpy as np
+
+from tinymixer.errors import ShapeError
+from tinymixer.layers import MlpMixer
+
+
+def as_images(model: MlpMixer, block: int) -> np.ndarray:
+    """The first weights of a block's token mixing, folded to the patch grid: (DS, height / P, width / P), a copy."""
+    weight = model.backend.to_numpy(model.blocks[block].token_mixing.parameters["weight1"])  # (DS, S)
+    side = model.config.image_size // model.config.patch_size
+    return weight.reshape(-1, side, side).copy()
+
+
+def cosines(weights: np.ndarray) -> np.ndarray:
+    """The cosine of the angle between any two units: weights (D, ...) -> (D, D), from -1 to 1.
+
+    1 for units that differ in size only, -1 for opposite ones. A unit without weights has cosine 0 with all others.
+    Raises ShapeError for fewer than two units.
+    """
+    rows = weights.reshape(len(weights), -1)  # (D, S)
+    if len(rows) < 2:
+        raise ShapeError(f"expected at least two units to compare, got weights of shape {weights.shape}")
+    length = np.sqrt(np.sum(rows * rows, axis=1, keepdims=True))  # (D, 1)
+    directions = rows / np.where(length > 0, length, 1)  # (D, S)
+    return directions @ directions.T  # (D, D)
+
+
+def opposite_phases(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each unit the one that is most nearly its negative: weights (D, ...) -> partner (D,), cosine (D,)."""
+    angles = cosines(weights)  # (D, D)
+    partner = np.argmin(angles, axis=1)  # (D,)
+    return partner, angles[np.arange(len(angles)), partner]
+
+
+def opposite_pairs(weights: np.ndarray) -> list[tuple[int, int, float]]:
+    """Disjoint pairs of units with their cosine, the most nearly opposite first: what the paper's figure shows.
+
+    Takes the most opposite pair, then the most opposite of what is left, and so on; of an odd number one stays alone.
+    """
+    angles = cosines(weights)  # (D, D)
+    first, second = np.triu_indices(len(angles), 1)
+    left, pairs = set(range(len(angles))), []
+    for index in np.argsort(angles[first, second], kind="stable"):
+        one, other = int(first[index]), int(second[index])
+        if one in left and other in left:
+            left -= {one, other}
+            pairs.append((one, other, float(angles[one, other])))
+    return pairs
