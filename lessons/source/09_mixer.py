@@ -130,7 +130,7 @@ def root_mean_square(x):
 
 
 def sizes_through_depth(blocks, x, dlast, residual, norm):
-    """x, dlast (S, B, C)  ->  sizes of the activations before and after each mixing, of the gradients there"""
+    """x, dlast (S, B, C)  ->  sizes of the activations and of the gradients, mixing by mixing"""
     sizes, branches = [root_mean_square(x)], []
     for block in blocks:
         for layers in (
@@ -190,9 +190,9 @@ figure.legend(
 )
 show(
     figure,
-    alt="Sizes over 48 mixings, on a logarithmic scale. With sums and LayerNorms activations and gradients stay within a "
-    "factor of about ten. With LayerNorms only the gradients grow by hundreds, with sums only both grow by "
-    "ten thousand, with neither both shrink to nothing.",
+    alt="Sizes over 48 mixings, on a logarithmic scale. With sums and LayerNorms activations and "
+    "gradients stay within a factor of about ten. With LayerNorms only the gradients grow by "
+    "hundreds, with sums only both grow by ten thousand, with neither both shrink to nothing.",
 )
 
 # %% [markdown]
@@ -294,7 +294,7 @@ loss, dlogits = ops.softmax_cross_entropy(logits, labels)
 print(f"first loss {loss:.6f}, log K {math.log(config.num_classes):.6f}")
 
 
-def gradient_sizes():
+def sizes_of_gradients():
     """The root mean square of the gradient of each part's weight, after one forward and backward."""
     logits, cache = model.forward(images)
     _, dlogits = ops.softmax_cross_entropy(logits, labels)
@@ -304,9 +304,9 @@ def gradient_sizes():
     return {name: root_mean_square(model.parameters.gradient(name)) for name in parts}
 
 
-before = gradient_sizes()
+before = sizes_of_gradients()
 model.parameters.values[...] -= 0.3 * model.parameters.gradients  # one step downhill
-after = gradient_sizes()
+after = sizes_of_gradients()
 print(f"\n{'gradient of':32} {'first step':>10} {'second step':>12}")
 for name in before:
     print(f"{name:32} {before[name]:10.1e} {after[name]:12.1e}")
@@ -346,11 +346,12 @@ axis.set_ylabel("loss on the batch")
 axis.legend()
 show(
     figure,
-    alt="The loss starts at log K, jumps up once near the beginning, and falls below 0.001 within 600 steps.",
+    alt="The loss starts at log K, jumps up once near the beginning, and falls below 0.001 "
+    "within 600 steps.",
 )
 
 # %% [markdown]
-# It passes. (The jump near the beginning is a step that was too long for where it was taken: the loss landed higher on the other side of the valley, as in lesson 02. Lesson 10 is about
+# It passes. (A jump near the beginning is a step that was too long for where it was taken: the loss landed higher on the other side of the valley, as in lesson 02. Lesson 10 is about
 # the length of steps.) Whether the model says anything sensible about a digit it has not seen is another question, for lessons 10 and 13. But a model that fails here need not be
 # trained.
 #
@@ -488,8 +489,8 @@ figure.legend(
 )
 show(
     figure,
-    alt="Stacked bars for nano, Mixer-S/16 and Mixer-B/16. Channel mixing holds more than nine tenths of the parameters "
-    "and most of the multiply-adds; token mixing is the second largest part of the work.",
+    alt="Stacked bars for nano, Mixer-S/16 and Mixer-B/16. Channel mixing holds nine tenths or "
+    "more of the parameters and most of the work; token mixing is second in the work.",
 )
 
 # %% [markdown]
