@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tinymixer import ops
 from tinymixer.errors import ConfigError
 from tinymixer.lessons import NotYet, check, examine
 from tinymixer.lessons.comparing import first_difference
@@ -79,6 +80,17 @@ def test_an_error_in_the_answer_is_shown_with_its_line():
     verdict = examine("2.3", failing)
     assert "NameError" in verdict.sentence
     assert "dy @ undefined_name" in verdict.details["line"]
+
+
+def test_shapes_that_do_not_fit_are_one_mistake_whoever_says_so():
+    def with_the_package(x, weight, bias):
+        return ops.linear_forward(x, weight.T, bias)[0]
+
+    def with_numpy(x, weight, bias):
+        return np.dot(x, weight.T) + bias
+
+    for answer in (with_the_package, with_numpy):
+        assert "The weight is transposed" in examine("2.1", answer).hint
 
 
 def test_writing_into_an_input_is_refused_with_the_reason():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.errors import ShapeError
 from tinymixer.lessons.comparing import first_difference, same
 from tinymixer.lessons.exercise import Exercise, NotYet, as_tuple, find_exercise
 from tinymixer.lessons.running import Outcome, describe, run
@@ -152,7 +153,7 @@ def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: l
 def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
     """Whether two answers do the same with one case, in the output that is wrong."""
     if one.error is not None or other.error is not None:
-        return type(one.error) is type(other.error) and _gist(one.error) == _gist(other.error)
+        return _gist(one.error) == _gist(other.error)
     if one.outputs is None or other.outputs is None:
         return one.outputs is other.outputs and one.shape_of_answer == other.shape_of_answer
     compared = [output] if output else exercise.compared
@@ -160,12 +161,15 @@ def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome)
 
 
 def _gist(error: Exception | None) -> str:
-    """What an error is about. That shapes do not fit is said differently by every function of NumPy."""
-    return "shapes" if _about_shapes(error) else str(error)
+    """What an error is about. That shapes do not fit is said differently by NumPy's functions and by the package's."""
+    return "shapes" if _about_shapes(error) else f"{type(error).__name__}: {error}"
 
 
 def _about_shapes(error: Exception | None) -> bool:
-    return any(word in str(error) for word in ("matmul", "shapes", "broadcast", "aligned"))
+    words = ("matmul", "shapes", "broadcast", "aligned")
+    return isinstance(error, ShapeError) or (
+        isinstance(error, ValueError) and any(word in str(error) for word in words)
+    )
 
 
 def _error_hint(error: Exception) -> str:

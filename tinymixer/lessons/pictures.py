@@ -32,11 +32,10 @@ def show(figure: Any, alt: str) -> None:
     """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it."""
     from IPython.display import Image, display
 
-    for axes in figure.axes:
-        if legend := axes.get_legend():  # Matplotlib styles it when it is made, which is after new_figure
-            legend.set_frame_on(False)
-            for text in legend.get_texts():
-                text.set_color(INK)
+    for legend in filter(None, [*figure.legends, *(axes.get_legend() for axes in figure.axes)]):
+        legend.set_frame_on(False)  # Matplotlib styles it when it is made, which is after new_figure
+        for text in legend.get_texts():
+            text.set_color(INK)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None, "Description": alt})
     display(Image(data=content.getvalue(), format="png", alt=alt))

@@ -97,12 +97,8 @@ exercise(
     returns="y",
     mistakes=[
         Mistake(
-            "The axes are not exchanged: the Linear meets the last axis, the channels. Bring the tokens there first.",
-            lambda x, weight, bias: ops.linear_forward(x, weight, bias)[0],
-        ),
-        Mistake(
             "The axes are not exchanged: the product meets the last axis, the channels. Bring the tokens there first.",
-            lambda x, weight, bias: x @ weight + bias,
+            lambda x, weight, bias: ops.linear_forward(x, weight, bias)[0],
         ),
         Mistake(
             "The result is not turned back: it is (B, C, O), and (B, O, C) is asked for.",
@@ -120,10 +116,6 @@ exercise(
         Mistake(
             ".T exchanges all three axes, images and channels too. Exchange axes 1 and 2 alone.",
             lambda x, weight, bias: ops.linear_forward(x.T, weight, bias)[0].T,
-        ),
-        Mistake(
-            ".T exchanges all three axes, images and channels too. Exchange axes 1 and 2 alone.",
-            lambda x, weight, bias: (x.T @ weight + bias).T,
         ),
         Mistake("The bias is missing.", lambda x, weight, bias: _turned(_turned(x) @ weight)),
         Mistake(
@@ -151,10 +143,6 @@ exercise(
             lambda dy, cache: _dx_turned(ops.linear_backward(dy, (_turned(cache[0]), cache[1]))),
         ),
         Mistake(
-            "dy enters the product as it is. Forward ended with a transposition; backward must begin by undoing it.",
-            lambda dy, cache: (_turned(dy @ cache[1].T), None, None),
-        ),
-        Mistake(
             "A reshape stands where a transposition of dy belongs: the right shape, the numbers in the wrong places.",
             lambda dy, cache: (_turned(dy.reshape(len(dy), dy.shape[2], -1) @ cache[1].T), None, None),
         ),
@@ -171,10 +159,6 @@ exercise(
         Mistake.planted(
             "dx uses weight where its transpose belongs: going back, what came out along O returns along S.",
             _around(linear.weight_not_transposed_for_dx),
-        ),
-        Mistake(
-            "dx uses weight where its transpose belongs: going back, what came out along O returns along S.",
-            lambda dy, cache: (_turned(_turned(dy) @ cache[1]), None, None),
         ),
         Mistake(
             "dweight has an entry per image. All images share the weight: sum over them too.",
