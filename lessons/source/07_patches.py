@@ -200,7 +200,7 @@ def my_patches_backward(dpatches, cache):
 check("7.3", my_patches_backward)
 
 # %% [markdown]
-# (In training nobody asks for the gradient of the images, since there is nothing before them to be learnt. It tells which pixels a decision hangs on, and
+# (In training nobody asks for the gradient of the images, since there is nothing before them to be learnt. But it tells which pixels a decision hangs on, and
 # [lesson 12](12_what_it_learned.ipynb) looks at it.)
 #
 # ## The stem is a convolution is a matrix product
@@ -400,7 +400,8 @@ for number, (name, (losses, _)) in enumerate(runs.items()):
     changed = changes[number](digits.test_images[1:2])  # (1, 8, 8, 1)
     axes[number].imshow(changed[0, :, :, 0], cmap="gray")
     axes[number].set_title(name, fontsize=9)
-    axes[number].axis("off")
+    axes[number].set(xticks=[], yticks=[])
+    axes[number].spines[:].set_visible(True)
     means = losses.reshape(-1, 12).mean(axis=1)  # of 12 steps each
     (style, width), colour = looks[number], COLOURS[number]
     steps = 12 * np.arange(len(means)) + 6
@@ -422,7 +423,7 @@ show(
 # ImageNet (Tolstikhin et al. 2021, section 3.4 and figure 4). The curves of the first two kinds match there, too. With all pixels shuffled, the Mixer's accuracy drops by about 45 %, and that of a
 # ResNet, which is built from convolutions with overlapping windows, by about 75 %.
 #
-# So this is what a Mixer knows about images before it has seen any: which pixels belong to the same patch, and nothing else. Everything more it must learn. (That is also why it needs much data, or
+# So this is what a Mixer knows about images before it has seen any: which pixels belong to the same patch, and that all patches are read alike. What is next to what, it must learn. (That is also why it needs much data, or
 # strong regularisation: [lesson 13](13_overfitting.ipynb).)
 #
 # ## On photographs
@@ -475,7 +476,7 @@ if cifar10 is not None:
 # | images to patches | reshape, transpose, reshape | the three undone, from the end |
 # | the stem | `patches @ weight + bias` | Linear, then the inverse permutation |
 #
-# A convolution whose stride is its window is a matrix product of patches. And a Mixer doesn't know what is next to what: it knows which pixels share a patch, and learns the rest.
+# A convolution whose stride is its window is a matrix product of patches. And a Mixer isn't told what is next to what: it knows which pixels share a patch, and learns the rest.
 #
 # **Where the package does this:** `tinymixer/ops/patches.py` (both directions), `tinymixer/layers/mlp_mixer.py` (the stem, a `Linear`), `tinymixer/kernels/cuda/patches.cu` (the same on a GPU),
 # `tinymixer/gradcheck/planted_faults/tokens.py` (three ways to put patches back wrongly, each of which a gradient check catches).
