@@ -85,8 +85,8 @@ show(
 # |---|---|---|---|
 # | `(B, 8, 8, 3)` | `(3,)` | `(B, 8, 8, 3)` | one number for each channel |
 # | `(B, 8, 8, 3)` | `(B, 1, 1, 1)` | `(B, 8, 8, 3)` | one number for each image |
-# | `(B, 8, 8, 3)` | `(B,)` | error, unless `B` is 3 | `B` meets the channels |
-# | `(B, C)` | `(B,)` | error, unless `B` is `C` | `B` meets the channels |
+# | `(B, 8, 8, 3)` | `(B,)` | error, unless `B` is 3 or 1 | `B` meets the channels |
+# | `(B, C)` | `(B,)` | error, unless `B` is `C` or 1 | `B` meets the channels |
 #
 # The last two rows are where accidents come from: nothing is said when the sizes happen to fit, and the numbers are wrong. An axis of size 1 in the right
 # place keeps them apart. A mean with `keepdims=True` leaves such axes where it took others away:
