@@ -50,7 +50,7 @@ def token_mixing_forward(ws, kept, folded, w, eps, masks, train):
         rows = slice(start, start + ws.token_rows)
         x = ws.chunk[0][: hidden[rows].size].reshape(-1, images * channels)
         np.add(hidden[rows], folded.token_bias1[rows], x)
-        _activate(ws, folded.gelu, x, kept.token_hidden[rows], kept.token_slope[rows], train)
+        _activate(ws, folded.gelu, x, kept.token_hidden[rows], kept.token_slope[rows] if train else None)
     masks.drop_hidden(kept.token_hidden, kept.token_slope)
     matmul(folded.token2, kept.token_hidden, ws.branch.reshape(tokens, images * channels))
     masks.drop_branch(ws.branch.reshape(ws.shape))
@@ -66,7 +66,7 @@ def channel_mixing_forward(ws, kept, folded, w, eps, masks, train):
         rows = slice(start, start + ws.channel_rows)
         x = ws.chunk[0][: kept.channel_hidden[rows].size].reshape(-1, hidden_size)
         matmul(kept.channel_lifted[rows], folded.channel1, x)
-        _activate(ws, folded.gelu, x, kept.channel_hidden[rows], kept.channel_slope[rows], train)
+        _activate(ws, folded.gelu, x, kept.channel_hidden[rows], kept.channel_slope[rows] if train else None)
     masks.drop_hidden(kept.channel_hidden, kept.channel_slope)
     matmul(kept.channel_hidden, folded.channel2, ws.branch)
     np.add(ws.branch, w["channel_mixing.bias2"], ws.branch)
@@ -109,9 +109,10 @@ def token_mixing_backward(ws, kept, folded, w, g, sink, masks):
     normalise_backward(ws, dnormed, kept.token_x_hat, kept.token_inv_std)
 
 
-def _activate(ws, gelu, x, y, slope, train):
+def _activate(ws, gelu, x, y, slope):
+    """y = gelu(x), and its slope where there is an array for it. x is spent."""
     first, second = (scratch[: x.size].reshape(x.shape) for scratch in ws.chunk[1:])
-    if train:
+    if slope is not None:
         gelu.forward_with_slope(x, y, slope, first, second)
     else:
         gelu.forward(x, y, first)

@@ -29,18 +29,17 @@ class FoldedBlock:
         tokens, channels = config.tokens, config.hidden_dim
         token_hidden, channel_hidden = config.tokens_mlp_dim, config.channels_mlp_dim
         self.gelu = gelu
-        self.token1, self.token1_t = np.empty((token_hidden, tokens), dtype), np.empty((tokens, token_hidden), dtype)
-        self.token2, self.token2_t = np.empty((tokens, token_hidden), dtype), np.empty((token_hidden, tokens), dtype)
+        self.token1, self.token2 = np.empty((token_hidden, tokens), dtype), np.empty((tokens, token_hidden), dtype)
         self.token_bias1, self.token_mean_scale = np.empty((token_hidden, 1), dtype), np.empty(channels, dtype)
         self.channel1 = np.empty((channels, channel_hidden), dtype)
-        self.channel1_t = np.empty((channel_hidden, channels), dtype)
         self.channel2 = np.empty((channel_hidden, channels), dtype)
-        self.channel2_t = np.empty((channels, channel_hidden), dtype)
+        self.token1_t = self.token2_t = self.channel1_t = self.channel2_t = None  # made for the first backward pass
 
-    @property
-    def forward_bytes(self):
-        """What the weights take that a forward pass uses, near enough."""
-        return sum(array.nbytes for array in (self.token1, self.token2, self.channel1, self.channel2))
+    @staticmethod
+    def forward_bytes(config, itemsize):
+        """What the matrices take that a forward pass uses."""
+        S, C, DS, DC = config.tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
+        return 2 * (S * DS + C * DC) * itemsize
 
     def fold(self, w, backward):
         """Take over a block's weights, by name; what only the backward pass needs is left out without it."""
@@ -54,6 +53,9 @@ class FoldedBlock:
         self.channel1 -= np.mean(self.channel1, axis=0)
         np.multiply(w["channel_mixing.weight2"], 1 / scale, self.channel2)
         if backward:
+            if self.token1_t is None:
+                self.token1_t, self.token2_t = np.empty_like(self.token2), np.empty_like(self.token1)
+                self.channel1_t, self.channel2_t = np.empty_like(self.channel2), np.empty_like(self.channel1)
             transpose_into(self.token1_t, self.token1)
             transpose_into(self.token2_t, self.token2)
             transpose_into(self.channel1_t, self.channel1)  # before the bias brings a mean back

@@ -62,9 +62,8 @@ class SlicedMixer:
         self.slice_images = self.slice_size.images
         self._gelu = FORMS[model.config.gelu]
         self._team = ThreadTeam(self.threads)
-        self._folded = [FoldedBlock(model.config, model.parameters.dtype, self._gelu) for _ in model.blocks]
-        self._sinks = [GradientSink(model) for _ in range(self.threads)]
-        self._workspaces = {}
+        # Made when they are first needed: evaluation needs less than training.
+        self._folded, self._sinks, self._workspaces = [], [], {}
 
     def logits(self, images):
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
@@ -87,7 +86,7 @@ class SlicedMixer:
 
         # Of a large model, all slices go through a few blocks before the next are folded: its weights need not all be
         # there twice. Groups cost time, since threads wait for each other after each.
-        size = max(self.threads, FOLDED_BYTES // self._folded[0].forward_bytes)
+        size = max(self.threads, FOLDED_BYTES // FoldedBlock.forward_bytes(model.config, x.itemsize))
         for start in range(0, blocks.stop, size):
             group = blocks[start : start + size]
             self._fold(group, backward=False)
@@ -101,6 +100,7 @@ class SlicedMixer:
         """
         self.model.check_images(images)
         self._fold(range(len(self.model.blocks)), backward=True)
+        self._sinks = self._sinks or [GradientSink(self.model) for _ in range(self.threads)]
         count = len(images)
         masks = draw_masks(self.model, count, rng)
 
@@ -145,10 +145,13 @@ class SlicedMixer:
 
     def _fold(self, blocks, backward):
         """Fold the weights of some blocks, in their order, into the first of the folded ones."""
+        model = self.model
+        while len(self._folded) < len(blocks):
+            self._folded.append(FoldedBlock(model.config, model.parameters.dtype, self._gelu))
 
         def work(thread):
             for folded, i in list(zip(self._folded, blocks, strict=False))[thread :: self.threads]:
-                folded.fold(self.model.blocks[i].parameters, backward)
+                folded.fold(model.blocks[i].parameters, backward)
 
         self._team.run(work)
 
