@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.backend import cupy_obstacle
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
 from tinymixer.captured.step_state import STEP_STATE
@@ -204,6 +205,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16", "float16"], default="bfloat16")
     parser.add_argument("--out", type=Path, help="folder for kernels.txt and kernels.json")
     chosen = parser.parse_args()
+    if obstacle := cupy_obstacle():
+        parser.exit(2, f"error: {obstacle}\n")
     import cupy
 
     config, batch = MODELS[chosen.model]

@@ -3,53 +3,122 @@
 #
 #   benchmarks/gpu_session.sh OUT [WHEELS] [CIFAR]
 #
-#   OUT      folder for the results: environment.txt, tests.txt, table.txt, table.json, profile-*.txt, training-*/, ...
-#   WHEELS   folder with wheels of what is missing (nvmath-python, tomli-w, ...); nothing is fetched from a network
+#   OUT      folder for the results: summary.txt says what was done and what failed; each part has a file of its own
+#   WHEELS   folder with wheels of what is missing; nothing is fetched from a network
 #   CIFAR    archive or folder of CIFAR-10; without it the short training is left out
 #
-# PYTHON (default python3) must have numpy, cupy, pytest, hypothesis, click, rich and tqdm; torch and jax are compared
-# with where they are there. Each part has a time limit and its own file, so that one that fails costs the others nothing.
+# PYTHON (default python3) must have numpy and cupy, and from there or from WHEELS pytest, hypothesis, click, rich, tqdm,
+# filelock and tomli-w; nvmath-python needs cuda-bindings, cuda-core and cuda-pathfinder beside it. PyTorch and JAX are
+# compared with where they are there. Each part has a time limit, and one that fails costs the others nothing.
 set -uo pipefail
-: "${1:?usage: gpu_session.sh OUT [WHEELS] [CIFAR]}"
-OUT=$(mkdir -p "$1" && cd "$1" && pwd) || exit 1
-WHEELS=${2:+$(cd "$2" && pwd)}
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
+case ${1:-} in
+-h | --help)
+    usage
+    exit 0
+    ;;
+"" | -*)
+    usage >&2
+    exit 2
+    ;;
+esac
+for given in "${@:2}"; do
+    [ -e "$given" ] || { echo "error: there is no $given" >&2; exit 2; }
+done
+OUT=$(mkdir -p "$1" && cd "$1" && pwd) || exit 2
+WHEELS=${2:+$(realpath "$2")}
 CIFAR=${3:+$(realpath "$3")}
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/.." || exit 2
 PYTHON=${PYTHON:-python3}
 export PYTHONPATH=$PWD XLA_PYTHON_CLIENT_PREALLOCATE=false
-started=$SECONDS
+SECONDS=0
+: >"$OUT/summary.txt"
 
+say() { echo "$*" | tee -a "$OUT/summary.txt"; }
+
+failed=0
 part() { # part NAME SECONDS COMMAND...
-    local name=$1 limit=$2 left=$((470 - (SECONDS - started)))
+    local name=$1 limit=$2 left=$((465 - SECONDS)) before=$SECONDS status
     shift 2
     if [ "$left" -lt 5 ]; then
-        echo "$name: left out, no time was left" | tee -a "$OUT/summary.txt"
+        say "$name: LEFT OUT, no time was left"
+        failed=$((failed + 1))
         return
     fi
-    local before=$SECONDS
-    timeout "$((limit < left ? limit : left))" "$@" >"$OUT/$name.txt" 2>&1
-    local status=$?
-    echo "$name: exit $status after $((SECONDS - before)) s" | tee -a "$OUT/summary.txt"
+    timeout -k 5 "$((limit < left ? limit : left))" "$@" >"$OUT/$name.txt" 2>&1
+    status=$?
     tail -n 25 "$OUT/$name.txt"
+    case $status in
+    0) say "$name: done in $((SECONDS - before)) s" ;;
+    124 | 137) say "$name: FAILED, stopped after $((SECONDS - before)) s" ;;
+    *) say "$name: FAILED with exit code $status after $((SECONDS - before)) s; see $name.txt" ;;
+    esac
+    [ "$status" -eq 0 ] || failed=$((failed + 1))
 }
 
-: >"$OUT/summary.txt"
-if [ -n "$WHEELS" ]; then
-    part install 60 "$PYTHON" -m pip install --no-index --find-links "$WHEELS" nvmath-python cuda-bindings cuda-core tomli-w
-fi
-part environment 30 bash -c 'nvidia-smi; "$0" -m pip list 2>/dev/null' "$PYTHON"
-# The project's settings name plugins (pytest-timeout) that a bare machine may lack, so they are left aside.
-part tests 150 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -q \
-    --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/captured
-part profile-nano-bf16 30 "$PYTHON" -m tinymixer bench --profile --backend cupy --model nano --precision bfloat16
-part profile-small4-bf16 30 "$PYTHON" -m tinymixer bench --profile --backend cupy --model small/4 --precision bfloat16
-if [ -n "$CIFAR" ]; then
-    for try in first cached; do
-        part "training-$try" 70 bash -c 'time "$0" -m tinymixer train cifar10-nano --backend cupy --precision bfloat16 \
-            --data "$1" --out "$2"' "$PYTHON" "$CIFAR" "$OUT/training-$try"
+install() { # each wheel by itself: one that does not fit this Python keeps no other from being installed
+    local wheel status=0
+    for wheel in "$1"/*.whl; do
+        "$PYTHON" -m pip install --no-index --no-deps --quiet "$wheel" || status=1
     done
+    return $status
+}
+
+environment() {
+    nvidia-smi
+    "$PYTHON" -m pip list 2>/dev/null
+    "$PYTHON" - <<'CHECK'
+import importlib
+import sys
+
+missing = []
+for name in "numpy cupy nvmath pytest hypothesis click rich tqdm filelock tomli_w torch jax".split():
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        missing.append(name)
+        print(f"{name} cannot be imported: {error}")
+from tinymixer.backend import cupy_obstacle
+
+obstacle = cupy_obstacle()
+print(obstacle or "CuPy finds a GPU and its libraries")
+print("missing:", ", ".join(missing) or "nothing")
+sys.exit(1 if obstacle or set(missing) - {"nvmath", "torch", "jax"} else 0)
+CHECK
+}
+
+train() { # train OUT: from command to saved model, with the share of time that the GPU was busy, five times a second
+    local status
+    nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits --loop-ms=200 >"$1-busy.csv" 2>&1 &
+    local watcher=$!
+    time "$PYTHON" -m tinymixer train cifar10-nano --backend cupy --precision bfloat16 --data "$CIFAR" --out "$1"
+    status=$?
+    kill "$watcher"
+    awk '$1 > 0 {busy += $1; n++} END {if (n) printf "GPU busy %.1f %% of the time, from its first work to its last\n", busy / n}' \
+        "$1-busy.csv"
+    return $status
+}
+
+export -f install environment train
+export PYTHON CIFAR
+if [ -n "$WHEELS" ]; then part install 60 bash -c 'install "$0"' "$WHEELS"; fi
+part environment 45 bash -c environment
+# The project's settings name plugins (pytest-timeout) that a bare machine may lack, so they are left aside.
+part tests 140 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -q \
+    --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/captured
+part comparison 230 "$PYTHON" -m benchmarks.gpu_table --out "$OUT" --minutes 3
+if [ -n "$CIFAR" ]; then
+    for try in first cached; do part "training-$try" 70 bash -c 'train "$0"' "$OUT/training-$try"; done
 else
-    echo "training: left out, no CIFAR-10 was given" | tee -a "$OUT/summary.txt"
+    say "training: left out, no CIFAR-10 was given"
 fi
-part table 300 "$PYTHON" -m benchmarks.gpu_table --out "$OUT" --minutes 3
-echo "$((SECONDS - started)) s in all; results in $OUT" | tee -a "$OUT/summary.txt"
+part kernels-nano 25 "$PYTHON" -m benchmarks.gpu_kernels --model nano --precision bfloat16 --out "$OUT"
+for model in nano small/4; do
+    part "profile-${model/\//-}" 25 "$PYTHON" -m tinymixer bench --profile --backend cupy --model "$model" \
+        --precision bfloat16
+done
+echo
+echo "$SECONDS s in all; results in $OUT:"
+cat "$OUT/summary.txt"
+[ "$failed" -eq 0 ]

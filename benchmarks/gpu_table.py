@@ -1,5 +1,9 @@
 """The table of the GPU: our step beside its peers, interleaved in one process, with the machine's own ceilings.
 
+In bfloat16 ours comes three times: as it is by default, launched kernel by kernel instead of replayed from a CUDA
+graph, and with sums in whatever order blocks end ("any order", `--no-deterministic`), which shows what a fixed order
+costs.
+
     python -m benchmarks.gpu_table --out results --minutes 4
 
 Writes `table.txt` and `table.json` (a row per model, precision and contender; ours first). What is missing or fails is
@@ -16,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tinymixer.backend import cupy_obstacle
 from tinymixer.bench import ours_cupy
 from tinymixer.bench.ceilings import gpu_ceilings as ceilings
 from tinymixer.bench.models import MODELS, step_flops
@@ -25,12 +30,12 @@ TABLE_MODELS = ("nano", "small/4")
 FAILURES = (ImportError, RuntimeError, ValueError, OSError, MemoryError)
 
 
-def contenders() -> dict[str, tuple[Any, Callable[..., Run]]]:
-    """Name -> (module, make_step) of whoever is installed, ours first."""
-    found: dict[str, tuple[Any, Callable[..., Run]]] = {
-        "tinymixer": (ours_cupy, ours_cupy.make_step),
-        "tinymixer, not captured": (ours_cupy, partial(ours_cupy.make_step, captured=False)),
-    }
+def contenders(variants: bool) -> dict[str, tuple[Any, Callable[..., Run]]]:
+    """Name -> (module, make_step) of whoever is installed, ours first and, if asked, our variants."""
+    found: dict[str, tuple[Any, Callable[..., Run]]] = {"tinymixer": (ours_cupy, ours_cupy.make_step)}
+    if variants:
+        found["tinymixer, not captured"] = ours_cupy, partial(ours_cupy.make_step, captured=False)
+        found["tinymixer, any order"] = ours_cupy, partial(ours_cupy.make_step, deterministic=False)
     for name, module_name, options in (
         ("JAX jit", "jax_mixer", {}),
         ("PyTorch eager", "torch_mixer", {}),
@@ -45,14 +50,14 @@ def contenders() -> dict[str, tuple[Any, Callable[..., Run]]]:
     return found
 
 
-def measure(model: str, precision: str, deadline: float) -> list[dict[str, Any]]:
+def measure(model: str, precision: str, deadline: float, variants: bool = True) -> list[dict[str, Any]]:
     """One row per contender, in the order of `contenders`."""
     config, batch = MODELS[model]
     rows: list[dict[str, Any]] = []
     runs: dict[str, Run] = {}
     measured = ceilings(precision)
     copy_rate, product_rate = measured["copy_bytes_per_second"], measured["product_flops_per_second"]
-    for name, (module, make) in contenders().items():
+    for name, (module, make) in contenders(variants).items():
         row: dict[str, Any] = {"name": name, "model": model, "batch": batch, "precision": precision}
         rows.append(row)
         if time.monotonic() > deadline:
@@ -66,7 +71,7 @@ def measure(model: str, precision: str, deadline: float) -> list[dict[str, Any]]
             runs[name] = run
         except FAILURES as error:
             row["left_out"] = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    for name, seconds in interleaved(runs).items():
+    for name, seconds in interleaved(runs, seconds=0.3).items():
         row = next(row for row in rows if row["name"] == name)
         rate = step_flops(config, batch) / seconds
         row |= {
@@ -109,6 +114,8 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=list(MODELS))
     parser.add_argument("--precision", action="append", choices=["float32", "tf32", "bfloat16", "float16"])
     chosen = parser.parse_args()
+    if obstacle := cupy_obstacle():
+        parser.exit(2, f"error: {obstacle}\n")
     chosen.out.mkdir(parents=True, exist_ok=True)
     deadline, rows = time.monotonic() + 60 * chosen.minutes, []
     for model in chosen.model or TABLE_MODELS:
@@ -116,7 +123,7 @@ def main() -> None:
             if time.monotonic() > deadline:
                 rows.append({"name": "all", "model": model, "precision": precision, "left_out": "no time was left"})
                 continue
-            rows += measure(model, precision, deadline)
+            rows += measure(model, precision, deadline, variants=precision == "bfloat16")
             (chosen.out / "table.json").write_text(json.dumps(rows, indent=1))
             (chosen.out / "table.txt").write_text(text(rows))
     print(text(rows), end="")

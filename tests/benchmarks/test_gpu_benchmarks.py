@@ -1,5 +1,6 @@
 """What of the GPU benchmarks runs without a GPU: timing, arithmetic, our step as the peers are called, the profile."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -102,9 +103,34 @@ def test_the_table_says_what_was_left_out():
 def test_the_session_script_is_valid():
     script = Path(gpu_table.__file__).with_name("gpu_session.sh")
     subprocess.run(["bash", "-n", str(script)], check=True)
-    without_folder = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
-    assert without_folder.returncode != 0
-    assert "usage: gpu_session.sh OUT" in without_folder.stderr
+    for arguments, code in (([], 2), (["--help"], 0), (["--quick"], 2)):
+        done = subprocess.run(["bash", str(script), *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert "gpu_session.sh OUT [WHEELS] [CIFAR]" in (done.stderr if code else done.stdout)
+    missing = subprocess.run(
+        ["bash", str(script), "out", "no-such-folder"], capture_output=True, text=True, check=False
+    )
+    assert (missing.returncode, missing.stderr) == (2, "error: there is no no-such-folder\n")
+
+
+def test_the_session_goes_on_past_what_fails_and_reports_it(tmp_path):
+    """With a Python that knows nothing, every part fails, and the summary at the end says so."""
+    useless = tmp_path / "python"
+    useless.write_text("#!/bin/sh\necho no such module >&2\nexit 3\n")
+    useless.chmod(0o755)
+    script = Path(gpu_table.__file__).with_name("gpu_session.sh")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    done = subprocess.run(
+        ["bash", str(script), str(tmp_path / "out"), str(wheels)],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHON": str(useless)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    summary = (tmp_path / "out" / "summary.txt").read_text()
+    for part in ("install", "environment", "tests", "comparison", "kernels-nano", "profile-nano", "profile-small-4"):
+        assert f"{part}: FAILED with exit code" in summary
+    assert "training: left out, no CIFAR-10 was given" in summary
+    assert done.stdout.endswith(summary)
 
 
 @emulated

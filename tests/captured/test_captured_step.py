@@ -109,6 +109,16 @@ def make_step(cupy, config, make_optimizer, **options):
     return model, optimizer, step
 
 
+def make_step_or_skip(cupy, *arguments, **options):
+    """Real libraries may have no algorithm for an epilogue in some format: then there is nothing to compare."""
+    try:
+        return make_step(cupy, *arguments, **options)
+    except Exception as error:
+        if cupy.__version__ == "stand-in" or "cublas" not in f"{type(error).__name__} {error}".lower():
+            raise
+        pytest.skip(f"cuBLASLt cannot do it: {error}")
+
+
 def numbers(step, steps, augmentation=None, first=0):
     """What the trainer stages: the numbers of so many steps from the run's start."""
     per_epoch, staged = IMAGES // BATCH, []
@@ -196,7 +206,9 @@ def test_epilogues_leave_room_for_dropout_and_parts(cupy, options):
     results, options = [], dict(options)
     config = config_with(CONFIG, dropout=options.pop("dropout", 0.0))
     for epilogues in ("never", "always"):
-        model, _, step = make_step(cupy, config, OPTIMIZERS["sgd"], precision="float16", epilogues=epilogues, **options)
+        model, _, step = make_step_or_skip(
+            cupy, config, OPTIMIZERS["sgd"], precision="float16", epilogues=epilogues, **options
+        )
         assert (step._mixer.fused_forward, step._mixer.fused_backward) == (epilogues == "always", False)
         before = host(model.parameters.values)
         step.stage(numbers(step, 3))
@@ -238,7 +250,7 @@ def test_ten_steps_stay_near_float64(cupy, precision, distance):
 def test_epilogues_change_nothing_but_roundings(cupy, precision, recompute):
     results = []
     for epilogues in ("never", "always"):
-        model, _, step = make_step(
+        model, _, step = make_step_or_skip(
             cupy, CONFIG, OPTIMIZERS["sgd"], precision=precision, epilogues=epilogues, recompute=recompute
         )
         fused = epilogues == "always"

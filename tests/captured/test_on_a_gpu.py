@@ -1,5 +1,8 @@
 """What only a GPU can show: whole runs against NumPy, repeatability, memory, and real libraries' own numbers."""
 
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
 
@@ -7,44 +10,41 @@ from tinymixer import MixerConfig, MlpMixer
 from tinymixer.captured.captured_step import CapturedStep
 from tinymixer.captured.staging import draw_step
 from tinymixer.data import Augmentation, Batches, epoch_order
+from tinymixer.data.batches import mean_colour
 from tinymixer.data.randomness import generator
 from tinymixer.errors import BackendError
-from tinymixer.optim import AdamW
+from tinymixer.training.build import make_optimizer, schedule_of
+from tinymixer.training.recipe import load_recipe
 from tinymixer.training.step import train_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
-NANO, BATCH, SEED, STEPS = MixerConfig(), 128, 0, 50
-AUGMENTATION = Augmentation(crop_padding=4, flip=True)
+RECIPE = load_recipe("cifar10-nano")
+BATCH, SEED, SMOOTHING = RECIPE.training.batch_size, RECIPE.training.seed, RECIPE.training.label_smoothing
+AUGMENTATION = Augmentation(**dataclasses.asdict(RECIPE.augmentation))
+MEAN, STD = [0.45] * 3, [0.25] * 3
+STEPS = 50
+learning_rate = schedule_of(RECIPE, 50_000 // BATCH)
 
 
 def data():
-    """Images whose label can be learned, so that the losses fall and their agreement means something."""
+    """Images of CIFAR-10's shape whose label can be learned, so that the losses fall and their agreement tells."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 8 * BATCH)
     images = rng.integers(0, 200, (8 * BATCH, 32, 32, 3)) + labels[:, None, None, None] * 5
     return images.astype(np.uint8), labels
 
 
-def learning_rate(step):
-    return 2e-3 * min(1.0, (step + 1) / 20)
-
-
-def optimizer_of(model):
-    return AdamW(model.parameters, betas=(0.9, 0.99), weight_decay=0.1, clip_norm=1.0)
-
-
+@functools.cache
 def on_numpy(dtype="float32", steps=STEPS):
     images, labels = data()
-    model = MlpMixer(NANO, dtype=dtype, seed=SEED)
-    optimizer, losses = optimizer_of(model), []
+    model = MlpMixer(RECIPE.model, dtype=dtype, seed=SEED)
+    optimizer, losses = make_optimizer(RECIPE, model.parameters), []
     while len(losses) < steps:
         epoch = len(losses) // 8
-        batches = Batches(
-            images, labels, BATCH, SEED, epoch, AUGMENTATION, mean=[0.45] * 3, std=[0.25] * 3, dtype=np.dtype(dtype)
-        )
+        batches = Batches(images, labels, BATCH, SEED, epoch, AUGMENTATION, mean=MEAN, std=STD, dtype=np.dtype(dtype))
         for step, (x, y) in enumerate(batches):
             rng = generator(SEED, "masks", epoch, step)
-            losses.append(train_step(model, optimizer, x, y, learning_rate(len(losses)), 0.1, rng).loss)
+            losses.append(train_step(model, optimizer, x, y, learning_rate(len(losses)), SMOOTHING, rng).loss)
             if len(losses) == steps:
                 break
     return np.array(losses), model
@@ -52,10 +52,10 @@ def on_numpy(dtype="float32", steps=STEPS):
 
 def on_gpu(steps=STEPS, batch=BATCH, **options):
     images, labels = data()
-    model = MlpMixer(NANO, backend="cupy", seed=SEED)
+    model = MlpMixer(RECIPE.model, backend="cupy", seed=SEED)
     step = CapturedStep(
-        model, optimizer_of(model), images, labels, batch_size=batch, mean=[0.45] * 3, std=[0.25] * 3,
-        fill=np.rint(0.45 * 255), augmentation=AUGMENTATION, label_smoothing=0.1, **options,
+        model, make_optimizer(RECIPE, model.parameters), images, labels, batch_size=batch, mean=MEAN, std=STD,
+        fill=mean_colour(MEAN), augmentation=AUGMENTATION, label_smoothing=SMOOTHING, **options,
     )  # fmt: skip
     for s in range(steps):
         epoch, inside = divmod(s, 8)
@@ -65,7 +65,7 @@ def on_gpu(steps=STEPS, batch=BATCH, **options):
     return step.recent(steps)[:, 0], model, step
 
 
-def test_the_first_fifty_losses_are_numpys():
+def test_the_first_fifty_losses_of_cifar10_nano_are_numpys():
     wanted, _ = on_numpy()
     for captured in (True, False):
         losses, _, step = on_gpu(captured=captured)
@@ -89,7 +89,7 @@ def test_ten_steps_stay_near_float64(precision, distance):
     weights, token mixing's output biases, are left out."""
     _, reference = on_numpy("float64", 10)
     _, model, _ = on_gpu(10, precision=precision)
-    before = MlpMixer(NANO, seed=SEED).parameters.to_numpy()
+    before = MlpMixer(RECIPE.model, seed=SEED).parameters.to_numpy()
     wanted, found = reference.parameters.to_numpy(), model.parameters.to_numpy()
     names = [name for name in wanted if not name.endswith("token_mixing.bias2")]
     moved = np.sqrt(sum(np.square(wanted[name] - before[name]).sum() for name in names))

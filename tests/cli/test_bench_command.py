@@ -66,6 +66,7 @@ def test_the_profile_accounts_for_the_whole_step(tinymixer):
         (("--profile", "--peer", "torch"), ("leave out --peer",)),
         (("--peer", "torhc"), ("'torhc'", "torch-eager")),
         (("--rounds", "0"), ("--rounds",)),
+        (("--no-deterministic", "--backend", "numpy"), ("always have a fixed order", "--backend cupy")),
     ],
 )
 def test_bad_input_gets_a_sentence(tinymixer, arguments, fragments):

@@ -29,7 +29,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Work:
-    """What everyone does: `batch` images a step, on `threads` threads of the CPU or on a GPU."""
+    """What everyone does: `batch` images a step, on `threads` threads of the CPU or on a GPU.
+
+    deterministic   of our own step on a GPU: sums in a fixed order
+    """
 
     model: str
     config: MixerConfig
@@ -38,6 +41,7 @@ class Work:
     device: str
     threads: int
     forward: bool
+    deterministic: bool = True
 
     @property
     def agreement(self) -> float:
@@ -46,7 +50,7 @@ class Work:
 
 def own_entry(work: Work) -> Entry:
     if work.device == "cuda":
-        return Entry("tinymixer", "tinymixer.bench.ours_cupy")
+        return Entry("tinymixer", "tinymixer.bench.ours_cupy", {"deterministic": work.deterministic})
     return Entry("tinymixer", "tinymixer.bench.ours_numpy", {"threads": work.threads})
 
 

@@ -63,7 +63,7 @@ def module_profile(work: dict[str, Any], config: MixerConfig) -> list[dict[str, 
     if work["device"] == "cuda":
         from tinymixer.bench import profile_cupy
 
-        return profile_cupy.profile(config, work["batch"], work["precision"])
+        return profile_cupy.profile(config, work["batch"], work["precision"], **work["options"])
     from tinymixer.bench import profile_numpy
 
     return profile_numpy.profile(config, work["batch"], work["options"]["threads"], work["forward"], work["profile"])

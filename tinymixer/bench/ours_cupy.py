@@ -48,10 +48,11 @@ def stage_steps(step: CapturedStep, steps: int) -> None:
     step.stage([draw_step(indices, none, LEARNING_RATE, 0, 0, i) for i in range(steps)])
 
 
-def make_step(config: MixerConfig, batch: int, precision: str, device: str, captured: bool = True) -> Run:
+def make_step(config: MixerConfig, batch: int, precision: str, device: str, **options: Any) -> Run:
+    """Steps of training; the options are `CapturedStep`'s."""
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
-    step = make_captured_step(config, batch, precision, captured)
+    step = make_captured_step(config, batch, precision, **options)
 
     def run(steps: int) -> float:
         while steps:
@@ -65,10 +66,11 @@ def make_step(config: MixerConfig, batch: int, precision: str, device: str, capt
     return run
 
 
-def make_forward(config: MixerConfig, batch: int, precision: str, device: str) -> Run:
+def make_forward(config: MixerConfig, batch: int, precision: str, device: str, **options: Any) -> Run:
+    """Forward passes alone."""
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
-    step = make_captured_step(config, batch, precision)
+    step = make_captured_step(config, batch, precision, **options)
     pixels = step.resident(synthetic_batch(config, batch)[0])
 
     def run(steps: int) -> np.ndarray:

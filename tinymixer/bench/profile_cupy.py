@@ -71,12 +71,12 @@ class Recorder:
         return sorted(((n, int(c), t, b) for n, (c, t, b) in totals.items()), key=lambda row: -row[2])
 
 
-def profile(config: MixerConfig, batch: int, precision: str) -> list[dict[str, Any]]:
+def profile(config: MixerConfig, batch: int, precision: str, **options: Any) -> list[dict[str, Any]]:
     """A row per kernel: name, milliseconds per step, share of their sum, launches, bytes, share of the copy rate."""
     import cupy
 
     copy_rate = gpu_ceilings(precision)["copy_bytes_per_second"]
-    step = make_captured_step(config, batch, precision, captured=False)
+    step = make_captured_step(config, batch, precision, captured=False, **options)
     stage_steps(step, 4)
     step.run(2)
     recorder = Recorder(cupy, step)

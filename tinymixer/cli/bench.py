@@ -31,6 +31,11 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; without it, one per core.")
 @click.option("--forward", is_flag=True, help="The forward pass alone, as in evaluation.")
+@click.option(
+    "--deterministic/--no-deterministic",
+    default=True,
+    help="GPU: our step adds in a fixed order, the default, or in any: what that costs.",
+)
 @click.option("--seconds", type=click.FloatRange(0.01, 600), default=1.0, show_default=True, help="Length of a turn.")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of each contestant.")
 @click.option("--profile", is_flag=True, help="Where our step's time goes, stage by stage, instead of a comparison.")
@@ -49,6 +54,7 @@ def bench(
     peers: tuple[str, ...],
     threads: int | None,
     forward: bool,
+    deterministic: bool,
     seconds: float,
     rounds: int,
     profile: bool,
@@ -75,7 +81,7 @@ def bench(
         raise ConfigError(f"the chart is drawn as PNG: expected a file name ending in .png, got '{out}'")
     if profile and (peers or out):
         raise ConfigError("--profile looks at our own step alone: leave out --peer and --out")
-    work = _work(model, batch, precision, backend, threads, forward)
+    work = _work(model, batch, precision, backend, threads, forward, deterministic)
     if profile and forward and work.device == "cuda":
         raise ConfigError("--profile shows the training step on a GPU: leave out --forward")
     if profile:
@@ -98,7 +104,9 @@ def bench(
             click.echo(f"chart saved in {out}")
 
 
-def _work(model: str, batch: int | None, precision: str, backend: str, threads: int | None, forward: bool) -> "Work":
+def _work(
+    model: str, batch: int | None, precision: str, backend: str, threads: int | None, forward: bool, deterministic: bool
+) -> "Work":
     """The options as one thing. Raises ConfigError or BackendError for what cannot be measured here."""
     from tinymixer.backend import get_backend
     from tinymixer.bench.arena import Work
@@ -113,7 +121,10 @@ def _work(model: str, batch: int | None, precision: str, backend: str, threads: 
         raise ConfigError("--threads is for the CPU: leave it out, or choose --backend numpy")
     if threads is not None and threads > cores:
         raise ConfigError(f"this process may use {counted(cores, 'core')}: choose --threads from 1 to {cores}")
-    return Work(model, config, batch or default_batch(model, device), precision, device, threads or cores, forward)
+    if device == "cpu" and not deterministic:
+        raise ConfigError("on the CPU sums always have a fixed order: --no-deterministic is for --backend cupy")
+    images = batch or default_batch(model, device)
+    return Work(model, config, images, precision, device, threads or cores, forward, deterministic)
 
 
 def _progress(text: str) -> None:
