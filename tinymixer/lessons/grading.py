@@ -201,7 +201,7 @@ def _inputs(exercise: Exercise, arguments: tuple[Any, ...]) -> str:
 
 
 def _input(name: str, value: Any) -> str:
-    if isinstance(value, np.ndarray) and value.size > 4:
+    if isinstance(value, np.ndarray) and (value.size > 4 or value.ndim > 1):
         return f"{name} {value.shape}"
     if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
         parts = [str(part.shape) if isinstance(part, np.ndarray) else describe(part) for part in value]
