@@ -71,18 +71,11 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
     source = jupytext.read(LESSONS_FOLDER / "source" / f"{stem}.py", fmt="py:percent")
     exercise, solution = _header(stem, exercise=True), _header(stem, exercise=False)
     for index, cell in enumerate(source.cells):
-        identity = f"{stem}-{index:03d}"
-        if cell.cell_type == "markdown":
-            solution.append(new_markdown_cell(cell.source, id=identity))
-            if "solution" not in cell.metadata.get("tags", []):
-                exercise.append(new_markdown_cell(cell.source, id=identity))
-        else:
-            solution.append(new_code_cell(without_markers(cell.source), id=identity))
-            exercise.append(
-                new_code_cell(
-                    without_solution(cell.source, f"{stem}, cell {index}"), id=identity
-                )
-            )
+        place, identity = f"{stem}, cell {index}", f"{stem}-{index:03d}"
+        new_cell = new_markdown_cell if cell.cell_type == "markdown" else new_code_cell
+        solution.append(new_cell(without_markers(cell.source), id=identity))
+        if "solution" not in cell.metadata.get("tags", []):
+            exercise.append(new_cell(without_solution(cell.source, place), id=identity))
     return new_notebook(cells=exercise, metadata=METADATA), new_notebook(
         cells=solution, metadata=METADATA
     )

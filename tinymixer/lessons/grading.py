@@ -69,7 +69,6 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
     cases = list(exercise.cases(np.random.default_rng(seed)))
     try:
         outcomes = [run(exercise, answers, case) for case in cases]
-        complaint = exercise.demand(*answers) if exercise.demand else None
     except NotYet:
         names = " and ".join(exercise.functions)
         return _verdict(exercise, NOT_YET, f"not yet. Write {names} above, run its cell, then this one again.")
@@ -77,10 +76,20 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
     for index, (right, outcome) in enumerate(zip(expected, outcomes, strict=True)):
         if wrong := _complaint_about(exercise, answers, cases, index, right, outcome):
             return _with_hint(exercise, wrong, cases, expected, outcomes)
-    if complaint:
+    if complaint := _unmet_demand(exercise, answers):
         return _verdict(exercise, WRONG, complaint)
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
     return _verdict(exercise, PASSED, f"right. {_listed(exercise.compared)} as expected on {inputs}.")
+
+
+def _unmet_demand(exercise: Exercise, answers: tuple[Any, ...]) -> str | None:
+    """What an answer that computes the right values still lacks; None where it lacks nothing."""
+    if exercise.demand is None:
+        return None
+    try:
+        return exercise.demand(*answers)
+    except Exception as error:  # whatever an answer raises is about the answer, never the learner's traceback
+        return f"it stopped with {type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
