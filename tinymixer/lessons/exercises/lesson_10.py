@@ -1,0 +1,485 @@
+"""Exercises of lesson 10: SGD, momentum, schedules: training."""
+
+import math
+
+import numpy as np
+
+from tinymixer.data import steps_per_epoch
+from tinymixer.lessons.exercise import Mistake, exercise
+from tinymixer.optim import SGD, clip_by_global_norm, cosine
+from tinymixer.parameters import Parameters, ParameterSpec
+
+
+def _sgd(weights, velocity, gradient, learning_rate, **settings):
+    """One step of the package's SGD  ->  weights and velocity after it, copies of the shape that came in."""
+    spec = ParameterSpec(weights.shape, lambda generator, shape: weights)
+    parameters = Parameters({"w": spec}, dtype=weights.dtype)
+    parameters.gradient("w")[...] = gradient
+    optimizer = SGD(parameters, decay="all", **settings)
+    kept = parameters.views_of(optimizer.state["velocity"])["w"]
+    kept[...] = velocity
+    optimizer.step(learning_rate)
+    return parameters["w"].copy(), kept.copy()
+
+
+def _vectors(generator, count):
+    """So many vectors of one length: several lengths, then float32, then a single weight."""
+    for size, dtype in ((5, "float64"), (3, "float64"), (4, "float32"), (1, "float64")):
+        yield [generator.normal(size=size).astype(dtype) for _ in range(count)]
+
+
+# 10.1 ---------------------------------------------------------------------------------------------------------------
+
+
+def _sgd_step(weights, gradient, learning_rate):
+    return _sgd(weights, 0.0, gradient, learning_rate, momentum=0.0)[0]
+
+
+exercise(
+    "10.1",
+    "A step of gradient descent",
+    "my_sgd_step",
+    reference=_sgd_step,
+    cases=lambda generator: ((*vectors, 0.3) for vectors in _vectors(generator, 2)),
+    returns="weights",
+    mistakes=[
+        Mistake(
+            "This goes uphill. The gradient points to where the loss grows; a step goes the other way.",
+            lambda weights, gradient, learning_rate: weights + learning_rate * gradient,
+        ),
+        Mistake(
+            "The learning rate is missing: the step is as long as the gradient.",
+            lambda weights, gradient, learning_rate: weights - gradient,
+        ),
+        Mistake(
+            "This is the step alone. Return the weights after it.",
+            lambda weights, gradient, learning_rate: -learning_rate * gradient,
+        ),
+        Mistake(
+            "This is the step alone, and uphill. Return the weights after a step downhill.",
+            lambda weights, gradient, learning_rate: learning_rate * gradient,
+        ),
+        Mistake(
+            "The function writes into the weights that were handed in. Make a new array: w = w - ..., without -=.",
+            lambda weights, gradient, learning_rate: np.subtract(weights, learning_rate * gradient, out=weights),
+        ),
+    ],
+)
+
+# 10.2 ---------------------------------------------------------------------------------------------------------------
+
+
+def _momentum_step(weights, velocity, gradient, learning_rate, momentum):
+    return _sgd(weights, velocity, gradient, learning_rate, momentum=momentum)
+
+
+def _average_instead(weights, velocity, gradient, learning_rate, momentum):
+    velocity = momentum * velocity + (1 - momentum) * gradient
+    return weights - learning_rate * velocity, velocity
+
+
+def _rate_inside(weights, velocity, gradient, learning_rate, momentum):
+    velocity = momentum * velocity + learning_rate * gradient
+    return weights - velocity, velocity
+
+
+def _rate_inside_downhill(weights, velocity, gradient, learning_rate, momentum):
+    velocity = momentum * velocity - learning_rate * gradient
+    return weights + velocity, velocity
+
+
+def _momentum_on_the_gradient(weights, velocity, gradient, learning_rate, momentum):
+    velocity = velocity + momentum * gradient
+    return weights - learning_rate * velocity, velocity
+
+
+def _new_velocity(velocity, gradient, momentum):
+    return momentum * velocity + gradient
+
+
+exercise(
+    "10.2",
+    "A step with momentum",
+    "my_momentum_step",
+    reference=_momentum_step,
+    cases=lambda generator: ((*vectors, 0.3, 0.8) for vectors in _vectors(generator, 3)),
+    returns=("weights", "velocity"),
+    mistakes=[
+        Mistake(
+            "The step uses the old velocity. First the velocity takes in the gradient, then the weights move by it.",
+            lambda w, v, g, rate, m: (w - rate * v, _new_velocity(v, g, m)),
+        ),
+        Mistake(
+            "The gradient is weighted with 1 - momentum, which makes the velocity a running mean. Here it is a running "
+            "sum: the whole gradient goes in.",
+            _average_instead,
+        ),
+        Mistake(
+            "The learning rate is inside the velocity. Here the velocity is a sum of gradients, and the rate "
+            "multiplies it when the weights move.",
+            _rate_inside,
+        ),
+        Mistake(
+            "The learning rate (and the sign) are inside the velocity. Here the velocity is a sum of gradients, and "
+            "the rate multiplies it when the weights move.",
+            _rate_inside_downhill,
+        ),
+        Mistake(
+            "The momentum stands before the gradient. It is the old velocity that fades.", _momentum_on_the_gradient
+        ),
+        Mistake(
+            "The old velocity does not fade: the momentum is missing.",
+            lambda w, v, g, rate, m: (w - rate * (v + g), v + g),
+        ),
+        Mistake(
+            "The weights move by the gradient alone. It is the velocity that moves them.",
+            lambda w, v, g, rate, m: (w - rate * g, _new_velocity(v, g, m)),
+        ),
+        Mistake(
+            "This goes uphill: the sign before the learning rate.",
+            lambda w, v, g, rate, m: (w + rate * _new_velocity(v, g, m), _new_velocity(v, g, m)),
+        ),
+        Mistake(
+            "Weights and velocity come back in the wrong order: weights first.",
+            lambda w, v, g, rate, m: (_new_velocity(v, g, m), w - rate * _new_velocity(v, g, m)),
+        ),
+    ],
+)
+
+# 10.3 ---------------------------------------------------------------------------------------------------------------
+
+
+def _nesterov_step(weights, velocity, gradient, learning_rate, momentum, weight_decay):
+    settings = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": True, "decoupled": True}
+    return _sgd(weights, velocity, gradient, learning_rate, **settings)
+
+
+def _coupled(w, v, g, rate, m, decay):
+    return _nesterov_step(w, v, g + decay * w, rate, m, 0.0)
+
+
+def _without_the_rate(w, v, g, rate, m, decay):
+    after, velocity = _nesterov_step(w, v, g, rate, m, 0.0)
+    return after - decay * w, velocity
+
+
+def _decay_after_the_step(w, v, g, rate, m, decay):
+    after, velocity = _nesterov_step(w, v, g, rate, m, 0.0)
+    return after - rate * decay * after, velocity
+
+
+def _plain_momentum(w, v, g, rate, m, decay):
+    after, velocity = _momentum_step(w, v, g, rate, m)
+    return after - rate * decay * w, velocity
+
+
+def _momentum_forgotten(w, v, g, rate, m, decay):
+    velocity = _new_velocity(v, g, m)
+    return w - rate * decay * w - rate * (g + velocity), velocity
+
+
+def _gradient_forgotten(w, v, g, rate, m, decay):
+    velocity = _new_velocity(v, g, m)
+    return w - rate * decay * w - rate * m * velocity, velocity
+
+
+exercise(
+    "10.3",
+    "Nesterov, with decoupled decay",
+    "my_nesterov_step",
+    reference=_nesterov_step,
+    cases=lambda generator: ((*vectors, 0.3, 0.8, decay) for decay in (0.2, 0.0) for vectors in _vectors(generator, 3)),
+    returns=("weights", "velocity"),
+    mistakes=[
+        Mistake(
+            "The step uses the velocity itself, or the gradient and the old velocity, which is the same: plain "
+            "momentum. Nesterov's step uses the gradient and the new velocity once more.",
+            _plain_momentum,
+        ),
+        Mistake(
+            "The decay was added to the gradient, so that the velocity takes it in. Decoupled, it shrinks the weights "
+            "by itself and the velocity knows nothing of it.",
+            _coupled,
+        ),
+        Mistake(
+            "The decay is not multiplied by the learning rate: the factor is 1 - learning rate * decay.",
+            _without_the_rate,
+        ),
+        Mistake("The weights shrink after the step here. First the decay, then the step.", _decay_after_the_step),
+        Mistake(
+            "There is no weight decay in this step.",
+            lambda w, v, g, rate, m, decay: _nesterov_step(w, v, g, rate, m, 0.0),
+        ),
+        Mistake(
+            "The momentum before the new velocity is missing in the step: it counts in full here, as it would without "
+            "having faded.",
+            _momentum_forgotten,
+        ),
+        Mistake(
+            "The gradient is missing in the step: Nesterov's has two parts, the gradient and the new velocity that "
+            "carries on.",
+            _gradient_forgotten,
+        ),
+    ],
+)
+
+# 10.4 ---------------------------------------------------------------------------------------------------------------
+
+
+def _epoch_batches(count, batch_size, generator):
+    order = generator.permutation(count)  # (count,)
+    steps = steps_per_epoch(count, batch_size)
+    return [order[step * batch_size : (step + 1) * batch_size] for step in range(steps)]
+
+
+def _call_for_two_epochs(function, count, batch_size, seed):
+    """What is asked of batches whatever the order of the random numbers: two epochs, then the first once more."""
+    generator = np.random.default_rng(seed)
+    first, second = ([_whole_numbers(batch) for batch in function(count, batch_size, generator)] for _ in range(2))
+    again = [_whole_numbers(batch) for batch in function(count, batch_size, np.random.default_rng(seed))]
+    numbers = [number for batch in first for number in batch]
+    proper = len(set(numbers)) == len(numbers) and set(numbers) <= set(range(count))
+    return (
+        [len(batch) for batch in first],
+        proper,
+        {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second},
+        first == again,
+    )
+
+
+def _whole_numbers(batch):
+    return [int(number) for number in np.asarray(batch).ravel()]
+
+
+def _cut(order, batch_size, start=0):
+    return [order[i : i + batch_size] for i in range(start, len(order) // batch_size * batch_size, batch_size)]
+
+
+def _with_a_small_last_one(count, batch_size, generator):
+    order = generator.permutation(count)
+    return [order[i : i + batch_size] for i in range(0, count, batch_size)]
+
+
+def _with_replacement(count, batch_size, generator):
+    return [generator.integers(count, size=batch_size) for _ in range(count // batch_size)]
+
+
+exercise(
+    "10.4",
+    "The batches of an epoch",
+    "my_epoch_batches",
+    reference=_epoch_batches,
+    cases=lambda generator: (
+        (count, size, int(generator.integers(100))) for count, size in ((20, 6), (24, 4), (33, 8))
+    ),
+    returns=("the batches' sizes", "no image twice", "new batches in every epoch", "all chance from the generator"),
+    call=_call_for_two_epochs,
+    mistakes=[
+        Mistake(
+            "The last batch is smaller than the others. Leave it out: how many full batches are there?",
+            _with_a_small_last_one,
+        ),
+        Mistake(
+            "Some images come twice in an epoch and others never, since each batch is drawn anew. Draw one order of "
+            "all images, then cut it.",
+            _with_replacement,
+        ),
+        Mistake(
+            "Every epoch has the same batches. Shuffle the images (not only the batches), and with the generator "
+            "handed in, which goes on from epoch to epoch.",
+            lambda count, batch_size, generator: _cut(np.arange(count), batch_size),
+        ),
+        Mistake(
+            "The order does not come from the generator handed in, so that a run could not be repeated.",
+            lambda count, batch_size, generator: _cut(np.random.default_rng().permutation(count), batch_size),
+        ),
+        Mistake(
+            "One batch is missing. How many full batches are there?",
+            lambda count, batch_size, generator: _cut(generator.permutation(count), batch_size, start=batch_size),
+        ),
+    ],
+)
+
+# 10.5 ---------------------------------------------------------------------------------------------------------------
+
+
+def _learning_rate(step, peak, total_steps, warmup_steps):
+    return cosine(peak, total_steps, warmup_steps)(step)
+
+
+def _call_for_every_step(function, peak, total_steps, warmup_steps):
+    return np.array([function(step, peak, total_steps, warmup_steps) for step in range(total_steps)], dtype=float)
+
+
+def _schedule(warmup, falling):
+    """A wrong schedule from two parts, of (step, total, warm-up steps)."""
+
+    def rate(step, peak, total, warm):
+        return peak * (warmup(step, total, warm) if step < warm else falling(step, total, warm))
+
+    return rate
+
+
+def _rising(step, total, warm):
+    return (step + 1) / warm
+
+
+def _half_cosine(step, total, warm):
+    return (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+
+
+exercise(
+    "10.5",
+    "Warm-up and cosine",
+    "my_learning_rate",
+    reference=_learning_rate,
+    cases=lambda generator: ((0.1, 10, 4), (2.0, 7, 0), (0.3, 12, 6), (1.0, 5, 1)),
+    returns="rates",
+    call=_call_for_every_step,
+    mistakes=[
+        Mistake(
+            "The first step has a rate of zero, and the warm-up ends below the peak. Steps are counted from 0: the "
+            "first one is already 1/n of the way.",
+            _schedule(lambda step, total, warm: step / warm, _half_cosine),
+        ),
+        Mistake(
+            "The cosine runs over all steps, so that the rate drops when the warm-up ends. p must be 0 there: count "
+            "its steps from the end of the warm-up.",
+            _schedule(_rising, lambda step, total, warm: (1 + math.cos(math.pi * step / total)) / 2),
+        ),
+        Mistake(
+            "p reaches the end too late: it counts from the end of the warm-up but divides by all steps.",
+            _schedule(_rising, lambda step, total, warm: (1 + math.cos(math.pi * (step - warm) / total)) / 2),
+        ),
+        Mistake(
+            "There is no warm-up: the first steps should rise to the peak along a line.",
+            _schedule(
+                lambda step, total, warm: (1 + math.cos(math.pi * step / total)) / 2,
+                lambda step, total, warm: (1 + math.cos(math.pi * step / total)) / 2,
+            ),
+        ),
+        Mistake(
+            "The rate starts from twice the peak after the warm-up: 1 + cos goes from 2 to 0.",
+            _schedule(_rising, lambda step, total, warm: 2 * _half_cosine(step, total, warm)),
+        ),
+        Mistake(
+            "pi is missing in the cosine: with p from 0 to 1 the angle must go from 0 to half a turn.",
+            _schedule(_rising, lambda step, total, warm: (1 + math.cos((step - warm) / (total - warm))) / 2),
+        ),
+        Mistake(
+            "This cosine rises: it should start at 1, for p = 0, and fall.",
+            _schedule(_rising, lambda step, total, warm: 1 - _half_cosine(step, total, warm)),
+        ),
+        Mistake(
+            "1 + is missing: the cosine alone falls from 1 to -1, and a learning rate must not be negative.",
+            _schedule(_rising, lambda step, total, warm: 2 * _half_cosine(step, total, warm) - 1),
+        ),
+        Mistake(
+            "This divides by the number of warm-up steps even where there are none.",
+            lambda step, peak, total, warm: peak * min((step + 1) / warm, _half_cosine(step, total, warm)),
+        ),
+    ],
+)
+
+# 10.6 ---------------------------------------------------------------------------------------------------------------
+
+
+def _clip(gradients, max_norm):
+    flat = np.concatenate([gradient.ravel() for gradient in gradients])
+    norm = clip_by_global_norm(flat, max_norm)
+    ends = np.cumsum([gradient.size for gradient in gradients])[:-1]
+    parts = np.split(flat, ends)
+    return tuple(part.reshape(one.shape) for part, one in zip(parts, gradients, strict=True)), float(norm)
+
+
+def _scaled(gradients, max_norm, norm_of, bound=1.0):
+    norm = norm_of(gradients)
+    factor = min(bound, max_norm / (norm + 1e-6))
+    return tuple(factor * gradient for gradient in gradients), norm
+
+
+def _one_by_one(gradients, max_norm):
+    return tuple(_clip((gradient,), max_norm)[0][0] for gradient in gradients), _clip(gradients, max_norm)[1]
+
+
+def _element_by_element(gradients, max_norm):
+    return tuple(np.clip(gradient, -max_norm, max_norm) for gradient in gradients), _clip(gradients, max_norm)[1]
+
+
+def _always_scaled(gradients, max_norm):
+    return _scaled(gradients, max_norm, lambda gradients: _clip(gradients, max_norm)[1], bound=math.inf)
+
+
+def _norm_after(gradients, max_norm):
+    clipped, norm = _clip(gradients, max_norm)
+    return clipped, min(norm, max_norm)
+
+
+def _sum_of_squares(gradients):
+    return float(sum((gradient**2).sum() for gradient in gradients))
+
+
+def _gradient_cases(generator):
+    """Three parameters: too long a gradient, one within the bound, square ones, a single array, zeros."""
+    for shapes, max_norm in (
+        (((3, 4), (4,), (4, 2)), 1.5),
+        (((3, 4), (4,), (4, 2)), 100.0),
+        (((3, 3), (3,), (3, 3)), 0.5),
+        (((5,),), 1.0),
+    ):
+        yield tuple(generator.normal(size=shape) for shape in shapes), max_norm
+    yield (np.zeros((2, 3)), np.zeros(3)), 1.0
+
+
+exercise(
+    "10.6",
+    "Clipping by the global norm",
+    "my_clip_by_global_norm",
+    reference=_clip,
+    cases=_gradient_cases,
+    returns=("clipped", "norm"),
+    tolerance=1e-5,  # with the package's 1e-6 under the fraction or without
+    mistakes=[
+        Mistake(
+            "Each array is clipped by a norm of its own, which turns the whole gradient to another direction. The norm "
+            "is one number over all arrays, and so is the factor.",
+            _one_by_one,
+        ),
+        Mistake(
+            "Single elements are cut off, which turns the gradient to another direction. Multiply all of them by one "
+            "factor.",
+            _element_by_element,
+        ),
+        Mistake(
+            "Short gradients are made longer. A gradient within the bound stays as it is: the factor is at most 1.",
+            _always_scaled,
+        ),
+        Mistake(
+            "This is the norm after clipping. Return the one before: it shows when something goes wrong.", _norm_after
+        ),
+        Mistake(
+            "The root is missing: this is the sum of squares.",
+            lambda gradients, max_norm: _scaled(gradients, max_norm, _sum_of_squares),
+        ),
+        Mistake(
+            "The norms of the arrays were added up. Add their squares, and take one root at the end.",
+            lambda gradients, max_norm: _scaled(
+                gradients, max_norm, lambda arrays: float(sum(np.linalg.norm(array) for array in arrays))
+            ),
+        ),
+        Mistake(
+            "The norm comes from a sum of absolute values. A vector's length takes squares, and a root at the end.",
+            lambda gradients, max_norm: _scaled(
+                gradients, max_norm, lambda arrays: float(sum(np.abs(array).sum() for array in arrays))
+            ),
+        ),
+        Mistake(
+            "This is a division by zero when every gradient is zero: add a tiny number to the norm, or divide only "
+            "where the norm is above the bound.",
+            lambda gradients, max_norm: (
+                tuple(gradient * min(1.0, max_norm / math.sqrt(_sum_of_squares(gradients))) for gradient in gradients),
+                math.sqrt(_sum_of_squares(gradients)),
+            ),
+        ),
+    ],
+)
