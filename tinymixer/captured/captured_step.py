@@ -8,7 +8,6 @@ step to step is baked in: a step finds its images, crops, coins and learning rat
 
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from tinymixer.backend import Backend
 from tinymixer.captured.device_mixer import DeviceMixer
 from tinymixer.captured.device_update import DeviceUpdate
 from tinymixer.captured.memory_plan import out_of_memory, plan_activations
-from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pinned_empty
+from tinymixer.captured.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.captured.step_results import StepResults, Totals
 from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.data import Augmentation, cache_folder
-from tinymixer.errors import BackendError, ConfigError, TrainingError
+from tinymixer.errors import BackendError, ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
@@ -31,16 +31,6 @@ from tinymixer.layers import MlpMixer
 from tinymixer.optim import Optimizer
 
 SLOTS = 64  # steps in the ring: the host may be up to this far ahead
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Over some steps: the sum of the images' losses, right answers, images, and updates left out."""
-
-    loss_sum: float
-    correct: int
-    images: int
-    skipped: int
 
 
 class CapturedStep:
@@ -98,7 +88,6 @@ class CapturedStep:
         self.stream = cupy.cuda.Stream()
         self._graph: Any = None
         self._epilogues: Epilogues | None = None
-        self._counted = np.zeros(1, STEP_STATE)[0]
         free = _free_bytes(cupy)
         images = batch_size // micro_batches
         if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
@@ -110,6 +99,7 @@ class CapturedStep:
                     recompute, deterministic,
                 )  # fmt: skip
                 self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
+                self._results = StepResults(cupy, self.stream, self._update, optimizer)
                 self._ring = StagingRing(
                     cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
                 )
@@ -125,7 +115,7 @@ class CapturedStep:
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
             raise BackendError(message) from error
-        names = [*self._mixer.kernel_names, *self._update.kernel_names, "begin_step<float>"]
+        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>"]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, arena)
         self.refresh()
@@ -232,57 +222,16 @@ class CapturedStep:
     # ------------------------------------------------------------------------------------------ what came of it
 
     def later(self) -> Callable[[], Totals]:
-        """Ask for what came of the steps started since the last time, without waiting: call the result to get it.
-
-        The call waits until those steps are done, whatever was started after them; results are taken in the order
-        they were asked for. It brings the optimizer's step count up to date and raises TrainingError when a loss or
-        gradient was not finite; the weights are then those before that step.
-        """
-        host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
-        with self.stream:
-            self._update.device_state.get(out=host, blocking=False)
-            copied = self._cupy.cuda.Event(disable_timing=True)
-            copied.record(self.stream)
-
-        def result() -> Totals:
-            copied.synchronize()
-            return self._since_last_time(host.view(STEP_STATE)[0])
-
-        return result
+        """Ask for what came of the steps started since the last time: see `StepResults.later`."""
+        return self._results.later()
 
     def totals(self) -> Totals:
         """What came of the steps started since the last time; waits for them. Raises as `later`'s result does."""
-        return self.later()()
-
-    def _since_last_time(self, state: np.void) -> Totals:
-        self._optimizer.steps = int(state["updates"])
-        if state["failed_step"]:
-            raise self._failure(state)
-        before, self._counted = self._counted, state.copy()
-        new = {name: state[name] - before[name] for name in ("loss_sum", "correct", "images", "skipped")}
-        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]))
-
-    def _failure(self, state: np.void) -> TrainingError:
-        step = int(state["failed_step"]) - 1
-        with self.stream:
-            loss, norm = (float(number) for number in self._update.history.get()[step % self._ring.slots])
-        what, value = ("loss", loss) if not np.isfinite(loss) else ("gradient norm", norm)
-        return TrainingError(
-            f"the {what} became {value} at step {step} of this sitting (learning rate "
-            f"{float(state['learning_rate']):.3g}): try a lower learning_rate, a longer warm-up or a smaller clip_norm"
-        )
+        return self._results.later()()
 
     def recent(self, steps: int) -> np.ndarray:
-        """Loss and gradient norm of the last steps, oldest first: float32 (steps, 2). Waits for them.
-
-        Raises ValueError for more steps than are remembered.
-        """
-        with self.stream:
-            done = int(self._update.read()["step"])
-            if not 0 <= steps <= min(done, self._ring.slots):
-                raise ValueError(f"{min(done, self._ring.slots)} steps are remembered, {steps} were asked for")
-            history = np.asarray(self._update.history.get())  # (slots, 2)
-        return history[np.arange(done - steps, done) % self._ring.slots]
+        """Loss and gradient norm of the last steps: see `StepResults.recent`."""
+        return self._results.recent(steps)
 
     def refresh(self) -> None:
         """After weights or optimizer state were loaded from outside: take them over."""

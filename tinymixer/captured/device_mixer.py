@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.captured.coins import GENERATOR_NUMBERS, KINDS, CoinPositions, branch_rates, hidden_size
+from tinymixer.captured.coins import GENERATOR_NUMBERS, CoinPositions, branch_rates
 from tinymixer.captured.device_sums import DeviceSums
 from tinymixer.captured.memory_plan import plan_activations
+from tinymixer.captured.mixer_launches import MixerLaunches
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues, seconds_of
 from tinymixer.kernels.modules import Kernels
@@ -68,8 +69,9 @@ class DeviceMixer:
         self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
         self.sums = DeviceSums(deterministic)
         self._positions, self._part = CoinPositions(config, images, parts), 0
-        self._cupy, self._multiprocessors = cupy, multiprocessors
-        self._lay_out()
+        self._cupy = cupy
+        self.launches = MixerLaunches(config, precision, images, multiprocessors)
+        self._reserve_sums()
         self.sums.allocate(cupy)
         self.working = parameters.values
         if precision.has_working_copy:
@@ -81,36 +83,11 @@ class DeviceMixer:
 
     # ------------------------------------------------------------------------------------------ layout
 
-    def _lay_out(self) -> None:
-        """Decide every launch's shape and reserve room for every sum."""
-        config, number, itemsize = self.config, self.precision.number, self.precision.itemsize
-        S, B, C, DC, K = config.tokens, self.images, config.hidden_dim, config.channels_mlp_dim, config.num_classes
-        sms, gelu = self._multiprocessors, self.precision.gelu(config.gelu)
-        row = layouts.RowLayout.of(C, itemsize)
-        self._norm_forward = f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(self.rows)
-        self._norm_mean = f"layer_norm_mean_forward<{number}, {row.vector}, {row.pieces}>", row.every_image(B, C)
-        self._norm_backward = (
-            f"layer_norm_backward<{number}, {row.vector}, {row.pieces}>",
-            row.persistent(self.rows, C, sms),
-        )
-        v = layouts.vector_width(itemsize, B * C)
-        self._token_layout = layouts.over_rows(config.tokens_mlp_dim, B * C, v, sms)
-        self._token_gelu = [f"bias_gelu_{way}_rows<{number}, {v}, {gelu}>" for way in ("forward", "backward")]
-        v = layouts.vector_width(itemsize, DC)
-        self._channel_layout = layouts.over_columns(self.rows, DC, v, sms)
-        self._channel_forward_layout = layouts.over_columns(self.rows, DC, v, sms, layouts.MANY_BLOCKS)
-        self._channel_gelu = [f"bias_gelu_{way}_columns<{number}, {v}, {gelu}>" for way in ("forward", "backward")]
-        v = layouts.vector_width(itemsize, config.patch_features)
-        self._patches = f"gather_patches<{number}, {v}>", layouts.flat(self.rows * config.patch_features, v)
-        self._dropout = {}
-        for kind in KINDS if config.dropout else ():
-            size = hidden_size(config, kind, B)
-            v = layouts.vector_width(itemsize, size)
-            self._dropout[kind] = f"dropout<{number}, {v}>", layouts.striding(size, v, sms)
-        self._reserve_sums(S, B, C, K)
-
-    def _reserve_sums(self, S: int, B: int, C: int, K: int) -> None:
-        target, blocks = self._gradient_offset, self._norm_backward[1].grid[0]
+    def _reserve_sums(self) -> None:
+        """Room for every sum that a backward pass leaves in parts."""
+        config, launches, target = self.config, self.launches, self._gradient_offset
+        S, B, C, K = config.tokens, self.images, config.hidden_dim, config.num_classes
+        blocks = launches.norm_backward[1].grid[0]
         # The head's bias gradient sums the logits' gradient over images, so that lies among the partial sums.
         self._dlogits_at = self.sums.reserve_whole(B, K, target("head.bias"))
         self._norm_sums = []
@@ -123,8 +100,8 @@ class DeviceMixer:
         self._gelu_sums = {}
         for block in range(self.config.num_blocks):
             for kind, parts, columns in (
-                ("token", self._token_layout.grid[0], self.config.tokens_mlp_dim),
-                ("channel", self._channel_layout.grid[1], self.config.channels_mlp_dim),
+                ("token", launches.gelu_backward["token"][1].grid[0], self.config.tokens_mlp_dim),
+                ("channel", launches.gelu_backward["channel"][1].grid[1], self.config.channels_mlp_dim),
             ):
                 start = target(f"blocks.{block}.{kind}_mixing.bias1")
                 self._gelu_sums[block, kind] = self.sums.reserve(parts, columns, start)
@@ -149,12 +126,6 @@ class DeviceMixer:
     def _by_token(i: int) -> bool:
         """Whether that bias is one number per token: token mixing's is, and it comes before every channel norm."""
         return i % 2 == 1
-
-    @property
-    def kernel_names(self) -> list[str]:
-        launches = (self._norm_forward, self._norm_mean, self._norm_backward, self._patches)
-        names = [name for name, _ in (*launches, *self._dropout.values())] + self._token_gelu + self._channel_gelu
-        return [*names, "finish_sums<float>", "fill_rows<float>", "cross_entropy<float>", "branch_factors<float>"]
 
     def bind(self, kernels: Kernels, products: Products, arena: Any) -> None:
         """Take the compiled kernels, the products and the memory, once they exist."""
@@ -221,7 +192,7 @@ class DeviceMixer:
         In training, hidden units and branches are dropped; `part` says which of the batch these images are.
         """
         config, buffers, self._part = self.config, self.buffers, part
-        name, layout = self._patches
+        name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
             i32(config.patch_size), i32(padding), i32(hole), i32(self.images), i64(buffers["patches"].size),
@@ -242,9 +213,9 @@ class DeviceMixer:
     def _norm(self, i: int, train: bool) -> None:
         """Add branch i-1 to the stream and normalise; the last norm goes on to the mean over tokens."""
         config, buffers, parameters, last = self.config, self.buffers, self.parameters, 2 * self.config.num_blocks
-        (name, layout), out, count = self._norm_forward, buffers.get(f"normed{i}"), self.rows
+        (name, layout), out, count = self.launches.norm_forward, buffers.get(f"normed{i}"), self.rows
         if i == last:
-            (name, layout), out, count = self._norm_mean, buffers["features"], config.tokens
+            (name, layout), out, count = self.launches.norm_mean, buffers["features"], config.tokens
         self._kernels.launch(
             name, layout,
             buffers[f"x{i - 1}"] if i else None, buffers["branch"], parameters[self._branch_bias_name(i)],
@@ -288,19 +259,16 @@ class DeviceMixer:
     def _gelu(self, kind: str, block: int) -> None:
         """Bias and GELU of a hidden layer, as it is kept, into the one after the GELU."""
         hidden, bias = self.buffers[f"{kind}_hidden{block}"], self._hidden_bias(kind, block)
-        activated, columns = self._activated(kind, block), i64(hidden.shape[1])
-        if kind == "token":
-            self._kernels.launch(self._token_gelu[0], self._token_layout, hidden, bias, activated, columns)
-        else:
-            rows = i64(hidden.shape[0])
-            layout = self._channel_forward_layout
-            self._kernels.launch(self._channel_gelu[0], layout, hidden, bias, activated, rows, columns)
+        (name, layout), activated = self.launches.gelu_forward[kind], self._activated(kind, block)
+        rows, columns = map(i64, hidden.shape)
+        sizes = (columns,) if kind == "token" else (rows, columns)
+        self._kernels.launch(name, layout, hidden, bias, activated, *sizes)
 
     def _drop(self, kind: str, block: int, hidden: Any) -> None:
         """Dropout in a hidden layer, or in its gradient: the same coins both times."""
         if not self.config.dropout:
             return
-        (name, layout), rate = self._dropout[kind], self.config.dropout
+        (name, layout), rate = self.launches.dropout[kind], self.config.dropout
         first = self._positions.hidden[self._part, block, kind]
         self._kernels.launch(
             name, layout, hidden, self.generator, i64(first), i64(hidden.size), f32(rate), f32(1 / (1 - rate))
@@ -360,7 +328,7 @@ class DeviceMixer:
     def _norm_gradient(self, i: int) -> None:
         """The stream's gradient before norm i, added to the stream's own, and branch i-1's, where that differs."""
         config, buffers, norm = self.config, self.buffers, self._norm_name(i)
-        (name, layout), last = self._norm_backward, i == 2 * config.num_blocks
+        (name, layout), last = self.launches.norm_backward, i == 2 * config.num_blocks
         scale, bias, down, across = (None if at is None else self.sums.at(at) for at in self._norm_sums[i])
         factor = self._factor(i)
         self._kernels.launch(
@@ -397,8 +365,9 @@ class DeviceMixer:
             return dhidden
         self._multiply(dy, weight2, out=dhidden, transpose_b=True)
         self._drop("channel", block, dhidden)
+        name, layout = self.launches.gelu_backward["channel"]
         self._kernels.launch(
-            self._channel_gelu[1], self._channel_layout, dhidden, hidden, self._hidden_bias("channel", block),
+            name, layout, dhidden, hidden, self._hidden_bias("channel", block),
             self.sums.at(self._gelu_sums[block, "channel"]), i64(hidden.shape[0]), i64(hidden.shape[1]),
             self.sums.atomic,
         )  # fmt: skip
@@ -416,8 +385,9 @@ class DeviceMixer:
         self._weight_gradient(f"{part}.weight2", dy, self._activated("token", block), transpose_b=True)
         self._multiply(self._weight(f"{part}.weight2"), dy, out=dhidden, transpose_a=True)
         self._drop("token", block, dhidden)
+        name, layout = self.launches.gelu_backward["token"]
         self._kernels.launch(
-            self._token_gelu[1], self._token_layout, dhidden, hidden, self.parameters[f"{part}.bias1"],
+            name, layout, dhidden, hidden, self.parameters[f"{part}.bias1"],
             self.sums.at(self._gelu_sums[block, "token"]), i64(hidden.shape[1]), self.sums.atomic,
         )  # fmt: skip
         self._weight_gradient(f"{part}.weight1", dhidden, normed, transpose_b=True)

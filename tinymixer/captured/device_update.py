@@ -35,7 +35,7 @@ class DeviceUpdate:
     ) -> None:
         if not isinstance(optimizer, SGD | AdamW):
             raise ConfigError(f"the captured step knows SGD and AdamW, got {type(optimizer).__name__}")
-        self._optimizer, self._precision, self._images, self._slots = optimizer, precision, images, slots
+        self._optimizer, self._precision, self._images, self.slots = optimizer, precision, images, slots
         self._size = int(optimizer.parameters.values.size)
         self._decay = optimizer.weight_decay  # (size,)
         self._squares_layout = layouts.squares(self._size, multiprocessors)
@@ -76,7 +76,7 @@ class DeviceUpdate:
         )  # fmt: skip
         kernels.launch(
             "settle_step<float>", layouts.one_block(), self.device_state, self._squares, i32(self._squares.size),
-            self.losses, self.correct, i32(self._images), self.history, i32(self._slots),
+            self.losses, self.correct, i32(self._images), self.history, i32(self.slots),
             f32(optimizer.clip_norm or 0.0), i32(self._precision.scaled), i32(GROWTH_INTERVAL), f32(beta1), f32(beta2),
         )  # fmt: skip
 

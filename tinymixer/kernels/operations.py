@@ -1,6 +1,6 @@
 """Faster twins of some operations of `tinymixer.ops` on CuPy arrays, by the same signatures.
 
-A Mixer that runs through its layers (a gradient check, dropout, micro-batches) gets these where `kernels="auto"`. What
+A Mixer that runs through its layers (a gradient check, evaluation, a notebook) gets these where `kernels="auto"`. What
 a kernel does not cover (float64 and complex numbers) goes to the generic operation, so every call is still answered.
 """
 

@@ -19,7 +19,7 @@ from tinymixer.optim import Optimizer, Schedule
 from tinymixer.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tinymixer.captured.captured_step import Totals
+    from tinymixer.captured.step_results import Totals
 
 STEPS_AT_ONCE = 32
 BATCHES_AT_ONCE = 32  # of an evaluation, before anyone asks whether to stop
