@@ -1,4 +1,9 @@
-"""A stand-in for CuPy: arrays that come to the host by `.get()` only, and refuse to become NumPy in any other way."""
+"""A stand-in for CuPy: arrays that come to the host by `.get()` only, and refuse to become NumPy in any other way.
+
+Like CuPy 14's, they have no `__array_namespace__`: which library they belong to is known by their class alone.
+"""
+
+import sys
 
 import numpy as np
 
@@ -38,6 +43,9 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def astype(self, dtype, copy=True):
         return DeviceArray(self._array.astype(dtype, copy=copy))
 
+    def fill(self, value):
+        self._array.fill(value)
+
     def __getitem__(self, key):
         return DeviceArray(self._array[key])
 
@@ -48,15 +56,17 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("implicit conversion to a NumPy array is not allowed: use .get()")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        out = keywords.pop("out", None)
+        if out is not None:
+            keywords["out"] = tuple(map(_unwrapped, out))
         result = getattr(ufunc, method)(*map(_unwrapped, inputs), **keywords)
-        return DeviceArray(result)
-
-    def __array_namespace__(self, api_version=None):
-        return LIBRARY
+        return DeviceArray(result) if out is None else out[0]
 
 
 class Library:
     """NumPy's functions, from device arrays to device arrays."""
+
+    ndarray = DeviceArray
 
     def __getattr__(self, name):
         function = getattr(np, name)
@@ -72,6 +82,8 @@ class Library:
 
 
 LIBRARY = Library()
+DeviceArray.__module__ = "device_library"
+sys.modules["device_library"] = LIBRARY
 
 
 def _unwrapped(value):

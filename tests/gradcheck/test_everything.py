@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from tests.gradcheck.device_arrays import LIBRARY
 from tinymixer import layers, ops
-from tinymixer.gradcheck import check_everything
+from tinymixer.backend import Backend
+from tinymixer.gradcheck import Report, check_everything
+from tinymixer.gradcheck.everything import layer_checks, operation_checks
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,28 @@ def test_the_rows_are_json_and_progress_runs_to_the_end(everything):
     assert json.loads(json.dumps(report.to_rows(), allow_nan=False))
     total = steps[-1][1]
     assert [(done, of) for _, done, of in steps] == [(done, total) for done in range(total + 1)]
+
+
+class DeviceBackend(Backend):
+    """A backend over the stand-in for CuPy."""
+
+    def asarray(self, array, dtype=None):
+        return LIBRARY.asarray(array, dtype)
+
+
+def test_layers_and_operations_pass_on_another_array_library():
+    """What needs only the functions that the stand-in has: it is the way of the arrays that is tested here."""
+    backend = DeviceBackend("device", LIBRARY, ops)
+    chosen = [check for name, check in operation_checks(0, backend) if name in ("layer_norm", "gelu_tanh", "linear")]
+    chosen += [check for name, check in layer_checks(0, backend) if name in ("LayerNorm", "TokenMixing")]
+    report = Report().merged(check() for check in chosen)
+    assert len(chosen) == 20
+    assert report.passed, str(report)
+
+
+@pytest.mark.gpu
+def test_everything_passes_on_a_gpu():
+    check_everything(backend="cupy").raise_if_failed()
 
 
 @pytest.mark.parametrize("module", ["tinymixer.gradcheck", "tinymixer.gradcheck.operation"])

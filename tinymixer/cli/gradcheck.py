@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--details", is_flag=True, help="A line for each check, not one for each thing checked.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of inputs and cotangents.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "numpy", "cupy"]),
+    default="numpy",
+    show_default=True,
+    help="Where to check: with cupy, on the GPU, and the GPU's kernels where they serve the dtype.",
+)
 @json_option
-def gradcheck(names: tuple[str, ...], details: bool, seed: int, as_json: bool) -> None:
+def gradcheck(names: tuple[str, ...], details: bool, seed: int, backend: str, as_json: bool) -> None:
     """Check the gradients of every operation, every layer and of whole models, each at several shapes.
 
     With NAMEs, only those: layer_norm, TokenMixing, MlpMixer, ... The exit code is 1 when any check fails. For your
@@ -30,11 +37,12 @@ def gradcheck(names: tuple[str, ...], details: bool, seed: int, as_json: bool) -
     Examples:
       tinymixer gradcheck
       tinymixer gradcheck layer_norm LayerNorm --details
+      tinymixer gradcheck --backend cupy
       tinymixer gradcheck --json
     """
     from tinymixer.gradcheck import Report
 
-    checks = _chosen_checks(names, seed)
+    checks = _chosen_checks(names, seed, backend)
     started = time.perf_counter()
     report = Report().merged(_run_with_progress(checks))
     report.seconds = time.perf_counter() - started
@@ -46,11 +54,12 @@ def gradcheck(names: tuple[str, ...], details: bool, seed: int, as_json: bool) -
         raise Exit(FAILED)
 
 
-def _chosen_checks(names: tuple[str, ...], seed: int) -> "list[Check]":
+def _chosen_checks(names: tuple[str, ...], seed: int, backend: str) -> "list[Check]":
     """Those checks of the package that bear one of the names, whatever its case; all of them without names."""
-    from tinymixer.gradcheck.everything import layer_checks, model_checks, operation_checks
+    from tinymixer.backend import get_backend
+    from tinymixer.gradcheck.everything import all_checks
 
-    checks = [*operation_checks(seed), *layer_checks(seed), *model_checks(seed)]
+    checks = all_checks(seed, get_backend(backend))
     known = dict.fromkeys(name for name, _ in checks)
     lowered = {name.lower() for name in known}
     for name in names:

@@ -1,9 +1,12 @@
 """Small help with arrays, the same for every array library: to the host, read-only, copied, compared bit for bit."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from tinymixer.ops.array_library import namespace
 
 # What a forward raises when it cannot work with an input it was not made for (complex numbers, a flipped sign).
 REFUSALS = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError)
@@ -11,7 +14,12 @@ REFUSALS = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplement
 
 def is_array(value: object) -> bool:
     """Whether the value is an array of some library (a NumPy scalar such as np.float64(3) counts as a plain number)."""
-    return hasattr(value, "__array_namespace__") and hasattr(value, "dtype") and not isinstance(value, np.generic)
+    if isinstance(value, np.generic) or not hasattr(value, "dtype"):
+        return False
+    if hasattr(value, "__array_namespace__"):
+        return True
+    library = sys.modules.get(type(value).__module__.partition(".")[0])  # CuPy's arrays are known by their class alone
+    return isinstance(value, getattr(library, "ndarray", ()))
 
 
 def is_differentiable(value: Any) -> bool:
@@ -67,7 +75,7 @@ def shares_memory(first: Any, second: Any) -> bool:
         return np.shares_memory(first, second)
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return False
-    return bool(first.__array_namespace__().may_share_memory(first, second))
+    return bool(namespace(first).may_share_memory(first, second))
 
 
 def strided(host: np.ndarray, transposed: bool) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer import ops
+from tinymixer.backend import Backend, get_backend
 from tinymixer.gradcheck.layer import check_layer
 from tinymixer.gradcheck.model import check_model
 from tinymixer.gradcheck.operation import check_operation
@@ -18,16 +18,19 @@ SHAPES = ((1, 1, 1), (3, 2, 5), (4, 1, 7), (16, 3, 24))  # (S, B, C): size one, 
 Check = tuple[str, Callable[[], Report]]
 
 
-def check_everything(progress: Callable[[str, int, int], None] | None = None, seed: int = 0) -> Report:
+def check_everything(
+    progress: Callable[[str, int, int], None] | None = None, seed: int = 0, backend: str | Backend = "numpy"
+) -> Report:
     """Check every operation and layer, and a small model with its loss, each at several shapes.
 
     progress   called with (what is checked next, how many are done, how many there are), for a progress bar
     seed       of the inputs, weights and cotangents
+    backend    "numpy", "cupy" or "auto": where the arrays are, and which implementation of each operation is checked
 
     Takes a few seconds. Returns one Report of all rows.
     """
     started = time.perf_counter()
-    checks = [*operation_checks(seed), *layer_checks(seed), *model_checks(seed)]
+    checks = all_checks(seed, get_backend(backend))
     reports = []
     for done, (name, check) in enumerate(checks):
         if progress is not None:
@@ -40,45 +43,58 @@ def check_everything(progress: Callable[[str, int, int], None] | None = None, se
     return report
 
 
-def operation_checks(seed: int) -> Iterator[Check]:
-    """Every pair of `tinymixer.ops` at several shapes."""
+def all_checks(seed: int, backend: Backend) -> list[Check]:
+    """The checks of operations, layers and models, each with its name."""
+    return [*operation_checks(seed, backend), *layer_checks(seed, backend), *model_checks(seed, backend)]
+
+
+def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
+    """Every pair of operations at several shapes."""
     normal = np.random.default_rng(seed).standard_normal
+
+    def operation(name: str, *inputs: Any) -> Check:
+        return _operation(name, backend, *inputs)
+
     for S, B, C in SHAPES:
         x = normal((S, B, C))
-        yield _operation("linear", x, normal((C, C + 2)), normal(C + 2))
-        yield _operation("token_linear", x, normal((S + 1, S)), normal(S + 1))
-        yield _operation("gelu_tanh", 2 * x)
-        yield _operation("gelu_erf", 2 * x)
-        yield _operation("layer_norm", x, normal(C), normal(C))
-        yield _operation("mean_over_tokens", x)
-        yield _operation("dropout", x, normal((S, B, C)) > 0.5, 0.3)
-        yield _operation("drop_path", x, normal(B) > 0.5, 0.3)
-        yield _operation("softmax_cross_entropy", normal((S, C)), np.arange(S) % C)
-        yield _operation("softmax_cross_entropy", normal((S, C)), _rows_of_probabilities(normal((S, C))), 0.1)
+        yield operation("linear", x, normal((C, C + 2)), normal(C + 2))
+        yield operation("token_linear", x, normal((S + 1, S)), normal(S + 1))
+        yield operation("gelu_tanh", 2 * x)
+        yield operation("gelu_erf", 2 * x)
+        yield operation("layer_norm", x, normal(C), normal(C))
+        yield operation("mean_over_tokens", x)
+        yield operation("dropout", x, normal((S, B, C)) > 0.5, 0.3)
+        yield operation("drop_path", x, normal(B) > 0.5, 0.3)
+        yield operation("softmax_cross_entropy", normal((S, C)), np.arange(S) % C)
+        yield operation("softmax_cross_entropy", normal((S, C)), _rows_of_probabilities(normal((S, C))), 0.1)
     for shape, patch_size in (((1, 1, 1, 1), 1), ((2, 3, 9, 1), 3), ((1, 4, 4, 3), 4), ((3, 8, 12, 3), 2)):
-        yield _operation("images_to_patches", normal(shape), patch_size)
+        yield operation("images_to_patches", normal(shape), patch_size)
 
 
-def layer_checks(seed: int) -> Iterator[Check]:
+def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
     """Every layer at several shapes, with and without what training drops, in both forms of GELU."""
     normal = np.random.default_rng([seed, 1]).standard_normal
+
+    def layer(kind: type, sizes: tuple[Any, ...], x: np.ndarray, **options: Any) -> Check:
+        return _layer(kind, sizes, backend, x, **options)
+
     for S, B, C in SHAPES:
         x = normal((S, B, C))
-        yield _layer(Linear, (C, 3), x)
-        yield _layer(LayerNorm, (C,), x)
-        yield _layer(Mlp, (C, 5), x, gelu="erf")
-        yield _layer(TokenMixing, (S, 3), x)
-        yield _layer(ChannelMixing, (C, 5), x, train=True, dropout=0.3)
+        yield layer(Linear, (C, 3), x)
+        yield layer(LayerNorm, (C,), x)
+        yield layer(Mlp, (C, 5), x, gelu="erf")
+        yield layer(TokenMixing, (S, 3), x)
+        yield layer(ChannelMixing, (C, 5), x, train=True, dropout=0.3)
     for S, B, C in SHAPES[:-1]:
         side = {1: 1, 3: 3, 4: 2}[S]
         config = MixerConfig(
             image_size=side, patch_size=1, hidden_dim=C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2
         )
         x = normal((config.tokens, B, C))
-        yield _layer(MixerBlock, (config,), x, train=True, drop_path=0.3)
+        yield layer(MixerBlock, (config,), x, train=True, drop_path=0.3)
 
 
-def model_checks(seed: int) -> Iterator[Check]:
+def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     """Small Mixers with their loss: even and odd sizes, both forms of GELU, dropping and not."""
     generator = np.random.default_rng([seed, 2])
     sizes: list[dict[str, Any]] = [
@@ -90,27 +106,32 @@ def model_checks(seed: int) -> Iterator[Check]:
         config = MixerConfig(**{"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **size})
         images = generator.standard_normal((3, config.image_size, config.image_size, config.in_channels))
         labels = generator.integers(0, config.num_classes, 3)
-        yield _model(config, images, labels, train=bool(config.dropout))
+        yield _model(config, backend, images, labels, train=bool(config.dropout))
 
 
-def _operation(name: str, *inputs: Any) -> Check:
-    forward, backward = getattr(ops, f"{name}_forward"), getattr(ops, f"{name}_backward")
+def _operation(name: str, backend: Backend, *inputs: Any) -> Check:
+    forward, backward = getattr(backend.ops, f"{name}_forward"), getattr(backend.ops, f"{name}_backward")
     soft = name == "softmax_cross_entropy" and inputs[1].ndim == 2  # its targets are floats, but constants
-    return name, lambda: check_operation(forward, backward, *inputs, name=name, differentiate=[0] if soft else None)
+    chosen = [0] if soft else None
+    placed = [backend.asarray(value) if isinstance(value, np.ndarray) else value for value in inputs]
+    return name, lambda: check_operation(forward, backward, *placed, name=name, differentiate=chosen)
 
 
-def _layer(kind: type, sizes: tuple[Any, ...], x: np.ndarray, train: bool = False, **options: Any) -> Check:
+def _layer(
+    kind: type, sizes: tuple[Any, ...], backend: Backend, x: np.ndarray, train: bool = False, **options: Any
+) -> Check:
     def check() -> Report:
-        wide, narrow = (kind(*sizes, **options, dtype=dtype) for dtype in ("float64", "float32"))
-        return check_layer(wide, x, train, float32_twin=narrow)
+        wide, narrow = (kind(*sizes, **options, backend=backend, dtype=dtype) for dtype in ("float64", "float32"))
+        return check_layer(wide, backend.asarray(x), train, float32_twin=narrow)
 
     return kind.__name__, check
 
 
-def _model(config: MixerConfig, images: np.ndarray, labels: np.ndarray, train: bool) -> Check:
+def _model(config: MixerConfig, backend: Backend, images: np.ndarray, labels: np.ndarray, train: bool) -> Check:
     def check() -> Report:
-        wide, narrow = (MlpMixer(config, dtype=dtype) for dtype in ("float64", "float32"))
-        return check_model(wide, images, labels, train=train, label_smoothing=0.1, float32_twin=narrow, samples=4)
+        wide, narrow = (MlpMixer(config, backend=backend, dtype=dtype) for dtype in ("float64", "float32"))
+        placed = backend.asarray(images), backend.asarray(labels)
+        return check_model(wide, *placed, train=train, label_smoothing=0.1, float32_twin=narrow, samples=4)
 
     return "MlpMixer", check
 
