@@ -4,6 +4,7 @@ Like CuPy 14's, they have no `__array_namespace__`: which library they belong to
 """
 
 import sys
+from types import ModuleType
 
 import numpy as np
 
@@ -63,12 +64,14 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return DeviceArray(result) if out is None else out[0]
 
 
-class Library:
+class Library(ModuleType):
     """NumPy's functions, from device arrays to device arrays."""
 
     ndarray = DeviceArray
 
     def __getattr__(self, name):
+        if name.startswith("__"):  # what the import system asks every module for
+            raise AttributeError(name)
         function = getattr(np, name)
 
         def call(*arguments, **keywords):
@@ -81,7 +84,7 @@ class Library:
         return DeviceArray(np.array(_unwrapped(array), dtype=dtype))
 
 
-LIBRARY = Library()
+LIBRARY = Library("device_library")
 DeviceArray.__module__ = "device_library"
 sys.modules["device_library"] = LIBRARY
 
