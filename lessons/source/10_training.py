@@ -105,7 +105,7 @@ def draw_valley(axis, path, colour, title):
     axis.set_ylim(-1.8, 1.8)
 
 
-figure, axes = new_figure(1, 3, width=7.5, height=2.3, sharey=True)
+figure, axes = new_figure(1, 3, width=6.6, height=2, sharey=True)
 for axis, rate, colour in zip(axes, (0.02, 0.07, 0.081), COLOURS, strict=False):
     path = walk(rate, steps=30, momentum=0)
     draw_valley(axis, path, colour, f"learning rate {rate}")
@@ -225,15 +225,14 @@ walks = {
     "momentum 0.8": walk(0.04, momentum=0.8),
     "Nesterov, 0.8": walk(0.04, momentum=0.8, nesterov=True),
 }
-figure, axes = new_figure(2, 2, width=7.5, height=4)
+figure, axes = new_figure(2, 2, width=6.4, height=3.6)
 for axis, (name, path), colour in zip(axes.flat, walks.items(), COLOURS, strict=False):
     draw_valley(axis, path, colour, name)
     distance = np.linalg.norm(path, axis=1)  # (steps + 1,)
     axes[1, 1].semilogy(distance, color=colour, label=name)
     print(f"{name:14s} distance after 60 steps: {distance[-1]:.4f}")
-axes[1, 1].set_title("distance from the minimum")
+axes[1, 1].set_title("distance from the minimum, same colours")
 axes[1, 1].set_xlabel("step")
-axes[1, 1].legend()
 show(
     figure,
     alt="Plain descent creeps along the valley; with momentum the path overshoots and swings back, with Nesterov's "
@@ -437,7 +436,7 @@ rates = {
     "0.005 throughout": lambda step: 0.005,
     "cosine from 0.5 to 0": falling,
 }
-figure, axis = new_figure(width=6.5, height=2.6)
+figure, axis = new_figure(width=5.6, height=2.3)
 for (name, rate), colour in zip(rates.items(), COLOURS, strict=False):
     w, trace = np.full(COPIES, 5.0), []  # (copies,)   the same walk with other noise
     for step in range(STEPS):
@@ -570,7 +569,7 @@ smaller = load_recipe("digits").with_overrides(
     {"hidden_dim": 32, "tokens_mlp_dim": 16, "channels_mlp_dim": 128, "num_blocks": 2}
 )
 cases = {"too small: 0.0001": 0.0001, "about right: 0.01": 0.01, "too large: 1": 1.0}
-figure, axes = new_figure(1, 3, width=8, height=2.6, sharey=True)
+figure, axes = new_figure(1, 3, width=7, height=2.4, sharey=True)
 for axis, (title, rate), colour in zip(axes, cases.items(), COLOURS, strict=False):
     run = Trainer(smaller.with_overrides({"epochs": 6, "learning_rate": rate}))
     run.run()
