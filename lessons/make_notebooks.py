@@ -165,6 +165,7 @@ def execute(notebook: NotebookNode, name: str) -> float:
 def _tidy(cell: NotebookNode, name: str) -> None:
     """Take out of an executed cell what differs from run to run without meaning."""
     cell.metadata = NotebookNode()
+    cell.outputs = _with_joined_streams(cell.outputs)
     for output in cell.outputs:
         if output.output_type == "stream" and output.name == "stderr":
             raise LessonError(f"{name}: a cell wrote to standard error:\n{output.text}")
@@ -172,6 +173,22 @@ def _tidy(cell: NotebookNode, name: str) -> None:
             output.data["text/plain"] = re.sub(
                 r" at 0x[0-9a-f]+", "", output.data["text/plain"]
             )
+
+
+def _with_joined_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """What was printed in one go may have arrived in pieces; make it one again."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if (
+            last
+            and output.output_type == last.output_type == "stream"
+            and output.name == last.name
+        ):
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def written(notebook: NotebookNode) -> str:
