@@ -73,9 +73,11 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
     for index, cell in enumerate(source.cells):
         place, identity = f"{stem}, cell {index}", f"{stem}-{index:03d}"
         new_cell = new_markdown_cell if cell.cell_type == "markdown" else new_code_cell
-        solution.append(new_cell(without_markers(cell.source), id=identity))
+        solution.append(new_cell(without_markers(cell.source).strip("\n"), id=identity))
         if "solution" not in cell.metadata.get("tags", []):
-            exercise.append(new_cell(without_solution(cell.source, place), id=identity))
+            exercise.append(
+                new_cell(without_solution(cell.source, place).strip("\n"), id=identity)
+            )
     return new_notebook(cells=exercise, metadata=METADATA), new_notebook(
         cells=solution, metadata=METADATA
     )
