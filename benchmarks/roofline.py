@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.analysis.figures import transparent_figure
 from tinymixer.training.files import replacing
 
 Row = dict[str, Any]
@@ -28,15 +29,10 @@ def intensity(row: Row) -> float:
 
 def draw_roofline(rows: list[Row], path: Path) -> None:
     """Draw the contestants under the machine's roof into a PNG file with a transparent background."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = [row for row in rows if row["images_per_second"]]
     product = max(row["product_ceiling_teraflops"] for row in rows) * 1e3
     copy = max(row["copy_ceiling_gigabytes"] for row in rows)
-    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.patch.set_alpha(0)
+    figure = transparent_figure(8, 4.6)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
     reach = np.geomspace(2, 120, 200)

@@ -1,7 +1,5 @@
 """What a learner is told: passed, not yet, or the first wrong element with a hint."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +10,6 @@ from tinymixer import ops
 from tinymixer.errors import ConfigError
 from tinymixer.lessons import NotYet, check, examine
 from tinymixer.lessons.comparing import first_difference
-from tinymixer.lessons.exercise import find_exercise
 
 
 def right_backward(dy, cache):
@@ -123,20 +120,6 @@ def test_an_unknown_exercise_is_a_sentence(number):
     else:
         with pytest.raises(ConfigError, match="There is no exercise"):
             examine(number, right_backward)
-
-
-@pytest.mark.parametrize(
-    ("demand", "said"),
-    [
-        (lambda answer: None, "right."),
-        (lambda answer: "it is slow.", "it is slow."),
-        (lambda answer: 1 / 0, "ZeroDivisionError"),
-    ],
-)
-def test_a_further_demand_is_made_of_right_answers_and_may_fail(monkeypatch, demand, said):
-    exercise = dataclasses.replace(find_exercise("2.3"), demand=demand)
-    monkeypatch.setattr("tinymixer.lessons.grading.find_exercise", lambda number: exercise)
-    assert said in examine("2.3", right_backward).sentence
 
 
 def test_what_an_answer_prints_does_not_disturb_the_check(capsys):

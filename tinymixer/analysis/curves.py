@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinymixer.analysis.figures import transparent_figure
 from tinymixer.errors import TrainingError
 from tinymixer.training.files import replacing
 from tinymixer.training.history import Row, read_rows
@@ -42,12 +43,7 @@ def draw_curves(histories: Mapping[str, Sequence[Row]], path: Path) -> None:
 
     Training is dashed, test solid; each run has a colour. Raises CheckpointError when the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.patch.set_alpha(0)
+    figure = transparent_figure(10, 4)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     alone = len(histories) == 1
     for index, (label, rows) in enumerate(histories.items()):

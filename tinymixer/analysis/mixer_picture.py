@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.analysis.figures import transparent_figure
 from tinymixer.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -35,16 +36,12 @@ def mixer_picture(
     Returns a Matplotlib figure with a transparent background; needs Matplotlib. Raises ShapeError for sizes that do not
     fit.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     height, width, channels = image.shape
     if height % patch_size or width % patch_size or channels not in (1, 3):
         raise ShapeError(f"expected an image of whole patches of {patch_size} x {patch_size}, got {image.shape}")
     if probabilities.shape != (len(class_names),):
         raise ShapeError(f"expected probabilities ({len(class_names)},), one per class, got {probabilities.shape}")
-    figure = Figure(figsize=(8, 2.1), dpi=100, layout="constrained", facecolor="none")
-    FigureCanvasAgg(figure)
+    figure = transparent_figure(8, 2.1, 100)
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 6.6, 1.3])
     right.set_facecolor("none")
     _draw_patches(left, image, patch_size)

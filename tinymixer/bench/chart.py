@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.analysis.figures import transparent_figure
 from tinymixer.training.files import replacing
 
 
@@ -13,12 +14,7 @@ def draw_chart(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     Contestants without a speed get their name and "left out". Raises CheckpointError when the file cannot be written.
     Needs Matplotlib.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 1.5 + 0.5 * len(rows)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.patch.set_alpha(0)
+    figure = transparent_figure(8, 1.5 + 0.5 * len(rows))
     axes = figure.subplots()
     axes.patch.set_alpha(0)
     speeds = [row["images_per_second"] or 0.0 for row in rows]

@@ -27,16 +27,13 @@ class Mistake:
 
     hint    sentences to the learner: what seems to have happened and where to look, never the solution itself
     wrong   the wrong answer: a function like the learner's (or a tuple of them, for an exercise of several). An answer
-            that is wrong in the same way, on all inputs and in the same output, gets the hint
+            that is wrong in the same way, on all inputs and in the same output, gets the hint. The planted faults of
+            the gradient checks will do: `Mistake("...", linear.sign_flipped)`. Of several outputs only the first
+            wrong one is compared, so mistakes in an earlier output belong before those in a later one
     """
 
     hint: str
     wrong: Any
-
-    @classmethod
-    def planted(cls, hint: str, fault: Callable[..., Any]) -> "Mistake":
-        """The mistake of a planted fault of the gradient checks: `Mistake.planted("...", linear.sign_flipped)`."""
-        return cls(hint, fault)
 
 
 def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -68,7 +65,6 @@ class Exercise:
     mistakes   plausible wrong answers, the likeliest first
     tolerance  largest difference that passes, relative to the largest expected element of the same output
     call       how functions and arguments become outputs; see `call_function` and `call_pair`
-    demand     a further condition: gets the answers, returns a sentence if they do not meet it, else None
     """
 
     number: str
@@ -80,7 +76,6 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     tolerance: float = 1e-6
     call: Callable[..., Any] = call_function
-    demand: Callable[..., str | None] | None = None
 
     @property
     def lesson(self) -> int:

@@ -73,23 +73,11 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
         names = " and ".join(exercise.functions)
         return _verdict(exercise, NOT_YET, f"not yet. Write {names} above, run its cell, then this one again.")
     expected = [run(exercise, exercise.reference, case) for case in cases]
-    for index, (right, outcome) in enumerate(zip(expected, outcomes, strict=True)):
-        if wrong := _complaint_about(exercise, answers, cases, index, right, outcome):
+    for case, right, outcome in zip(cases, expected, outcomes, strict=True):
+        if wrong := _complaint_about(exercise, case, right, outcome):
             return _with_hint(exercise, wrong, cases, expected, outcomes)
-    if complaint := _unmet_demand(exercise, answers):
-        return _verdict(exercise, WRONG, complaint)
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
     return _verdict(exercise, PASSED, f"right. {_listed(exercise.compared)} as expected on {inputs}.")
-
-
-def _unmet_demand(exercise: Exercise, answers: tuple[Any, ...]) -> str | None:
-    """What an answer that computes the right values still lacks; None where it lacks nothing."""
-    if exercise.demand is None:
-        return None
-    try:
-        return exercise.demand(*answers)
-    except Exception as error:  # whatever an answer raises is about the answer, never the learner's traceback
-        return f"it stopped with {type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -102,20 +90,13 @@ class _Wrong:
     general_hint: str
 
 
-def _complaint_about(
-    exercise: Exercise,
-    answers: tuple[Any, ...],
-    cases: list[tuple[Any, ...]],
-    index: int,
-    right: Outcome,
-    outcome: Outcome,
-) -> _Wrong | None:
-    inputs = _inputs(exercise, cases[index])
+def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, outcome: Outcome) -> _Wrong | None:
+    inputs = _inputs(exercise, case)
     if outcome.error is not None:
         details = {"inputs": inputs} | ({"line": outcome.line} if outcome.line else {})
         kind = type(outcome.error).__name__
         return _Wrong(None, f"it stopped with {kind}: {outcome.error}", details, _error_hint(outcome.error))
-    if not outcome.usable:
+    if outcome.outputs is None:
         wanted = f"{len(exercise.returns)} values: {', '.join(exercise.returns)}"
         return _Wrong(
             None,
@@ -124,7 +105,6 @@ def _complaint_about(
             "End the function with a return of " + ", ".join(exercise.returns) + ", in this order.",
         )
     assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
-    assert outcome.outputs is not None
     agreed: list[str] = []
     for name in exercise.compared:
         found = first_difference(name, right.outputs[name], outcome.outputs[name], exercise.tolerance)

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 from tinymixer.analysis.curves import INK
+from tinymixer.analysis.figures import transparent_figure
 
 DOTS_PER_INCH = 100
 
@@ -14,17 +15,13 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
     width, height: in inches, on a page about 8 wide. keywords: of `Figure.subplots`.
     """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     coloured = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(coloured, INK)
     settings |= {"font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
     settings |= {"axes.facecolor": "none", "image.interpolation": "nearest"}
     with rc_context(settings):
-        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.patch.set_alpha(0)
+        figure = transparent_figure(width, height, DOTS_PER_INCH)
         return figure, figure.subplots(rows, columns, **keywords)
 
 

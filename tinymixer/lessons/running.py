@@ -24,10 +24,6 @@ class Outcome:
     line: str = ""
     shape_of_answer: str = ""  # what came back, where it was not the outputs asked for
 
-    @property
-    def usable(self) -> bool:
-        return self.outputs is not None
-
 
 def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
     """Run an answer on one case. Its inputs are copies that cannot be written to; what it prints is not shown.

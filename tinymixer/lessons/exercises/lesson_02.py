@@ -91,7 +91,7 @@ exercise(
     cases=_backward_inputs,
     returns=("dx", "dweight", "dbias"),
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "dx uses weight where its transpose belongs. Going back, what came out along O must return along I: which "
             "of the two shapes fits dy?",
             linear.weight_not_transposed_for_dx,
@@ -100,7 +100,7 @@ exercise(
             "dx uses weight where its transpose belongs: dy is (B, O) and weight (I, O), so inner sizes do not meet.",
             lambda dy, cache: (dy @ cache[1], None, None),
         ),
-        Mistake.planted(
+        Mistake(
             "dweight is transposed. It has the shape of weight, (I, O): rows belong to x, columns to dy.",
             linear.weight_gradient_transposed,
         ),
@@ -112,11 +112,11 @@ exercise(
             "dweight is an average over the batch. Every row passed through the same weight and adds its whole share.",
             lambda dy, cache: (dy @ cache[1].T, cache[0].T @ dy / len(dy), dy.sum(axis=0)),
         ),
-        Mistake.planted(
+        Mistake(
             "The sum over the batch is missing in dbias: every row shares the bias.", linear.bias_gradient_not_summed
         ),
-        Mistake.planted("dbias is the mean over the batch where the sum belongs.", linear.bias_gradient_averaged),
-        Mistake.planted("dx has the wrong sign.", linear.sign_flipped),
+        Mistake("dbias is the mean over the batch where the sum belongs.", linear.bias_gradient_averaged),
+        Mistake("dx has the wrong sign.", linear.sign_flipped),
     ],
 )
 

@@ -93,11 +93,11 @@ exercise(
             "Only the second term of the product rule is there: Phi was differentiated, the factor x was not.",
             lambda dy, cache: dy * cache[0] * _density(cache[0]),
         ),
-        Mistake.planted(
+        Mistake(
             "The density lacks its factor in front: without it the area under the bell is not 1.",
             gelu.density_not_normalised,
         ),
-        Mistake.planted(
+        Mistake(
             "The density's exponent is twice too large: look at the exponent in the formula of phi.",
             gelu.density_without_its_half,
         ),
@@ -125,13 +125,11 @@ exercise(
     cases=_gelu_inputs(ops.gelu_tanh_forward),
     returns="dx",
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "Only the first term of the product rule is there: t depends on x as well.", gelu.product_rule_half_done
         ),
-        Mistake.planted(
-            "The derivative of x^3 lacks its factor 3: the exponent comes down.", gelu.exponent_not_brought_down
-        ),
-        Mistake.planted(
+        Mistake("The derivative of x^3 lacks its factor 3: the exponent comes down.", gelu.exponent_not_brought_down),
+        Mistake(
             "The derivative of tanh is taken as 1 - t. It is 1 - t^2: at t = -1 the curve is flat, too.",
             gelu.tanh_derivative_not_squared,
         ),
@@ -149,11 +147,11 @@ exercise(
                 )
             ),
         ),
-        Mistake.planted(
+        Mistake(
             "This is the derivative of the exact form. It differs from this one's in the third digit.",
             gelu.derivative_of_the_erf_form,
         ),
-        Mistake.planted(
+        Mistake(
             "The constant is 0.0447 here and 0.044715 in the forward: the gradient of another function.",
             gelu.cubic_constant_rounded_in_the_backward,
         ),
@@ -161,7 +159,7 @@ exercise(
             "dy is missing: this is the slope of GELU, and the chain rule multiplies it by what came from above.",
             lambda dy, cache: ops.gelu_tanh_backward(np.ones_like(dy), cache),
         ),
-        Mistake.planted(
+        Mistake(
             "The values are right, but float32 became float64: a constant is a NumPy scalar. Which square root gives a "
             "Python float?",
             gelu.float64_from_a_constant,
@@ -300,12 +298,10 @@ exercise(
             "Only the second term of the product rule is there: (1 + t) / 2 must be added before dy multiplies all.",
             _gate_forgotten,
         ),
-        Mistake.planted(
+        Mistake(
             "Only the first term of the product rule is there: t depends on x as well.", gelu.product_rule_half_done
         ),
-        Mistake.planted(
-            "The derivative of x^3 lacks its factor 3: the exponent comes down.", gelu.exponent_not_brought_down
-        ),
+        Mistake("The derivative of x^3 lacks its factor 3: the exponent comes down.", gelu.exponent_not_brought_down),
         Mistake(
             "dy is missing: multiply the finished slope by it.",
             lambda dy, cache: _frugal(np.ones_like(dy), cache),

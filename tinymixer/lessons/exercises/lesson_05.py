@@ -241,24 +241,24 @@ exercise(
     cases=_backward_inputs,
     returns=("dx", "dscale", "dbias"),
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "The third term is missing in dx: the variance moves with every x too. A check with dy all ones would not "
             "have seen it.",
             layer_norm.variance_term_missing,
         ),
-        Mistake.planted(
+        Mistake(
             "The second term is missing in dx: every x of the row moves the mean that is subtracted from all.",
             layer_norm.mean_term_missing,
         ),
-        Mistake.planted(
+        Mistake(
             "The scale is forgotten in dx: what reaches x_hat is not dy, but dy times what stands between x_hat and y.",
             layer_norm.scale_forgotten_in_dx,
         ),
-        Mistake.planted(
+        Mistake(
             "dx lacks the factor in front of the bracket, one over the standard deviation.",
             layer_norm.not_divided_by_the_deviation,
         ),
-        Mistake.planted(
+        Mistake(
             "The two means in dx run over axis 0. They belong to one row: over its channels, the last axis.",
             layer_norm.means_over_the_wrong_axis,
         ),
@@ -287,11 +287,11 @@ exercise(
             "The third term of dx has the wrong sign.",
             _wrong_dx(lambda g, x_hat, inv_std: inv_std * (g - _mean(g) + x_hat * _mean(g * x_hat))),
         ),
-        Mistake.planted(
+        Mistake(
             "The third term of dx is divided by C - 1, where the variance was divided by C.",
             layer_norm.variance_over_one_less,
         ),
-        Mistake.planted(
+        Mistake(
             "dscale is the sum of dy alone, which belongs to dbias. Are the two exchanged? Or what is the scale "
             "multiplied by on its way to y?",
             layer_norm.scale_gradient_without_x_hat,

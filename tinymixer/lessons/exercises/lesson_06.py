@@ -185,11 +185,11 @@ exercise(
     cases=_gradient_inputs,
     returns="dlogits",
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "The 1/B is missing: the loss is a mean over the batch, so each image has a share of it.",
             _planted(loss.batch_mean_forgotten),
         ),
-        Mistake.planted(
+        Mistake(
             "The sign is wrong: this is target minus p, the direction in which to walk. The gradient points uphill.",
             _planted(loss.target_minus_probability),
         ),
@@ -253,7 +253,7 @@ exercise(
     returns=("loss", "dlogits"),
     call=call_pair,
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "The loss is smoothed, the gradient is not: it must subtract the same target.",
             _planted_pair(loss.label_smoothing_forgotten),
         ),
@@ -277,15 +277,15 @@ exercise(
             "The loss is not smoothed: it is that of the plain one-hot target.",
             _smoothed_pair(lambda one_hot, smoothing, classes: one_hot),
         ),
-        Mistake.planted(
+        Mistake(
             "dloss is not used: a loss that is scaled, or one of several, would get the wrong gradient.",
             _planted_pair(loss.upstream_gradient_ignored),
         ),
-        Mistake.planted(
+        Mistake(
             "The 1/B is missing in the gradient: the loss is a mean over the batch.",
             _planted_pair(loss.batch_mean_forgotten),
         ),
-        Mistake.planted(
+        Mistake(
             "The sign of the gradient is wrong: this is target minus p.",
             _planted_pair(loss.target_minus_probability),
         ),

@@ -186,12 +186,12 @@ exercise(
             _put_back(1, 3, 0, 2, 4, 5),
         ),
         Mistake(NOT_TRANSPOSED, _put_back(0, 1, 2, 3, 4, 5)),
-        Mistake.planted(NOT_TRANSPOSED, tokens.patches_put_back_without_transposing),
-        Mistake.planted(
+        Mistake(NOT_TRANSPOSED, tokens.patches_put_back_without_transposing),
+        Mistake(
             "Rows and columns of the grid are exchanged: i, the row, belongs in front of u, and j in front of v.",
             tokens.rows_and_columns_of_the_grid_exchanged,
         ),
-        Mistake.planted(
+        Mistake(
             "Each patch lands in its place with its rows and columns exchanged: u goes with i, v goes with j.",
             tokens.pixels_of_a_patch_transposed,
         ),

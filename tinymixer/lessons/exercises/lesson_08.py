@@ -156,7 +156,7 @@ exercise(
                 _backward, dweight=lambda dy, x, weight: x.reshape(-1, len(weight)).T @ dy.reshape(-1, weight.shape[1])
             ),
         ),
-        Mistake.planted(
+        Mistake(
             "dx uses weight where its transpose belongs: going back, what came out along O returns along S.",
             _around(linear.weight_not_transposed_for_dx),
         ),
@@ -191,7 +191,7 @@ exercise(
     cases=_token_linear_inputs,
     returns=("dx", "dweight", "dbias"),
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "dx uses weight where its transpose belongs. In its sum the index d is the first of weight and the first "
             "of dy; a product sums over the last index of its left factor.",
             linear.token_weight_not_transposed_for_dx,
@@ -216,7 +216,7 @@ exercise(
                 dweight=lambda dy, x, weight: ops.token_linear_backward(dy, (x, weight))[1].T,
             ),
         ),
-        Mistake.planted(
+        Mistake(
             "dweight pairs the columns of dy with other columns of x. Both must be numbered in the same order, (B, C).",
             linear.columns_paired_in_another_order,
         ),
@@ -227,7 +227,7 @@ exercise(
                 dweight=lambda dy, x, weight: dy.transpose(1, 0, 2) @ x.transpose(1, 2, 0),
             ),
         ),
-        Mistake.planted(
+        Mistake(
             "dbias sums over tokens and images. There is a bias per token: sum over images and channels, all columns "
             "of its row.",
             linear.token_bias_summed_over_the_wrong_axes,

@@ -256,10 +256,10 @@ exercise(
     cases=_mean_inputs,
     returns="dx",
     mistakes=[
-        Mistake.planted(
+        Mistake(
             "Every token receives the whole of dy. In the mean each counted for a part only.", tokens.mean_not_divided
         ),
-        Mistake.planted(
+        Mistake(
             "This divides by the number of images. The mean was taken over the tokens, the first number of shape.",
             tokens.divided_by_the_batch,
         ),
