@@ -73,7 +73,10 @@ class Parameters:
         self._gradient_views = self.views_of(self._gradients)
 
     def views_of(self, vector: Any) -> dict[str, Any]:
-        """Named, shaped views of another flat vector of this layout (a momentum, a thread's own gradients)."""
+        """Named, shaped views of another flat vector of this layout (a momentum, a thread's own gradients).
+
+        Of several, (count, size), the views are (count, *shape).
+        """
         return {name: _view(vector, self._offsets[name], shape) for name, shape in self._shapes.items()}
 
     @property
@@ -136,18 +139,28 @@ class Parameters:
 
         They must have been declared one after the other, as a layer's are; raises KeyError when there are none.
         """
-        names = [name for name in self._shapes if name.startswith(prefix + ".")]
-        if not names:
-            raise KeyError(f"no parameter's name starts with '{prefix}.'")
-        start = self._offsets[names[0]]
+        shapes, span = self._below(prefix), self.span(prefix)
         part = object.__new__(Parameters)
-        part._backend = self._backend
-        part._shapes = {name.removeprefix(prefix + "."): self._shapes[name] for name in names}
-        part._offsets, size = _offsets(part._shapes)
-        part._values = self._values[start : start + size]
-        part._gradients = self._gradients[start : start + size]
+        part._backend, part._shapes, part._offsets = self._backend, shapes, _offsets(shapes)[0]
+        part._values, part._gradients = self._values[span], self._gradients[span]
         part._make_views()
         return part
+
+    def span(self, prefix: str) -> slice:
+        """Where the parameters below "prefix." lie in the flat vectors, padding included; KeyError as for `part`."""
+        shapes = self._below(prefix)
+        start = self._offsets[f"{prefix}.{next(iter(shapes))}"]
+        return slice(start, start + _offsets(shapes)[1])
+
+    def _below(self, prefix: str) -> dict[str, tuple[int, ...]]:
+        shapes = {
+            name.removeprefix(prefix + "."): shape
+            for name, shape in self._shapes.items()
+            if name.startswith(prefix + ".")
+        }
+        if not shapes:
+            raise KeyError(f"no parameter's name starts with '{prefix}.'")
+        return shapes
 
     def zero_gradients(self) -> None:
         self._gradients.fill(0)
@@ -198,4 +211,4 @@ def _offsets(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], int
 
 
 def _view(vector: Any, offset: int, shape: tuple[int, ...]) -> Any:
-    return vector[offset : offset + int(np.prod(shape))].reshape(shape)
+    return vector[..., offset : offset + int(np.prod(shape))].reshape((*vector.shape[:-1], *shape))

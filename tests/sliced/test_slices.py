@@ -51,7 +51,7 @@ def test_macos_is_asked_by_sysctl(output, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fitting", "images", "why"), [(100, 8, "not be faster"), (8, 8, ""), (6, 6, ""), (1, 4, "be slower")]
+    ("fitting", "images", "why"), [(100, 16, "not be faster"), (16, 16, ""), (6, 6, ""), (1, 4, "be slower")]
 )
 def test_as_many_images_as_fit_within_the_bounds(fitting, images, why):
     size = choose_slice(NANO, 4, Cache(3, fitting * branch_numbers(NANO) * 4, 1))
@@ -64,7 +64,14 @@ def test_an_image_of_many_tokens_is_a_slice_by_itself():
 
 
 def test_an_unknown_cache_takes_the_measured_size():
-    assert choose_slice(NANO, 4, None).images == 8
+    assert choose_slice(NANO, 4, None).images == 16
+
+
+def test_a_forward_pass_takes_as_many_as_let_its_stream_fit_in_a_part_of_the_cache():
+    stream = 64 * 128 * 4
+    assert choose_slice(NANO, 4, Cache(3, 8 * 20 * stream, 1)).forward_images == 20
+    assert choose_slice(NANO, 4, Cache(3, 1 << 20, 1)).forward_images == 4
+    assert choose_slice(NANO, 4, Cache(3, 1 << 40, 1)).forward_images == 64
 
 
 def test_a_size_that_is_asked_for_is_taken():

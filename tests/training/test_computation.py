@@ -20,4 +20,4 @@ def test_kernels_reference_switches_every_faster_twin_off(backend):
 
 def test_threads_and_slices_are_passed_on():
     computation = make_computation(shaken(CONFIG, "float32"), threads=1, slice_images=3)
-    assert (computation.threads, computation.slice_images) == (1, 3)
+    assert (computation.threads, computation.slice_size.images) == (1, 3)

@@ -7,28 +7,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from tinymixer.bench.models import step_flops
 from tinymixer.bench.ours_numpy import make_training
 from tinymixer.bench.work import LEARNING_RATE, normalised_images
 from tinymixer.layers import MixerConfig
 from tinymixer.optim import SGD
-from tinymixer.sliced import SlicedMixer, block, folding, gradients, sliced_mixer
+from tinymixer.sliced import channel_mixing, ends, sliced_mixer, token_mixing
+from tinymixer.sliced.folding import FoldedWeights
 from tinymixer.training.step import train_step
 
 PRODUCTS, REST = "matrix products", "rest: residual sums, slopes, scales, biases, waiting"
+SUMS = "sums for the gradients of biases and scales"
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    (PRODUCTS, block, ("matmul",)),
-    (PRODUCTS, gradients.GradientSink, ("product",)),
-    ("GELU", block, ("_activate",)),
-    ("LayerNorm", block, ("normalise", "normalise_backward")),
-    ("LayerNorm", sliced_mixer, ("normalise", "normalise_backward")),
-    ("sums for the gradients of biases", gradients.GradientSink, ("column_sums", "row_sums")),
-    ("images to patches", sliced_mixer, ("images_to_patches_forward",)),
+    (PRODUCTS, np, ("matmul",)),
+    (PRODUCTS, token_mixing, ("multiply_left", "multiply_across")),
+    ("GELU", token_mixing, ("activate",)),
+    ("GELU", channel_mixing, ("activate",)),
+    ("LayerNorm", token_mixing, ("centre", "normalise", "normalise_backward")),
+    ("LayerNorm", channel_mixing, ("normalise", "normalise_backward")),
+    ("LayerNorm", ends, ("normalise", "normalise_backward")),
+    ("images to patches", ends, ("images_to_patches_forward",)),
     ("loss", sliced_mixer, ("softmax_cross_entropy",)),
-    ("folding weights", folding.FoldedBlock, ("fold",)),
-    ("adding up gradients", SlicedMixer, ("_add_up",)),
+    ("folding weights", FoldedWeights, ("fold_stem", "fold_blocks")),
+    ("adding up gradients", sliced_mixer, ("add_up_blocks", "add_up_ends")),
     ("update", SGD, ("step",)),
 )
+
+
+def is_sum(a: Any, *_: Any) -> bool:
+    """Whether a product's left factor is a row of ones: the fastest sum there is."""
+    return a.ndim == 1 or a.shape[-2] == 1
 
 
 class Stopwatch:
@@ -48,7 +58,7 @@ class Stopwatch:
             finally:
                 self._inside.now, elapsed = False, time.perf_counter() - started
                 with self._lock:
-                    self.seconds[stage] += elapsed
+                    self.seconds[SUMS if stage == PRODUCTS and is_sum(*arguments) else stage] += elapsed
 
         return work
 
@@ -69,8 +79,8 @@ class Stopwatch:
 def profile(config: MixerConfig, batch: int, threads: int, forward: bool, seconds: float) -> list[dict[str, Any]]:
     """A row per stage, the longest first: name, milliseconds per step, share of the step; products with their rate.
 
-    Stages count the time of all threads, divided by their number; "adding up gradients" and the update keep all
-    threads waiting for as long as they last.
+    Stages count the time of all threads, divided by their number; the update, which hands out its parts itself, counts
+    as long as it lasts.
     """
     mixer, optimizer = make_training(config, threads)
     images, labels = normalised_images(config, batch)
@@ -89,8 +99,7 @@ def profile(config: MixerConfig, batch: int, threads: int, forward: bool, second
             step()
             steps += 1
     whole = (time.perf_counter() - started) / steps
-    alone = {"adding up gradients", "update"}  # run by the main thread while the others wait
-    stages = {name: taken / steps / (1 if name in alone else mixer.threads) for name, taken in watch.seconds.items()}
+    stages = {name: taken / steps / (1 if name == "update" else mixer.threads) for name, taken in watch.seconds.items()}
     stages[REST] = max(0.0, whole - sum(stages.values()))
     rows = [
         {"name": name, "milliseconds": taken * 1e3, "share": taken / whole}

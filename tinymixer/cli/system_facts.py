@@ -57,7 +57,9 @@ def usable_cores() -> int:
 
 
 def cache_facts() -> dict[str, Any]:
-    """The cache that a thread can count on, and how many images of the default model are computed at a time for it."""
+    """The cache that a thread can count on, and how many images of the default model are computed at a time for it:
+    in training, and in a forward pass alone.
+    """
     from tinymixer.layers import MixerConfig
     from tinymixer.sliced.cache import largest_cache
     from tinymixer.sliced.slices import choose_slice
@@ -65,7 +67,12 @@ def cache_facts() -> dict[str, Any]:
     cache = largest_cache()
     size = choose_slice(MixerConfig(), 4, cache)
     bytes_per_thread = None if cache is None else cache.share
-    return {"bytes_per_thread": bytes_per_thread, "slice_images": size.images, "slice_reason": size.reason}
+    return {
+        "bytes_per_thread": bytes_per_thread,
+        "slice_images": size.images,
+        "forward_images": size.forward_images,
+        "slice_reason": size.reason,
+    }
 
 
 def blas_facts() -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from typing import Any
 
 from tinymixer.ops.array_library import namespace
-from tinymixer.optim.pieces import pieces_of
+from tinymixer.optim.pieces import Spread, pieces_of
 
 SMALL = 1e-6  # keeps the quotient finite when every gradient is zero
 
 
-def global_norm(gradients: Any) -> Any:
-    """Euclidean norm of the flat vector of all gradients (size,), in its own dtype: a 0-d array of the backend."""
+def global_norm(gradients: Any, spread: Spread = map) -> Any:
+    """Euclidean norm of the flat vector of all gradients (size,), in its own dtype: a 0-d array of the backend.
+
+    `spread` is a function like `map` that may go through several pieces of the vector at once.
+    """
     xp = namespace(gradients)
-    squares = [xp.sum(gradients[piece] * gradients[piece]) for piece in pieces_of(gradients)]
-    return xp.sqrt(xp.sum(xp.stack(squares)))
+    squares = spread(lambda piece: xp.sum(gradients[piece] * gradients[piece]), pieces_of(gradients))
+    return xp.sqrt(xp.sum(xp.stack(list(squares))))
 
 
 def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
@@ -23,7 +26,11 @@ def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
     All share one factor, so the direction stays. Returns the norm before clipping, a 0-d array of the backend. Nothing
     is brought to the host, so that a GPU does not wait.
     """
-    xp = namespace(gradients)
     norm = global_norm(gradients)
-    gradients *= xp.minimum(max_norm / (norm + SMALL), 1.0)
+    clip(gradients, norm, max_norm)
     return norm
+
+
+def clip(gradients: Any, norm: Any, max_norm: float) -> None:
+    """The same for gradients whose norm is known."""
+    gradients *= namespace(gradients).minimum(max_norm / (norm + SMALL), 1.0)

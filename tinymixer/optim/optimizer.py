@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinymixer.errors import CheckpointError, ConfigError, nearest
-from tinymixer.optim.clipping import clip_by_global_norm, global_norm
-from tinymixer.optim.pieces import pieces_of
+from tinymixer.optim.clipping import clip, global_norm
+from tinymixer.optim.pieces import Spread, pieces_of
 from tinymixer.parameters import Parameters
 
 DECAYS = ("matrices", "all", "none")
@@ -45,17 +45,25 @@ class Optimizer:
         chosen = parameters.mask(lambda name, shape: decay == "all" or (decay == "matrices" and len(shape) >= 2))
         self._decays, self._strength = chosen > 0, weight_decay  # (size,) booleans: a byte for every single weight
 
-    def step(self, learning_rate: float) -> Any:
+    def step(self, learning_rate: float, spread: Spread = map) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
+
+        spread   a function like `map` by which pieces of the vectors are gone through, perhaps several at once
 
         Returns the global norm of the gradients before clipping, a 0-d array of the backend.
         """
         gradients = self.parameters.gradients
-        norm = clip_by_global_norm(gradients, self.clip_norm) if self.clip_norm else global_norm(gradients)
+        norm = global_norm(gradients, spread)
+        if self.clip_norm:
+            clip(gradients, norm, self.clip_norm)
         self.steps += 1
         numbers = self.step_numbers(learning_rate)
-        for piece in pieces_of(gradients):
+
+        def update(piece: slice) -> None:
             self.update(piece, self._decay_of(piece), *numbers)
+
+        for _ in spread(update, pieces_of(gradients)):
+            pass
         return norm
 
     @cached_property

@@ -1,8 +1,9 @@
 """Long vectors worked on a piece at a time, so that temporary arrays stay small and in the cache."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+Spread = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]  # a function like map
 PIECE = 1 << 18  # elements: 1 MiB in float32
 
 

@@ -24,24 +24,22 @@ class BranchMasks:
         hidden = None if self.hidden is None else self.hidden[:, images]
         return BranchMasks(hidden, None if self.branch is None else self.branch[images])
 
-    def drop_hidden(self, hidden, slope):
-        """Drop from the hidden layer, and from the slope through which gradients come back to it."""
+    def drop_hidden(self, hidden, slope, rows=slice(None)):
+        """Drop from some rows of the hidden layer, and from the slope through which gradients come back to it."""
         if self.hidden is not None:
+            mask = self.hidden[rows]
             for array in (hidden, slope):
-                view = array.reshape(self.hidden.shape)
-                np.multiply(view, self.hidden, view)
+                view = array.reshape(mask.shape)
+                np.multiply(view, mask, view)
 
     def drop_branch(self, branch):
         """branch (S, n, C)"""
         if self.branch is not None:
             np.multiply(branch, self.branch[:, None], branch)
 
-    def branch_gradient(self, dx, ws):
-        """The part of dx (S*n, C) that goes into the branch."""
-        if self.branch is None:
-            return dx
-        np.multiply(dx.reshape(ws.shape), self.branch[:, None], ws.branch.reshape(ws.shape))
-        return ws.branch
+    def branch_gradient(self, dx, scratch):
+        """The part of dx (S, n, C) that goes into the branch."""
+        return dx if self.branch is None else np.multiply(dx, self.branch[:, None], scratch)
 
 
 NOTHING_DROPPED = BranchMasks()

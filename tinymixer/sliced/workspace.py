@@ -2,49 +2,49 @@
 
 import numpy as np
 
-CHUNK_ELEMENTS = 131072  # GELU works on so many activations at a time; fewer cost more calls than they save misses
+from tinymixer.sliced.channel_mixing import ChannelMixing
+from tinymixer.sliced.ends import Head, Stem
+from tinymixer.sliced.token_mixing import TokenMixing
 
-
-class KeptActivations:
-    """What a block keeps of a slice between forward and backward: S (3 C + 2 DC) + 2 DS C numbers an image.
-
-    Without a backward pass the slopes are left out.
-    """
-
-    def __init__(self, config, images, dtype, forward_only):
-        tokens, channels, rows = config.tokens, config.hidden_dim, config.tokens * images
-        token_hidden, channel_hidden = (config.tokens_mlp_dim, images * channels), (rows, config.channels_mlp_dim)
-        self.token_x_hat, self.token_normed = np.empty((rows, channels), dtype), np.empty((rows, channels), dtype)
-        self.token_hidden, self.channel_hidden = np.empty(token_hidden, dtype), np.empty(channel_hidden, dtype)
-        self.channel_lifted = np.empty((tokens * images, channels), dtype)  # x_hat + 1
-        self.token_inv_std, self.channel_inv_std = np.empty(rows, dtype), np.empty(rows, dtype)
-        self.token_slope = self.channel_slope = None
-        if not forward_only:
-            self.token_slope, self.channel_slope = np.empty(token_hidden, dtype), np.empty(channel_hidden, dtype)
+GELU_ELEMENTS = 131072  # GELU works on so many activations at a time; fewer cost more calls than they save misses
 
 
 class Workspace:
-    """One thread's buffers for slices of so many images."""
+    """A slice of n images on its way through the model: stem, every block's two branches, head, and their buffers.
 
-    def __init__(self, config, images, dtype, forward_only=False):
-        tokens, channels, rows = config.tokens, config.hidden_dim, config.tokens * images
-        token_hidden, channel_hidden = config.tokens_mlp_dim, config.channels_mlp_dim
-        self.shape = (tokens, images, channels)
-        self.branch = np.empty((rows, channels), dtype)
-        self.final_x_hat, self.final_inv_std = np.empty((rows, channels), dtype), np.empty(rows, dtype)
-        self.row_scratch = np.empty(rows, dtype)
-        # Rows of a hidden layer that GELU takes at a time.
-        self.channel_rows = min(rows, max(1, CHUNK_ELEMENTS // (64 * channel_hidden)) * 64)
-        self.token_rows = min(token_hidden, max(1, CHUNK_ELEMENTS // (images * channels)))
-        chunk = max(self.channel_rows * channel_hidden, self.token_rows * images * channels)
-        self.chunk = [np.empty(chunk, dtype) for _ in range(3)]
-        largest = token_hidden * images * channels
-        self.hidden = np.empty(largest if forward_only else max(rows * channel_hidden, largest), dtype)
-        kept = 1 if forward_only else config.num_blocks
-        self.blocks = [KeptActivations(config, images, dtype, forward_only) for _ in range(kept)]
-        self.ones = np.ones(max(rows, images * channels), dtype)
-        self.mean_over_channels = np.full(channels, 1 / channels, dtype)
-        self.mean_over_tokens = np.full(tokens, 1 / tokens, dtype)
-        if not forward_only:  # else x is handed in: it outlives the turn of a slice
-            self.x = np.empty((rows, channels), dtype)
-            self.dx, self.dbranch = np.empty((rows, channels), dtype), np.empty((rows, channels), dtype)
+    x (S*n, C) is the stream that blocks add to, dx its gradient on the way back. Without `train` there is no way back:
+    one block serves for all of them, and its parts keep what they need in the same places.
+    """
+
+    def __init__(self, config, images, arena, train):
+        S, n, C, DS, DC = config.tokens, images, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
+        take, dtype = arena.take, arena.dtype
+        self.shape, self.train = (S, n, C), train
+        self.x, self.branch, self.row_scratch = take(S * n, C), take(S * n, C), take(S * n)
+        self.branch_by_image = self.branch.reshape(S, n, C)
+        scratch = max(DC, n * C, min(GELU_ELEMENTS, max(S * n * DC, DS * n * C)))  # at least a row
+        self.gelu_scratch = take(scratch), take(scratch) if train else None
+        self.scale_by_image = take(n, C)
+        self.scale_wide = self.scale_by_image.reshape(-1)
+        self.ones, self.one_per_image = np.ones(S * n, dtype), np.ones((1, n), dtype)
+        self.mean_over_channels, self.mean_over_tokens = np.full(C, 1 / C, dtype), np.full(S, 1 / S, dtype)
+        if train:
+            self.dx, self.dx_hat = take(S * n, C), take(S * n, C)
+            self.dx_by_image = self.dx.reshape(S, n, C)
+            self.dhidden = take(max(S * n * DC, DS * n * C))
+        shared = {}
+
+        def keep(name, *shape):
+            """An array for a part of the model to keep something in until the way back."""
+            if train:
+                return take(*shape)
+            size = int(np.prod(shape))
+            if name not in shared or shared[name].size < size:
+                shared[name] = take(size)
+            return shared[name][:size].reshape(shape)
+
+        self.stem, self.head = Stem(self, config), Head(self, config, keep)
+        self.token_mixing, self.channel_mixing = (
+            [branch(self, config, keep) for _ in range(config.num_blocks if train else 1)]
+            for branch in (TokenMixing, ChannelMixing)
+        )

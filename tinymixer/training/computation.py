@@ -6,12 +6,14 @@ import numpy as np
 
 from tinymixer.backend import namespace
 from tinymixer.layers import MlpMixer
+from tinymixer.optim.pieces import Spread
 
 
 class Computation(Protocol):
     """What a training step and an evaluation ask of a model."""
 
     model: MlpMixer
+    spread: Spread  # a function like `map` that may do several things at once, for the update
 
     def logits(self, images: Any) -> Any:
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
@@ -35,6 +37,7 @@ class LayerByLayer:
 
     def __init__(self, model: MlpMixer) -> None:
         self.model = model
+        self.spread: Spread = map
 
     def logits(self, images: Any) -> Any:
         return self.model.forward(images)[0]

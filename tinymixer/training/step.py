@@ -65,7 +65,7 @@ def train_step(
     if not math.isfinite(loss):
         norm = float(to_numpy(global_norm(parameters.gradients)))
         raise _not_finite("loss", loss, optimizer.steps + 1, learning_rate, norm)
-    norm = float(to_numpy(optimizer.step(learning_rate)))
+    norm = float(to_numpy(optimizer.step(learning_rate, computation.spread)))
     if not math.isfinite(norm):
         raise _not_finite("gradient norm", norm, optimizer.steps, learning_rate, norm)
     return StepResult(loss, int(to_numpy(correct)), norm)

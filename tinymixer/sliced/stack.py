@@ -1,0 +1,25 @@
+"""All blocks of a model at once: they lie one after the other in a flat vector, all laid out alike."""
+
+AT_ONCE = 1 << 20  # weights that one call of NumPy works on: fewer cost calls, more leave the cache
+
+
+class BlockStack:
+    """Views of a flat vector (weights, gradients) in which the blocks are the first axis.
+
+    count     L, the blocks
+    at_once   how many of them one call of NumPy should work on
+    """
+
+    def __init__(self, model):
+        spans = [model.parameters.span(f"blocks.{i}") for i in range(len(model.blocks))]
+        self.count, self._span = len(spans), slice(spans[0].start, spans[-1].stop)
+        self._layout = model.blocks[0].parameters
+        self.at_once = max(1, AT_ONCE // (spans[0].stop - spans[0].start))
+
+    def rows(self, vector):
+        """(L, size of a block), padding included."""
+        return vector[self._span].reshape(self.count, -1)
+
+    def views(self, vector, blocks):
+        """name -> (l, *shape) for some of the blocks (a slice)."""
+        return self._layout.views_of(self.rows(vector)[blocks])
