@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where they are s
 CHECKED_STEPS = 3  # whose losses are compared
 AGREEMENT = {"float32": 1e-4}  # of first losses, relative; other precisions round differently
 LOOSE_AGREEMENT = 0.02
+REST = 0.3  # seconds before a turn: worker threads of the one before may still wait for work, busily
 Say = Callable[[str], None]
 
 
@@ -196,6 +198,7 @@ def compete(entries: list[Entry], work: Work, seconds: float, rounds: int, say: 
             say(f"round {turn + 1} of {rounds}")
             for index in list(measured):
                 try:
+                    time.sleep(REST)
                     measured[index].append(running[index].run(steps[index]) / steps[index])
                     if turn == rounds - 1:
                         rows[index] |= running[index].peak()

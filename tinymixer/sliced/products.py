@@ -26,7 +26,8 @@ def multiply_left(a_t, b, out):
     read their factors where they are; all tiles are views, and one call of NumPy.
     """
     (length, rows_of_a), columns_of_b = a_t.shape, b.shape[1]
-    rows, columns = min(rows_of_a, 64), 64
+    columns = 64
+    rows = 128 if rows_of_a % 128 == 0 and 128 * columns * length <= SMALL_PRODUCT else min(rows_of_a, 64)
     if length > LONGEST or rows_of_a % rows or columns_of_b % columns or not small_kernels():
         return np.matmul(a_t.T, b, out=out)
     a_tiles = a_t.reshape(length, rows_of_a // rows, 1, rows).transpose(1, 2, 3, 0)  # (M/rows, 1, rows, K)

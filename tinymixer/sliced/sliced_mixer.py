@@ -18,7 +18,7 @@ from tinymixer.sliced.stack import BlockStack
 from tinymixer.sliced.threads import ThreadTeam, default_threads
 from tinymixer.sliced.workspace import Workspace
 
-FOLDED_BYTES = 16 << 20  # of folded weights at a time in a forward pass
+FOLDED_BYTES = 24 << 20  # of folded weights at a time in a forward pass
 
 
 class SlicedMixer:
