@@ -682,8 +682,8 @@ if cifar10 is not None:
     print(f"one epoch of 10,000 images: {result.best_accuracy:.1%} in {seconds:.0f} s")
 
 # %% [markdown]
-# The whole recipe is `tinymixer train cifar10-tiny`: 170,570 parameters, 8 epochs over 50,000 images. README notes 70.6 % test accuracy in 357 s, on two
-# virtual cores of an AMD EPYC (Zen 4, shared and busy) and on a copy of CIFAR-10 whose images had gone through JPEG compression. On a GPU, larger
+# The whole recipe is `tinymixer train cifar10-tiny`: 170,570 parameters, 8 epochs over 50,000 images. README notes 70.6 % test accuracy in 139 s, on two
+# virtual cores of an AMD EPYC (Zen 5) and on a copy of CIFAR-10 whose images had gone through JPEG compression. On a GPU, larger
 # Mixers become practical: [the next lesson](11_gpu.ipynb).
 #
 # **Try it.** (1) Train `smaller` with `{"optimizer": "sgd", "nesterov": True, "weight_decay": 0.0}` and find its best learning rate. Why is it so different

@@ -9,9 +9,8 @@ LINE = 64  # bytes of a cache line
 class Arena:
     """Hands out uninitialised arrays of one dtype; nothing is given back one by one, but all at once by `rewind`.
 
-    A thread goes through tens of megabytes for every slice. NumPy asks the system to keep pieces of 4 MiB and more in
-    huge pages (2 MiB instead of 4 KiB on Linux), so that the processor has five hundred times fewer addresses to
-    translate. Memory that nobody has touched costs nothing.
+    Everything a thread needs lies side by side and is used again for every slice, whatever the slice's length: only the
+    first one meets memory that the system has yet to provide. What nobody has touched costs nothing.
     """
 
     def __init__(self, dtype: np.dtype) -> None:

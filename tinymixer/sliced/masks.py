@@ -25,7 +25,10 @@ class BranchMasks:
         return BranchMasks(hidden, None if self.branch is None else self.branch[images])
 
     def drop_hidden(self, hidden, slope, rows=slice(None)):
-        """Drop from some rows of the hidden layer, and from the slope through which gradients come back to it."""
+        """Drop from the hidden layer, and from the slope through which gradients come back to it.
+
+        rows   those of the mask (hidden units or tokens) that the arrays hold
+        """
         if self.hidden is not None:
             mask = self.hidden[rows]
             for array in (hidden, slope):

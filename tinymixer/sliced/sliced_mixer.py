@@ -31,8 +31,8 @@ class SlicedMixer:
     Four ideas; the rest is bookkeeping.
 
     1.  Slices. The batch is worked through some images at a time, forward and backward, in buffers that are used
-        again for every slice and lie in huge pages (`workspace.py`, `arena.py`): no page faults, few address
-        translations, and a branch's working set stays in the cache.
+        again for every slice (`workspace.py`, `arena.py`): no page faults, and a branch's working set stays in the
+        cache.
     2.  Threads. One Python thread per core, each with its own slices, buffers and gradient vector; BLAS uses one
         thread. NumPy lets go of the interpreter lock inside every call. The threads' gradients are added in their
         order, so the same seed, slices and number of threads give the same bits.

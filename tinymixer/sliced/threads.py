@@ -50,7 +50,7 @@ class ThreadTeam:
 
     def _run(self, work, *items):
         def quietly(*arguments):
-            # base^v may overflow: GELU of -30 is 0. What is not finite for worse reasons shows in the loss.
+            # What is not finite shows in the loss and in the gradient's norm, which say at which step.
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 return work(*arguments)
 
