@@ -54,8 +54,8 @@ def _show(facts: dict[str, Any]) -> None:
             "packages": ", ".join(installed),
             "not installed": ", ".join(absent) or "-",
             "processor": f"{cpu['name']}, {counted(cpu['cores'], 'core')}",
-            "slices": f"{counted(cpu['cache']['slice_images'], 'image')} of the default model at a time "
-            f"({cpu['cache']['slice_reason']})",
+            "slices": f"{counted(cpu['cache']['slice_images'], 'image')} of the default model at a time, "
+            f"{cpu['cache']['forward_images']} in a forward pass ({cpu['cache']['slice_reason']})",
             "BLAS": f"{blas['name']} {blas['version']}{core}, {threads}, {speed}",
             "GPU": _gpu_line(gpu),
             "data sets": ", ".join(cached),

@@ -27,7 +27,7 @@ def make_table(columns: Sequence[str], title: str = "") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index else "left")
     return table
@@ -39,7 +39,8 @@ def print_table(table: "Table") -> None:
 
     console = Console(file=sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, markup=False, width=max(80, console.measure(table).maximum))
+        needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        console = Console(file=sys.stdout, highlight=False, markup=False, width=max(80, needed))
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():
