@@ -5,7 +5,9 @@ import numpy as np
 from tinymixer.sliced.gelu import activate, gelu_pieces
 from tinymixer.sliced.layer_norm import normalise, normalise_backward
 
-ROWS = 512  # of the hidden layer made at a time: enough for a product to run at full speed
+# Rows of the hidden layer made at a time: enough for a product to run at full speed. More leave the cache, which a
+# forward pass alone, with fewer arrays, can better afford.
+ROWS, FORWARD_ROWS = 512, 1024
 
 
 class ChannelMixing:
@@ -20,7 +22,7 @@ class ChannelMixing:
         (S, n, C), DC = ws.shape, config.channels_mlp_dim
         self.ws, self.eps = ws, config.layer_norm_eps
         self.lifted, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
-        step = min(S, max(1, ROWS // n))  # tokens at a time
+        step = min(S, max(1, (ROWS if ws.train else FORWARD_ROWS) // n))  # tokens at a time
         kept = (S if ws.train else step) * n, DC
         self.hidden, self.slope = keep("hidden", *kept), keep("slope", *kept) if ws.train else None
         self.parts = [self._part(slice(start, min(S, start + step))) for start in range(0, S, step)]

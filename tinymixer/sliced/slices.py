@@ -7,7 +7,7 @@ from tinymixer.sliced.cache import Cache
 # Between 8 and 32 images of 64 tokens a training step takes the same time to a few per cent. Shorter slices cost calls,
 # and threads that wait for the interpreter; longer ones take more memory.
 FEWEST_TOKENS, MOST_TOKENS = 256, 1024
-FORWARD_TOKENS = 4096
+FORWARD_TOKENS = 2048
 STREAM_SHARE = 8  # a forward pass keeps little but the stream of activations, which may fill this part of the cache
 UNKNOWN_CACHE = 16 << 20
 
