@@ -39,8 +39,8 @@ def print_table(table: "Table") -> None:
 
     console = Console(file=sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:
-        needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
-        console = Console(file=sys.stdout, highlight=False, markup=False, width=max(80, needed))
+        unlimited = console.options.update(max_width=sys.maxsize)
+        console.width = max(80, console.measure(table, options=unlimited).maximum)
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():
