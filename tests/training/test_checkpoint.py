@@ -152,7 +152,10 @@ def test_an_array_that_claims_to_be_huge_is_refused(run, tmp_path):
 def test_folders_without_a_checkpoint_say_what_is_missing(run, tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no best.npz: expected the folder of a training run"):
         load_model(tmp_path)
-    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"there is no checkpoint .*: expected the folder of a training run, or its best.npz or last.npz",
+    ):
         load_model(tmp_path / "nowhere.npz")
     with pytest.raises(CheckpointError, match="not 'worst'"):
         load_model(run, "worst")

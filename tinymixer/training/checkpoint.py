@@ -173,7 +173,9 @@ def _checkpoint_of(folder: Path, which: str) -> Path:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}")
+        raise CheckpointError(
+            f"there is no checkpoint {path}: expected the folder of a training run, or its best.npz or last.npz"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             # Not compressed, so that no array is larger than the file; whole, before anything in it is interpreted.
@@ -186,7 +188,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except UNREADABLE as error:
         reason = "arrays of Python objects are refused" if "allow_pickle" in str(error) else str(error)
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({reason}): it is damaged or another file"
+            f"{path} cannot be read as a checkpoint ({reason}): it is damaged or another file; use the run's "
+            "other one (best.npz or last.npz), or start a new run"
         ) from error
 
 
