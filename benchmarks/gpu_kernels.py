@@ -18,13 +18,13 @@ import numpy as np
 from tinymixer.backend import cupy_obstacle
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
-from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import seconds_of
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
 from tinymixer.kernels.traffic import bytes_moved
-from tinymixer.layers import MixerConfig, MlpMixer
+from tinymixer.models import MixerConfig, MlpMixer
 
 Rung = tuple[str, str, layouts.Launch, tuple[Any, ...]]  # what it computes, full name, layout, arguments
 i32, i64, f32 = np.int32, np.int64, np.float32
@@ -36,7 +36,7 @@ class Ladder:
     def __init__(self, cupy: Any, config: MixerConfig, batch: int, precision: str, multiprocessors: int) -> None:
         self.cupy, self.config, self.batch, self.sms = cupy, config, batch, multiprocessors
         self.precision = get_precision(precision)
-        self.number, self.rows = self.precision.number, config.tokens * batch
+        self.number, self.rows = self.precision.number, config.num_tokens * batch
         self.gelu = self.precision.gelu(config.gelu)
 
     def activations(self, rows: int, columns: int) -> Any:

@@ -106,7 +106,7 @@ if [ -n "$WHEELS" ]; then part install 60 bash -c 'install "$0"' "$WHEELS"; fi
 part environment 45 bash -c environment
 # The project's settings name plugins (pytest-timeout) that a bare machine may lack, so they are left aside.
 part tests 140 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -q \
-    --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/captured tests/gradcheck/test_everything.py
+    --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/engines/cuda tests/gradcheck/test_everything.py
 part comparison 230 "$PYTHON" -m benchmarks.gpu_table --out "$OUT" --minutes 3
 if [ -n "$CIFAR" ]; then
     for try in first cached; do part "training-$try" 70 bash -c 'train "$0"' "$OUT/training-$try"; done

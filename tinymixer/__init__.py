@@ -6,7 +6,7 @@ need where they use it.
 
 from tinymixer.backend import Backend, get_backend
 from tinymixer.errors import TinymixerError
-from tinymixer.layers import MixerConfig, MlpMixer
+from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.parameters import Parameters
 
 __version__ = "0.1.0"

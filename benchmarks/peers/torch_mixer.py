@@ -18,8 +18,8 @@ class Block(nn.Module):
     def __init__(self, config: MixerConfig) -> None:
         super().__init__()
         self.token_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
-        self.token1 = nn.Linear(config.tokens, config.tokens_mlp_dim)
-        self.token2 = nn.Linear(config.tokens_mlp_dim, config.tokens)
+        self.token1 = nn.Linear(config.num_tokens, config.tokens_mlp_dim)
+        self.token2 = nn.Linear(config.tokens_mlp_dim, config.num_tokens)
         self.channel_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
         self.channel1 = nn.Linear(config.hidden_dim, config.channels_mlp_dim)
         self.channel2 = nn.Linear(config.channels_mlp_dim, config.hidden_dim)

@@ -508,7 +508,7 @@ print(f"best: {sizes[best]} rows, {kilobytes[best]:.0f} kB, {times[best]:.2f} ms
 print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as long")
 
 # %% [markdown]
-# Tiny pieces pay for thousands of calls from Python, large ones for the way to memory; in between lies a valley. The package's fast step for processors lives in it: `tinymixer/sliced` takes a
+# Tiny pieces pay for thousands of calls from Python, large ones for the way to memory; in between lies a valley. The package's fast step for processors lives in it: `tinymixer/engines/cpu` takes a
 # whole block through in slices, and GELU and its slope in pieces of 131,072 numbers. On a GPU the same idea is a *fused kernel* ([lesson 11](11_gpu.ipynb)).
 #
 # ## What you have now
@@ -521,7 +521,7 @@ print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as 
 #
 # Three habits: constants are Python floats; inputs, `dy` and caches are read, never written; and before you count multiplications, count passes over memory.
 #
-# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf), `tinymixer/sliced/gelu.py` (the fast twin),
+# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf), `tinymixer/engines/cpu/gelu.py` (the fast twin),
 # `tinymixer/gradcheck/planted_faults/gelu.py` (ten ways to get it wrong).
 #
 # Next: [lesson 05, LayerNorm](05_layer_norm.ipynb).

@@ -258,9 +258,9 @@ model = MlpMixer(config, seed=0)
 
 def convolution(images, kernel, bias):
     """The formula above, as it stands. images (B, 8, 8, 1)  ->  (S, B, C)"""
-    out = np.zeros((config.tokens, len(images), C), images.dtype)  # (S, B, C)
+    out = np.zeros((config.num_tokens, len(images), C), images.dtype)  # (S, B, C)
     for n in range(len(images)):
-        for s in range(config.tokens):
+        for s in range(config.num_tokens):
             i, j = divmod(s, across)
             for o in range(C):
                 out[s, n, o] = bias[o]
@@ -295,7 +295,7 @@ print(f"cutting and product {1000 * (ended - middle):.2f} ms")
 print("  P    S     F   parameters  multiplications")
 for size in (2, 4, 8, 16):
     sizes = MixerConfig(image_size=32, in_channels=3, patch_size=size, hidden_dim=128)
-    S, F = sizes.tokens, sizes.patch_features
+    S, F = sizes.num_tokens, sizes.patch_features
     print(f"{size:3}  {S:3}  {F:4}  {F * 128 + 128:11,}  {S * F * 128:15,}")
 
 # %% [markdown]
@@ -326,7 +326,7 @@ print("largest difference:", abs(tokens - from_shuffled).max())
 # a tool: it puts *any* patches together to images.
 
 # %%
-token_order, any_order = rng.permutation(config.tokens), rng.permutation(64)
+token_order, any_order = rng.permutation(config.num_tokens), rng.permutation(64)
 
 
 def as_they_are(images):

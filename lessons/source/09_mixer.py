@@ -399,7 +399,7 @@ print(
 for name, model_config in MODELS.items():
     head = (model_config.hidden_dim + 1) * model_config.num_classes
     sizes = (
-        f"{model_config.tokens:4} {model_config.hidden_dim:4} {model_config.tokens_mlp_dim:4} "
+        f"{model_config.num_tokens:4} {model_config.hidden_dim:4} {model_config.tokens_mlp_dim:4} "
         f"{model_config.channels_mlp_dim:5} {model_config.num_blocks:6}"
     )
     total = model_config.parameter_count
@@ -449,8 +449,8 @@ PARTS = {
 def parameters_and_work(config):
     """Parameters and multiply-adds for one image of each part: two dicts."""
     parameters, work = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
-    uses = {"stem": config.tokens, "token_mixing": config.hidden_dim}
-    uses |= {"channel_mixing": config.tokens, "head": 1}
+    uses = {"stem": config.num_tokens, "token_mixing": config.hidden_dim}
+    uses |= {"channel_mixing": config.num_tokens, "head": 1}
     for name, specification in MlpMixer.specification(config).items():
         part = name.split(".")[-2]  # "blocks.0.token_mixing.weight1" -> "token_mixing"
         part = "LayerNorms" if "norm" in part else part

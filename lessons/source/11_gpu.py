@@ -661,7 +661,7 @@ show(
 # This is what the package's step keeps on the device instead of in Python variables:
 
 # %%
-from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.engines.cuda.step_state import STEP_STATE
 
 print(", ".join(STEP_STATE.names))
 
@@ -713,7 +713,7 @@ else:
 # | element-by-element array code | every line is a trip through memory | fuse, 16-bit numbers |
 # | products with a small inner size | few operations per byte | nothing but fewer bytes |
 #
-# **Where the package does this:** `tinymixer/backend.py` (which library), `tinymixer/kernels/` (CUDA sources, launches, products), `tinymixer/captured/` (the recorded step; begin with `captured_step.py`), `docs/gpu.md` (the bytes of a
+# **Where the package does this:** `tinymixer/backend.py` (which library), `tinymixer/kernels/` (CUDA sources, launches, products), `tinymixer/engines/cuda/` (the recorded step; begin with `captured_step.py`), `docs/gpu.md` (the bytes of a
 # whole block, counted).
 #
 # Next: [lesson 12, what it learned](12_what_it_learned.ipynb).

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tinymixer import ops
 from tinymixer.gradcheck import check_layer, check_operation
-from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, MixerConfig, Mlp, TokenMixing
+from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, Mlp, TokenMixing
+from tinymixer.models import MixerConfig
 
 TOLERANCE = 1e-6  # relative; what is achieved is about 1e-9
 CASES = 1000

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from tests.kernels.calls import MULTIPROCESSORS, Call, f32, few, i32, i64, numbers, plain_and_fast, widths
 from tests.kernels.formats import assert_close, rounded, unpacked
-from tinymixer.captured.coins import CoinPositions, generator_numbers
 from tinymixer.data import generator
+from tinymixer.engines.cuda.coins import CoinPositions, generator_numbers
 from tinymixer.kernels import launch as layouts
-from tinymixer.layers import MixerConfig
+from tinymixer.models import MixerConfig
 
 pytestmark = pytest.mark.usefixtures("machine")
 seeds = st.integers(0, 2**40)

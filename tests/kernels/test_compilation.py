@@ -10,7 +10,7 @@ import pytest
 
 from tests.kernels.emulator import kernel_names
 from tests.kernels.formats import NUMBERS
-from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.errors import BackendError
 from tinymixer.kernels.modules import OPTIONS, SOURCES, Kernels, source, translation_unit
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinymixer import MixerConfig
-from tinymixer.captured.memory_plan import ALIGNMENT, largest_batch, out_of_memory, plan_activations
+from tinymixer.engines.cuda.memory_plan import ALIGNMENT, largest_batch, out_of_memory, plan_activations
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.launch import THREADS, WARP
 from tinymixer.kernels.precision import PRECISIONS, get_precision

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.kernels.calls import Call, f32, few, finish, i32, i64, numbers, plain_and_fast, widths
 from tests.kernels.formats import assert_close, unpacked
 from tinymixer import ops
-from tinymixer.captured.staging import pack_choices
-from tinymixer.captured.step_state import STEP_STATE
 from tinymixer.data import Augmentation
+from tinymixer.engines.cuda.staging import pack_choices
+from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
 
 pytestmark = pytest.mark.usefixtures("machine")

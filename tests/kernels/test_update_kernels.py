@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.kernels.calls import Call, f32, few, i32, i64, numbers, plain_and_fast
 from tests.kernels.formats import assert_close, unpacked
-from tinymixer.captured.step_state import STEP_STATE
+from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
 from tinymixer.optim import SGD, AdamW
 from tinymixer.parameters import Parameters, ParameterSpec

@@ -248,6 +248,6 @@ def test_the_length_of_pieces_changes_nothing(make, monkeypatch):
     """An update is worked out piece by piece; neither the weights nor what decays may depend on where they are cut."""
     whole, cut = make_parameters(), make_parameters()
     list(take_steps(make(whole), [0.1, 0.2]))
-    monkeypatch.setattr("tinymixer.optim.pieces.PIECE", 5)
+    monkeypatch.setattr("tinymixer.optim.chunks.CHUNK", 5)
     list(take_steps(make(cut), [0.1, 0.2]))
     np.testing.assert_allclose(cut.values, whole.values, rtol=1e-14)

@@ -13,9 +13,9 @@ class TorchBlock(nn.Module):
         approximate = "tanh" if config.gelu == "tanh" else "none"
         self.token_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
         self.token_mixing = nn.Sequential(
-            nn.Linear(config.tokens, config.tokens_mlp_dim),
+            nn.Linear(config.num_tokens, config.tokens_mlp_dim),
             nn.GELU(approximate=approximate),
-            nn.Linear(config.tokens_mlp_dim, config.tokens),
+            nn.Linear(config.tokens_mlp_dim, config.num_tokens),
         )
         self.channel_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
         self.channel_mixing = nn.Sequential(

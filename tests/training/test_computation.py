@@ -4,7 +4,7 @@ import pytest
 
 from tests.shaken import shaken
 from tinymixer import MixerConfig, MlpMixer
-from tinymixer.sliced import SlicedMixer
+from tinymixer.engines.cpu import CpuMixer
 from tinymixer.training.computation import LayerByLayer, make_computation
 
 CONFIG = MixerConfig(image_size=4, patch_size=2, hidden_dim=3, num_blocks=1)
@@ -14,7 +14,7 @@ CONFIG = MixerConfig(image_size=4, patch_size=2, hidden_dim=3, num_blocks=1)
 def test_kernels_reference_switches_every_faster_twin_off(backend):
     """Also where only the model is handed on, as in an evaluation."""
     if make_computation(MlpMixer(CONFIG, backend=backend)).model.backend.name == "numpy":
-        assert isinstance(make_computation(MlpMixer(CONFIG, backend=backend)), SlicedMixer)
+        assert isinstance(make_computation(MlpMixer(CONFIG, backend=backend)), CpuMixer)
     assert isinstance(make_computation(MlpMixer(CONFIG, backend=backend, kernels="reference")), LayerByLayer)
 
 

@@ -92,8 +92,8 @@ def test_differences_name_the_fields():
         ({"final_learning_rate": 1.0}, "is above 'learning_rate'"),
         ({"micro_batches": 1000}, "'micro_batches' (1000) cannot exceed 'batch_size'"),
         ({"optimizer": "sgd", "nesterov": True, "momentum": 0}, "'nesterov' needs a 'momentum' above 0"),
-        ({"cutout": 9}, "'cutout' (9) cannot exceed 'image_size' (8)"),
-        ({"crop_padding": 8}, "'crop_padding' (8) must be below 'image_size' (8)"),
+        ({"cutout": 9}, "cutout=9 is larger than the images of 8 x 8 pixels"),
+        ({"crop_padding": 8}, "crop_padding=8 is too large for images of 8 x 8 pixels"),
     ],
 )
 def test_overrides_that_cannot_work_are_refused_in_a_sentence(overrides, message):

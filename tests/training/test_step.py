@@ -8,7 +8,7 @@ import pytest
 from tests.strict_arrays import STRICT
 from tinymixer.data import load_dataset, normalise
 from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.layers import MixerConfig, MlpMixer
+from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.optim import SGD, AdamW
 from tinymixer.training import train_step
 

@@ -22,7 +22,7 @@ from tests.training.small_runs import (
     small_recipe,
 )
 from tinymixer.errors import CheckpointError, ConfigError, DataError, TrainingError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 from tinymixer.training import RunFolder, Trainer, evaluate, load_checkpoint, load_model, load_recipe, read_rows
 from tinymixer.training.history import append_row
 

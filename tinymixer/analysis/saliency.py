@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinymixer.errors import ShapeError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 
 
 def saliency(model: MlpMixer, images: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ images (Mixer, "Visualization") and see many pairs of opposite phase: nearly the
 import numpy as np
 
 from tinymixer.errors import ShapeError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 
 
 def as_images(model: MlpMixer, block: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 from tinymixer.bench.models import step_bytes, step_flops
 from tinymixer.bench.peers import Entry
 from tinymixer.errors import BackendError
-from tinymixer.layers import MixerConfig
+from tinymixer.models import MixerConfig
 
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where they are set, NumPy runs at half its speed

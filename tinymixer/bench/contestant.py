@@ -17,7 +17,7 @@ from typing import Any
 
 from tinymixer.bench.memory import held_bytes, reset_peak
 from tinymixer.bench.work import loss_of, synthetic_batch
-from tinymixer.layers import MixerConfig
+from tinymixer.models import MixerConfig
 
 
 def main() -> None:

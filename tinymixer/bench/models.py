@@ -3,7 +3,7 @@
 import re
 
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.layers import MixerConfig
+from tinymixer.models import MixerConfig
 
 NANO = MixerConfig()
 SMALL = MixerConfig(hidden_dim=256, tokens_mlp_dim=128, channels_mlp_dim=1024)
@@ -52,7 +52,7 @@ def step_flops(config: MixerConfig, batch: int, forward: bool = False) -> float:
     The stem's product has no gradient for the images, so it counts twice; the head is left out, being tiny. With
     `forward`, of the forward pass alone.
     """
-    S, C, DS, DC = config.tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
+    S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
     blocks = config.num_blocks * 2 * (S * C * DC + S * C * DS)
     stem = S * config.patch_features * C
     return 2.0 * batch * (blocks + stem if forward else 3 * blocks + 2 * stem)
@@ -65,6 +65,6 @@ def step_bytes(config: MixerConfig, batch: int, itemsize: int, forward: bool = F
     c X, a block has 12 + 4 (t + c) of them forward and 16 + 7 (t + c) backward. A step that keeps arrays in a cache
     between operations moves less, and then seems to exceed the copy rate.
     """
-    hidden = config.tokens_mlp_dim / config.tokens + config.channels_mlp_dim / config.hidden_dim
+    hidden = config.tokens_mlp_dim / config.num_tokens + config.channels_mlp_dim / config.hidden_dim
     passes, ends = (12 + 4 * hidden, 4) if forward else (28 + 11 * hidden, 8)
-    return config.tokens * batch * config.hidden_dim * itemsize * (config.num_blocks * passes + ends)
+    return config.num_tokens * batch * config.hidden_dim * itemsize * (config.num_blocks * passes + ends)

@@ -19,9 +19,9 @@ from tinymixer.bench.work import (
     first_weights,
     synthetic_batch,
 )
-from tinymixer.captured.captured_step import CapturedStep
-from tinymixer.captured.staging import draw_step
 from tinymixer.data import Augmentation
+from tinymixer.engines.cuda.captured_step import CapturedStep
+from tinymixer.engines.cuda.staging import draw_step
 from tinymixer.optim import SGD
 
 STEPS_AT_ONCE = 32

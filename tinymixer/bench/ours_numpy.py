@@ -7,20 +7,20 @@ import numpy as np
 from tinymixer import MlpMixer, __version__
 from tinymixer.bench.timing import Run
 from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, normalised_images
-from tinymixer.layers import MixerConfig
+from tinymixer.engines.cpu import CpuMixer
+from tinymixer.models import MixerConfig
 from tinymixer.optim import SGD
-from tinymixer.sliced import SlicedMixer
 from tinymixer.training.step import train_step
 
 
-def make_mixer(config: MixerConfig, threads: int) -> SlicedMixer:
+def make_mixer(config: MixerConfig, threads: int) -> CpuMixer:
     """The computation, with the weights all contestants begin with."""
     model = MlpMixer(config, backend="numpy")
     model.parameters.load(first_weights(config))
-    return SlicedMixer(model, threads=threads)
+    return CpuMixer(model, threads=threads)
 
 
-def make_training(config: MixerConfig, threads: int) -> tuple[SlicedMixer, SGD]:
+def make_training(config: MixerConfig, threads: int) -> tuple[CpuMixer, SGD]:
     """The computation and its optimizer."""
     mixer = make_mixer(config, threads)
     parameters = mixer.model.parameters

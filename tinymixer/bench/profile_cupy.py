@@ -14,7 +14,7 @@ from typing import Any
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.ours_cupy import make_captured_step, stage_steps
 from tinymixer.kernels.traffic import bytes_moved
-from tinymixer.layers import MixerConfig
+from tinymixer.models import MixerConfig
 
 REPEATS = 10
 

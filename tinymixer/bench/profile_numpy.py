@@ -12,10 +12,10 @@ import numpy as np
 from tinymixer.bench.models import step_flops
 from tinymixer.bench.ours_numpy import make_training
 from tinymixer.bench.work import LEARNING_RATE, normalised_images
-from tinymixer.layers import MixerConfig
+from tinymixer.engines.cpu import channel_mixing, ends, sliced_mixer, token_mixing
+from tinymixer.engines.cpu.folding import FoldedWeights
+from tinymixer.models import MixerConfig
 from tinymixer.optim import SGD
-from tinymixer.sliced import channel_mixing, ends, sliced_mixer, token_mixing
-from tinymixer.sliced.folding import FoldedWeights
 from tinymixer.training.step import train_step
 
 PRODUCTS, REST = "matrix products", "rest: residual sums, slopes, scales, biases, waiting"
@@ -31,7 +31,7 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("images to patches", ends, ("images_to_patches_forward",)),
     ("loss", sliced_mixer, ("softmax_cross_entropy",)),
     ("folding weights", FoldedWeights, ("fold_stem", "fold_blocks")),
-    ("adding up gradients", sliced_mixer, ("add_up_blocks", "add_up_ends")),
+    ("adding up gradients", sliced_mixer, ("add_up_blocks", "add_up_stem_and_head")),
     ("update", SGD, ("step",)),
 )
 

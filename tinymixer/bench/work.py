@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tinymixer.layers import MixerConfig, MlpMixer
+from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.ops import images_to_patches_forward
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4

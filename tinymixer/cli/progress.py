@@ -93,7 +93,7 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
     return {
         "recipe": f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
         "model": f"{counted(trainer.model.parameters.count, 'parameter')} in {counted(config.num_blocks, 'block')}, "
-        f"{counted(config.tokens, 'token')} of {counted(config.hidden_dim, 'channel')}",
+        f"{counted(config.num_tokens, 'token')} of {counted(config.hidden_dim, 'channel')}",
         "data": f"{dataset.name}, {len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
         f"{height} x {width} x {channels}, {len(dataset.class_names)} classes",
         "steps": f"{counted(training.epochs, 'epoch')} of {counted(trainer.steps_per_epoch, 'step')}, "

@@ -60,9 +60,9 @@ def cache_facts() -> dict[str, Any]:
     """The cache that a thread can count on, and how many images of the default model are computed at a time for it:
     in training, and in a forward pass alone.
     """
-    from tinymixer.layers import MixerConfig
-    from tinymixer.sliced.cache import largest_cache
-    from tinymixer.sliced.slices import choose_slice
+    from tinymixer.engines.cpu.cache import largest_cache
+    from tinymixer.engines.cpu.slices import choose_slice
+    from tinymixer.models import MixerConfig
 
     cache = largest_cache()
     size = choose_slice(MixerConfig(), 4, cache)

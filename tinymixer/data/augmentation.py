@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinymixer.errors import ConfigError, ShapeError
+from tinymixer.options import Options, option
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Options):
     """The usual weak augmentation for small images: crop, flip, cutout. Each is off at 0 or False.
 
     crop_padding: the image is padded by so many reflected pixels a side, then a window of its own size is cut out of it
@@ -42,17 +43,9 @@ class Augmentation:
     Calling it draws and applies. Raises ConfigError when a field cannot work; ShapeError for anything but uint8 images.
     """
 
-    crop_padding: int = 4
-    flip: bool = True
-    cutout: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("crop_padding", "cutout"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigError(f"{name} must be a whole number of pixels, 0 or more, got {value!r}.")
-        if not isinstance(self.flip, bool):
-            raise ConfigError(f"flip must be true or false, got {self.flip!r}.")
+    crop_padding: int = option(0, "Pixels of reflected border for random crops; 0 crops nothing.", minimum=0)
+    flip: bool = option(False, "Mirror half of the images, left to right.")
+    cutout: int = option(0, "Side in pixels of the square blanked out in each image; 0 blanks nothing.", minimum=0)
 
     @property
     def is_identity(self) -> bool:

@@ -11,7 +11,8 @@ from tinymixer.gradcheck.layer import check_layer
 from tinymixer.gradcheck.model import check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
-from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, MixerConfig, Mlp, MlpMixer, TokenMixing
+from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, Mlp, TokenMixing
+from tinymixer.models import MixerConfig, MlpMixer
 
 SHAPES = ((1, 1, 1), (3, 2, 5), (4, 1, 7), (16, 3, 24))  # (S, B, C): size one, odd, even, and one beyond full Jacobians
 
@@ -90,7 +91,7 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         config = MixerConfig(
             image_size=side, patch_size=1, hidden_dim=C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2
         )
-        x = normal((config.tokens, B, C))
+        x = normal((config.num_tokens, B, C))
         yield layer(MixerBlock, (config,), x, train=True, drop_path=0.3)
 
 

@@ -1,12 +1,10 @@
-"""What holds parameters: the layers of a Mixer, each a composition of operations."""
+"""What holds parameters: layers, each a composition of operations."""
 
-from tinymixer.layers.config import MixerConfig
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
 from tinymixer.layers.linear import Linear
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import ChannelMixing, Mlp, TokenMixing
-from tinymixer.layers.mlp_mixer import MlpMixer
 
 __all__ = [
     "ChannelMixing",
@@ -14,8 +12,6 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "MixerBlock",
-    "MixerConfig",
     "Mlp",
-    "MlpMixer",
     "TokenMixing",
 ]

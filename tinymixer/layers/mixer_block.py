@@ -22,7 +22,9 @@ class MixerBlock(Layer):
         part, channels, eps = self.parameters.part, config.hidden_dim, config.layer_norm_eps
         mlp = {"gelu": config.gelu, "dropout": config.dropout}
         self.token_norm = LayerNorm(channels, eps, parameters=part("token_norm"))
-        self.token_mixing = TokenMixing(config.tokens, config.tokens_mlp_dim, **mlp, parameters=part("token_mixing"))
+        self.token_mixing = TokenMixing(
+            config.num_tokens, config.tokens_mlp_dim, **mlp, parameters=part("token_mixing")
+        )
         self.channel_norm = LayerNorm(channels, eps, parameters=part("channel_norm"))
         self.channel_mixing = ChannelMixing(channels, config.channels_mlp_dim, **mlp, parameters=part("channel_mixing"))
 
@@ -30,7 +32,7 @@ class MixerBlock(Layer):
     def specification(config):
         return {
             **prefixed("token_norm", LayerNorm.specification(config.hidden_dim)),
-            **prefixed("token_mixing", TokenMixing.specification(config.tokens, config.tokens_mlp_dim)),
+            **prefixed("token_mixing", TokenMixing.specification(config.num_tokens, config.tokens_mlp_dim)),
             **prefixed("channel_norm", LayerNorm.specification(config.hidden_dim)),
             **prefixed("channel_mixing", ChannelMixing.specification(config.hidden_dim, config.channels_mlp_dim)),
         }

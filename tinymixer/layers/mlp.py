@@ -1,10 +1,11 @@
 """The two-layer perceptron of a Mixer, and its two uses: over channels and over tokens."""
 
 from tinymixer.errors import ConfigError
-from tinymixer.layers.config import GELU_FORMS
 from tinymixer.layers.initialisation import lecun_normal, zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.parameters import ParameterSpec
+
+GELU_FORMS = ("tanh", "erf")
 
 
 class Mlp(Layer):

@@ -42,12 +42,12 @@ class AdamW(Optimizer):
         return learning_rate, 1 - beta1**self.steps, 1 - beta2**self.steps
 
     def update(
-        self, piece: slice, decay: Any, learning_rate: Any, mean_correction: Any, square_correction: Any
+        self, chunk: slice, decay: Any, learning_rate: Any, mean_correction: Any, square_correction: Any
     ) -> None:
         xp = namespace(self.parameters.values)
         beta1, beta2 = self.betas
-        values, gradients = self.parameters.values[piece], self.parameters.gradients[piece]  # (n,)
-        mean, square = self.state["mean"][piece], self.state["square"][piece]  # (n,)
+        values, gradients = self.parameters.values[chunk], self.parameters.gradients[chunk]  # (n,)
+        mean, square = self.state["mean"][chunk], self.state["square"][chunk]  # (n,)
         mean *= beta1
         mean += (1 - beta1) * gradients
         square *= beta2

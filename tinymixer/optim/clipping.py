@@ -3,18 +3,18 @@
 from typing import Any
 
 from tinymixer.ops.array_library import namespace
-from tinymixer.optim.pieces import Spread, pieces_of
+from tinymixer.optim.chunks import ParallelMap, chunks_of
 
 SMALL = 1e-6  # keeps the quotient finite when every gradient is zero
 
 
-def global_norm(gradients: Any, spread: Spread = map) -> Any:
+def global_norm(gradients: Any, parallel_map: ParallelMap = map) -> Any:
     """Euclidean norm of the flat vector of all gradients (size,), in its own dtype: a 0-d array of the backend.
 
-    `spread` is a function like `map` that may go through several pieces of the vector at once.
+    `parallel_map` is a function like `map` that may go through several chunks of the vector at once.
     """
     xp = namespace(gradients)
-    squares = spread(lambda piece: xp.sum(gradients[piece] * gradients[piece]), pieces_of(gradients))
+    squares = parallel_map(lambda chunk: xp.sum(gradients[chunk] * gradients[chunk]), chunks_of(gradients))
     return xp.sqrt(xp.sum(xp.stack(list(squares))))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinymixer.errors import CheckpointError, ConfigError, nearest
+from tinymixer.optim.chunks import ParallelMap, chunks_of
 from tinymixer.optim.clipping import clip, global_norm
-from tinymixer.optim.pieces import Spread, pieces_of
 from tinymixer.parameters import Parameters
 
 DECAYS = ("matrices", "all", "none")
@@ -22,8 +22,8 @@ class Optimizer:
     clip_norm      bound on the global norm of the gradients; None or 0 clips nothing
 
     A rule says what it keeps in `state` (name -> flat vector), which numbers change from step to step
-    (`step_numbers`), and what it does with them to a piece of the vectors (`update`): what it works out on the way is
-    then as long as a piece, not as the model. The numbers are worked out on the host and handed in, so a recorded GPU
+    (`step_numbers`), and what it does with them to a chunk of the vectors (`update`): what it works out on the way is
+    then as long as a chunk, not as the model. The numbers are worked out on the host and handed in, so a recorded GPU
     step can read them from device memory instead. Raises ConfigError for values out of range.
     """
 
@@ -45,24 +45,24 @@ class Optimizer:
         chosen = parameters.mask(lambda name, shape: decay == "all" or (decay == "matrices" and len(shape) >= 2))
         self._decays, self._strength = chosen > 0, weight_decay  # (size,) booleans: a byte for every single weight
 
-    def step(self, learning_rate: float, spread: Spread = map) -> Any:
+    def step(self, learning_rate: float, parallel_map: ParallelMap = map) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
 
-        spread   a function like `map` by which pieces of the vectors are gone through, perhaps several at once
+        parallel_map   a function like `map` by which chunks of the vectors are gone through, perhaps several at once
 
         Returns the global norm of the gradients before clipping, a 0-d array of the backend.
         """
         gradients = self.parameters.gradients
-        norm = global_norm(gradients, spread)
+        norm = global_norm(gradients, parallel_map)
         if self.clip_norm:
             clip(gradients, norm, self.clip_norm)
         self.steps += 1
         numbers = self.step_numbers(learning_rate)
 
-        def update(piece: slice) -> None:
-            self.update(piece, self._decay_of(piece), *numbers)
+        def update(chunk: slice) -> None:
+            self.update(chunk, self._decay_of(chunk), *numbers)
 
-        for _ in spread(update, pieces_of(gradients)):
+        for _ in parallel_map(update, chunks_of(gradients)):
             pass
         return norm
 
@@ -71,17 +71,17 @@ class Optimizer:
         """The strength of the decay for every single weight (size,), for kernels that update all of them at once."""
         return self._decay_of(slice(None))
 
-    def _decay_of(self, piece: slice) -> Any:
-        return self._decays[piece].astype(self.parameters.dtype) * self._strength
+    def _decay_of(self, chunk: slice) -> Any:
+        return self._decays[chunk].astype(self.parameters.dtype) * self._strength
 
     def step_numbers(self, learning_rate: float) -> tuple[float, ...]:
         """The numbers that change from step to step, for `update`."""
         return (learning_rate,)
 
-    def update(self, piece: slice, decay: Any, *numbers: Any) -> None:
-        """Update a piece of the weights and the state in place.
+    def update(self, chunk: slice, decay: Any, *numbers: Any) -> None:
+        """Update a chunk of the weights and the state in place.
 
-        decay (n,), the strength of the decay for each of the piece's weights; the numbers may be 0-d arrays
+        decay (n,), the strength of the decay for each of the chunk's weights; the numbers may be 0-d arrays
         """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 

@@ -39,9 +39,9 @@ class SGD(Optimizer):
         self.momentum, self.nesterov, self.decoupled = momentum, nesterov, decoupled
         self.state = {"velocity": namespace(parameters.values).zeros_like(parameters.values)}  # (size,)
 
-    def update(self, piece: slice, decay: Any, learning_rate: Any) -> None:
-        values, gradients = self.parameters.values[piece], self.parameters.gradients[piece]  # (n,)
-        velocity = self.state["velocity"][piece]  # (n,)
+    def update(self, chunk: slice, decay: Any, learning_rate: Any) -> None:
+        values, gradients = self.parameters.values[chunk], self.parameters.gradients[chunk]  # (n,)
+        velocity = self.state["velocity"][chunk]  # (n,)
         if self.decoupled:
             values -= learning_rate * (decay * values)
         else:

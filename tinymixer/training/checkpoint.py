@@ -19,7 +19,7 @@ import numpy as np
 
 from tinymixer.backend import Backend
 from tinymixer.errors import CheckpointError, ConfigError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 from tinymixer.training.files import replacing
 from tinymixer.training.recipe import Recipe
 

@@ -5,15 +5,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinymixer.backend import namespace
-from tinymixer.layers import MlpMixer
-from tinymixer.optim.pieces import Spread
+from tinymixer.models import MlpMixer
+from tinymixer.optim.chunks import ParallelMap
 
 
 class Computation(Protocol):
     """What a training step and an evaluation ask of a model."""
 
     model: MlpMixer
-    spread: Spread  # a function like `map` that may do several things at once, for the update
+    parallel_map: ParallelMap  # a function like `map` that may do several things at once, for the update
 
     def logits(self, images: Any) -> Any:
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
@@ -37,7 +37,7 @@ class LayerByLayer:
 
     def __init__(self, model: MlpMixer) -> None:
         self.model = model
-        self.spread: Spread = map
+        self.parallel_map: ParallelMap = map
 
     def logits(self, images: Any) -> Any:
         return self.model.forward(images)[0]
@@ -66,6 +66,6 @@ def make_computation(model: MlpMixer, threads: int = 0, slice_images: int = 0) -
     """
     if model.backend.kernels == "reference" or model.backend.name != "numpy":
         return LayerByLayer(model)
-    from tinymixer.sliced import SlicedMixer
+    from tinymixer.engines.cpu import CpuMixer
 
-    return SlicedMixer(model, threads, slice_images)
+    return CpuMixer(model, threads, slice_images)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinymixer.data import normalise
 from tinymixer.errors import DataError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 from tinymixer.training.computation import Computation, make_computation
 
 

@@ -14,12 +14,12 @@ from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, Dataset, epoch_order
 from tinymixer.data.batches import mean_colour
 from tinymixer.errors import ConfigError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 from tinymixer.optim import Optimizer, Schedule
 from tinymixer.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tinymixer.captured.step_results import Totals
+    from tinymixer.engines.cuda.step_results import Totals
 
 STEPS_AT_ONCE = 32
 BATCHES_AT_ONCE = 32  # of an evaluation, before anyone asks whether to stop
@@ -64,7 +64,7 @@ class FusedTraining:
         schedule: Schedule,
         augmentation: Augmentation,
     ) -> None:
-        from tinymixer.captured.captured_step import CapturedStep
+        from tinymixer.engines.cuda.captured_step import CapturedStep
 
         training = recipe.training
         self._training, self._schedule, self._augmentation = training, schedule, augmentation
@@ -128,7 +128,7 @@ class FusedTraining:
             yield waiting[0], waiting[1]()
 
     def _stage(self, order: np.ndarray, batch: int, epoch: int, position: int, count: int) -> None:
-        from tinymixer.captured.staging import draw_step
+        from tinymixer.engines.cuda.staging import draw_step
 
         first = epoch * self._steps_per_epoch + position
         self.step.stage(

@@ -1,62 +1,17 @@
-"""The sections of a recipe: what can be chosen for a training run, with a help text and bounds for every choice.
+"""The sections of a recipe: what can be chosen for a training run.
 
-The command line makes its options, and `Recipe` its checks, from what is declared here. Field names are unique over all
-sections (the model's included), so that each can be given as `--field-name`.
+The command line makes its options from what is declared here. Field names are unique over all of these sections, so
+that each can be given as `--field-name`; the augmentation's fields stand at `data.Augmentation`, the model's at its
+configuration.
 """
 
-import dataclasses
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tinymixer.errors import ConfigError, nearest
-
-KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-
-
-def option(
-    default: Any,
-    help: str,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """Declare one field of a section: its default, its help text and the values it may take (`below` is exclusive)."""
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "below": below}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def check_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]) -> None:
-    """Raise ConfigError, naming the field, unless the value is of the field's kind and within its bounds."""
-    if type(value) is not kind:
-        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]}, got {value!r}")
-    choices = metadata.get("choices", ())
-    if choices and value not in choices:
-        raise ConfigError(f"'{name}' expects one of {', '.join(choices)}, got '{value}'.{nearest(str(value), choices)}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"'{name}' expects a finite number, got {value!r}")
-    minimum, maximum, below = metadata.get("minimum"), metadata.get("maximum"), metadata.get("below")
-    if minimum is not None and value < minimum:
-        raise ConfigError(f"'{name}' expects {minimum} or more, got {value!r}")
-    if maximum is not None and value > maximum:
-        raise ConfigError(f"'{name}' expects {maximum} or less, got {value!r}")
-    if below is not None and value >= below:
-        raise ConfigError(f"'{name}' expects less than {below}, got {value!r}")
+from tinymixer.options import Options, option
 
 
 @dataclass(frozen=True)
-class Section:
-    """A table of a recipe, which checks its own fields."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            check_value(field.name, getattr(self, field.name), type(field.default), field.metadata)
-
-
-@dataclass(frozen=True)
-class DataOptions(Section):
+class DataOptions(Options):
     """[data]: which images."""
 
     dataset: str = option("digits", "Data set to train on.", choices=("digits", "cifar10"))
@@ -64,16 +19,7 @@ class DataOptions(Section):
 
 
 @dataclass(frozen=True)
-class AugmentationOptions(Section):
-    """[augmentation]: how training images are varied from epoch to epoch."""
-
-    crop_padding: int = option(0, "Pixels of reflected border for random crops; 0 crops nothing.", minimum=0)
-    flip: bool = option(False, "Mirror half of the images, left to right.")
-    cutout: int = option(0, "Side in pixels of the square blanked out in each image; 0 blanks nothing.", minimum=0)
-
-
-@dataclass(frozen=True)
-class OptimizerOptions(Section):
+class OptimizerOptions(Options):
     """[optimizer]: the update rule."""
 
     optimizer: str = option("adamw", "Update rule.", choices=("adamw", "sgd"))
@@ -90,7 +36,7 @@ class OptimizerOptions(Section):
 
 
 @dataclass(frozen=True)
-class ScheduleOptions(Section):
+class ScheduleOptions(Options):
     """[schedule]: the learning rate over the run."""
 
     schedule: str = option(
@@ -101,7 +47,7 @@ class ScheduleOptions(Section):
 
 
 @dataclass(frozen=True)
-class TrainingOptions(Section):
+class TrainingOptions(Options):
     """[training]: the loop around the steps."""
 
     epochs: int = option(10, "Passes over the training images.", minimum=1)

@@ -12,21 +12,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tinymixer.data.augmentation import Augmentation
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.layers.config import MixerConfig
+from tinymixer.models.mixer_config import MixerConfig
+from tinymixer.options import Options, checked_value
 from tinymixer.training.options import (
-    AugmentationOptions,
     DataOptions,
     OptimizerOptions,
     ScheduleOptions,
     TrainingOptions,
-    check_value,
 )
 
-SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, type[Options]] = {
     "model": MixerConfig,
     "data": DataOptions,
-    "augmentation": AugmentationOptions,
+    "augmentation": Augmentation,
     "optimizer": OptimizerOptions,
     "schedule": ScheduleOptions,
     "training": TrainingOptions,
@@ -51,11 +51,8 @@ def recipe_fields() -> dict[str, RecipeField]:
     """Every field of every section, by name, in the order of the file."""
     fields = {}
     for section, section_type in SECTIONS.items():
-        for entry in dataclasses.fields(section_type):
-            help_text, choices = entry.metadata["help"], tuple(entry.metadata.get("choices", ()))
-            fields[entry.name] = RecipeField(
-                entry.name, section, type(entry.default), entry.default, help_text, choices
-            )
+        for info in section_type.field_infos():
+            fields[info.name] = RecipeField(info.name, section, info.kind, info.default, info.help, info.choices)
     return fields
 
 
@@ -67,7 +64,7 @@ class Recipe:
     description: str = ""
     model: MixerConfig = field(default_factory=MixerConfig)
     data: DataOptions = field(default_factory=DataOptions)
-    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
@@ -90,15 +87,7 @@ class Recipe:
             )
         if optimizer.optimizer == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
             raise ConfigError("'nesterov' needs a 'momentum' above 0")
-        if self.augmentation.cutout > self.model.image_size:
-            raise ConfigError(
-                f"'cutout' ({self.augmentation.cutout}) cannot exceed 'image_size' ({self.model.image_size})"
-            )
-        if self.augmentation.crop_padding >= self.model.image_size:
-            raise ConfigError(
-                f"'crop_padding' ({self.augmentation.crop_padding}) must be below 'image_size' "
-                f"({self.model.image_size}), since the border is a reflection of the image"
-            )
+        self.augmentation.check(self.model.image_size, self.model.image_size)
 
     def values(self) -> dict[str, Any]:
         """Every field of every section in one flat dictionary."""
@@ -128,7 +117,7 @@ class Recipe:
         sections = {}
         for section, table in tables.items():
             if section in TITLES:
-                check_value(section, table, str, {})
+                checked_value(section, table, str, {})
                 continue
             if section not in SECTIONS:
                 raise ConfigError(_unknown_section(section, source))
@@ -205,14 +194,12 @@ def _build_section(section: str, table: Mapping[str, Any], source: str) -> Any:
     for name, value in table.items():
         if name not in own_fields:
             raise ConfigError(_unknown_field(name, section, own_fields, source))
-        kind = own_fields[name].kind
-        values[name] = float(value) if kind is float and type(value) is int else value
-        check_value(name, values[name], kind, {"choices": own_fields[name].choices})
+        values[name] = value
     return SECTIONS[section](**values)
 
 
 def _parse(text: str, kind: type) -> Any:
-    """Read a value from text; text that cannot be read comes back as it is, for `check_value` to refuse."""
+    """Read a value from text; text that cannot be read comes back as it is, for `checked_value` to refuse."""
     if kind is bool and text.lower() in TRUE_WORDS + FALSE_WORDS:
         return text.lower() in TRUE_WORDS
     if kind in (int, float):

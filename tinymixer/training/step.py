@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 from tinymixer.optim import Optimizer, global_norm
 from tinymixer.training.computation import Computation, LayerByLayer
 
@@ -65,7 +65,7 @@ def train_step(
     if not math.isfinite(loss):
         norm = float(to_numpy(global_norm(parameters.gradients)))
         raise _not_finite("loss", loss, optimizer.steps + 1, learning_rate, norm)
-    norm = float(to_numpy(optimizer.step(learning_rate, computation.spread)))
+    norm = float(to_numpy(optimizer.step(learning_rate, computation.parallel_map)))
     if not math.isfinite(norm):
         raise _not_finite("gradient norm", norm, optimizer.steps, learning_rate, norm)
     return StepResult(loss, int(to_numpy(correct)), norm)

@@ -1,6 +1,5 @@
 """A whole run: the epochs around the step, and everything that keeps them safe."""
 
-import dataclasses
 import math
 import shlex
 import time
@@ -8,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinymixer.backend import get_backend
-from tinymixer.data import Augmentation, Batches, Dataset, generator, load_dataset
+from tinymixer.data import Batches, Dataset, generator, load_dataset
 from tinymixer.errors import CheckpointError, TrainingError
-from tinymixer.layers import MlpMixer
+from tinymixer.models import MlpMixer
 from tinymixer.training.build import make_optimizer, require_fit, schedule_of
 from tinymixer.training.checkpoint import Checkpoint, RunState, load_checkpoint, save_checkpoint
 from tinymixer.training.computation import make_computation
@@ -85,7 +84,7 @@ class Trainer:
         self.steps_per_epoch = len(self.dataset.train_images) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
         self.schedule = schedule_of(recipe, self.steps_per_epoch)
-        self.augmentation = Augmentation(**dataclasses.asdict(recipe.augmentation))
+        self.augmentation = recipe.augmentation
         self.fused: FusedTraining | None = None
         if fused_obstacle(recipe, self.backend) is None:
             self.fused = FusedTraining(

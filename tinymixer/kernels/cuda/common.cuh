@@ -132,7 +132,7 @@ struct ErfGelu {
 
 // ---------------------------------------------------------------------------------------------- the state of a step
 
-// What a recorded step must not have baked in lives on the device. `tinymixer/captured/step_state.py` names the same
+// What a recorded step must not have baked in lives on the device. `tinymixer/engines/cuda/step_state.py` names the same
 // fields in the same order.
 struct StepState {
     int64 step;               // steps begun since the run's start or resumption: picks the slot of staged numbers

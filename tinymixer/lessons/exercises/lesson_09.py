@@ -7,8 +7,9 @@ import numpy as np
 
 from tinymixer import get_backend, ops
 from tinymixer.gradcheck.planted_faults import tokens
-from tinymixer.layers import MixerBlock, MixerConfig, MlpMixer
+from tinymixer.layers import MixerBlock
 from tinymixer.lessons.exercise import Mistake, exercise
+from tinymixer.models import MixerConfig, MlpMixer
 
 
 def _branch(matrix, slope):
@@ -70,7 +71,7 @@ class _Block(MixerBlock):
         super().__init__(config, dtype="float64")
         for name in self.parameters:
             self.parameters[name][...] = generator.normal(size=self.parameters.shape(name))
-        self.sizes = f"MixerBlock with S={config.tokens}, C={channels}"
+        self.sizes = f"MixerBlock with S={config.num_tokens}, C={channels}"
 
     def __repr__(self):
         return self.sizes

@@ -4,8 +4,8 @@ import numpy as np
 
 from tinymixer.analysis.saliency import occlusion, saliency
 from tinymixer.analysis.token_mixing_weights import cosines, opposite_phases
-from tinymixer.layers import MixerConfig, MlpMixer
 from tinymixer.lessons.exercise import Mistake, exercise
+from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.ops import softmax_cross_entropy
 
 # ------------------------------------------------------------------------------------------ 12.1 units as images

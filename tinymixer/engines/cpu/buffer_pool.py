@@ -1,0 +1,35 @@
+"""Buffers that lie side by side in large pieces of memory."""
+
+import numpy as np
+
+PIECE_BYTES = 32 << 20
+LINE = 64  # bytes of a cache line
+
+
+class BufferPool:
+    """Hands out uninitialised arrays of one dtype; nothing is given back one by one, but all at once by `rewind`.
+
+    Everything a thread needs lies side by side and is used again for every slice, whatever the slice's length: only the
+    first one meets memory that the system has yet to provide. What nobody has touched costs nothing.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = np.dtype(dtype)
+        self._pieces: list[np.ndarray] = []
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Hand out the same memory anew: what was taken before must not be used any more, or not at the same time."""
+        self._current, self._used = -1, 0
+
+    def take(self, *shape: int) -> np.ndarray:
+        """An array of this shape that starts at a cache line."""
+        needed = int(np.prod(shape)) * self.dtype.itemsize
+        while self._current < 0 or self._used + needed > self._pieces[self._current].size:
+            self._current += 1
+            if self._current == len(self._pieces):
+                self._pieces.append(np.empty(max(PIECE_BYTES, needed + LINE), np.uint8))
+            self._used = -self._pieces[self._current].ctypes.data % LINE
+        array = self._pieces[self._current][self._used : self._used + needed].view(self.dtype).reshape(shape)
+        self._used += -(-needed // LINE) * LINE + LINE
+        return array

@@ -1,0 +1,196 @@
+"""The whole Mixer on an ordinary processor: the batch in slices, the slices on threads."""
+
+import itertools
+from functools import partial
+
+import numpy as np
+
+from tinymixer.engines.cpu.buffer_pool import BufferPool
+from tinymixer.engines.cpu.cache import largest_cache
+from tinymixer.engines.cpu.folding import FoldedWeights
+from tinymixer.engines.cpu.gelu import FORMS
+from tinymixer.engines.cpu.gradient_accumulator import GradientAccumulator, add_up_blocks, add_up_stem_and_head
+from tinymixer.engines.cpu.masks import NOTHING_DROPPED, draw_masks
+from tinymixer.engines.cpu.slices import SliceSize, choose_slice
+from tinymixer.engines.cpu.stack import BlockStack
+from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
+from tinymixer.engines.cpu.workspace import Workspace
+from tinymixer.errors import ConfigError
+from tinymixer.ops import softmax_cross_entropy
+
+FOLDED_BYTES = 24 << 20  # of folded weights at a time in a forward pass
+
+
+class CpuMixer:
+    """Computes what `model` computes, from the same parameters and into the same gradients, but faster.
+
+    model          an MlpMixer on NumPy
+    threads        Python threads; 0 takes one per core (`default_threads`)
+    slice_images   images of a slice; 0 takes as many as suit the cache (`slice_size` says how many and why)
+
+    Four ideas; the rest is bookkeeping.
+
+    1.  Slices. The batch is worked through some images at a time, forward and backward, in buffers that are used
+        again for every slice (`workspace.py`, `pool.py`): no page faults, and a branch's working set stays in the
+        cache.
+    2.  Threads. One Python thread per core, each with its own slices, buffers and gradient vector; BLAS uses one
+        thread. NumPy lets go of the interpreter lock inside every call. The threads' gradients are added in their
+        order, so the same seed, slices and number of threads give the same bits.
+    3.  Folding. LayerNorm's scale and bias, its centring forward and backward, the bias of channel mixing and GELU's
+        constants are moved to the weights, once a step (`folding.py`).
+    4.  Few passes. What is left between the products is written with as few passes over the activations as NumPy
+        allows (`gelu.py`, `layer_norm.py`).
+
+    Raises ConfigError for a model on another array library and for negative numbers.
+    """
+
+    def __init__(self, model, threads=0, slice_images=0):
+        if model.backend.xp is not np:
+            raise ConfigError(f"the sliced step is for NumPy, this model computes with {model.backend.name}")
+        for name, value in (("threads", threads), ("slice_images", slice_images)):
+            if value < 0:
+                raise ConfigError(f"{name} must be 0 (choose for me) or more, got {value}")
+        self.model = model
+        self.threads = threads or default_threads()
+        dtype = model.parameters.dtype
+        asked_for = SliceSize(slice_images, slice_images, "as asked for")
+        self.slice_size = asked_for if slice_images else choose_slice(model.config, dtype.itemsize, largest_cache())
+        self._gelu = FORMS[model.config.gelu]
+        self._stack = BlockStack(model)
+        self._team = ThreadTeam(self.threads)
+        self.parallel_map = self._team.parallel_map  # for the optimizer
+        # Filled when they are first needed: evaluation needs less than training.
+        self._folded, self._accumulators, self._workspaces = None, [], {}
+        self._pools = [BufferPool(dtype) for _ in range(self.threads)]
+
+    def logits(self, images):
+        """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
+        model, config = self.model, self.model.config
+        model.check_images(images)
+        shares, dtype = self._shares(len(images), self.slice_size.forward_images), model.parameters.dtype
+        logits = np.empty((len(images), config.num_classes), dtype)  # (B, K)
+        # Of a large model, all slices go through a few blocks before the next are folded: its weights need not all be
+        # there twice. Groups cost time, since threads wait for each other after each.
+        at_once = max(self.threads, FOLDED_BYTES // FoldedWeights.forward_bytes(config, dtype.itemsize))
+        groups = [slice(*pair) for pair in _cut(0, self._stack.count, -(-self._stack.count // at_once))]
+        between = np.empty((len(images), config.num_tokens, config.hidden_dim) if len(groups) > 1 else 0, dtype)
+
+        def work(thread, slices, group):
+            for part in slices:
+                ws = self._workspace(thread, part.stop - part.start, train=False)
+                if group.start == 0:
+                    ws.stem.forward(self._folded, images[part])
+                else:
+                    np.copyto(ws.x, between[part].reshape(ws.x.shape))
+                for folded in self._folded.blocks[: group.stop - group.start]:
+                    ws.token_mixing[0].forward(folded, NOTHING_DROPPED)
+                    ws.channel_mixing[0].forward(folded, NOTHING_DROPPED)
+                if group.stop == self._stack.count:
+                    logits[part] = ws.head.forward(model.pre_head_layer_norm.parameters, model.head.parameters)
+                else:
+                    np.copyto(between[part].reshape(ws.x.shape), ws.x)
+
+        for group in groups:
+            self._fold(group, backward=False)
+            self._team.run(partial(work, group=group), shares)
+        return logits
+
+    def loss_and_gradients(self, images, labels, label_smoothing=0.0, rng=None, share=1.0):
+        """Forward, loss and backward; the parameters' gradients, times share, are added to the model's.
+
+        images (B, height, width, in_channels), labels (B,) or (B, K)  ->  mean loss, images classified correctly
+        """
+        self.model.check_images(images)
+        self._fold(slice(0, self._stack.count), backward=True)
+        self._accumulators = self._accumulators or [GradientAccumulator(self.model) for _ in range(self.threads)]
+        count = len(images)
+        masks = draw_masks(self.model, count, rng)
+
+        def work(thread, slices):
+            accumulator, loss, correct = self._accumulators[thread], 0.0, 0
+            accumulator.empty = True
+            for part in slices:
+                ws = self._workspace(thread, part.stop - part.start, train=True)
+                part_masks = [tuple(branch.of_slice(part) for branch in block) for block in masks]
+                logits = self._forward(ws, images[part], part_masks)
+                part_loss, dlogits = softmax_cross_entropy(logits, labels[part], label_smoothing)
+                weight = len(logits) / count
+                loss += float(part_loss) * weight
+                target = labels[part] if labels.ndim == 1 else np.argmax(labels[part], axis=1)  # (n,)
+                correct += int(np.sum(np.argmax(logits, axis=1) == target))
+                self._backward(ws, dlogits * (weight * share), part_masks, accumulator)
+            return loss, correct
+
+        results = self._team.run(work, self._shares(count, self.slice_size.images))
+        self._add_up()
+        return sum(loss for loss, _ in results), sum(correct for _, correct in results)
+
+    def _forward(self, ws, images, masks):
+        """A slice's images (n, height, width, in_channels)  ->  logits (n, K)"""
+        model = self.model
+        ws.stem.forward(self._folded, images)
+        for i, (token_masks, channel_masks) in enumerate(masks):
+            folded = self._folded.blocks[i]
+            ws.token_mixing[i].forward(folded, token_masks)
+            ws.channel_mixing[i].forward(folded, channel_masks)
+        return ws.head.forward(model.pre_head_layer_norm.parameters, model.head.parameters)
+
+    def _backward(self, ws, dlogits, masks, accumulator):
+        """dlogits (n, K); the slice's gradients are added to the thread's."""
+        model = self.model
+        ws.head.backward(dlogits, model.pre_head_layer_norm.parameters, model.head.parameters, accumulator)
+        for i in reversed(range(len(masks))):
+            folded, gradients, (token_masks, channel_masks) = self._folded.blocks[i], accumulator.blocks[i], masks[i]
+            ws.channel_mixing[i].backward(folded, gradients, accumulator, channel_masks)
+            ws.token_mixing[i].backward(folded, gradients, accumulator, token_masks)
+        ws.stem.backward(accumulator)
+        accumulator.empty = False
+
+    def _workspace(self, thread, images, train):
+        """A thread's workspace for slices of so many images. It uses one at a time, so all lie in the same memory."""
+        key = (thread, images, train)
+        if key not in self._workspaces:
+            self._pools[thread].rewind()
+            self._workspaces[key] = Workspace(self.model.config, images, self._pools[thread], train)
+        return self._workspaces[key]
+
+    def _fold(self, blocks, backward):
+        """Fold the ends' weights and those of some blocks (a slice), which take the first places for folded ones."""
+        model, stack, count = self.model, self._stack, blocks.stop - blocks.start
+        if self._folded is None or self._folded.count < count:
+            self._folded = FoldedWeights(model.config, count, self._gelu, model.parameters.dtype)
+        if backward:
+            self._folded.prepare_backward()
+        self._folded.fold_stem(model.stem.parameters)
+
+        def work(thread, shares):
+            for places in shares:
+                source = slice(blocks.start + places.start, blocks.start + places.stop)
+                self._folded.fold_blocks(stack.views(model.parameters.values, source), places, backward)
+
+        self._team.run(work, self._shares(count, stack.at_once))
+
+    def _add_up(self):
+        """The threads' gradients in the threads' order, unfolded, into the model's."""
+        accumulators = [accumulator for accumulator in self._accumulators if not accumulator.empty]
+        parameters, stack = self.model.parameters, self._stack
+
+        def work(thread, shares):
+            for blocks in shares:
+                add_up_blocks(accumulators, parameters, stack, blocks, self._gelu)
+
+        self._team.run(work, self._shares(stack.count, stack.at_once))
+        add_up_stem_and_head(accumulators, parameters)
+
+    def _shares(self, count, at_once):
+        """`count` things for the threads: each gets a list of slices of about equal length, of at most `at_once`."""
+        shares = []
+        for start, stop in _cut(0, count, self.threads):
+            parts = -(-(stop - start) // at_once)
+            shares.append([slice(*pair) for pair in _cut(start, stop, parts)])
+        return shares
+
+
+def _cut(start, stop, parts):
+    """start to stop in so many pieces whose lengths differ by at most one."""
+    return itertools.pairwise(start + (stop - start) * i // parts for i in range(parts + 1)) if parts else ()

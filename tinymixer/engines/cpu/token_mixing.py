@@ -1,0 +1,63 @@
+"""The branch that mixes tokens, on one slice. Beside it: `layers/mlp.py`, and `folding.py` for the weights."""
+
+import numpy as np
+
+from tinymixer.engines.cpu.gelu import activate, gelu_pieces
+from tinymixer.engines.cpu.layer_norm import centre, normalise, normalise_backward
+from tinymixer.engines.cpu.products import multiply_across, multiply_left
+
+
+class TokenMixing:
+    """x = x + token_mixing(norm(x)) for one block, on the slice in a workspace, and the way back.
+
+    x (S*n, C) comes in centred over channels and leaves centred; the hidden layer is (DS, n*C). What the way back needs
+    of the forward pass lies here: x_hat, inv_std, the hidden layer and GELU's slope.
+    """
+
+    def __init__(self, ws, config, keep):
+        (S, n, C), DS = ws.shape, config.tokens_mlp_dim
+        self.ws, self.eps = ws, config.layer_norm_eps
+        self.x_hat, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
+        self.hidden, self.slope = keep("hidden", DS, n * C), keep("slope", DS, n * C) if ws.train else None
+        self.into = self.slope if ws.train else self.hidden  # GELU's input, in the place of what comes of it
+        self.pieces = gelu_pieces(self.into, self.hidden, self.slope, ws.gelu_scratch)
+        # The same arrays as the products want them.
+        self.x_hat_wide, self.into_by_image = self.x_hat.reshape(S, n * C), self.into.reshape(DS, n, C)
+        self.branch_wide = ws.branch.reshape(S, n * C)
+        if ws.train:
+            self.dx_hat_wide = ws.dx_hat.reshape(S, n * C)
+            self.dhidden = ws.dhidden[: DS * n * C].reshape(DS, n * C)
+            self.dhidden_by_image = self.dhidden.reshape(DS, n, C)
+
+    def forward(self, folded, masks):
+        ws = self.ws
+        normalise(ws.x, self.x_hat, self.inv_std, self.eps)
+        multiply_left(folded.token1_t, self.x_hat_wide, self.into)
+        np.copyto(ws.scale_by_image, folded.token_scale)
+        np.multiply(self.into, ws.scale_wide, self.into)
+        np.add(self.into_by_image, folded.token_bias1, self.into_by_image)
+        activate(folded.gelu, self.pieces)
+        masks.drop_hidden(self.hidden, self.slope)
+        multiply_left(folded.token2_t, self.hidden, self.branch_wide)
+        masks.drop_branch(ws.branch_by_image)
+        np.add(ws.x, ws.branch, ws.x)
+        centre(ws.x, ws.row_scratch, ws.mean_over_channels)
+
+    def backward(self, folded, g, accumulator, masks):
+        """Through the sum and the branch, in the workspace's dx (S*n, C); a block's gradients go into g."""
+        ws = self.ws
+        centre(ws.dx, ws.row_scratch, ws.mean_over_channels)
+        dbranch = masks.branch_gradient(ws.dx_by_image, ws.branch_by_image).reshape(self.branch_wide.shape)
+        accumulator.product(multiply_across, dbranch, self.hidden, g["token_mixing.weight2"])
+        multiply_left(folded.token2, dbranch, self.dhidden)
+        np.multiply(self.dhidden, self.slope, self.dhidden)
+        accumulator.product(np.matmul, ws.one_per_image, self.dhidden_by_image, g["token_bias1"])
+        np.copyto(ws.scale_by_image, folded.token_scale)
+        np.multiply(self.dhidden, ws.scale_wide, self.dhidden)
+        accumulator.product(multiply_across, self.dhidden, self.x_hat_wide, g["token_mixing.weight1"])
+        multiply_left(folded.token1, self.dhidden, self.dx_hat_wide)
+        both = np.multiply(ws.dx_hat, self.x_hat, ws.branch)  # its sums serve LayerNorm's scale and its way back
+        accumulator.product(np.matmul, ws.ones, both, g["token_norm.scale"])
+        np.matmul(both, ws.mean_over_channels, out=ws.row_scratch)
+        normalise_backward(ws.dx_hat, self.x_hat, self.inv_std, ws.row_scratch)
+        np.add(ws.dx, ws.dx_hat, ws.dx)

@@ -1,0 +1,275 @@
+"""A whole training step on the GPU, recorded once as a CUDA graph and replayed.
+
+A step of nano is some 175 launches of a few microseconds each. Recorded in a graph, the GPU goes from one to the next
+by itself, and the host only draws the random numbers of steps to come and starts replays. Nothing that changes from
+step to step is baked in: a step finds its images, crops, coins and learning rate in a ring on the device
+(`staging.py`), its counters in `StepState`.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import numpy as np
+
+from tinymixer.backend import Backend
+from tinymixer.data import Augmentation, cache_folder
+from tinymixer.engines.cuda.device_mixer import DeviceMixer
+from tinymixer.engines.cuda.device_update import DeviceUpdate
+from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
+from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.engines.cuda.step_results import StepResults, Totals
+from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.errors import BackendError, ConfigError
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.epilogues import Epilogues
+from tinymixer.kernels.modules import Kernels
+from tinymixer.kernels.precision import get_precision
+from tinymixer.kernels.products import make_products
+from tinymixer.kernels.tuning import Tuning
+from tinymixer.models import MlpMixer
+from tinymixer.optim import Optimizer
+
+SLOTS = 64  # steps in the ring: the host may be up to this far ahead
+
+
+class CapturedStep:
+    """Trains a model on the GPU, with the training images resident there.
+
+    model, optimizer   on a CuPy backend, in float32; both are updated in place
+    pixels, labels     uint8 (N, height, width, colours) and integers (N,), on the host
+    mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout's holes in pixel values
+    precision          "float32", "tf32", "bfloat16" or "float16"
+    captured           False launches kernel by kernel, with the same result
+    micro_batches      parts of one size that a batch is worked through in, in a fraction of the memory
+    recompute          less memory for some time: see `plan_activations`
+    epilogues          whether the channel MLP's GELU is worked into its products: "measured" (where that is faster on
+                       this machine), "always" or "never"
+
+    `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
+    BackendError, naming a batch size that fits, when the GPU's memory is too small.
+    """
+
+    def __init__(
+        self,
+        model: MlpMixer,
+        optimizer: Optimizer,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        micro_batches: int = 1,
+        mean: Any,
+        std: Any,
+        fill: Any = 0,
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        precision: str = "float32",
+        captured: bool = True,
+        deterministic: bool = True,
+        recompute: bool = False,
+        epilogues: str = "measured",
+        slots: int = SLOTS,
+    ) -> None:
+        backend: Backend = model.backend
+        if micro_batches < 1 or batch_size % micro_batches:
+            raise ConfigError(f"micro_batches must divide the batch of {batch_size} images, got {micro_batches}")
+        if model.parameters.dtype != np.float32:
+            raise ConfigError(f"the fused training step keeps weights in float32, got {model.parameters.dtype}")
+        self._cupy = cupy = backend.xp
+        self._model, self._optimizer = model, optimizer
+        self._augmentation = augmentation or Augmentation(0, False, 0)
+        self._label_smoothing, self._precision = label_smoothing, get_precision(precision)
+        self.batch_size, config = batch_size, model.config
+        device = cupy.cuda.Device()
+        multiprocessors = int(device.attributes["MultiProcessorCount"])
+        # An ordinary stream, not a non-blocking one: what others do on the default stream (loading weights, saving
+        # them) then waits for the steps before it, and the steps after it wait for that.
+        self.stream = cupy.cuda.Stream()
+        self._graph: Any = None
+        self._epilogues: Epilogues | None = None
+        free = _free_bytes(cupy)
+        images = batch_size // micro_batches
+        if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
+            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches))
+        try:
+            with self.stream:
+                self._mixer = DeviceMixer(
+                    cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
+                    recompute, deterministic,
+                )  # fmt: skip
+                self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
+                self._results = StepResults(cupy, self.stream, self._update, optimizer)
+                self._ring = StagingRing(
+                    cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
+                )
+                self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
+                self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
+                colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
+                self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
+                self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
+                self._indices = cupy.zeros((batch_size,), np.int32)
+                self._products, self.note = make_products(cupy, self.stream, self._precision)
+                free = _free_bytes(cupy)
+                arena = cupy.empty(self._mixer.plan.nbytes, np.uint8)
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
+            raise BackendError(message) from error
+        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>"]
+        self._kernels = Kernels(cupy, names)
+        self._mixer.bind(self._kernels, self._products, arena)
+        self.refresh()
+        self._fuse_products(epilogues)
+        self.captured = captured and self._products.capturable
+        if not captured:
+            self.note = None
+
+    def _fuse_products(self, choice: str) -> None:
+        """Take products with epilogues where they are allowed, possible and wanted."""
+        config, precise = self._model.config, self._precision.name == "float32"
+        fits = config.hidden_dim % 16 == 0 and config.channels_mlp_dim % 16 == 0
+        if choice == "never" or precise or config.gelu != "tanh" or not fits or not self._products.capturable:
+            return
+        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
+        name = "".join(c if c.isalnum() else "-" for c in device.decode())
+        tuning = Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+        with self.stream:
+            try:
+                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
+            except (RuntimeError, MemoryError):
+                return
+            # "measured": what cannot be done is not faster
+            with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
+                self._mixer.use_epilogues(self._epilogues, self.stream, tuning)
+
+    # ------------------------------------------------------------------------------------------ training
+
+    @property
+    def room(self) -> int:
+        """How many more steps can be staged now."""
+        return self._ring.room
+
+    def stage(self, steps: list[StepNumbers]) -> None:
+        """Hand over the numbers of steps to come, in order; at most `room`."""
+        self._ring.stage(steps)
+
+    def run(self, steps: int = 1) -> None:
+        """Start so many staged steps; returns before the GPU has finished them."""
+        with self.stream:
+            if self.captured and self._graph is None:
+                self._record_if_possible()
+            for _ in range(steps):
+                if self._graph is not None:
+                    self._graph.launch(self.stream)
+                else:
+                    self._launch()
+                self._ring.take()
+
+    def _launch(self) -> None:
+        self._compute_gradients()
+        self._update.update(self._kernels, self._mixer.working)
+
+    def _compute_gradients(self) -> None:
+        """Everything of a step but the update."""
+        mixer, update, ring, augmentation = self._mixer, self._update, self._ring.device, self._augmentation
+        self._kernels.launch(
+            "begin_step<float>", layouts.flat(self.batch_size), update.device_state, ring["choices"], ring["rates"],
+            ring["generators"], self._choices, self._indices, mixer.generator, np.int32(self._ring.slots),
+            np.int32(self.batch_size),
+        )  # fmt: skip
+        mixer.throw_coins()
+        for part in range(mixer.parts):
+            these = slice(part * mixer.images, (part + 1) * mixer.images)
+            mixer.forward(
+                self._pixels, self._choices[these], self._colours, augmentation.crop_padding, augmentation.cutout,
+                train=True, part=part,
+            )  # fmt: skip
+            mixer.loss(
+                self._labels, self._indices[these], update.device_state, self._label_smoothing, update.losses[these],
+                update.correct[these],
+            )  # fmt: skip
+            mixer.backward()
+        update.settle(self._kernels)
+
+    def _record_if_possible(self) -> None:
+        """Record a step; where the libraries will not be recorded, go on uncaptured and let `note` say why."""
+        errors = self._products.errors + (() if self._epilogues is None else (self._epilogues.error,))
+        try:
+            self._graph = self._record()
+        except errors as error:
+            with suppress(RuntimeError):  # a capture that failed has nothing to give
+                if self.stream.is_capturing():
+                    self.stream.end_capture()
+            self.captured = False
+            self.note = f"the step could not be captured in a CUDA graph: {str(error).strip() or type(error).__name__}"
+
+    def _record(self) -> Any:
+        """Record the launches of one step.
+
+        Libraries load code and set themselves up on first use, which a recording forbids, so everything runs once
+        before, on the first staged numbers, with the update switched off and the state put back.
+        """
+        before = self._update.read().copy()
+        self._compute_gradients()
+        self._update.write(skip=1)
+        self._update.update(self._kernels, self._mixer.working)
+        self._update.write(**{name: before[name] for name in STEP_STATE.names or ()})
+        self.stream.synchronize()
+        self.stream.begin_capture()
+        self._launch()
+        return self.stream.end_capture()
+
+    # ------------------------------------------------------------------------------------------ what came of it
+
+    def later(self) -> Callable[[], Totals]:
+        """Ask for what came of the steps started since the last time: see `StepResults.later`."""
+        return self._results.later()
+
+    def totals(self) -> Totals:
+        """What came of the steps started since the last time; waits for them. Raises as `later`'s result does."""
+        return self._results.later()()
+
+    def recent(self, steps: int) -> np.ndarray:
+        """Loss and gradient norm of the last steps: see `StepResults.recent`."""
+        return self._results.recent(steps)
+
+    def refresh(self) -> None:
+        """After weights or optimizer state were loaded from outside: take them over."""
+        with self.stream:
+            self._update.write(updates=self._optimizer.steps, failed_step=0)
+            self._update.copy_weights(self._kernels, self._mixer.working)
+            self.stream.synchronize()
+
+    # ------------------------------------------------------------------------------------------ evaluation
+
+    def resident(self, images: np.ndarray) -> Any:
+        """Images (N, height, width, colours) uint8, copied to the GPU once, for `logits`."""
+        with self.stream:
+            return self._cupy.asarray(np.ascontiguousarray(images))
+
+    def logits(self, pixels: Any, indices: np.ndarray) -> np.ndarray:
+        """The model's logits for some of the resident images, in the step's precision: float32 (len(indices), K)."""
+        batch, count = self._mixer.images, len(indices)
+        padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is filled up and the rest ignored
+        padded[:count] = indices
+        records = pack_choices(padded, None, self._model.config.image_size, 0)  # (padded, 6)
+        with self.stream:
+            choices = self._cupy.asarray(records)
+            rows = self._cupy.zeros((len(padded), self._model.config.num_classes), np.float32)  # (padded, K)
+            for start in range(0, len(padded), batch):
+                self._mixer.forward(pixels, choices[start : start + batch], self._colours, 0, 0, train=False)
+                rows[start : start + batch] = self._mixer.buffers["logits"]
+            return np.asarray(rows.get())[:count]
+
+    def close(self) -> None:
+        """Wait for the GPU and give the libraries' handles back."""
+        self.stream.synchronize()
+        self._graph = None
+        self._products.close()
+        if self._epilogues is not None:
+            self._epilogues.close()
+
+
+def _free_bytes(cupy: Any) -> int:
+    """What the device has left, with what CuPy's pool keeps for later."""
+    return int(cupy.cuda.Device().mem_info[0]) + int(cupy.get_default_memory_pool().free_bytes())

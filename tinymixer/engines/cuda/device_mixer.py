@@ -1,0 +1,396 @@
+"""The forward and backward pass of a Mixer as kernels and products over buffers that never move.
+
+What `MlpMixer` composes of operations, fused: a LayerNorm kernel adds the branch before it (with its bias and
+stochastic depth) and its backward pass adds the stream's gradient and sums the branch bias's; GELU takes the bias of
+the product before it. The stream is a row of x0, x1, ..., one before every LayerNorm:
+
+    x0 = stem product + bias                    x(2l+1) = x(2l) + token branch of block l
+    x(2l+2) = x(2l+1) + channel branch          x(2L) goes to pre_head_layer_norm and the mean over tokens
+
+so "norm i" is the LayerNorm that reads x(i), and "branch i-1" what was added to make it.
+
+A batch may be worked through in parts, one forward and backward pass each, whose gradients add up.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinymixer.engines.cuda.coins import GENERATOR_NUMBERS, CoinPositions, branch_rates
+from tinymixer.engines.cuda.device_sums import DeviceSums
+from tinymixer.engines.cuda.memory_plan import plan_activations
+from tinymixer.engines.cuda.mixer_launches import MixerLaunches
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.epilogues import Epilogues, seconds_of
+from tinymixer.kernels.modules import Kernels
+from tinymixer.kernels.precision import Precision
+from tinymixer.kernels.products import Products
+from tinymixer.kernels.tuning import Tuning
+from tinymixer.models import MixerConfig
+from tinymixer.parameters import Parameters
+
+i32, i64, f32 = np.int32, np.int64, np.float32
+
+
+class DeviceMixer:
+    """Launches over preallocated buffers; everything goes to the current stream, nothing waits.
+
+    cupy             the CuPy module
+    parameters       the model's, on this device, in float32; gradients are overwritten, not added to
+    images           B, fixed: of the batch, or of each of its parts
+    parts            how many of them a batch has
+    recompute        apply GELU again in the backward pass instead of keeping hidden layers after it
+    deterministic    sums in a fixed order, so that two runs agree to the last bit
+    arena            memory of at least `plan.nbytes`
+
+    `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused_forward` and
+    `fused_backward` say whether the channel MLP's bias, GELU and gradients are part of its products (`use_epilogues`).
+    """
+
+    fused_forward = fused_backward = False
+
+    def __init__(
+        self,
+        cupy: Any,
+        config: MixerConfig,
+        parameters: Parameters,
+        precision: Precision,
+        images: int,
+        multiprocessors: int,
+        parts: int = 1,
+        recompute: bool = False,
+        deterministic: bool = True,
+    ) -> None:
+        self.config, self.parameters, self.precision = config, parameters, precision
+        self.images, self.parts, self.recompute = images, parts, recompute
+        self.rows = config.num_tokens * images
+        self.plan = plan_activations(config, images, precision, recompute)
+        self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
+        self.sums = DeviceSums(deterministic)
+        self._positions, self._part = CoinPositions(config, images, parts), 0
+        self._cupy = cupy
+        self.launches = MixerLaunches(config, precision, images, multiprocessors)
+        self._reserve_sums()
+        self.sums.allocate(cupy)
+        self.working = parameters.values
+        if precision.has_working_copy:
+            self.working = cupy.zeros(parameters.values.shape, precision.storage)
+        self.image_factor = cupy.zeros((len(self.rates), parts * images), np.float32)  # (branches, batch)
+        self.generator = cupy.zeros(GENERATOR_NUMBERS, np.uint64)
+        self._device_rates = cupy.asarray(self.rates)  # (branches,)
+        self._device_positions = cupy.asarray(self._positions.branches)  # (branches, parts)
+
+    # ------------------------------------------------------------------------------------------ layout
+
+    def _reserve_sums(self) -> None:
+        """Room for every sum that a backward pass leaves in parts."""
+        config, launches, target = self.config, self.launches, self._gradient_offset
+        S, B, C, K = config.num_tokens, self.images, config.hidden_dim, config.num_classes
+        blocks = launches.norm_backward[1].grid[0]
+        # The head's bias gradient sums the logits' gradient over images, so that lies among the partial sums.
+        self._dlogits_at = self.sums.reserve_whole(B, K, target("head.bias"))
+        self._norm_sums = []
+        for i in range(2 * self.config.num_blocks + 1):
+            norm, bias = self._norm_name(i), self._branch_bias_name(i)
+            room = [self.sums.reserve(blocks, C, target(f"{norm}.{name}")) for name in ("scale", "bias")]
+            across = self.sums.reserve_across(S, B, target(bias)) if self._by_token(i) else None
+            down = None if self._by_token(i) else self.sums.reserve(blocks, C, target(bias))
+            self._norm_sums.append((*room, down, across))
+        self._gelu_sums = {}
+        for block in range(self.config.num_blocks):
+            for kind, parts, columns in (
+                ("token", launches.gelu_backward["token"][1].grid[0], self.config.tokens_mlp_dim),
+                ("channel", launches.gelu_backward["channel"][1].grid[1], self.config.channels_mlp_dim),
+            ):
+                start = target(f"blocks.{block}.{kind}_mixing.bias1")
+                self._gelu_sums[block, kind] = self.sums.reserve(parts, columns, start)
+
+    def _gradient_offset(self, name: str) -> int:
+        """Where a gradient starts in the flat vector, in elements."""
+        gradients = self.parameters.gradients
+        return (self.parameters.gradient(name).data.ptr - gradients.data.ptr) // gradients.dtype.itemsize
+
+    def _norm_name(self, i: int) -> str:
+        if i == 2 * self.config.num_blocks:
+            return "pre_head_layer_norm"
+        return f"blocks.{i // 2}.{'channel' if i % 2 else 'token'}_norm"
+
+    def _branch_bias_name(self, i: int) -> str:
+        """The bias of the product whose output norm i adds to the stream."""
+        if i == 0:
+            return "stem.bias"
+        return f"blocks.{(i - 1) // 2}.{'token' if i % 2 else 'channel'}_mixing.bias2"
+
+    @staticmethod
+    def _by_token(i: int) -> bool:
+        """Whether that bias is one number per token: token mixing's is, and it comes before every channel norm."""
+        return i % 2 == 1
+
+    def bind(self, kernels: Kernels, products: Products, arena: Any) -> None:
+        """Take the compiled kernels, the products and the memory, once they exist."""
+        self._kernels, self._multiply = kernels, products.multiply
+        self.buffers = self.plan.views(arena)
+        self.dlogits = self.sums.at(self._dlogits_at)[: self.images * self.config.num_classes].reshape(
+            self.images, self.config.num_classes
+        )
+
+    def use_epilogues(self, epilogues: Epilogues, stream: Any, tuning: Tuning | None) -> None:
+        """Fuse the channel MLP's bias, GELU and gradients into its products: always, or where `tuning` has it faster.
+
+        Runs the first block's launches a few times, on whatever the buffers hold. Raises RuntimeError or
+        `epilogues.error` when cuBLASLt cannot do it; nothing is fused then.
+        """
+        self._epilogues = epilogues
+        try:
+            self.fused_forward = self._faster("forward", stream, tuning, lambda: self._channel_hidden(0))
+            # The backward epilogues need z with its bias, which the forward one leaves; they write where parts add, and
+            # go from GELU's result to its input in one, where dropout comes between.
+            if self.fused_forward and self.parts == 1 and not self.config.dropout:
+                gradient = self._channel_hidden_gradient
+                self.fused_backward = self._faster("backward", stream, tuning, lambda: gradient(0))
+        except (RuntimeError, epilogues.error):
+            self.fused_forward = self.fused_backward = False
+            raise
+        if self.fused_backward:
+            for block in range(self.config.num_blocks):
+                self.sums.leave_out(self._gelu_sums[block, "channel"])
+
+    def _faster(self, way: str, stream: Any, tuning: Tuning | None, work: Callable[[], Any]) -> bool:
+        """Whether `work` is faster with `fused_<way>` set, as known or as timed now."""
+        if tuning is None:
+            return True
+        key = f"fused {way} {self.config.hidden_dim} {self.config.channels_mlp_dim} {self.rows} {self.precision.name}"
+        if tuning.get(key) is None:
+            separate = seconds_of(self._cupy, stream, work)
+            setattr(self, f"fused_{way}", True)
+            together = seconds_of(self._cupy, stream, work)
+            tuning.put(key, "yes" if together <= separate else "no")
+        return tuning.get(key) == "yes"
+
+    def _weight(self, name: str) -> Any:
+        """A parameter in the working format."""
+        shape, start = self.parameters.shape(name), self._gradient_offset(name)
+        return self.working[start : start + int(np.prod(shape))].reshape(shape)
+
+    # ------------------------------------------------------------------------------------------ forward
+
+    def throw_coins(self) -> None:
+        """Stochastic depth's factors for the whole batch, from `generator`."""
+        branches, images = self.image_factor.shape
+        if self.config.drop_path:
+            self._kernels.launch(
+                "branch_factors<float>", layouts.flat(branches * images), self.generator, self._device_positions,
+                self._device_rates, self.image_factor, i32(branches), i32(images), i32(self.parts),
+            )  # fmt: skip
+
+    def forward(
+        self, pixels: Any, choices: Any, colours: Any, padding: int, hole: int, train: bool, part: int = 0
+    ) -> None:
+        """From the data set (N, height, width, colours) uint8 and choices (B, 6) to `buffers["features"]` and logits.
+
+        In training, hidden units and branches are dropped; `part` says which of the batch these images are.
+        """
+        config, buffers, self._part = self.config, self.buffers, part
+        name, layout = self.launches.patches
+        self._kernels.launch(
+            name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
+            i32(config.patch_size), i32(padding), i32(hole), i32(self.images), i64(buffers["patches"].size),
+        )  # fmt: skip
+        self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
+        for block in range(config.num_blocks):
+            self._norm(2 * block, train)
+            self._token_mixing(block, train)
+            self._norm(2 * block + 1, train)
+            self._channel_mixing(block, train)
+        self._norm(2 * config.num_blocks, train)
+        self._kernels.launch(
+            "fill_rows<float>", layouts.flat(buffers["logits"].size), buffers["logits"], self.parameters["head.bias"],
+            i64(buffers["logits"].size), i64(config.num_classes),
+        )  # fmt: skip
+        self._multiply(buffers["features"], self.parameters["head.weight"], out=buffers["logits"], add=True)
+
+    def _norm(self, i: int, train: bool) -> None:
+        """Add branch i-1 to the stream and normalise; the last norm goes on to the mean over tokens."""
+        config, buffers, parameters, last = self.config, self.buffers, self.parameters, 2 * self.config.num_blocks
+        (name, layout), out, count = self.launches.norm_forward, buffers.get(f"normed{i}"), self.rows
+        if i == last:
+            (name, layout), out, count = self.launches.norm_mean, buffers["features"], config.num_tokens
+        self._kernels.launch(
+            name, layout,
+            buffers[f"x{i - 1}"] if i else None, buffers["branch"], parameters[self._branch_bias_name(i)],
+            self._factor(i) if train else None,
+            parameters[f"{self._norm_name(i)}.scale"], parameters[f"{self._norm_name(i)}.bias"],
+            buffers[f"x{i}"], out, buffers[f"mean{i}"], buffers[f"inv_std{i}"],
+            i32(count), i32(config.hidden_dim), i32(self.images), i32(self._by_token(i)), f32(config.layer_norm_eps),
+        )  # fmt: skip
+
+    def _factor(self, i: int) -> Any:
+        """Stochastic depth's factors for branch i-1 and the images of this part; None where it is never dropped."""
+        return self.image_factor[i - 1, self._part * self.images :] if i and self.rates[i - 1] else None
+
+    def _token_mixing(self, block: int, train: bool) -> None:
+        buffers, part = self.buffers, f"blocks.{block}.token_mixing"
+        hidden, activated = buffers[f"token_hidden{block}"], self._activated("token", block)  # (DS, B*C)
+        self._multiply(self._weight(f"{part}.weight1"), self._by_tokens(buffers[f"normed{2 * block}"]), out=hidden)
+        self._gelu("token", block)
+        if train:
+            self._drop("token", block, activated)
+        self._multiply(self._weight(f"{part}.weight2"), activated, out=self._by_tokens(buffers["branch"]))
+
+    def _channel_mixing(self, block: int, train: bool) -> None:
+        weight2 = self._weight(f"blocks.{block}.channel_mixing.weight2")
+        self._channel_hidden(block)
+        if train:
+            self._drop("channel", block, self._activated("channel", block))
+        self._multiply(self._activated("channel", block), weight2, out=self.buffers["branch"])
+
+    def _channel_hidden(self, block: int) -> None:
+        """The hidden layer before GELU, as it is kept, and after: its first has the bias only where that was fused."""
+        buffers, part = self.buffers, f"blocks.{block}.channel_mixing"
+        normed, weight1 = buffers[f"normed{2 * block + 1}"], self._weight(f"{part}.weight1")
+        hidden, activated = buffers[f"channel_hidden{block}"], self._activated("channel", block)  # (S*B, DC)
+        if self.fused_forward:
+            self._epilogues.bias_gelu(normed, weight1, self._weight(f"{part}.bias1"), z=hidden, a=activated)
+            return
+        self._multiply(normed, weight1, out=hidden)
+        self._gelu("channel", block)
+
+    def _gelu(self, kind: str, block: int) -> None:
+        """Bias and GELU of a hidden layer, as it is kept, into the one after the GELU."""
+        hidden, bias = self.buffers[f"{kind}_hidden{block}"], self._hidden_bias(kind, block)
+        (name, layout), activated = self.launches.gelu_forward[kind], self._activated(kind, block)
+        rows, columns = map(i64, hidden.shape)
+        sizes = (columns,) if kind == "token" else (rows, columns)
+        self._kernels.launch(name, layout, hidden, bias, activated, *sizes)
+
+    def _drop(self, kind: str, block: int, hidden: Any) -> None:
+        """Dropout in a hidden layer, or in its gradient: the same coins both times."""
+        if not self.config.dropout:
+            return
+        (name, layout), rate = self.launches.dropout[kind], self.config.dropout
+        first = self._positions.hidden[self._part, block, kind]
+        self._kernels.launch(
+            name, layout, hidden, self.generator, i64(first), i64(hidden.size), f32(rate), f32(1 / (1 - rate))
+        )
+
+    def _activate_again(self, kind: str, block: int) -> None:
+        """GELU and dropout once more, where the results were not kept."""
+        if self.recompute:
+            self._gelu(kind, block)
+            self._drop(kind, block, self._activated(kind, block))
+
+    def _hidden_bias(self, kind: str, block: int) -> Any:
+        """The bias that a kept hidden layer still lacks; None where the product's epilogue has added it."""
+        if kind == "channel" and self.fused_forward:
+            return None
+        return self.parameters[f"blocks.{block}.{kind}_mixing.bias1"]
+
+    def _activated(self, kind: str, block: int) -> Any:
+        return self.buffers[f"{kind}_activated{0 if self.recompute else block}"]
+
+    def _by_tokens(self, array: Any) -> Any:
+        """(S*B, C) -> (S, B*C), the same memory: what makes token mixing one product from the left."""
+        return array.reshape(self.config.num_tokens, self.images * self.config.hidden_dim)
+
+    def loss(self, labels: Any, indices: Any, state: Any, label_smoothing: float, losses: Any, correct: Any) -> None:
+        """From the logits to each image's loss and answer (B,), and the logits' gradient times the loss scale."""
+        self.sums.clear()  # before the logits' gradient is written, which lies among the partial sums
+        self._kernels.launch(
+            "cross_entropy<float>", layouts.per_warp(self.images), self.buffers["logits"], labels, indices, None,
+            state, self.dlogits, losses, correct, i32(self.images), i32(self.parts * self.images),
+            i32(self.config.num_classes), f32(label_smoothing),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------ backward
+
+    def backward(self) -> None:
+        """From `dlogits` to all gradients of the parameters, added to those of the parts before.
+
+        (Nobody asks for the images' gradient in training.)
+        """
+        buffers, last = self.buffers, 2 * self.config.num_blocks
+        self._weight_gradient("head.weight", buffers["features"], self.dlogits, transpose_a=True)
+        self._multiply(self.dlogits, self.parameters["head.weight"], out=buffers["dfeatures"], transpose_b=True)
+        self._norm_gradient(last)
+        for block in reversed(range(self.config.num_blocks)):
+            self._channel_mixing_gradient(block)
+            self._norm_gradient(2 * block + 1)
+            self._token_mixing_gradient(block)
+            self._norm_gradient(2 * block)
+        self._weight_gradient("stem.weight", buffers["patches"], buffers["dx"], transpose_a=True)
+        self.sums.finish(self._kernels, self.parameters.gradients, add=self._part > 0)
+
+    def _weight_gradient(self, name: str, a: Any, b: Any, **transposed: bool) -> None:
+        """A product into a weight's gradient: what the first part of a batch writes and the others add to."""
+        self._multiply(a, b, out=self.parameters.gradient(name), add=self._part > 0, **transposed)
+
+    def _norm_gradient(self, i: int) -> None:
+        """The stream's gradient before norm i, added to the stream's own, and branch i-1's, where that differs."""
+        config, buffers, norm = self.config, self.buffers, self._norm_name(i)
+        (name, layout), last = self.launches.norm_backward, i == 2 * config.num_blocks
+        scale, bias, down, across = (None if at is None else self.sums.at(at) for at in self._norm_sums[i])
+        factor = self._factor(i)
+        self._kernels.launch(
+            name, layout,
+            None if last else buffers["branch"], buffers["dfeatures"] if last else None, buffers[f"x{i}"],
+            self.parameters[f"{norm}.scale"], buffers[f"mean{i}"], buffers[f"inv_std{i}"],
+            None if last else buffers["dx"], factor, buffers["dx"], None if factor is None else buffers["dbranch"],
+            scale, bias, down, across,
+            i32(self.rows), i32(config.hidden_dim), i32(self.images), self.sums.atomic,
+        )  # fmt: skip
+
+    def _branch_gradient(self, i: int) -> Any:
+        """What reaches branch i-1 (S*B, C): the stream's gradient, times stochastic depth's factors."""
+        return self.buffers["dx" if self._factor(i) is None else "dbranch"]
+
+    def _channel_mixing_gradient(self, block: int) -> None:
+        """With a = gelu(z): dW2 = a^T dy, da = dy W2^T, dz = da gelu'(z), dW1 = n^T dz, dn = dz W1^T."""
+        part = f"blocks.{block}.channel_mixing"
+        dy = self._branch_gradient(2 * block + 2)  # (S*B, C)
+        self._activate_again("channel", block)
+        self._weight_gradient(f"{part}.weight2", self._activated("channel", block), dy, transpose_a=True)
+        dhidden = self._channel_hidden_gradient(block)  # (S*B, DC)
+        self._multiply(dhidden, self._weight(f"{part}.weight1"), out=self.buffers["branch"], transpose_b=True)
+
+    def _channel_hidden_gradient(self, block: int) -> Any:
+        """da = dy W2^T, dz = da gelu'(z), and the gradients of the first product's weight and bias; returns dz."""
+        buffers, part, gradient = self.buffers, f"blocks.{block}.channel_mixing", self.parameters.gradient
+        dy, normed = self._branch_gradient(2 * block + 2), buffers[f"normed{2 * block + 1}"]  # (S*B, C)
+        hidden, weight2 = buffers[f"channel_hidden{block}"], self._weight(f"{part}.weight2")  # (S*B, DC), (DC, C)
+        dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (S*B, DC)
+        if self.fused_backward:
+            self._epilogues.gelu_gradient(dy, weight2, z=hidden, dz=dhidden)
+            self._epilogues.weight_gradient(normed, dhidden, gradient(f"{part}.weight1"), gradient(f"{part}.bias1"))
+            return dhidden
+        self._multiply(dy, weight2, out=dhidden, transpose_b=True)
+        self._drop("channel", block, dhidden)
+        name, layout = self.launches.gelu_backward["channel"]
+        self._kernels.launch(
+            name, layout, dhidden, hidden, self._hidden_bias("channel", block),
+            self.sums.at(self._gelu_sums[block, "channel"]), i64(hidden.shape[0]), i64(hidden.shape[1]),
+            self.sums.atomic,
+        )  # fmt: skip
+        self._weight_gradient(f"{part}.weight1", normed, dhidden, transpose_a=True)
+        return dhidden
+
+    def _token_mixing_gradient(self, block: int) -> None:
+        """The same with left and right exchanged: dW2 = dy a^T, da = W2^T dy, dW1 = dz n^T, dn = W1^T dz."""
+        buffers, part = self.buffers, f"blocks.{block}.token_mixing"
+        dy = self._by_tokens(self._branch_gradient(2 * block + 1))  # (S, B*C)
+        normed = self._by_tokens(buffers[f"normed{2 * block}"])  # (S, B*C)
+        hidden = buffers[f"token_hidden{block}"]  # (DS, B*C)
+        dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (DS, B*C)
+        self._activate_again("token", block)
+        self._weight_gradient(f"{part}.weight2", dy, self._activated("token", block), transpose_b=True)
+        self._multiply(self._weight(f"{part}.weight2"), dy, out=dhidden, transpose_a=True)
+        self._drop("token", block, dhidden)
+        name, layout = self.launches.gelu_backward["token"]
+        self._kernels.launch(
+            name, layout, dhidden, hidden, self.parameters[f"{part}.bias1"],
+            self.sums.at(self._gelu_sums[block, "token"]), i64(hidden.shape[1]), self.sums.atomic,
+        )  # fmt: skip
+        self._weight_gradient(f"{part}.weight1", dhidden, normed, transpose_b=True)
+        self._multiply(
+            self._weight(f"{part}.weight1"), dhidden, out=self._by_tokens(buffers["branch"]), transpose_a=True
+        )

@@ -1,0 +1,106 @@
+"""The update of a captured step: the norm of the gradients, clipping, loss scaling, and the optimizer's rule.
+
+The optimizers of `tinymixer.optim` stay the owners of their state and choices; here their vectors are updated in place
+by one kernel each, from numbers that lie on the device.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.errors import ConfigError
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.modules import Kernels
+from tinymixer.kernels.precision import FIRST_LOSS_SCALE, Precision
+from tinymixer.optim import SGD, AdamW, Optimizer
+
+GROWTH_INTERVAL = 2000  # good steps after which the loss scale doubles (Micikevicius et al. 2018; PyTorch's too)
+WEIGHTS_PER_THREAD = 4
+
+i32, i64, f32 = np.int32, np.int64, np.float32
+
+
+class DeviceUpdate:
+    """The state of a step and the launches that finish it.
+
+    optimizer   SGD or AdamW over the model's parameters on this device; raises ConfigError for another
+    slots       steps whose loss and norm are remembered, a ring
+
+    `losses` and `correct` (B,) are for the forward passes to fill.
+    """
+
+    def __init__(
+        self, cupy: Any, optimizer: Optimizer, precision: Precision, images: int, slots: int, multiprocessors: int
+    ) -> None:
+        if not isinstance(optimizer, SGD | AdamW):
+            raise ConfigError(f"the captured step knows SGD and AdamW, got {type(optimizer).__name__}")
+        self._optimizer, self._precision, self._images, self.slots = optimizer, precision, images, slots
+        self._size = int(optimizer.parameters.values.size)
+        self._decay = optimizer.weight_decay  # (size,)
+        self._squares_layout = layouts.squares(self._size, multiprocessors)
+        self._layout = layouts.flat(self._size, WEIGHTS_PER_THREAD)
+        self._squares = cupy.zeros(self._squares_layout.grid[0], np.float32)
+        self.losses, self.correct = cupy.zeros(images, np.float32), cupy.zeros(images, np.int32)  # (B,) each
+        self.history = cupy.zeros((slots, 2), np.float32)  # (slots, 2) loss, gradient norm
+        self.device_state = cupy.zeros(STEP_STATE.itemsize, np.uint8)
+        self.write(loss_scale=FIRST_LOSS_SCALE if precision.scaled else 1.0, updates=optimizer.steps)
+
+    @property
+    def kernel_names(self) -> list[str]:
+        number = self._precision.number
+        return ["gradient_squares<float>", "settle_step<float>", f"{self._rule}<{number}>", f"copy_weights<{number}>"]
+
+    @property
+    def _rule(self) -> str:
+        return "sgd_update" if isinstance(self._optimizer, SGD) else "adamw_update"
+
+    def read(self) -> np.void:
+        """The state, brought to the host: waits for everything launched so far."""
+        return np.asarray(self.device_state.get()).view(STEP_STATE)[0]
+
+    def write(self, **fields: Any) -> None:
+        """Change some fields of the state."""
+        state = np.asarray(self.device_state.get()).view(STEP_STATE).copy()
+        for name, value in fields.items():
+            state[name] = value
+        self.device_state.set(state.view(np.uint8))
+
+    def settle(self, kernels: Kernels) -> None:
+        """Finish loss and norm, and decide on this step's update."""
+        optimizer = self._optimizer
+        beta1, beta2 = optimizer.betas if isinstance(optimizer, AdamW) else (0.0, 0.0)
+        kernels.launch(
+            "gradient_squares<float>", self._squares_layout, optimizer.parameters.gradients, self._squares,
+            i64(self._size),
+        )  # fmt: skip
+        kernels.launch(
+            "settle_step<float>", layouts.one_block(), self.device_state, self._squares, i32(self._squares.size),
+            self.losses, self.correct, i32(self._images), self.history, i32(self.slots),
+            f32(optimizer.clip_norm or 0.0), i32(self._precision.scaled), i32(GROWTH_INTERVAL), f32(beta1), f32(beta2),
+        )  # fmt: skip
+
+    def update(self, kernels: Kernels, working: Any) -> None:
+        """Update weights, optimizer state and the working copy, unless the step is to be skipped."""
+        optimizer, parameters = self._optimizer, self._optimizer.parameters
+        name = f"{self._rule}<{self._precision.number}>"
+        copy = working if self._precision.has_working_copy else None
+        if isinstance(optimizer, SGD):
+            kernels.launch(
+                name, self._layout, self.device_state, parameters.values, optimizer.state["velocity"],
+                parameters.gradients, self._decay, copy, f32(optimizer.momentum), i32(optimizer.nesterov),
+                i32(optimizer.decoupled), i64(self._size),
+            )  # fmt: skip
+        elif isinstance(optimizer, AdamW):
+            beta1, beta2 = optimizer.betas
+            kernels.launch(
+                name, self._layout, self.device_state, parameters.values, optimizer.state["mean"],
+                optimizer.state["square"], parameters.gradients, self._decay, copy, f32(beta1), f32(beta2),
+                f32(optimizer.eps), i64(self._size),
+            )  # fmt: skip
+
+    def copy_weights(self, kernels: Kernels, working: Any) -> None:
+        """Fill the working copy from the weights, where there is one."""
+        if self._precision.has_working_copy:
+            name = f"copy_weights<{self._precision.number}>"
+            kernels.launch(name, self._layout, self._optimizer.parameters.values, working, i64(self._size))

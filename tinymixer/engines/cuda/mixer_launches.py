@@ -1,0 +1,58 @@
+"""Names and layouts of the launches of a Mixer's step: what depends on its sizes, and on nothing else."""
+
+from tinymixer.engines.cuda.coins import KINDS, hidden_size
+from tinymixer.kernels import launch as layouts
+from tinymixer.kernels.launch import Launch
+from tinymixer.kernels.precision import Precision
+from tinymixer.models import MixerConfig
+
+Named = tuple[str, Launch]  # a kernel's full name, and how it is laid out over threads
+ALWAYS = ("finish_sums<float>", "fill_rows<float>", "cross_entropy<float>", "branch_factors<float>")
+
+
+class MixerLaunches:
+    """For `images` images in a step, on a GPU of so many multiprocessors.
+
+    norm_forward, norm_mean, norm_backward, patches   one each
+    gelu_forward, gelu_backward, dropout              by the kind of the MLP: "token" or "channel"
+    """
+
+    def __init__(self, config: MixerConfig, precision: Precision, images: int, multiprocessors: int) -> None:
+        number, itemsize, gelu = precision.number, precision.itemsize, precision.gelu(config.gelu)
+        B, C, DC, rows = images, config.hidden_dim, config.channels_mlp_dim, config.num_tokens * images
+        row = layouts.RowLayout.of(C, itemsize)
+        norm = f"<{number}, {row.vector}, {row.pieces}>"
+        self.norm_forward: Named = f"layer_norm_forward{norm}", row.every_row(rows)
+        self.norm_mean: Named = f"layer_norm_mean_forward{norm}", row.every_image(B, C)
+        self.norm_backward: Named = f"layer_norm_backward{norm}", row.persistent(rows, C, multiprocessors)
+
+        v = layouts.vector_width(itemsize, B * C)
+        by_row = layouts.over_rows(config.tokens_mlp_dim, B * C, v, multiprocessors)
+        w = layouts.vector_width(itemsize, DC)
+        by_column = layouts.over_columns(rows, DC, w, multiprocessors)
+        self.gelu_forward: dict[str, Named] = {
+            "token": (f"bias_gelu_forward_rows<{number}, {v}, {gelu}>", by_row),
+            "channel": (
+                f"bias_gelu_forward_columns<{number}, {w}, {gelu}>",
+                layouts.over_columns(rows, DC, w, multiprocessors, layouts.MANY_BLOCKS),
+            ),
+        }
+        self.gelu_backward: dict[str, Named] = {
+            "token": (f"bias_gelu_backward_rows<{number}, {v}, {gelu}>", by_row),
+            "channel": (f"bias_gelu_backward_columns<{number}, {w}, {gelu}>", by_column),
+        }
+
+        v = layouts.vector_width(itemsize, config.patch_features)
+        self.patches: Named = f"gather_patches<{number}, {v}>", layouts.flat(rows * config.patch_features, v)
+        self.dropout: dict[str, Named] = {}
+        for kind in KINDS if config.dropout else ():
+            size = hidden_size(config, kind, B)
+            v = layouts.vector_width(itemsize, size)
+            self.dropout[kind] = f"dropout<{number}, {v}>", layouts.striding(size, v, multiprocessors)
+
+    @property
+    def kernel_names(self) -> list[str]:
+        named = [self.norm_forward, self.norm_mean, self.norm_backward, self.patches]
+        for by_kind in (self.gelu_forward, self.gelu_backward, self.dropout):
+            named += by_kind.values()
+        return [name for name, _ in named] + list(ALWAYS)

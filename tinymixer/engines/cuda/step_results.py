@@ -1,0 +1,80 @@
+"""What came of the steps that were started, read back without holding up those after them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer.engines.cuda.device_update import DeviceUpdate
+from tinymixer.engines.cuda.staging import pinned_empty
+from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.errors import TrainingError
+from tinymixer.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Over some steps: the sum of the images' losses, right answers, images, and updates left out."""
+
+    loss_sum: float
+    correct: int
+    images: int
+    skipped: int
+
+
+class StepResults:
+    """Reads the counters and the history that `DeviceUpdate` keeps on the device."""
+
+    def __init__(self, cupy: Any, stream: Any, update: DeviceUpdate, optimizer: Optimizer) -> None:
+        self._cupy, self._stream, self._update, self._optimizer = cupy, stream, update, optimizer
+        self._counted = np.zeros(1, STEP_STATE)[0]
+
+    def later(self) -> Callable[[], Totals]:
+        """Ask for what came of the steps started since the last time, without waiting: call the result to get it.
+
+        The call waits until those steps are done, whatever was started after them; results are taken in the order
+        they were asked for. It brings the optimizer's step count up to date and raises TrainingError when a loss or
+        gradient was not finite; the weights are then those before that step.
+        """
+        host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
+        with self._stream:
+            self._update.device_state.get(out=host, blocking=False)
+            copied = self._cupy.cuda.Event(disable_timing=True)
+            copied.record(self._stream)
+
+        def result() -> Totals:
+            copied.synchronize()
+            return self._since_last_time(host.view(STEP_STATE)[0])
+
+        return result
+
+    def _since_last_time(self, state: np.void) -> Totals:
+        self._optimizer.steps = int(state["updates"])
+        if state["failed_step"]:
+            raise self._failure(state)
+        before, self._counted = self._counted, state.copy()
+        new = {name: state[name] - before[name] for name in ("loss_sum", "correct", "images", "skipped")}
+        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]))
+
+    def _failure(self, state: np.void) -> TrainingError:
+        step = int(state["failed_step"]) - 1
+        with self._stream:
+            loss, norm = (float(number) for number in self._update.history.get()[step % self._update.slots])
+        what, value = ("loss", loss) if not np.isfinite(loss) else ("gradient norm", norm)
+        return TrainingError(
+            f"the {what} became {value} at step {step} of this sitting (learning rate "
+            f"{float(state['learning_rate']):.3g}): try a lower learning_rate, a longer warm-up or a smaller clip_norm"
+        )
+
+    def recent(self, steps: int) -> np.ndarray:
+        """Loss and gradient norm of the last steps, oldest first: float32 (steps, 2). Waits for them.
+
+        Raises ValueError for more steps than are remembered.
+        """
+        with self._stream:
+            done = int(self._update.read()["step"])
+            if not 0 <= steps <= min(done, self._update.slots):
+                raise ValueError(f"{min(done, self._update.slots)} steps are remembered, {steps} were asked for")
+            history = np.asarray(self._update.history.get())  # (slots, 2)
+        return history[np.arange(done - steps, done) % self._update.slots]

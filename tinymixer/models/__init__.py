@@ -1,0 +1,26 @@
+"""Whole networks behind one contract, by name: `Model` is the contract, `mlp_mixer.py` the one to read first."""
+
+from tinymixer.models.mixer_config import MixerConfig
+from tinymixer.models.mlp_mixer import MlpMixer
+from tinymixer.models.model import Model, has_independent_images
+from tinymixer.models.registry import (
+    architecture_of,
+    architectures,
+    config_class,
+    make_model,
+    model_class,
+    register_model,
+)
+
+__all__ = [
+    "MixerConfig",
+    "MlpMixer",
+    "Model",
+    "architecture_of",
+    "architectures",
+    "config_class",
+    "has_independent_images",
+    "make_model",
+    "model_class",
+    "register_model",
+]

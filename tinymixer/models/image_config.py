@@ -1,0 +1,42 @@
+"""What the configurations of all models that cut images into patches have in common."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tinymixer.errors import ConfigError
+from tinymixer.options import Options, option
+
+
+@dataclass(frozen=True)
+class PatchConfig(Options):
+    """The sizes of a network that works on patches of square images.
+
+    Raises ConfigError, in a sentence, when a field has the wrong type, is out of range, or does not fit another.
+    """
+
+    noun: ClassVar[str] = "a model"
+
+    image_size: int = option(32, "Height and width of the images, in pixels.", minimum=1)
+    in_channels: int = option(3, "Colour channels of the images.", minimum=1)
+    patch_size: int = option(4, "Height and width of a patch, in pixels (P).", minimum=1)
+    hidden_dim: int = option(128, "Channels of a token (C).", minimum=1)
+    num_blocks: int = option(8, "Number of blocks (L).", minimum=1)
+    num_classes: int = option(10, "Number of classes (K).", minimum=1)
+
+    def require_consistent(self) -> None:
+        if self.image_size % self.patch_size:
+            divisors = [size for size in range(1, self.image_size + 1) if self.image_size % size == 0]
+            raise ConfigError(
+                f"patch_size {self.patch_size} does not divide image_size {self.image_size}: choose one of "
+                + ", ".join(map(str, divisors))
+            )
+
+    @property
+    def num_tokens(self) -> int:
+        """S, the number of patches of an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def patch_features(self) -> int:
+        """P*P*in_channels, the length of a patch vector."""
+        return self.patch_size**2 * self.in_channels

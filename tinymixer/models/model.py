@@ -1,0 +1,50 @@
+"""The contract between a network and everything around it: training, recipes, checkpoints, evaluation, prediction."""
+
+from typing import Any, ClassVar
+
+from tinymixer.errors import ShapeError
+from tinymixer.layers.layer import Layer
+
+
+class Model(Layer):
+    """A whole network, from images to logits. All that is asked of one is here.
+
+    config               its sizes, an `Options` dataclass with at least image_size, in_channels and num_classes
+    parameters           values, gradients and buffers, as every layer has them
+    forward              images (B, height, width, in_channels), normalised  ->  logits (B, K), cache
+    backward             dlogits (B, K), cache  ->  dimages; parameter gradients are added
+    update_buffers       cache  ->  writes what the forward pass found out into the buffers (see `Layer`)
+    independent_images   whether an image's logits depend on that image alone, so that a batch may be worked through in
+                         slices. It counts only where it is said in the class that defines `forward`, or below it: a
+                         subclass with a forward pass of its own has to say it again.
+
+    A subclass that is registered (`tinymixer.models.register_model`) can be named in a recipe; one that is not can be
+    handed to `Trainer`, `evaluate` and `load_model` as an object.
+    """
+
+    config: Any
+    independent_images: ClassVar[bool] = False
+
+    def check_images(self, images: Any) -> None:
+        """Raise ShapeError unless there are images, of the size and the dtype of the model."""
+        config = self.config
+        wanted = (config.image_size, config.image_size, config.in_channels)
+        if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
+            raise ShapeError(f"expected images of shape (B, {', '.join(map(str, wanted))}), got {tuple(images.shape)}")
+        if images.shape[0] == 0:
+            raise ShapeError("expected at least one image, got none")
+        if images.dtype != self.parameters.dtype and images.dtype.kind != "c":
+            raise ShapeError(
+                f"expected images in the model's dtype {self.parameters.dtype}, got {images.dtype}: "
+                "normalise pixels with tinymixer.data.normalise(images, mean, std, dtype)"
+            )
+
+
+def has_independent_images(model: Any) -> bool:
+    """Whether the model's class says so itself: not inherited past a `forward` of its own."""
+    for ancestor in type(model).__mro__:
+        if "independent_images" in vars(ancestor):
+            return bool(vars(ancestor)["independent_images"])
+        if "forward" in vars(ancestor):
+            return False
+    return False

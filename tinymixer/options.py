@@ -1,0 +1,125 @@
+"""One way to declare what can be chosen: a dataclass whose fields carry their help text and their bounds.
+
+A configuration, a section of a recipe and an augmentation are all `Options`: each field is declared once with
+`option(...)`, checked when the object is made, and read by the command line and by TOML files from the same place.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tinymixer.errors import ConfigError, nearest
+
+KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare one field: its default (which also tells its kind), its help text and the values it may take.
+
+    minimum and maximum are allowed themselves, above and below are not.
+    """
+    metadata = {
+        "help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "above": above, "below": below,
+    }  # fmt: skip
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def plain_value(value: Any) -> Any:
+    """A NumPy scalar as the Python number, truth value or text that it stands for; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def checked_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]) -> Any:
+    """The value as a plain bool, int, float or str of the field's kind, if it is within the field's bounds.
+
+    A whole number serves where a number is expected, and NumPy's scalars serve like Python's. Raises ConfigError,
+    naming the field, for anything else.
+    """
+    value = plain_value(value)
+    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]}, got {value!r}")
+    choices = metadata.get("choices", ())
+    if choices and value not in choices:
+        raise ConfigError(f"'{name}' expects one of {', '.join(choices)}, got '{value}'.{nearest(str(value), choices)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"'{name}' expects a finite number, got {value!r}")
+    for bound, fits, words in BOUNDS:
+        limit = metadata.get(bound)
+        if limit is not None and not fits(value, limit):
+            raise ConfigError(f"'{name}' expects {words.format(limit)}, got {value!r}")
+    return value
+
+
+BOUNDS: tuple[tuple[str, Any, str], ...] = (
+    ("minimum", lambda value, limit: value >= limit, "{} or more"),
+    ("maximum", lambda value, limit: value <= limit, "{} or less"),
+    ("above", lambda value, limit: value > limit, "more than {}"),
+    ("below", lambda value, limit: value < limit, "less than {}"),
+)
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """One declared field, as a command line, a form or a table would present it. `kind` is bool, int, float or str."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return tuple(self.metadata.get("choices", ()))
+
+
+@dataclass(frozen=True)
+class Options:
+    """A frozen dataclass that checks its own fields. Subclasses declare them with `option`, and `require_consistent`
+    checks what no field can say alone.
+    """
+
+    noun: ClassVar[str] = "options"  # what an error calls it
+
+    def __post_init__(self) -> None:
+        for info in self.field_infos():
+            value = checked_value(info.name, getattr(self, info.name), info.kind, info.metadata)
+            object.__setattr__(self, info.name, value)
+        self.require_consistent()
+
+    def require_consistent(self) -> None:
+        """Raise ConfigError where two fields contradict each other."""
+
+    @classmethod
+    def field_infos(cls) -> Iterator[FieldInfo]:
+        """The declared fields, in their order."""
+        for entry in dataclasses.fields(cls):
+            yield FieldInfo(entry.name, type(entry.default), entry.default, entry.metadata["help"], entry.metadata)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from names and values. Raises ConfigError for an unknown name, suggesting the nearest."""
+        names = [info.name for info in cls.field_infos()]
+        for name in values:
+            if name not in names:
+                raise ConfigError(f"{cls.noun} has no field '{name}'.{nearest(name, names)}")
+        return cls(**values)
