@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,6 +37,13 @@ class Backend:
     ops: Any
     reason: str = "asked for"
     kernels: str = "auto"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy of a model computes with the same array library and the same operations."""
+        return self
 
     def asarray(self, array: Any, dtype: Any = None) -> Any:
         """Move a host array to this backend (a copy only where one is needed)."""

@@ -14,9 +14,10 @@ class Layer:
 
     y, cache = layer.forward(x, train=False, rng=None)
     dx = layer.backward(dy, cache)          parameter gradients are added to `layer.parameters.gradients`
+    layer.update_buffers(cache)             writes new statistics into `layer.parameters.buffers`, if it keeps any
 
     A layer of its own makes its parameters (keywords backend, dtype, seed, kernels); a part of a larger one is handed
-    a slice of its parent's through `parameters`.
+    a slice of its parent's through `parameters`. With seed=None its values are zeros, to be loaded.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Layer:
         parameters: Parameters | None = None,
         backend: str | Backend = "numpy",
         dtype: str = "float32",
-        seed: int | np.random.Generator = 0,
+        seed: int | np.random.Generator | None = 0,
         kernels: str = "auto",
     ) -> None:
         if parameters is None:
@@ -46,6 +47,14 @@ class Layer:
 
     def backward(self, dy: Any, cache: Any) -> Any:
         raise NotImplementedError
+
+    def update_buffers(self, cache: Any) -> None:
+        """Write into the buffers what a forward pass found out and left in its cache (a batch's mean, say).
+
+        `forward` itself never writes buffers: so a second forward pass moves nothing, and a training step calls this
+        once. A layer with parts passes it on to each of them, with the part's own cache. Most layers have none to
+        update.
+        """
 
     def keep_mask(self, shape: tuple[int, ...], rate: float, rng: np.random.Generator | None) -> Any:
         """Throw the coins of a dropout mask: True with probability 1 - rate."""

@@ -1,0 +1,119 @@
+"""Copies of a layer that share its weights, so that several threads can each work through a slice of the batch."""
+
+import gc
+import pickle
+from collections.abc import Iterator
+from copy import deepcopy
+from types import FunctionType, ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tinymixer.backend import Backend
+from tinymixer.errors import ConfigError
+from tinymixer.layers.layer import Layer
+from tinymixer.parameters import Parameters
+from tinymixer.parameters.storage import Storage
+
+AnyLayer = TypeVar("AnyLayer", bound=Layer)
+
+
+def replica(layer: AnyLayer) -> AnyLayer:
+    """A copy of a layer and all its parts over the same values, with gradients and buffers of its own.
+
+    Values are the same memory, so an update of the original is an update of the replica. Gradients start at zero, in
+    memory that is taken at first use; buffers are copied as they are now (`parameters.take_buffers` copies them anew).
+    Everything else that the layer keeps is copied, as `copy.deepcopy` does it: lists, dicts, constants, state. An
+    attribute that is a view of values, gradients or buffers becomes the replica's own view of them.
+
+    Raises ConfigError when the layer keeps something that cannot be copied (a lock, an open file), or that would let
+    the replica write into the original's gradients (a function that was made around the layer).
+    """
+    found = list(_reachable(layer))
+    storages = {id(thing.storage): thing.storage for thing in found if isinstance(thing, Parameters)}
+    replicas = [(storage, storage.replica()) for storage in storages.values()]
+    memo: dict[int, Any] = {id(storage): copy for storage, copy in replicas}
+    for storage, _ in replicas:
+        memo.update(storage.shared_operations())
+    for thing in found:
+        if isinstance(thing, ModuleType):
+            memo[id(thing)] = thing
+        elif isinstance(thing, np.ndarray):
+            moved = _moved_view(thing, replicas)
+            if moved is not None:
+                memo[id(thing)] = moved
+    try:
+        copy = deepcopy(layer, memo)
+    except (TypeError, ValueError, AttributeError, NotImplementedError, pickle.PickleError, RecursionError) as error:
+        raise ConfigError(
+            f"{type(layer).__name__} cannot be copied for several threads ({error}): "
+            "keep locks, open files and the like outside of the layer"
+        ) from error
+    _require_apart(copy, [storage for storage, _ in replicas])
+    return copy
+
+
+def _reachable(root: object) -> Iterator[object]:
+    """Every object that the root refers to, directly or not, itself first.
+
+    Classes and modules are not followed, nor are a function's globals. A `Parameters` is not either: it says itself
+    how it is copied.
+    """
+    seen, waiting = {id(root): root}, [root]
+    while waiting:
+        thing = waiting.pop()
+        yield thing
+        for child in _children(thing):
+            if id(child) not in seen:
+                seen[id(child)] = child
+                waiting.append(child)
+
+
+def _children(thing: object) -> list[Any]:
+    if isinstance(thing, type | ModuleType | Backend | Parameters):
+        return []
+    if isinstance(thing, FunctionType):  # all but its globals
+        return [thing.__closure__, thing.__defaults__, thing.__kwdefaults__, thing.__dict__]
+    return gc.get_referents(thing)
+
+
+def _moved_view(array: np.ndarray, replicas: list[tuple[Storage, Storage]]) -> np.ndarray | None:
+    """The replica's view in place of an original's: of the same values, of its own gradients or buffers.
+
+    None for an array that is no such view.
+    """
+    for original, copy in replicas:
+        if _overlap(array, original.values):
+            return array
+        if _overlap(array, original.buffers):
+            return _same_view(array, original.buffers, copy.buffers)
+        if original.gradients_allocated and _overlap(array, original.gradients):
+            return _same_view(array, original.gradients, copy.gradients)
+    return None
+
+
+def _overlap(array: np.ndarray, vector: Any) -> bool:
+    return isinstance(vector, np.ndarray) and np.may_share_memory(array, vector)  # exact: the vector has no gaps
+
+
+def _same_view(view: np.ndarray, vector: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The view of another vector that `view` is of this one: same place, shape and strides."""
+    start = view.__array_interface__["data"][0] - vector.__array_interface__["data"][0]  # bytes
+    return np.ndarray(view.shape, view.dtype, buffer=other, offset=start, strides=view.strides)
+
+
+def _require_apart(copy: Layer, originals: list[Storage]) -> None:
+    """Raise ConfigError if the copy still reaches the originals' gradients or buffers."""
+    for thing in _reachable(copy):
+        shared = isinstance(thing, Parameters) and any(thing.storage is original for original in originals)
+        if isinstance(thing, np.ndarray):
+            shared = any(
+                _overlap(thing, original.buffers)
+                or (original.gradients_allocated and _overlap(thing, original.gradients))
+                for original in originals
+            )
+        if shared:
+            raise ConfigError(
+                f"{type(copy).__name__} cannot be copied for several threads: it keeps a function that refers to the "
+                "layer it was made in, so a copy would write into the gradients of the original. Make it a method"
+            )

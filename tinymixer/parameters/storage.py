@@ -1,0 +1,67 @@
+"""The memory behind a layer's parameters and those of all its parts."""
+
+import threading
+from typing import Any
+
+from tinymixer.backend import Backend
+
+
+class Storage:
+    """The flat vectors that a `Parameters` and all its parts are views of.
+
+    values (size,)   weights
+    buffers (n,)     statistics that are kept but not trained
+
+    Gradients (size,) and the sum of the buffers' changes (n,) are made when they are first asked for: a model that only
+    predicts never has them. `copy.deepcopy` copies everything; a `replica` shares the values.
+    """
+
+    def __init__(self, backend: Backend, values: Any, buffers: Any) -> None:
+        self.backend, self.values, self.buffers = backend, values, buffers
+        self._gradients: Any = None
+        self._buffer_change: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def gradients(self) -> Any:
+        if self._gradients is None:
+            with self._lock:  # two threads that ask first at the same time are given the same vector
+                if self._gradients is None:
+                    self._gradients = self._zeros_like(self.values)
+        return self._gradients
+
+    @property
+    def gradients_allocated(self) -> bool:
+        return self._gradients is not None
+
+    @property
+    def buffer_change(self) -> Any:
+        if self._buffer_change is None:
+            with self._lock:
+                if self._buffer_change is None:
+                    self._buffer_change = self._zeros_like(self.buffers)
+        return self._buffer_change
+
+    @property
+    def buffers_changed(self) -> bool:
+        """Whether there may be a change that waits to be applied."""
+        return self._buffer_change is not None
+
+    def _zeros_like(self, vector: Any) -> Any:
+        return self.backend.xp.zeros(vector.shape, dtype=vector.dtype)  # memory that is provided when it is written to
+
+    def replica(self) -> "Storage":
+        """The same values, in the same memory; gradients and buffers of its own (the buffers copied as they are)."""
+        return Storage(self.backend, self.values, self.buffers.copy())
+
+    def shared_operations(self) -> dict[int, Any]:
+        """id -> operation of the backend, for `copy.deepcopy` to leave as they are: a layer may keep some of them."""
+        return {id(operation): operation for operation in vars(self.backend.ops).values() if callable(operation)}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Storage":
+        """A copy that shares nothing but the backend and its operations."""
+        memo.update(self.shared_operations())
+        copied = Storage(self.backend, self.values.copy(), self.buffers.copy())
+        copied._gradients = None if self._gradients is None else self._gradients.copy()
+        copied._buffer_change = None if self._buffer_change is None else self._buffer_change.copy()
+        return copied
