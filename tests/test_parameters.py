@@ -1,12 +1,17 @@
 """One flat vector with views that cannot be lost."""
 
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.strict_arrays import STRICT
+from tinymixer import MixerConfig, MlpMixer
 from tinymixer.errors import CheckpointError, ConfigError
-from tinymixer.parameters import ALIGNMENT, Parameters, ParameterSpec
+from tinymixer.parameters import ALIGNMENT, BufferSpec, Parameters, ParameterSpec
 
 
 def draw(generator, shape):
@@ -71,7 +76,7 @@ def test_a_view_cannot_be_replaced():
     parameters = make(SHAPES)
     with pytest.raises(TypeError, match=r"parameters\['stem.bias'\]\[...\] = array"):
         parameters["stem.bias"] = np.zeros(5)
-    for attribute in ("values", "gradients"):
+    for attribute in ("values", "gradients", "buffers"):
         with pytest.raises(AttributeError):
             setattr(parameters, attribute, np.zeros(3))
     parameters["stem.bias"][...] += 1  # writing into a view is the way
@@ -118,3 +123,92 @@ def test_arrays_that_do_not_fit_are_refused_whole(change, message):
     with pytest.raises(CheckpointError, match=message):
         parameters.load(arrays)
     np.testing.assert_array_equal(parameters.values, before)
+
+
+def test_a_part_knows_its_place_in_the_whole():
+    parameters = make(SHAPES)
+    assert parameters.prefix == ""
+    assert parameters.part("blocks").prefix == "blocks"
+    assert parameters.part("blocks").part("0").prefix == parameters.part("blocks.0").prefix == "blocks.0"
+    empty = parameters.part("blocks.0.pool", may_be_empty=True)
+    assert (empty.prefix, empty.names, empty.count) == ("blocks.0.pool", [], 0)
+    with pytest.raises(ConfigError, match=r"others were declared before 'a.y'. Declare them one after the other"):
+        make({"a.x": (3,), "b.x": (3,), "a.y": (3,)}).part("a")
+
+
+@given(shapes, st.booleans())
+def test_gradients_take_no_memory_until_they_are_asked_for(shapes, part_first):
+    parameters = make(shapes)
+    prefix = next(iter(shapes)).split(".")[0]
+    part = parameters.part(prefix)
+    parameters.zero_gradients()
+    part.zero_gradients()
+    assert not parameters.gradients_allocated
+    owners = (part, parameters) if part_first else (parameters, part)
+    for owner in owners:
+        owner.gradient(owner.names[0])[...] += 1
+    assert parameters.gradients_allocated
+    assert part.gradients_allocated
+    np.testing.assert_array_equal(parameters.gradient(f"{prefix}.{part.names[0]}"), part.gradient(part.names[0]))
+    assert np.shares_memory(part.gradients, parameters.gradients)
+    part.zero_gradients()
+    assert not part.gradients.any()
+
+
+def test_threads_that_ask_first_at_once_are_given_the_same_gradients():
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(50):
+            parameters = make(SHAPES)
+            parts = [parameters.part("blocks.0") for _ in range(4)]
+            vectors = list(pool.map(lambda part: part.gradients, parts))
+            assert all(np.shares_memory(vector, parameters.gradients) for vector in vectors)
+
+
+@pytest.mark.parametrize("backend", ["numpy", STRICT])
+def test_without_a_seed_nothing_is_drawn(backend):
+    def refuse(generator, shape):
+        raise AssertionError("nothing may be drawn")
+
+    specification = {"weight": ParameterSpec((3, 5), refuse), "mean": BufferSpec((3,), refuse)}
+    parameters = Parameters(specification, backend, seed=None)
+    assert not parameters.to_numpy()["weight"].any()
+    assert not parameters.buffers_to_numpy()["mean"].any()
+    parameters.load({"weight": np.ones((3, 5))})
+    parameters.load_buffers({"mean": np.ones(3)})
+    assert parameters.to_numpy()["weight"].all()
+    assert parameters.buffers_to_numpy()["mean"].all()
+
+
+def test_a_large_model_is_in_memory_once():
+    """Built without first values and loaded array by array, it takes its values' memory and hardly more."""
+    config = MixerConfig(hidden_dim=256, channels_mlp_dim=1024, num_blocks=8)
+    arrays = MlpMixer(config, seed=1).parameters.to_numpy()
+    size = sum(array.nbytes for array in arrays.values())
+    tracemalloc.start()
+    try:
+        model = MlpMixer(config, seed=None)
+        model.parameters.load(arrays)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size < peak < 1.1 * size
+    assert not model.parameters.gradients_allocated
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(model.parameters[name], array)
+
+
+@given(shapes, st.sampled_from(["float32", "float64"]))
+def test_loading_converts_the_dtype_and_leaves_the_padding_zero(shapes, dtype):
+    parameters = make(shapes, dtype=dtype, seed=None)
+    arrays = {name: np.ones(shape, "float16") for name, shape in shapes.items()}
+    view = parameters[parameters.names[0]]
+    parameters.load(arrays)
+    assert parameters.values.dtype == dtype
+    assert parameters.values.sum() == parameters.count
+    assert (view == 1).all()
+
+
+def test_a_mask_may_have_another_dtype():
+    mask = make(SHAPES).mask(lambda name, shape: len(shape) == 2, bool)
+    assert mask.dtype == bool
+    assert mask.sum() == 3 * 5 + 2 * 9

@@ -49,7 +49,8 @@ def check_layer(
     perturb        move every parameter at random for the time of the check, by up to half its size: first values
                    such as a scale of 1 or a bias of 0 hide mistakes
 
-    The other arguments are those of `check_operation`. Parameters and gradients are left as they were, bit for bit.
+    The other arguments are those of `check_operation`. Parameters, gradients and buffers are left as they
+    were, bit for bit: no forward or backward pass may write into buffers.
 
     Returns a Report. Raises NotCheckableError when the layer or x is not in float64, or has no forward or backward.
     """
@@ -140,7 +141,7 @@ def layer_conduct_rows(subject: LayerSubject, seed: int) -> list[Row]:
     """What only layers can do wrong: assign gradients, write into values, leave something in the padding."""
     generator = stream(seed, "layer conduct")
     views = subject.views
-    before = views.memory()
+    before = views.memory() | views.first_buffers  # as they were before any forward pass: no later one need move them
     y, cache = subject.forward({})
     dy = random_cotangent(np.shape(y), generator)
     once = subject.gradients(dy, cache)

@@ -28,6 +28,7 @@ class ParameterViews:
             self._values, self._layer_gradients = {}, {}
         else:
             self._values, self._layer_gradients = _dicts(layer, parameters, name)
+        self.first_buffers = {} if self._flat is None else {"the buffers": np.array(to_host(self._flat.buffers))}
         if "x" in self._values:
             raise NotCheckableError(f"a parameter of {name} is named x, as its input is: give it another name")
 
@@ -67,19 +68,20 @@ class ParameterViews:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Bring values and gradients back, bit for bit, whatever happens in between."""
-        values, gradients = self._owners()
-        before = [array.copy() for array in (*values, *gradients)]
+        """Bring values, gradients and buffers back, bit for bit, whatever happens in between."""
+        owners = self._owners()
+        before = [array.copy() for array in owners]
         try:
             yield
         finally:
-            for array, old in zip((*values, *gradients), before, strict=True):
+            for array, old in zip(owners, before, strict=True):
                 array[...] = old
 
     def memory(self) -> dict[str, np.ndarray]:
-        """Host copies of all values, the padding of a flat vector included."""
+        """Host copies of all values and buffers, the padding of a flat vector included."""
         if self._flat is not None:
-            return {"the parameters": np.array(to_host(self._flat.values))}
+            vectors = {"the parameters": self._flat.values, "the buffers": self._flat.buffers}
+            return {name: np.array(to_host(vector)) for name, vector in vectors.items()}
         return self.hosts()
 
     @property
@@ -93,10 +95,10 @@ class ParameterViews:
         padding = to_host(self._flat.mask(lambda name, shape: True)) == 0
         return int(sum(np.count_nonzero(to_host(v)[padding]) for v in (self._flat.values, self._flat.gradients)))
 
-    def _owners(self) -> tuple[list[Any], list[Any]]:
+    def _owners(self) -> list[Any]:
         if self._flat is not None:
-            return [self._flat.values], [self._flat.gradients]
-        return list(self._values.values()), [self._layer_gradients[name] for name in self._values]
+            return [self._flat.values, self._flat.gradients, self._flat.buffers]
+        return [*self._values.values(), *(self._layer_gradients[name] for name in self._values)]
 
     def write(self, name: str, host: np.ndarray) -> None:
         """Write a host array into a parameter. Raises TypeError for complex numbers: a layer keeps real parameters."""

@@ -2,6 +2,7 @@
 
 from tinymixer.optim.adamw import AdamW
 from tinymixer.optim.clipping import clip_by_global_norm, global_norm
+from tinymixer.optim.groups import ParameterGroup
 from tinymixer.optim.optimizer import Optimizer
 from tinymixer.optim.schedules import Schedule, constant, cosine, linear, make_schedule
 from tinymixer.optim.sgd import SGD
@@ -10,6 +11,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "Optimizer",
+    "ParameterGroup",
     "Schedule",
     "clip_by_global_norm",
     "constant",

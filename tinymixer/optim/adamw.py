@@ -1,8 +1,10 @@
 """Adam with decoupled weight decay."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinymixer.ops.array_library import namespace
+from tinymixer.optim.groups import ParameterGroup
 from tinymixer.optim.optimizer import Optimizer, check_range
 from tinymixer.parameters import Parameters
 
@@ -28,8 +30,9 @@ class AdamW(Optimizer):
         weight_decay: float = 0.01,
         decay: str = "matrices",
         clip_norm: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
     ) -> None:
-        super().__init__(parameters, weight_decay, decay, clip_norm)
+        super().__init__(parameters, weight_decay, decay, clip_norm, groups)
         for name, beta in zip(("beta1", "beta2"), betas, strict=True):
             check_range(name, beta, 0, below=1)
         check_range("eps", eps, 0)

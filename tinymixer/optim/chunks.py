@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-ParallelMap = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]  # a function like map
+ParallelMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # a function like map
 CHUNK = 1 << 18  # elements: 1 MiB in float32
 
 
 def chunks_of(vector: Any) -> Iterator[slice]:
     """Slices that make up a flat vector: of CHUNK elements each, the last one perhaps shorter (at least one slice)."""
-    for start in range(0, max(vector.size, 1), CHUNK):
-        yield slice(start, min(start + CHUNK, vector.size))
+    return chunks_between(0, vector.size)
+
+
+def chunks_between(start: int, stop: int) -> Iterator[slice]:
+    """The same for a stretch of one."""
+    for first in range(start, max(stop, start + 1), CHUNK):
+        yield slice(first, min(first + CHUNK, stop))

@@ -1,5 +1,6 @@
 """The norm of all gradients together, and a bound on it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from tinymixer.ops.array_library import namespace
@@ -8,13 +9,16 @@ from tinymixer.optim.chunks import ParallelMap, chunks_of
 SMALL = 1e-6  # keeps the quotient finite when every gradient is zero
 
 
-def global_norm(gradients: Any, parallel_map: ParallelMap = map) -> Any:
+def global_norm(gradients: Any, parallel_map: ParallelMap = map, chunks: Iterable[slice] | None = None) -> Any:
     """Euclidean norm of the flat vector of all gradients (size,), in its own dtype: a 0-d array of the backend.
 
-    `parallel_map` is a function like `map` that may go through several chunks of the vector at once.
+    parallel_map   a function like `map` that may go through several chunks of the vector at once
+    chunks         the parts of the vector that count, where not all of it does
     """
     xp = namespace(gradients)
-    squares = parallel_map(lambda chunk: xp.sum(gradients[chunk] * gradients[chunk]), chunks_of(gradients))
+    if chunks is None:
+        chunks = chunks_of(gradients)
+    squares = parallel_map(lambda chunk: xp.sum(gradients[chunk] * gradients[chunk]), chunks)
     return xp.sqrt(xp.sum(xp.stack(list(squares))))
 
 

@@ -1,14 +1,15 @@
 """What all update rules share: weight decay on a choice of weights, clipping, the step count and the state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tinymixer.errors import CheckpointError, ConfigError, nearest
-from tinymixer.optim.chunks import ParallelMap, chunks_of
+from tinymixer.optim.chunks import ParallelMap
 from tinymixer.optim.clipping import clip, global_norm
+from tinymixer.optim.groups import ParameterGroup, Segment, decays, segments_of
 from tinymixer.parameters import Parameters
 
 DECAYS = ("matrices", "all", "none")
@@ -20,11 +21,13 @@ class Optimizer:
     weight_decay   strength of the decay, 0 or more
     decay          which weights decay: "matrices" (neither biases nor LayerNorm's scale), "all" or "none"
     clip_norm      bound on the global norm of the gradients; None or 0 clips nothing
+    groups         parameters that are treated apart, by name (`ParameterGroup`); the first that fits a name counts
 
     A rule says what it keeps in `state` (name -> flat vector), which numbers change from step to step
     (`step_numbers`), and what it does with them to a chunk of the vectors (`update`): what it works out on the way is
     then as long as a chunk, not as the model. The numbers are worked out on the host and handed in, so a recorded GPU
-    step can read them from device memory instead. Raises ConfigError for values out of range.
+    step can read them from device memory instead. Raises ConfigError for values out of range, and for a group that no
+    parameter falls into.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Optimizer:
         weight_decay: float = 0.0,
         decay: str = "matrices",
         clip_norm: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
     ) -> None:
         if decay not in DECAYS:
             raise ConfigError(f"decay expects one of {', '.join(DECAYS)}, got '{decay}'.{nearest(str(decay), DECAYS)}")
@@ -42,8 +46,9 @@ class Optimizer:
         self.clip_norm = clip_norm
         self.steps = 0
         self.state: dict[str, Any] = {}
-        chosen = parameters.mask(lambda name, shape: decay == "all" or (decay == "matrices" and len(shape) >= 2))
-        self._decays, self._strength = chosen > 0, weight_decay  # (size,) booleans: a byte for every single weight
+        self.groups = tuple(groups)
+        self._segments = segments_of(parameters, self.groups, weight_decay, decay)
+        self._decays = parameters.mask(lambda name, shape: decays(shape, decay), bool)  # (size,) a byte per weight
 
     def step(self, learning_rate: float, parallel_map: ParallelMap = map) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
@@ -53,26 +58,39 @@ class Optimizer:
         Returns the global norm of the gradients before clipping, a 0-d array of the backend.
         """
         gradients = self.parameters.gradients
-        norm = global_norm(gradients, parallel_map)
+        norm = global_norm(gradients, parallel_map, (chunk for segment in self._segments for chunk in segment.chunks()))
         if self.clip_norm:
-            clip(gradients, norm, self.clip_norm)
+            for segment in self._segments:
+                clip(gradients[segment.span], norm, self.clip_norm)
         self.steps += 1
-        numbers = self.step_numbers(learning_rate)
+        numbers = {
+            factor: self.step_numbers(learning_rate * factor)
+            for factor in {segment.learning_rate_factor for segment in self._segments}
+        }
 
-        def update(chunk: slice) -> None:
-            self.update(chunk, self._decay_of(chunk), *numbers)
+        def update(piece: tuple[Segment, slice]) -> None:
+            segment, chunk = piece
+            self.update(chunk, self._decay_of(chunk, segment), *numbers[segment.learning_rate_factor])
 
-        for _ in parallel_map(update, chunks_of(gradients)):
+        for _ in parallel_map(update, ((segment, chunk) for segment in self._segments for chunk in segment.chunks())):
             pass
         return norm
+
+    @property
+    def uses_groups(self) -> bool:
+        """Whether some parameters are treated apart, which a kernel that updates all alike cannot do."""
+        return bool(self.groups)
 
     @cached_property
     def weight_decay(self) -> Any:
         """The strength of the decay for every single weight (size,), for kernels that update all of them at once."""
-        return self._decay_of(slice(None))
+        strengths = self.parameters.backend.xp.zeros(self._decays.shape, dtype=self.parameters.dtype)
+        for segment in self._segments:
+            strengths[segment.span] = self._decay_of(segment.span, segment)
+        return strengths
 
-    def _decay_of(self, chunk: slice) -> Any:
-        return self._decays[chunk].astype(self.parameters.dtype) * self._strength
+    def _decay_of(self, chunk: slice, segment: Segment) -> Any:
+        return self._decays[chunk].astype(self.parameters.dtype) * segment.weight_decay
 
     def step_numbers(self, learning_rate: float) -> tuple[float, ...]:
         """The numbers that change from step to step, for `update`."""

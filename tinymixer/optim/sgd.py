@@ -1,9 +1,11 @@
 """Stochastic gradient descent with momentum."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinymixer.errors import ConfigError
 from tinymixer.ops.array_library import namespace
+from tinymixer.optim.groups import ParameterGroup
 from tinymixer.optim.optimizer import Optimizer, check_range
 from tinymixer.parameters import Parameters
 
@@ -31,8 +33,9 @@ class SGD(Optimizer):
         decay: str = "matrices",
         clip_norm: float | None = None,
         decoupled: bool = False,
+        groups: Sequence[ParameterGroup] = (),
     ) -> None:
-        super().__init__(parameters, weight_decay, decay, clip_norm)
+        super().__init__(parameters, weight_decay, decay, clip_norm, groups)
         check_range("momentum", momentum, 0, below=1)
         if nesterov and momentum == 0:
             raise ConfigError("Nesterov's look-ahead needs a momentum above 0")

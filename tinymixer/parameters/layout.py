@@ -21,7 +21,7 @@ class Layout:
         self.size = 0
         for name, shape in self.shapes.items():
             self.offsets[name] = self.size
-            self.size += -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
+            self.size += _padded(shape)
 
     @property
     def count(self) -> int:
@@ -35,6 +35,11 @@ class Layout:
             name: vector[..., self.offsets[name] : self.offsets[name] + math.prod(shape)].reshape((*rows, *shape))
             for name, shape in self.shapes.items()
         }
+
+    def span_of(self, name: str) -> slice:
+        """Where one array lies, with the padding after it."""
+        start = self.offsets[name]
+        return slice(start, start + _padded(self.shapes[name]))
 
     def part(self, prefix: str) -> tuple[slice, "Layout"]:
         """Where the arrays below "prefix." lie, and their own layout, in names without it; both may be empty.
@@ -79,3 +84,8 @@ class Layout:
 def cut(vector: Any, span: slice) -> Any:
     """That part of a vector; the vector itself where that is all of it."""
     return vector if span == slice(0, vector.size) else vector[span]
+
+
+def _padded(shape: tuple[int, ...]) -> int:
+    """Elements that an array takes in a flat vector, with the padding after it."""
+    return -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT

@@ -190,6 +190,10 @@ class Parameters(Buffers):
             raise KeyError(f"no parameter's name starts with '{prefix}.'")
         return span
 
+    def span_of(self, name: str) -> slice:
+        """Where one parameter lies in the flat vectors, with the padding after it."""
+        return self._layout.span_of(self._known(name))
+
     def replica(self) -> "Parameters":
         """The same weights, in the same memory, with gradients and buffers of its own (the buffers copied).
 

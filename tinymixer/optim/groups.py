@@ -1,0 +1,162 @@
+"""Parameters treated apart, by name: another learning rate, another weight decay, or none of either."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+from tinymixer.errors import ConfigError, nearest
+from tinymixer.optim.chunks import chunks_between
+from tinymixer.options import checked_value
+from tinymixer.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """How the optimizer treats the parameters whose names fit a pattern. The first group that fits a name counts.
+
+    pattern                of names, as for file names: "head.*", "*.bias", "blocks.[01].*" (a * goes past dots, too)
+    learning_rate_factor   times the schedule's learning rate; None for 1
+    weight_decay           in place of the optimizer's own; None for that. Which weights decay at all, the optimizer's
+                           `decay` says
+    frozen                 nothing of it changes, and its gradients count neither for the norm nor for clipping
+
+    Raises ConfigError for values of the wrong type or out of range, and for a frozen group with numbers of its own.
+    """
+
+    pattern: str
+    learning_rate_factor: float | None = None
+    weight_decay: float | None = None
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("pattern", str),
+            ("learning_rate_factor", float),
+            ("weight_decay", float),
+            ("frozen", bool),
+        ):
+            value = getattr(self, name)
+            if value is not None or name in ("pattern", "frozen"):
+                object.__setattr__(
+                    self, name, checked_value(name, value, kind, {"minimum": 0} if kind is float else {})
+                )
+        if self.frozen and (self.learning_rate_factor is not None or self.weight_decay is not None):
+            raise ConfigError(
+                f"the group '{self.pattern}' is frozen, so it takes neither learning_rate_factor nor weight_decay"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, without those that are not set; `from_dict` takes them."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Raises ConfigError for an unknown name, suggesting the nearest, and where there is no pattern."""
+        names = list(cls.__dataclass_fields__)
+        for name in values:
+            if name not in names:
+                raise ConfigError(f"a parameter group has no field '{name}'.{nearest(name, names)}")
+        if "pattern" not in values:
+            raise ConfigError("a parameter group needs a pattern of names, such as pattern = 'head.*'")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the flat vectors that is updated with one learning rate and one strength of weight decay."""
+
+    start: int
+    stop: int
+    learning_rate_factor: float
+    weight_decay: float
+
+    @property
+    def span(self) -> slice:
+        return slice(self.start, self.stop)
+
+    def chunks(self) -> Iterator[slice]:
+        return chunks_between(self.start, self.stop)
+
+
+def segments_of(
+    parameters: Parameters, groups: Sequence[ParameterGroup], weight_decay: float, decay: str
+) -> list[Segment]:
+    """The stretches of the flat vector that are updated, in order: all of it where there are no groups.
+
+    weight_decay, decay   the optimizer's own
+
+    Raises ConfigError for a pattern that fits no name, comes too late, or asks for a decay where none may be, and where
+    everything is frozen.
+    """
+    size = parameters.values.size
+    if not groups:
+        return [Segment(0, size, 1.0, weight_decay)]
+    _require_groups(parameters, groups)
+    chosen = {name: _group_of(name, groups) for name in parameters.names}
+    segments: list[Segment] = []
+    for name, group in chosen.items():
+        span = parameters.span_of(name)
+        if group is not None and group.frozen:
+            continue
+        factor, strength = 1.0, weight_decay
+        if group is not None and group.learning_rate_factor is not None:
+            factor = group.learning_rate_factor
+        if group is not None and group.weight_decay is not None:
+            strength = group.weight_decay
+        last = segments[-1] if segments else None
+        if last and last.stop == span.start and (last.learning_rate_factor, last.weight_decay) == (factor, strength):
+            segments[-1] = Segment(last.start, span.stop, factor, strength)
+        else:
+            segments.append(Segment(span.start, span.stop, factor, strength))
+    if not segments:
+        raise ConfigError("all parameters are frozen, so there is nothing to train: free some of them")
+    _require_decaying(parameters, groups, chosen, decay)
+    return segments
+
+
+def decays(shape: tuple[int, ...], decay: str) -> bool:
+    """Whether weights of that shape decay: "matrices" (neither biases nor LayerNorm's scale), "all" or "none"."""
+    return decay == "all" or (decay == "matrices" and len(shape) >= 2)
+
+
+def _group_of(name: str, groups: Sequence[ParameterGroup]) -> ParameterGroup | None:
+    return next((group for group in groups if fnmatchcase(name, group.pattern)), None)
+
+
+def _require_groups(parameters: Parameters, groups: Sequence[ParameterGroup]) -> None:
+    """Raise ConfigError for a group that no parameter would fall into."""
+    for index, group in enumerate(groups):
+        if not isinstance(group, ParameterGroup):
+            raise ConfigError(f"groups expects ParameterGroup objects, got {type(group).__name__}")
+        fitting = [name for name in parameters.names if fnmatchcase(name, group.pattern)]
+        earlier = {_group_of(name, groups[:index]) for name in fitting}
+        if not fitting:
+            raise ConfigError(f"no parameter's name fits the pattern '{group.pattern}'.{_hint(parameters, group)}")
+        if None not in earlier:
+            taken = " and ".join(sorted(f"'{other.pattern}'" for other in earlier if other is not None))
+            raise ConfigError(
+                f"the group '{group.pattern}' comes too late: all its parameters fall into {taken} before it. "
+                "Put the narrower pattern first"
+            )
+
+
+def _hint(parameters: Parameters, group: ParameterGroup) -> str:
+    """What may have been meant: a buffer is not trained, a name or the pattern of a part is nearly that."""
+    if any(fnmatchcase(name, group.pattern) for name in parameters.buffer_names):
+        return " It fits buffers alone, which are not trained"
+    parts = {name.rsplit(".", level)[0] + ".*" for name in parameters.names for level in range(1, name.count(".") + 1)}
+    return nearest(group.pattern, [*parameters.names, *sorted(parts)])
+
+
+def _require_decaying(
+    parameters: Parameters, groups: Sequence[ParameterGroup], chosen: Mapping[str, ParameterGroup | None], decay: str
+) -> None:
+    """Raise ConfigError for a group that asks for a decay which none of its parameters may have."""
+    for group in groups:
+        names = [name for name, its_group in chosen.items() if its_group == group]
+        if group.weight_decay and not any(decays(parameters.shape(name), decay) for name in names):
+            raise ConfigError(
+                f"the group '{group.pattern}' has weight_decay {group.weight_decay:g}, but with decay = '{decay}' none "
+                "of its parameters decays: use decay = 'all'"
+            )
