@@ -113,7 +113,7 @@ def test_a_team_spreads_work_and_keeps_its_order(threads):
 
 @pytest.mark.parametrize("rule", [SGD, AdamW])
 def test_an_update_spread_over_threads_gives_the_same_bits(rule, monkeypatch):
-    monkeypatch.setattr("tinymixer.optim.chunks.PIECE", 50)
+    monkeypatch.setattr("tinymixer.optim.chunks.CHUNK", 50)
     weights, norms = [], []
     for parallel_map in (map, ThreadTeam(2).parallel_map):
         model = shaken(SMALL, "float32")
