@@ -165,7 +165,10 @@ def groups(tmp_path, membership, **files):
         ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
         (
             "2:memory:/m\n4:cpu,cpuacct:/docker/ab12\n",
-            {"cpu,cpuacct/docker/ab12/cpu.cfs_quota_us": "100000", "cpu,cpuacct/docker/ab12/cpu.cfs_period_us": "50000"},
+            {
+                "cpu,cpuacct/docker/ab12/cpu.cfs_quota_us": "100000",
+                "cpu,cpuacct/docker/ab12/cpu.cfs_period_us": "50000",
+            },
             2,
         ),
         ("0::/\n", {"cpu.max": "nonsense"}, None),

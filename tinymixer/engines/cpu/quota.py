@@ -18,7 +18,7 @@ def cpu_quota(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float |
     """
     version_2, version_1 = ["/"], ["/"]
     for line in (_read(membership) or "").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path, *_ = [*line.split(":", 2), "", ""]
         if not controllers:
             version_2.append(path)
         elif "cpu" in controllers.split(","):
