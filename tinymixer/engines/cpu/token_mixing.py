@@ -30,7 +30,8 @@ class TokenMixing:
         self.x_hat, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
         self.hidden = keep("hidden", DS, n * C)
         self.slope: Any = keep("slope", DS, n * C) if ws.train else None
-        self.into: Any = self.slope if ws.train else self.hidden  # GELU works in place: its output overwrites its input
+        # GELU works in place: its output overwrites its input.
+        self.into = self.hidden if self.slope is None else self.slope
         self.pieces = gelu_pieces(self.into, self.hidden, self.slope, ws.gelu_scratch)
         # The same arrays as the products want them.
         self.x_hat_wide, self.into_by_image = self.x_hat.reshape(S, n * C), self.into.reshape(DS, n, C)
