@@ -12,7 +12,7 @@ from tinymixer.cli.output import json_option, print_json
 from tinymixer.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from tinymixer.gradcheck.everything import Check
+    from tinymixer.gradcheck.suite import Check
 
 
 @click.command(short_help="Check every gradient of the package.")
@@ -57,7 +57,7 @@ def gradcheck(names: tuple[str, ...], details: bool, seed: int, backend: str, as
 def _chosen_checks(names: tuple[str, ...], seed: int, backend: str) -> "list[Check]":
     """Those checks of the package that bear one of the names, whatever its case; all of them without names."""
     from tinymixer.backend import get_backend
-    from tinymixer.gradcheck.everything import all_checks
+    from tinymixer.gradcheck.suite import all_checks
 
     checks = all_checks(seed, get_backend(backend))
     known = dict.fromkeys(name for name, _ in checks)

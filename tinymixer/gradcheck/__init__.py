@@ -84,11 +84,11 @@ Traceback (most recent call last):
 tinymixer.gradcheck.report.GradientCheckError: Forgetful (3, 4), jacobian, at y[0, 0] by a[0]: expected ..., got 0: ...
 '''
 
-from tinymixer.gradcheck.everything import check_everything
 from tinymixer.gradcheck.layer import check_layer
 from tinymixer.gradcheck.model import check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import GradientCheckError, NotCheckableError, Report, Row
+from tinymixer.gradcheck.suite import check_everything
 
 __all__ = [
     "GradientCheckError",

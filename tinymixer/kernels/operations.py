@@ -44,6 +44,8 @@ class FusedOperations:
     token_linear_backward = staticmethod(ops.token_linear_backward)
     mean_over_tokens_forward = staticmethod(ops.mean_over_tokens_forward)
     mean_over_tokens_backward = staticmethod(ops.mean_over_tokens_backward)
+    pool_tokens_forward = staticmethod(ops.pool_tokens_forward)
+    pool_tokens_backward = staticmethod(ops.pool_tokens_backward)
     dropout_forward = staticmethod(ops.dropout_forward)
     dropout_backward = staticmethod(ops.dropout_backward)
     drop_path_forward = staticmethod(ops.drop_path_forward)

@@ -1,17 +1,26 @@
 """What holds parameters: layers, each a composition of operations."""
 
+from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
 from tinymixer.layers.linear import Linear
+from tinymixer.layers.linear_mixer_block import LinearMixerBlock
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import ChannelMixing, Mlp, TokenMixing
+from tinymixer.layers.token_mixing import TOKEN_MIXERS, TokenLinear, TokenMixer, TokenPooling
 
 __all__ = [
+    "TOKEN_MIXERS",
+    "BlockSizes",
     "ChannelMixing",
     "Layer",
     "LayerNorm",
     "Linear",
+    "LinearMixerBlock",
     "MixerBlock",
     "Mlp",
+    "TokenLinear",
+    "TokenMixer",
     "TokenMixing",
+    "TokenPooling",
 ]

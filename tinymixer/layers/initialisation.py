@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from tinymixer.parameters import Initialise
+
 # Standard deviation of a standard normal distribution cut off at -2 and 2.
 TRUNCATED_STD = 0.87962566103423978
 
@@ -16,7 +18,7 @@ def ones(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.ones(shape)
 
 
-def lecun_normal(fan_in: int):
+def lecun_normal(fan_in: int) -> Initialise:
     """LeCun normal (LeCun et al. 1998, section 4.6): variance 1 / fan_in, from a normal cut off at two deviations.
 
     The deviation is divided by that of the cut-off distribution, so that the variance is 1 / fan_in after the cut.

@@ -1,9 +1,14 @@
 """The Mixer block."""
 
+from typing import Any
+
+from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
-from tinymixer.layers.mlp import ChannelMixing, TokenMixing
-from tinymixer.parameters import prefixed
+from tinymixer.layers.mlp import ChannelMixing
+from tinymixer.layers.token_mixing import TokenMixer, token_mixer_of
+from tinymixer.ops.array_library import Array, Cache
+from tinymixer.parameters import ParameterSpec, Specification, prefixed
 
 
 class MixerBlock(Layer):
@@ -12,44 +17,69 @@ class MixerBlock(Layer):
         x = x + token_mixing(token_norm(x))
         x = x + channel_mixing(channel_norm(x))
 
-    config      MixerConfig with the block's sizes
-    drop_path   rate at which each of the two branches is dropped for an image in training
+    sizes         the block's sizes
+    token_mixer   a name in `tinymixer.layers.token_mixing`, or a class as described there. With "none" the first line
+                  is left out, and `token_norm` and `token_mixing` are None
+    drop_path     rate at which each of the two branches is dropped for an image in training
     """
 
-    def __init__(self, config, drop_path=0.0, **keywords):
-        super().__init__(self.specification(config), **keywords)
+    token_norm: LayerNorm | None
+    token_mixing: Any  # a token mixer, of whichever class (or None)
+
+    def __init__(
+        self,
+        sizes: BlockSizes,
+        token_mixer: str | TokenMixer | None = "mlp",
+        drop_path: float = 0.0,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(self.specification(sizes, token_mixer), **keywords)
         self.drop_path = drop_path
-        part, channels, eps = self.parameters.part, config.hidden_dim, config.layer_norm_eps
-        mlp = {"gelu": config.gelu, "dropout": config.dropout}
-        self.token_norm = LayerNorm(channels, eps, parameters=part("token_norm"))
-        self.token_mixing = TokenMixing(
-            config.num_tokens, config.tokens_mlp_dim, **mlp, parameters=part("token_mixing")
-        )
+        part, channels, eps = self.parameters.part, sizes.hidden_dim, sizes.layer_norm_eps
+        mixer = token_mixer_of(token_mixer)
+        self.token_norm = self.token_mixing = None
+        if mixer is not None:
+            self.token_norm = LayerNorm(channels, eps, parameters=part("token_norm"))
+            self.token_mixing = mixer.for_block(sizes, parameters=part("token_mixing", may_be_empty=True))
         self.channel_norm = LayerNorm(channels, eps, parameters=part("channel_norm"))
-        self.channel_mixing = ChannelMixing(channels, config.channels_mlp_dim, **mlp, parameters=part("channel_mixing"))
+        self.channel_mixing = ChannelMixing(
+            channels, sizes.channels_mlp_dim, sizes.gelu, sizes.dropout, parameters=part("channel_mixing")
+        )
 
     @staticmethod
-    def specification(config):
-        return {
-            **prefixed("token_norm", LayerNorm.specification(config.hidden_dim)),
-            **prefixed("token_mixing", TokenMixing.specification(config.num_tokens, config.tokens_mlp_dim)),
-            **prefixed("channel_norm", LayerNorm.specification(config.hidden_dim)),
-            **prefixed("channel_mixing", ChannelMixing.specification(config.hidden_dim, config.channels_mlp_dim)),
-        }
+    def specification(sizes: BlockSizes, token_mixer: str | TokenMixer | None = "mlp") -> Specification:
+        mixer, norm = token_mixer_of(token_mixer), LayerNorm.specification(sizes.hidden_dim)
+        specification: dict[str, ParameterSpec] = {}
+        if mixer is not None:
+            specification |= prefixed("token_norm", norm)
+            specification |= prefixed("token_mixing", mixer.specification_for(sizes))
+        specification |= prefixed("channel_norm", norm)
+        channel_mixing = ChannelMixing.specification(sizes.hidden_dim, sizes.channels_mlp_dim)
+        return specification | prefixed("channel_mixing", channel_mixing)
 
-    def forward(self, x, train=False, rng=None):
+    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
         """x (S, B, C)  ->  y (S, B, C), cache"""
-        x, token_cache = self._branch_forward(self.token_norm, self.token_mixing, x, train, rng)
+        token_cache = None
+        if self.token_mixing is not None:
+            x, token_cache = self._branch_forward(self.token_norm, self.token_mixing, x, train, rng)
         x, channel_cache = self._branch_forward(self.channel_norm, self.channel_mixing, x, train, rng)
         return x, (token_cache, channel_cache)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (S, B, C)  ->  dx (S, B, C)"""
         token_cache, channel_cache = cache
         dx = self._branch_backward(self.channel_norm, self.channel_mixing, dy, channel_cache)
+        if self.token_mixing is None:
+            return dx
         return self._branch_backward(self.token_norm, self.token_mixing, dx, token_cache)
 
-    def _branch_forward(self, norm, mixing, x, train, rng):
+    def update_buffers(self, cache: Cache) -> None:
+        token_cache, channel_cache = cache
+        if self.token_mixing is not None:
+            self._branch_update_buffers(self.token_norm, self.token_mixing, token_cache)
+        self._branch_update_buffers(self.channel_norm, self.channel_mixing, channel_cache)
+
+    def _branch_forward(self, norm: Any, mixing: Any, x: Array, train: bool, rng: Any) -> tuple[Array, Cache]:
         """x + mixing(norm(x)), the branch dropped for some images in training."""
         normed, norm_cache = norm.forward(x, train, rng)  # (S, B, C)
         branch, mixing_cache = mixing.forward(normed, train, rng)  # (S, B, C)
@@ -59,8 +89,14 @@ class MixerBlock(Layer):
             branch, drop_cache = self.ops.drop_path_forward(branch, keep, self.drop_path)
         return x + branch, (norm_cache, mixing_cache, drop_cache)
 
-    def _branch_backward(self, norm, mixing, dy, cache):
+    def _branch_backward(self, norm: Any, mixing: Any, dy: Array, cache: Cache) -> Array:
         """dy reaches x twice: straight along the sum, and through the branch."""
         norm_cache, mixing_cache, drop_cache = cache
         dbranch = dy if drop_cache is None else self.ops.drop_path_backward(dy, drop_cache)  # (S, B, C)
         return dy + norm.backward(mixing.backward(dbranch, mixing_cache), norm_cache)
+
+    @staticmethod
+    def _branch_update_buffers(norm: Any, mixing: Any, cache: Cache) -> None:
+        norm_cache, mixing_cache, _ = cache
+        norm.update_buffers(norm_cache)
+        mixing.update_buffers(mixing_cache)

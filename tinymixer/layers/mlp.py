@@ -1,9 +1,13 @@
 """The two-layer perceptron of a Mixer, and its two uses: over channels and over tokens."""
 
+from typing import Any, Self
+
 from tinymixer.errors import ConfigError
+from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.initialisation import lecun_normal, zeros
 from tinymixer.layers.layer import Layer
-from tinymixer.parameters import ParameterSpec
+from tinymixer.ops.array_library import Array, Cache
+from tinymixer.parameters import ParameterSpec, Specification
 
 GELU_FORMS = ("tanh", "erf")
 
@@ -16,7 +20,9 @@ class Mlp(Layer):
 
     linear = "linear"  # which product of `ops` the two Linears are: linear_forward and linear_backward
 
-    def __init__(self, in_features, mlp_dim, gelu="tanh", dropout=0.0, **keywords):
+    def __init__(
+        self, in_features: int, mlp_dim: int, gelu: str = "tanh", dropout: float = 0.0, **keywords: Any
+    ) -> None:
         if gelu not in GELU_FORMS:
             raise ConfigError(f"gelu must be 'tanh' or 'erf', got {gelu!r}")
         super().__init__(self.specification(in_features, mlp_dim), **keywords)
@@ -27,7 +33,7 @@ class Mlp(Layer):
         self._gelu_backward = getattr(self.ops, f"gelu_{gelu}_backward")
 
     @staticmethod
-    def specification(in_features, mlp_dim):
+    def specification(in_features: int, mlp_dim: int) -> Specification:
         return {
             "weight1": ParameterSpec((in_features, mlp_dim), lecun_normal(in_features)),
             "bias1": ParameterSpec((mlp_dim,), zeros),
@@ -35,7 +41,7 @@ class Mlp(Layer):
             "bias2": ParameterSpec((in_features,), zeros),
         }
 
-    def forward(self, x, train=False, rng=None):
+    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
         """x (..., I)  ->  y (..., I), cache"""
         p = self.parameters
         hidden, cache1 = self._linear_forward(x, p["weight1"], p["bias1"])  # (..., D)
@@ -47,7 +53,7 @@ class Mlp(Layer):
         y, cache2 = self._linear_forward(activated, p["weight2"], p["bias2"])  # (..., I)
         return y, (cache1, cache_gelu, cache_dropout, cache2)
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (..., I)  ->  dx (..., I)"""
         cache1, cache_gelu, cache_dropout, cache2 = cache
         dactivated, dweight2, dbias2 = self._linear_backward(dy, cache2)  # (..., D)
@@ -69,7 +75,9 @@ class ChannelMixing(Mlp):
     x (S, B, C); weight1 (C, DC), bias1 (DC,), weight2 (DC, C), bias2 (C,)
     """
 
-    def __init__(self, hidden_dim, channels_mlp_dim, gelu="tanh", dropout=0.0, **keywords):
+    def __init__(
+        self, hidden_dim: int, channels_mlp_dim: int, gelu: str = "tanh", dropout: float = 0.0, **keywords: Any
+    ) -> None:
         super().__init__(hidden_dim, channels_mlp_dim, gelu, dropout, **keywords)
 
 
@@ -83,14 +91,25 @@ class TokenMixing(Mlp):
 
     linear = "token_linear"
 
-    def __init__(self, tokens, tokens_mlp_dim, gelu="tanh", dropout=0.0, **keywords):
+    def __init__(
+        self, tokens: int, tokens_mlp_dim: int, gelu: str = "tanh", dropout: float = 0.0, **keywords: Any
+    ) -> None:
         super().__init__(tokens, tokens_mlp_dim, gelu, dropout, **keywords)
 
     @staticmethod
-    def specification(tokens, tokens_mlp_dim):
+    def specification(tokens: int, tokens_mlp_dim: int) -> Specification:
         return {
             "weight1": ParameterSpec((tokens_mlp_dim, tokens), lecun_normal(tokens)),
             "bias1": ParameterSpec((tokens_mlp_dim,), zeros),
             "weight2": ParameterSpec((tokens, tokens_mlp_dim), lecun_normal(tokens_mlp_dim)),
             "bias2": ParameterSpec((tokens,), zeros),
         }
+
+    @classmethod
+    def specification_for(cls, sizes: BlockSizes) -> Specification:
+        """The parameters for a block of these sizes, as every token mixer can tell them (`token_mixing.py`)."""
+        return cls.specification(sizes.num_tokens, sizes.tokens_mlp_dim)
+
+    @classmethod
+    def for_block(cls, sizes: BlockSizes, **keywords: Any) -> Self:
+        return cls(sizes.num_tokens, sizes.tokens_mlp_dim, sizes.gelu, sizes.dropout, **keywords)

@@ -1,5 +1,6 @@
 """Whole networks behind one contract, by name: `Model` is the contract, `mlp_mixer.py` the one to read first."""
 
+from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.mlp_mixer import MlpMixer
 from tinymixer.models.model import Model, has_independent_images
@@ -11,14 +12,18 @@ from tinymixer.models.registry import (
     model_class,
     register_model,
 )
+from tinymixer.models.stock import difference_from_stock
 
 __all__ = [
+    "LinearMixer",
+    "LinearMixerConfig",
     "MixerConfig",
     "MlpMixer",
     "Model",
     "architecture_of",
     "architectures",
     "config_class",
+    "difference_from_stock",
     "has_independent_images",
     "make_model",
     "model_class",

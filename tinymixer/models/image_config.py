@@ -32,9 +32,15 @@ class PatchConfig(Options):
             )
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across the image."""
+        side = self.image_size // self.patch_size
+        return side, side
+
+    @property
     def num_tokens(self) -> int:
         """S, the number of patches of an image."""
-        return (self.image_size // self.patch_size) ** 2
+        return self.grid[0] * self.grid[1]
 
     @property
     def patch_features(self) -> int:

@@ -1,7 +1,10 @@
 """The sizes of a Mixer, checked before anything is built from them."""
 
+import math
 from dataclasses import dataclass
 
+from tinymixer.layers.block_sizes import BlockSizes
+from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import GELU_FORMS
 from tinymixer.layers.token_mixing import TOKEN_MIXERS
 from tinymixer.models.image_config import PatchConfig
@@ -15,8 +18,8 @@ class MixerConfig(PatchConfig):
     Raises ConfigError, in a sentence, when a field has the wrong type, is out of range, or does not fit another.
     """
 
-    tokens: str = option("mlp", "How a block mixes tokens.", choices=TOKEN_MIXERS)
-    tokens_mlp_dim: int = option(64, "Hidden size of the token-mixing MLP (DS).", minimum=1)
+    tokens: str = option("mlp", "How a block mixes tokens.", choices=tuple(TOKEN_MIXERS))
+    tokens_mlp_dim: int = option(64, "Hidden size of the token-mixing MLP (DS), where tokens = mlp.", minimum=1)
     channels_mlp_dim: int = option(512, "Hidden size of the channel-mixing MLP (DC).", minimum=1)
     gelu: str = option("tanh", "Form of the GELU.", choices=GELU_FORMS)
     dropout: float = option(0.0, "Dropout rate after the GELU of each MLP.", minimum=0, below=1)
@@ -24,12 +27,22 @@ class MixerConfig(PatchConfig):
     layer_norm_eps: float = option(1e-6, "Epsilon under LayerNorm's square root.", above=0, below=1)
 
     @property
+    def block_sizes(self) -> BlockSizes:
+        """What one of the blocks is built from."""
+        return BlockSizes(
+            grid=self.grid,
+            hidden_dim=self.hidden_dim,
+            tokens_mlp_dim=self.tokens_mlp_dim,
+            channels_mlp_dim=self.channels_mlp_dim,
+            gelu=self.gelu,
+            dropout=self.dropout,
+            layer_norm_eps=self.layer_norm_eps,
+        )
+
+    @property
     def parameter_count(self) -> int:
-        """The number of parameters of a Mixer of these sizes, with token mixing by an MLP."""
-        tokens, channels = self.num_tokens, self.hidden_dim
-        token_mixing = 2 * tokens * self.tokens_mlp_dim + self.tokens_mlp_dim + tokens
-        channel_mixing = 2 * channels * self.channels_mlp_dim + self.channels_mlp_dim + channels
-        block = token_mixing + channel_mixing + 2 * 2 * channels
-        stem = (self.patch_features + 1) * channels
-        head = (channels + 1) * self.num_classes
-        return stem + self.num_blocks * block + 2 * channels + head
+        """The number of parameters of a Mixer of these sizes, without building it."""
+        block = sum(math.prod(spec.shape) for spec in MixerBlock.specification(self.block_sizes, self.tokens).values())
+        stem = (self.patch_features + 1) * self.hidden_dim
+        head = (self.hidden_dim + 1) * self.num_classes
+        return stem + self.num_blocks * block + 2 * self.hidden_dim + head

@@ -1,5 +1,7 @@
 """The whole Mixer."""
 
+from typing import Any
+
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.layer_norm import LayerNorm
 from tinymixer.layers.linear import Linear
@@ -7,14 +9,15 @@ from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.model import Model
 from tinymixer.models.registry import register_model
-from tinymixer.parameters import prefixed
+from tinymixer.ops.array_library import Array, Cache
+from tinymixer.parameters import Specification, prefixed
 
 
 @register_model("mlp_mixer", MixerConfig)
 class MlpMixer(Model):
     """MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): patches, stem, blocks, LayerNorm, mean over tokens, head.
 
-    config    MixerConfig
+    config    MixerConfig; its `tokens` says how the blocks mix tokens, "mlp" being the Mixer's way
     backend   "numpy", "cupy", "auto" or a Backend
     dtype     "float32" or "float64", of weights and activations
     seed      first weights: LeCun normal (truncated), zero biases, zero head, as in the authors' code
@@ -27,14 +30,15 @@ class MlpMixer(Model):
 
     independent_images = True
 
-    def __init__(self, config, **keywords):
+    def __init__(self, config: MixerConfig, **keywords: Any) -> None:
         super().__init__(self.specification(config), **keywords)
         self.config = config
         part = self.parameters.part
         rise = config.drop_path / max(config.num_blocks - 1, 1)
         self.stem = Linear(config.patch_features, config.hidden_dim, parameters=part("stem"))
         self.blocks = [
-            MixerBlock(config, drop_path=i * rise, parameters=part(f"blocks.{i}")) for i in range(config.num_blocks)
+            MixerBlock(config.block_sizes, config.tokens, drop_path=i * rise, parameters=part(f"blocks.{i}"))
+            for i in range(config.num_blocks)
         ]
         self.pre_head_layer_norm = LayerNorm(
             config.hidden_dim, config.layer_norm_eps, parameters=part("pre_head_layer_norm")
@@ -42,15 +46,16 @@ class MlpMixer(Model):
         self.head = Linear(config.hidden_dim, config.num_classes, parameters=part("head"))
 
     @staticmethod
-    def specification(config):
+    def specification(config: MixerConfig) -> Specification:
+        block = MixerBlock.specification(config.block_sizes, config.tokens)
         specification = prefixed("stem", Linear.specification(config.patch_features, config.hidden_dim))
         for i in range(config.num_blocks):
-            specification |= prefixed(f"blocks.{i}", MixerBlock.specification(config))
+            specification |= prefixed(f"blocks.{i}", block)
         specification |= prefixed("pre_head_layer_norm", LayerNorm.specification(config.hidden_dim))
         specification |= prefixed("head", Linear.specification(config.hidden_dim, config.num_classes, initialise=zeros))
         return specification
 
-    def forward(self, images, train=False, rng=None):
+    def forward(self, images: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
         """images (B, height, width, in_channels) float, normalised  ->  logits (B, K), cache
 
         rng is a NumPy generator, needed in training when the configuration drops anything.
@@ -58,9 +63,7 @@ class MlpMixer(Model):
         """
         self.check_images(images)
         ops = self.ops
-        patches, patches_cache = ops.images_to_patches_forward(
-            images, self.config.patch_size
-        )  # (S, B, P*P*in_channels)
+        patches, patches_cache = ops.images_to_patches_forward(images, self.config.patch_size)  # (S, B, features)
         x, stem_cache = self.stem.forward(patches)  # (S, B, C)
         block_caches = []
         for block in self.blocks:
@@ -71,7 +74,7 @@ class MlpMixer(Model):
         logits, head_cache = self.head.forward(features)  # (B, K)
         return logits, (patches_cache, stem_cache, block_caches, norm_cache, mean_cache, head_cache)
 
-    def backward(self, dlogits, cache):
+    def backward(self, dlogits: Array, cache: Cache) -> Array:
         """dlogits (B, K)  ->  dimages (B, height, width, in_channels); parameter gradients are added"""
         patches_cache, stem_cache, block_caches, norm_cache, mean_cache, head_cache = cache
         dfeatures = self.head.backward(dlogits, head_cache)  # (B, C)
@@ -79,5 +82,13 @@ class MlpMixer(Model):
         dx = self.pre_head_layer_norm.backward(dx, norm_cache)  # (S, B, C)
         for block, block_cache in zip(reversed(self.blocks), reversed(block_caches), strict=True):
             dx = block.backward(dx, block_cache)  # (S, B, C)
-        dpatches = self.stem.backward(dx, stem_cache)  # (S, B, P*P*in_channels)
+        dpatches = self.stem.backward(dx, stem_cache)  # (S, B, features)
         return self.ops.images_to_patches_backward(dpatches, patches_cache)
+
+    def update_buffers(self, cache: Cache) -> None:
+        _, stem_cache, block_caches, norm_cache, _, head_cache = cache
+        self.stem.update_buffers(stem_cache)
+        for block, block_cache in zip(self.blocks, block_caches, strict=True):
+            block.update_buffers(block_cache)
+        self.pre_head_layer_norm.update_buffers(norm_cache)
+        self.head.update_buffers(head_cache)

@@ -16,7 +16,8 @@ class Model(Layer):
     update_buffers       cache  ->  writes what the forward pass found out into the buffers (see `Layer`)
     independent_images   whether an image's logits depend on that image alone, so that a batch may be worked through in
                          slices. It counts only where it is said in the class that defines `forward`, or below it: a
-                         subclass with a forward pass of its own has to say it again.
+                         subclass with a forward pass of its own has to say it again
+                         (`has_independent_images` decides).
 
     A subclass that is registered (`tinymixer.models.register_model`) can be named in a recipe; one that is not can be
     handed to `Trainer`, `evaluate` and `load_model` as an object.
@@ -41,10 +42,13 @@ class Model(Layer):
 
 
 def has_independent_images(model: Any) -> bool:
-    """Whether the model's class says so itself: not inherited past a `forward` of its own."""
-    for ancestor in type(model).__mro__:
-        if "independent_images" in vars(ancestor):
-            return bool(vars(ancestor)["independent_images"])
-        if "forward" in vars(ancestor):
+    """Whether the model says that it treats each image by itself, at or below the place that defines its `forward`.
+
+    What is set on the object itself counts before its class: a `forward` put there takes back what the class says.
+    """
+    for place in (getattr(model, "__dict__", {}), *map(vars, type(model).__mro__)):
+        if "independent_images" in place:
+            return bool(place["independent_images"])
+        if "forward" in place:
             return False
     return False

@@ -1,5 +1,6 @@
 """Models by name, as `[model] architecture = "..."` picks them."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tinymixer.errors import ConfigError, nearest
@@ -10,14 +11,23 @@ _MODELS: dict[str, tuple[type[Model], type[Options]]] = {}
 AnyModel = TypeVar("AnyModel", bound=type[Model])
 
 
-def register_model(name: str, config_class: type[Options]) -> Any:
-    """Class decorator: make a model known under a name, with the class of its configuration."""
+def register_model(name: str, config_class: type[Options]) -> Callable[[AnyModel], AnyModel]:
+    """Class decorator: make a model known under a name, with the class of its configuration.
+
+    The class is built as `Class(config, **keywords)`, keywords as for `Layer`. The same class may be registered again
+    (a notebook's cell that runs twice). Raises ConfigError when another class has the name, or the class another name.
+    """
+    if not name or ":" in name:
+        raise ConfigError(f"'{name}' cannot name a model: a name is not empty and has no ':' in it")
 
     def register(model_class: AnyModel) -> AnyModel:
-        if name in _MODELS and _MODELS[name][0].__qualname__ != model_class.__qualname__:
-            raise ConfigError(
-                f"there is a model '{name}' already ({_MODELS[name][0].__qualname__}): choose another name"
-            )
+        for known, (other, _) in _MODELS.items():
+            if (known == name) != (_full_name(other) == _full_name(model_class)):
+                raise ConfigError(
+                    f"there is a model '{name}' already ({_full_name(other)}): choose another name"
+                    if known == name
+                    else f"{_full_name(model_class)} is registered as '{known}' already: a model has one name"
+                )
         _MODELS[name] = model_class, config_class
         return model_class
 
@@ -40,8 +50,15 @@ def config_class(name: str) -> type[Options]:
 
 
 def make_model(name: str, config: Options, **keywords: Any) -> Model:
-    """Build the model of that name (keywords as for `Layer`: backend, dtype, seed, kernels)."""
-    return _known(name)[0](config, **keywords)  # type: ignore[arg-type]
+    """Build the model of that name (keywords as for `Layer`: backend, dtype, seed, kernels).
+
+    Raises ConfigError for an unknown name, and for the configuration of another model.
+    """
+    model_class, config_class = _known(name)
+    if not isinstance(config, config_class):
+        raise ConfigError(f"'{name}' is built from a {config_class.__name__}, got {type(config).__name__}")
+    build: Callable[..., Model] = model_class  # whose first argument is its configuration, not `Layer`'s specification
+    return build(config, **keywords)
 
 
 def architecture_of(model: Any) -> str:
@@ -58,3 +75,7 @@ def _known(name: str) -> tuple[type[Model], type[Options]]:
             f"unknown architecture '{name}': expected one of {', '.join(architectures())}.{nearest(name, _MODELS)}"
         )
     return _MODELS[name]
+
+
+def _full_name(model_class: type) -> str:
+    return f"{model_class.__module__}.{model_class.__qualname__}"

@@ -11,6 +11,7 @@ from tinymixer.ops.layer_norm import layer_norm_backward, layer_norm_forward
 from tinymixer.ops.linear import linear_backward, linear_forward, token_linear_backward, token_linear_forward
 from tinymixer.ops.mean_over_tokens import mean_over_tokens_backward, mean_over_tokens_forward
 from tinymixer.ops.patches import images_to_patches_backward, images_to_patches_forward
+from tinymixer.ops.pool_tokens import pool_tokens_backward, pool_tokens_forward
 from tinymixer.ops.softmax_cross_entropy import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
@@ -34,6 +35,8 @@ __all__ = [
     "linear_forward",
     "mean_over_tokens_backward",
     "mean_over_tokens_forward",
+    "pool_tokens_backward",
+    "pool_tokens_forward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",

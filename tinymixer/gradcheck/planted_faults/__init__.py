@@ -7,9 +7,20 @@ lesson can compare a reader's wrong gradient with theirs and say which mistake i
         print(fault.name, fault.mistake, fault.check().failures[0].check)
 """
 
-from tinymixer.gradcheck.planted_faults import conduct, gelu, layer_norm, layers, linear, loss, tokens
+from tinymixer.gradcheck.planted_faults import blocks, conduct, gelu, layer_norm, layers, linear, loss, tokens
 from tinymixer.gradcheck.planted_faults.registry import PLANTED, PlantedFault
 
 PLANTED_FAULTS = tuple(PLANTED)
 
-__all__ = ["PLANTED_FAULTS", "PlantedFault", "conduct", "gelu", "layer_norm", "layers", "linear", "loss", "tokens"]
+__all__ = [
+    "PLANTED_FAULTS",
+    "PlantedFault",
+    "blocks",
+    "conduct",
+    "gelu",
+    "layer_norm",
+    "layers",
+    "linear",
+    "loss",
+    "tokens",
+]

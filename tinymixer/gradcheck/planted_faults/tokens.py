@@ -1,4 +1,4 @@
-"""Mistakes in the operations that move tokens about: patches, the mean over tokens, dropout and stochastic depth."""
+"""Mistakes in the operations that move tokens about: patches, means and pooling, dropout and stochastic depth."""
 
 from typing import Any
 
@@ -16,6 +16,11 @@ def _images(generator: np.random.Generator) -> tuple[Any, ...]:
 
 def _tokens(generator: np.random.Generator) -> tuple[Any, ...]:
     return (generator.normal(size=(4, 3, 5)),)
+
+
+def _grid(generator: np.random.Generator) -> tuple[Any, ...]:
+    """A grid of 3 x 4 tokens: it has corners, edges and an inside."""
+    return generator.normal(size=(12, 2, 3)), (3, 4)
 
 
 def _masked(generator: np.random.Generator) -> tuple[Any, ...]:
@@ -64,6 +69,32 @@ def mean_not_divided(dy: Array, cache: Cache) -> Array:
 def divided_by_the_batch(dy: Array, cache: Cache) -> Array:
     """The gradient is divided by the number of images instead of tokens."""
     return np.broadcast_to(dy / cache[1], cache).copy()
+
+
+@fault("pool_tokens", _grid)
+def divided_by_nine_at_the_border_too(dy: Array, cache: Cache) -> Array:
+    """The backward divides by 9 everywhere, where the forward counted the patches that exist."""
+    return ops.pool_tokens_backward(dy, cache * 0 + 9)
+
+
+@fault("pool_tokens", _grid)
+def divided_after_the_sum(dy: Array, cache: Cache) -> Array:
+    """The neighbours' gradients are summed and then divided by the count of the token they go to, not come from."""
+    down, across = cache.shape[:2]
+    sums = (ops.pool_tokens_backward(dy, cache * 0 + 1) + dy).reshape(down, across, *dy.shape[1:])
+    return (sums / cache).reshape(dy.shape) - dy
+
+
+@fault("pool_tokens", _grid)
+def token_itself_not_taken_off(dy: Array, cache: Cache) -> Array:
+    """The term -x of the forward is forgotten: its share of the gradient, -dy, is missing."""
+    return ops.pool_tokens_backward(dy, cache) + dy
+
+
+@fault("pool_tokens", _grid)
+def sides_of_the_grid_exchanged(dy: Array, cache: Cache) -> Array:
+    """The backward takes the grid of 3 x 4 patches for one of 4 x 3: other tokens are neighbours."""
+    return ops.pool_tokens_backward(dy, cache.transpose(1, 0, 2, 3))
 
 
 @fault("dropout", _masked)

@@ -10,7 +10,8 @@ from tests.gradcheck.device_arrays import LIBRARY
 from tinymixer import layers, ops
 from tinymixer.backend import Backend
 from tinymixer.gradcheck import Report, check_everything
-from tinymixer.gradcheck.everything import layer_checks, operation_checks
+from tinymixer.gradcheck.suite import layer_checks, operation_checks
+from tinymixer.models import architectures, model_class
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def test_everything_this_package_differentiates_passes(everything):
 def test_every_operation_and_layer_is_among_them(everything):
     names = {row.name for row in everything[0].rows}
     assert {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")} <= names
-    assert set(layers.__all__) - {"Layer", "MixerConfig"} <= names
+    assert set(layers.__all__) - {"Layer", "BlockSizes", "TokenMixer", "TOKEN_MIXERS"} <= names
+    assert {model_class(name).__name__ for name in architectures()} <= names
 
 
 def test_shapes_of_size_one_and_odd_ones_are_among_them(everything):

@@ -11,9 +11,23 @@ from tinymixer.gradcheck.layer import check_layer
 from tinymixer.gradcheck.model import check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
-from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, Mlp, TokenMixing
-from tinymixer.models import MixerConfig, MlpMixer
+from tinymixer.layers import (
+    TOKEN_MIXERS,
+    BlockSizes,
+    ChannelMixing,
+    LayerNorm,
+    Linear,
+    LinearMixerBlock,
+    MixerBlock,
+    Mlp,
+    TokenLinear,
+    TokenMixing,
+    TokenPooling,
+)
+from tinymixer.models import LinearMixerConfig, MixerConfig, make_model, model_class
+from tinymixer.options import Options
 
+GRIDS = {1: (1, 1), 3: (3, 1), 4: (2, 2), 16: (2, 8)}  # S -> patches down and across
 SHAPES = ((1, 1, 1), (3, 2, 5), (4, 1, 7), (16, 3, 24))  # (S, B, C): size one, odd, even, and one beyond full Jacobians
 
 Check = tuple[str, Callable[[], Report]]
@@ -64,6 +78,7 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("gelu_erf", 2 * x)
         yield operation("layer_norm", x, normal(C), normal(C))
         yield operation("mean_over_tokens", x)
+        yield operation("pool_tokens", x, GRIDS[S])
         yield operation("dropout", x, normal((S, B, C)) > 0.5, 0.3)
         yield operation("drop_path", x, normal(B) > 0.5, 0.3)
         yield operation("softmax_cross_entropy", normal((S, C)), np.arange(S) % C)
@@ -76,8 +91,8 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
     """Every layer at several shapes, with and without what training drops, in both forms of GELU."""
     normal = np.random.default_rng([seed, 1]).standard_normal
 
-    def layer(kind: type, sizes: tuple[Any, ...], x: np.ndarray, **options: Any) -> Check:
-        return _layer(kind, sizes, backend, x, **options)
+    def layer(kind: type, sizes: tuple[Any, ...], x: np.ndarray, tokens: str = "mlp", **options: Any) -> Check:
+        return _layer(kind, sizes, backend, x, tokens, **options)
 
     for S, B, C in SHAPES:
         x = normal((S, B, C))
@@ -85,29 +100,33 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(LayerNorm, (C,), x)
         yield layer(Mlp, (C, 5), x, gelu="erf")
         yield layer(TokenMixing, (S, 3), x)
+        yield layer(TokenLinear, (S, 3), x)
+        yield layer(TokenPooling, (GRIDS[S],), x)
         yield layer(ChannelMixing, (C, 5), x, train=True, dropout=0.3)
+        yield layer(LinearMixerBlock, (S, C), x)
     for S, B, C in SHAPES[:-1]:
-        side = {1: 1, 3: 3, 4: 2}[S]
-        config = MixerConfig(
-            image_size=side, patch_size=1, hidden_dim=C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2
-        )
-        x = normal((config.num_tokens, B, C))
-        yield layer(MixerBlock, (config,), x, train=True, drop_path=0.3)
+        sizes = BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
+        for token_mixer in TOKEN_MIXERS:
+            yield layer(MixerBlock, (sizes, token_mixer), normal((S, B, C)), token_mixer, train=True, drop_path=0.3)
 
 
 def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
-    """Small Mixers with their loss: even and odd sizes, both forms of GELU, dropping and not."""
+    """Small models with their loss: even and odd sizes, every token mixer, both forms of GELU, dropping and not."""
     generator = np.random.default_rng([seed, 2])
-    sizes: list[dict[str, Any]] = [
+    patches: list[dict[str, Any]] = [
         {"image_size": 8, "in_channels": 3, "patch_size": 4, "hidden_dim": 6, "num_classes": 4},
-        {"image_size": 9, "in_channels": 1, "patch_size": 3, "hidden_dim": 5, "num_classes": 3, "gelu": "erf"},
-        {"image_size": 6, "in_channels": 2, "patch_size": 2, "hidden_dim": 7, "dropout": 0.2, "drop_path": 0.3},
+        {"image_size": 9, "in_channels": 1, "patch_size": 3, "hidden_dim": 5, "num_classes": 3},
+        {"image_size": 6, "in_channels": 2, "patch_size": 2, "hidden_dim": 7},
     ]
-    for size in sizes:
-        config = MixerConfig(**{"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **size})
-        images = generator.standard_normal((3, config.image_size, config.image_size, config.in_channels))
-        labels = generator.integers(0, config.num_classes, 3)
-        yield _model(config, backend, images, labels, train=bool(config.dropout))
+    mixers: list[dict[str, Any]] = [
+        *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
+        *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
+    ]
+    for i, fields in enumerate(mixers):
+        sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
+        yield _model("mlp_mixer", MixerConfig(**sizes), backend, generator, train="drop_path" in fields)
+    for sizes in patches[:2]:
+        yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
 
 
 def _operation(name: str, backend: Backend, *inputs: Any) -> Check:
@@ -119,22 +138,42 @@ def _operation(name: str, backend: Backend, *inputs: Any) -> Check:
 
 
 def _layer(
-    kind: type, sizes: tuple[Any, ...], backend: Backend, x: np.ndarray, train: bool = False, **options: Any
+    kind: type,
+    sizes: tuple[Any, ...],
+    backend: Backend,
+    x: np.ndarray,
+    tokens: str,
+    train: bool = False,
+    **options: Any,
 ) -> Check:
     def check() -> Report:
         wide, narrow = (kind(*sizes, **options, backend=backend, dtype=dtype) for dtype in ("float64", "float32"))
-        return check_layer(wide, backend.asarray(x), train, float32_twin=narrow)
+        name = _with_tokens(kind.__name__, tokens)
+        return check_layer(wide, backend.asarray(x), train, name=name, float32_twin=narrow)
 
     return kind.__name__, check
 
 
-def _model(config: MixerConfig, backend: Backend, images: np.ndarray, labels: np.ndarray, train: bool) -> Check:
-    def check() -> Report:
-        wide, narrow = (MlpMixer(config, backend=backend, dtype=dtype) for dtype in ("float64", "float32"))
-        placed = backend.asarray(images), backend.asarray(labels)
-        return check_model(wide, *placed, train=train, label_smoothing=0.1, float32_twin=narrow, samples=4)
+def _model(architecture: str, config: Options, backend: Backend, generator: np.random.Generator, train: bool) -> Check:
+    sizes: Any = config  # with the fields that `Model` asks for
+    images = generator.standard_normal((3, sizes.image_size, sizes.image_size, sizes.in_channels))
+    labels = generator.integers(0, sizes.num_classes, 3)
+    name = model_class(architecture).__name__
 
-    return "MlpMixer", check
+    def check() -> Report:
+        wide, narrow = (
+            make_model(architecture, config, backend=backend, dtype=dtype) for dtype in ("float64", "float32")
+        )
+        placed = backend.asarray(images), backend.asarray(labels)
+        shown = _with_tokens(name, getattr(config, "tokens", "mlp"))
+        return check_model(wide, *placed, train=train, name=shown, label_smoothing=0.1, float32_twin=narrow, samples=4)
+
+    return name, check
+
+
+def _with_tokens(name: str, tokens: str) -> str:
+    """The name in the report, which says how tokens are mixed where that is not the Mixer's way."""
+    return name if tokens == "mlp" else f"{name}, {tokens}"
 
 
 def _rows_of_probabilities(scores: np.ndarray) -> np.ndarray:
