@@ -79,7 +79,7 @@ def test_occlusion_of_a_sum_is_what_was_covered():
 
 
 def test_influence_is_the_squared_jacobian():
-    block = MixerBlock(CONFIG, dtype="float64")
+    block = MixerBlock(CONFIG.block_sizes, dtype="float64")
     x = np.random.default_rng(6).normal(size=(9, 1, 5))  # (S, B, C)
     jacobian = np.zeros((45, 45))
     for column in range(45):
@@ -94,7 +94,7 @@ def test_influence_is_the_squared_jacobian():
 
 
 def test_tokens_without_mixing_hear_only_themselves():
-    block = MixerBlock(CONFIG, dtype="float64")
+    block = MixerBlock(CONFIG.block_sizes, dtype="float64")
     block.parameters["token_mixing.weight2"][...] = 0
     x = np.random.default_rng(7).normal(size=(9, 2, 5))  # (S, B, C)
     influence = token_influence([block, block], x, np.random.default_rng(0), tokens=[4, 0])

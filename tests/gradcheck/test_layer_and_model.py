@@ -75,7 +75,7 @@ def test_a_layer_on_another_array_library_passes():
 
 
 def test_every_parameter_is_checked_by_its_name():
-    report = check_layer(MixerBlock(SMALL, dtype="float64"), RNG.standard_normal((4, 2, 5)))
+    report = check_layer(MixerBlock(SMALL.block_sizes, dtype="float64"), RNG.standard_normal((4, 2, 5)))
     assert report.passed, str(report)
     per_input = [row for row in report.rows if row.check == "jacobian"]
     assert len(per_input) == 1 + 12  # x, and two norms and two MLPs

@@ -7,8 +7,19 @@ from hypothesis import strategies as st
 
 from tinymixer import ops
 from tinymixer.gradcheck import check_layer, check_operation
-from tinymixer.layers import ChannelMixing, LayerNorm, Linear, MixerBlock, Mlp, TokenMixing
-from tinymixer.models import MixerConfig
+from tinymixer.layers import (
+    TOKEN_MIXERS,
+    BlockSizes,
+    ChannelMixing,
+    LayerNorm,
+    Linear,
+    LinearMixerBlock,
+    MixerBlock,
+    Mlp,
+    TokenLinear,
+    TokenMixing,
+    TokenPooling,
+)
 
 TOLERANCE = 1e-6  # relative; what is achieved is about 1e-9
 CASES = 1000
@@ -62,6 +73,10 @@ def patches(S, B, C, generator, floats):
     return floats(B, size * min(S, 3), size, C), size
 
 
+def pooled(S, B, C, generator, floats):
+    return floats(S * B, 2, C), (S, B)
+
+
 def dropout(S, B, C, generator, floats):
     return floats(S, B, C), generator.random((S, B, C)) > 0.3, 0.3
 
@@ -80,6 +95,7 @@ OPERATIONS = {
     "softmax_cross_entropy, soft targets": ("softmax_cross_entropy", softly_labelled),
     "images_to_patches": ("images_to_patches", patches),
     "mean_over_tokens": ("mean_over_tokens", gelu),
+    "pool_tokens": ("pool_tokens", pooled),
     "dropout": ("dropout", dropout),
     "drop_path": ("drop_path", drop_path),
 }
@@ -102,6 +118,10 @@ def test_an_operation_of_this_package_passes(which, case):
     assert report.passed, str(report)
 
 
+MIXINGS = [Mlp, TokenMixing, ChannelMixing, TokenLinear, TokenPooling]
+KINDS = [Linear, LayerNorm, *MIXINGS, MixerBlock, LinearMixerBlock]
+
+
 def build(kind, S, B, C, generator, dtype):
     keywords = {"dtype": dtype, "seed": 3}
     gelu = str(generator.choice(["tanh", "erf"]))
@@ -112,12 +132,18 @@ def build(kind, S, B, C, generator, dtype):
     if kind is TokenMixing:
         return TokenMixing(S, C, gelu=gelu, dropout=0.3, **keywords)
     if kind is MixerBlock:
-        config = MixerConfig(image_size=2, patch_size=1, hidden_dim=C, tokens_mlp_dim=S, channels_mlp_dim=B, gelu=gelu)
-        return MixerBlock(config, drop_path=0.3, **keywords)
+        sizes = BlockSizes((2, 2), hidden_dim=C, tokens_mlp_dim=S, channels_mlp_dim=B, gelu=gelu)
+        return MixerBlock(sizes, str(generator.choice(list(TOKEN_MIXERS))), drop_path=0.3, **keywords)
+    if kind is TokenLinear:
+        return TokenLinear(S, C, **keywords)
+    if kind is TokenPooling:
+        return TokenPooling((1, S), **keywords)
+    if kind is LinearMixerBlock:
+        return LinearMixerBlock(S, C, **keywords)
     return kind(C, S, gelu=gelu, dropout=0.3, **keywords)
 
 
-@pytest.mark.parametrize("kind", [Linear, LayerNorm, Mlp, TokenMixing, ChannelMixing, MixerBlock])
+@pytest.mark.parametrize("kind", KINDS)
 @given(
     sizes=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),
     train=st.booleans(),

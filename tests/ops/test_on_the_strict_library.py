@@ -25,6 +25,7 @@ OPERATIONS = {
     "softmax_cross_entropy": ((floats(4, 3), np.array([0, 2, 1, 1])), (0.1,)),
     "images_to_patches": ((floats(2, 4, 6, 3),), (2,)),
     "mean_over_tokens": ((floats(6, 2, 5),), ()),
+    "pool_tokens": ((floats(6, 2, 5),), ((2, 3),)),
     "dropout": ((floats(6, 5), RNG.random((6, 5)) > 0.5), (0.5,)),
     "drop_path": ((floats(6, 4, 5), np.array([True, False, True, True])), (0.25,)),
 }

@@ -101,6 +101,25 @@ def test_integer_targets_are_one_hot_rows(images, classes, smoothing):
         np.testing.assert_allclose(by_label[1], other[1], atol=1e-15)
 
 
+@given(down=st.integers(1, 5), across=st.integers(1, 5), images=st.integers(1, 3), channels=st.integers(1, 3))
+def test_pooling_is_what_a_loop_over_neighbours_would_find(down, across, images, channels):
+    x = RNG.standard_normal((down * across, images, channels))
+    y, cache = ops.pool_tokens_forward(x, (down, across))
+    grid, expected = x.reshape(down, across, images, channels), np.empty((down, across, images, channels))
+    for row in range(down):
+        for column in range(across):
+            window = grid[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+            expected[row, column] = window.mean(axis=(0, 1)) - grid[row, column]
+    np.testing.assert_allclose(y, expected.reshape(x.shape), rtol=1e-12, atol=1e-12)
+    dy = RNG.standard_normal(x.shape)
+    assert np.sum(dy * y) == pytest.approx(np.sum(ops.pool_tokens_backward(dy, cache) * x), abs=1e-10)  # it is linear
+
+
+def test_pooling_leaves_what_is_the_same_everywhere():
+    y, _ = ops.pool_tokens_forward(np.full((12, 2, 3), 7.0, "float32"), (3, 4))
+    np.testing.assert_array_equal(y, 0)
+
+
 def test_dropout_keeps_the_mean():
     x, keep = np.ones((400, 500), "float32"), RNG.random((400, 500)) >= 0.3
     y, cache = ops.dropout_forward(x, keep, 0.3)
@@ -138,6 +157,7 @@ def test_drop_path_drops_whole_images():
         (lambda: ops.images_to_patches_forward(np.ones((1, 32, 30, 3)), 4), "patch size 4 does not divide the image"),
         (lambda: ops.images_to_patches_forward(np.ones((32, 32, 3)), 4), "expected images of shape (B, height, width"),
         (lambda: ops.mean_over_tokens_forward(np.ones((3, 4))), "expected x of shape (S, B, C), got (3, 4)"),
+        (lambda: ops.pool_tokens_forward(np.ones((5, 2, 3)), (2, 3)), "2 x 3 patches has 6 tokens, got x with S=5"),
         (lambda: ops.softmax_cross_entropy_forward(np.ones((3, 4)), np.ones(2, int)), "expected targets of shape (B,)"),
         (
             lambda: ops.softmax_cross_entropy_forward(np.ones((3, 4)), np.ones((3, 5))),

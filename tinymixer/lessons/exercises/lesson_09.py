@@ -7,7 +7,7 @@ import numpy as np
 
 from tinymixer import get_backend, ops
 from tinymixer.gradcheck.planted_faults import tokens
-from tinymixer.layers import MixerBlock
+from tinymixer.layers import BlockSizes, MixerBlock
 from tinymixer.lessons.exercise import Mistake, exercise
 from tinymixer.models import MixerConfig, MlpMixer
 
@@ -65,13 +65,11 @@ class _Block(MixerBlock):
     """A block with random parameters, biases and scales too, that says its sizes in a few words."""
 
     def __init__(self, generator, tokens_across, channels):
-        config = MixerConfig(
-            image_size=tokens_across, patch_size=1, hidden_dim=channels, tokens_mlp_dim=5, channels_mlp_dim=6
-        )
-        super().__init__(config, dtype="float64")
+        sizes = BlockSizes((tokens_across, tokens_across), channels, tokens_mlp_dim=5, channels_mlp_dim=6)
+        super().__init__(sizes, dtype="float64")
         for name in self.parameters:
             self.parameters[name][...] = generator.normal(size=self.parameters.shape(name))
-        self.sizes = f"MixerBlock with S={config.num_tokens}, C={channels}"
+        self.sizes = f"MixerBlock with S={sizes.num_tokens}, C={channels}"
 
     def __repr__(self):
         return self.sizes
