@@ -1,9 +1,12 @@
 """A configuration that cannot work is refused in a sentence."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinymixer import MixerConfig, MlpMixer
 from tinymixer.errors import ConfigError
+from tinymixer.layers import TOKEN_MIXERS
 
 
 def test_nano_has_the_published_number_of_parameters():
@@ -17,6 +20,32 @@ def test_nano_has_the_published_number_of_parameters():
 def test_the_formula_counts_what_the_model_has(fields):
     config = MixerConfig(**fields)
     assert MlpMixer(config).parameters.count == config.parameter_count
+
+
+@settings(deadline=None)
+@given(
+    tokens=st.sampled_from(list(TOKEN_MIXERS)),
+    side=st.integers(1, 4),
+    channels=st.integers(1, 5),
+    hidden=st.integers(1, 4),
+    blocks=st.integers(1, 3),
+)
+def test_the_count_is_right_for_every_token_mixer(tokens, side, channels, hidden, blocks):
+    config = MixerConfig(
+        image_size=side, patch_size=1, hidden_dim=channels, tokens=tokens, tokens_mlp_dim=hidden,
+        channels_mlp_dim=hidden + 1, num_blocks=blocks,
+    )  # fmt: skip
+    S, C, DS, DC = config.num_tokens, channels, hidden, hidden + 1
+    norm, channel_mixing = 2 * C, 2 * C * DC + DC + C
+    token_branch = {"mlp": norm + 2 * S * DS + DS + S, "linear": norm + S * S + S, "pool": norm, "none": 0}[tokens]
+    stem_and_head = 4 * C + norm + 10 * (C + 1)
+    assert config.parameter_count == stem_and_head + blocks * (token_branch + norm + channel_mixing)
+    assert MlpMixer(config).parameters.count == config.parameter_count
+
+
+def test_an_unknown_token_mixer_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"'tokens' expects one of mlp, linear, pool, none, got 'pol'.*mean 'pool'"):
+        MixerConfig(tokens="pol")
 
 
 def test_a_round_trip_through_a_dictionary():
