@@ -137,9 +137,8 @@ scores = np.exp(test_logits[shown] - test_logits[shown].max())
 probabilities = scores / scores.sum()  # (10,)
 
 figure = mixer_picture(
+    model,
     digits.test_images[shown],
-    config.patch_size,
-    config.num_blocks,
     probabilities,
     digits.class_names,
 )

@@ -1,4 +1,4 @@
-"""A Mixer as a picture: from one image, cut into patches, by the model's parts to the probabilities of the classes."""
+"""A model as a picture: from one image, cut into patches, by the model's parts to the probabilities of the classes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,47 +7,66 @@ import numpy as np
 
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.analysis.figures import transparent_figure
-from tinymixer.errors import ShapeError
+from tinymixer.errors import ConfigError, ShapeError
+from tinymixer.models import LinearMixerConfig, MixerConfig, Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Each part: where its middle is, what it is called, the shape that it makes, its colour.
-PARTS = (
-    (0.0, "patches\n(S, B, P·P·channels)", INK),
-    (1.5, "stem\n(S, B, C)", INK),
-    (2.7, "token\nmixing", COLOURS[1]),
-    (3.7, "channel\nmixing", COLOURS[0]),
-    (4.9, "mean\n(B, C)", INK),
-    (5.9, "head\n(B, K)", INK),
-)
-ARROWS = ((0.86, 1.1), (1.93, 2.22), (3.06, 3.3), (4.18, 4.57), (5.24, 5.58))
+# Each part: where its middle is, what it is called, the shape that it makes.
+BEFORE = ((0.0, "patches\n(S, B, P·P·channels)"), (1.5, "stem\n(S, B, C)"))
+AFTER = ((4.9, "mean\n(B, C)"), (5.9, "head\n(B, K)"))
 BLOCK = (2.22, 4.15)  # from where to where the dotted frame goes
+# In the block: where the middle of each part is, and the arrows into, between and out of them.
+TWO_PARTS = (2.7, 3.7), ((1.93, 2.22), (3.06, 3.3), (4.18, 4.57))
+ONE_PART = (3.2,), ((1.93, 2.22), (4.18, 4.57))
+TOKEN_WORDS = {"mlp": "token\nmixing", "linear": "token\nLinear", "pool": "token\npooling"}
+
+Part = tuple[str, str]  # what it is called, its colour
 
 
 def mixer_picture(
-    image: np.ndarray, patch_size: int, blocks: int, probabilities: np.ndarray, class_names: Sequence[str]
+    model: Model | MixerConfig | LinearMixerConfig,
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
 ) -> "Figure":
-    """Draw an image with its patches, the parts of a Mixer that it passes through, and the classes' probabilities (K,).
+    """Draw an image with its patches, the parts of the model that it passes through, and the classes' probabilities.
 
-    image: uint8 (height, width, channels), one or three channels. blocks: how many the model has.
+    model           an MlpMixer, a LinearMixer, or the configuration of one
+    image           uint8 (height, width, channels), one or three channels
+    probabilities   (K,), one per class name
 
     Returns a Matplotlib figure with a transparent background; needs Matplotlib. Raises ShapeError for sizes that do not
-    fit.
+    fit, ConfigError for another model.
     """
-    height, width, channels = image.shape
-    if height % patch_size or width % patch_size or channels not in (1, 3):
-        raise ShapeError(f"expected an image of whole patches of {patch_size} x {patch_size}, got {image.shape}")
+    config = model.config if isinstance(model, Model) else model
+    parts = _block_parts(config)
+    size, (height, width, channels) = config.patch_size, image.shape
+    if height % size or width % size or channels not in (1, 3):
+        raise ShapeError(f"expected an image of whole patches of {size} x {size}, got {image.shape}")
     if probabilities.shape != (len(class_names),):
         raise ShapeError(f"expected probabilities ({len(class_names)},), one per class, got {probabilities.shape}")
     figure = transparent_figure(8, 2.1, 100)
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 6.6, 1.3])
     right.set_facecolor("none")
-    _draw_patches(left, image, patch_size)
-    _draw_parts(middle, blocks)
+    _draw_patches(left, image, size)
+    _draw_parts(middle, parts, config.num_blocks)
     _draw_probabilities(right, probabilities, class_names)
     return figure
+
+
+def _block_parts(config: Any) -> list[Part]:
+    """The parts of one block, in their order."""
+    if isinstance(config, LinearMixerConfig):
+        return [(TOKEN_WORDS["linear"], COLOURS[1]), ("channel\nLinear", COLOURS[0])]
+    if not isinstance(config, MixerConfig):
+        raise ConfigError(f"there is a picture of an MlpMixer and of a LinearMixer, got {type(config).__name__}")
+    channel_mixing = ("channel\nmixing", COLOURS[0])
+    if config.tokens == "none":
+        return [channel_mixing]
+    return [(TOKEN_WORDS.get(config.tokens, f"token\n{config.tokens}"), COLOURS[1]), channel_mixing]
 
 
 def _draw_patches(axes: "Axes", image: np.ndarray, patch_size: int) -> None:
@@ -62,12 +81,14 @@ def _draw_patches(axes: "Axes", image: np.ndarray, patch_size: int) -> None:
     axes.set_axis_off()
 
 
-def _draw_parts(axes: "Axes", blocks: int) -> None:
+def _draw_parts(axes: "Axes", parts: Sequence[Part], blocks: int) -> None:
     words: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": INK}
-    for x, text, colour in PARTS:
+    middles, arrows = TWO_PARTS if len(parts) == 2 else ONE_PART
+    placed = [(x, text, colour) for x, (text, colour) in zip(middles, parts, strict=True)]
+    for x, text, colour in [*placed, *((x, text, INK) for x, text in (*BEFORE, *AFTER))]:
         box = {"boxstyle": "round,pad=0.4", "facecolor": "none", "edgecolor": colour}
         axes.text(x, 0, text, bbox=box, **words)
-    for start, stop in ARROWS:
+    for start, stop in ((0.86, 1.1), *arrows, (5.24, 5.58)):
         axes.annotate("", (stop, 0), (start, 0), arrowprops={"arrowstyle": "->", "color": INK})
     (start, stop), edge = BLOCK, 0.75
     axes.plot([start, stop, stop, start, start], [-edge, -edge, edge, edge, -edge], ":", color=INK, linewidth=1)

@@ -6,15 +6,22 @@ images (Mixer, "Visualization") and see many pairs of opposite phase: nearly the
 
 import numpy as np
 
-from tinymixer.errors import ShapeError
-from tinymixer.models import MlpMixer
+from tinymixer.errors import ConfigError, ShapeError
+from tinymixer.models import LinearMixer, MlpMixer
 
 
-def as_images(model: MlpMixer, block: int) -> np.ndarray:
-    """The first weights of a block's token mixing, folded to the patch grid: (DS, height / P, width / P), a copy."""
-    weight = model.backend.to_numpy(model.blocks[block].token_mixing.parameters["weight1"])  # (DS, S)
-    side = model.config.image_size // model.config.patch_size
-    return weight.reshape(-1, side, side).copy()
+def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
+    """The first weights of a block's token mixing, folded to the patch grid: (DS, height / P, width / P), a copy.
+
+    Of token mixing by one Linear they are its only ones, (S, height / P, width / P). Raises ConfigError for a block
+    whose token mixing has no weights.
+    """
+    mixing = model.blocks[block].token_mixing
+    name = next((name for name in ("weight1", "weight") if mixing is not None and name in mixing.parameters), None)
+    if name is None:
+        raise ConfigError("this block mixes its tokens without weights, if at all: there are none to show")
+    weight = model.backend.to_numpy(mixing.parameters[name])  # (DS, S)
+    return weight.reshape(-1, *model.config.grid).copy()
 
 
 def cosines(weights: np.ndarray) -> np.ndarray:
