@@ -9,6 +9,7 @@
 #
 # * say which numbers token mixing brings together, and which channel mixing,
 # * run token mixing forwards and backwards as transpose, Linear, transpose,
+# * build the simplest network of both mixings, and say what it cannot learn,
 # * lay out the numbers in memory so that no transposition is needed, and derive the gradients once more for that layout,
 # * count the parameters of both mixings, and say why all channels share one set of token-mixing weights.
 
@@ -19,10 +20,12 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.analysis.curves import COLOURS, INK
-from tinymixer.data import load_dataset
+from tinymixer.analysis.mixer_picture import mixer_picture
+from tinymixer.data import load_dataset, normalise
 from tinymixer.gradcheck import check_layer
 from tinymixer.layers import ChannelMixing, Linear, TokenMixing
 from tinymixer.lessons import check, new_figure, show
+from tinymixer.models import LinearMixer, LinearMixerConfig, MixerConfig, MlpMixer
 
 # %% [markdown]
 # ## A table for each image
@@ -211,9 +214,125 @@ print(f"backward:  {dx.shape} <- {dturned.shape} <- {dlinear_y.shape} <- {dy.sha
 print(f"           dweight {dweight.shape}, dbias {dbias.shape}")
 
 # %% [markdown]
+# ## The simplest network of both mixings
+# One Linear over the tokens and one over the channels are enough for a whole network. The package has it under the name `linear_mixer`, and it is good for looking at, because
+# there is nothing else in it: the stem; then blocks, in each of which both mixings are *added* to what came in; then the mean over the tokens, and the head.
+#
+# $$X \leftarrow X + \text{token mixing}(X) \qquad\qquad X \leftarrow X + \text{channel mixing}(X)$$
+#
+# (Why one adds is the matter of lesson 09.) Here it is at the sizes of our two images, with one block. Its tokens lie on a grid of 14 x 14 places, `(B, 512, 14, 14)` in
+# the order that convolutions like. For token mixing the grid is only a list of 196 places.
+
+# %%
+sizes = LinearMixerConfig(image_size=224, patch_size=16, hidden_dim=512, num_blocks=1)
+block = LinearMixer(sizes).blocks[0]
+token_weight = block.token_mixing.parameters["weight"]
+channel_weight = block.channel_mixing.parameters["weight"]
+token_weight[...] = (
+    weight.T
+)  # a block starts with zeros; here it gets the weight from above
+channel_weight[...] = rng.normal(size=(512, 512)) / np.sqrt(512)
+
+grid = x.transpose(0, 2, 1).reshape(2, 512, 14, 14)
+row_of_places = grid.reshape(2, 512, 196)
+print(f"tokens          {grid.shape} -> {row_of_places.shape}")
+print(f"token mixing    Linear{token_weight.shape}")
+print(f"channel mixing  Linear{channel_weight.shape}")
+
+by_hand = x + y  # (B, S, C)   y is the token mixing of x, computed above
+by_hand = (
+    by_hand + ops.linear_forward(by_hand, channel_weight, np.zeros(512, np.float32))[0]
+)
+by_block, _ = block.forward(x.transpose(1, 0, 2))  # tokens first, (S, B, C)
+difference = abs(by_hand - by_block.transpose(1, 0, 2)).max() / abs(by_hand).max()
+print(f"by hand and by the package's block: largest relative difference {difference:.0e}")
+
+# %% [markdown]
+# Can it read digits? We train it in plain steps downhill (lesson 02), and beside it a Mixer of the same sizes. A tenth of the images to learn from is held back, and
+# the network is judged by those. Patches of 4 x 4 pixels make four tokens of each image.
+
+# %%
+pixels = normalise(digits.train_images, digits.mean, digits.std)  # (1437, 8, 8, 1)
+order = np.random.default_rng(0).permutation(len(pixels))
+held_back, to_learn = np.split(order, [len(order) // 10])
+
+
+def train(model, epochs=30, learning_rate=0.1):
+    """Plain steps, 32 images at a time  ->  the share of right answers on the images held back"""
+    shuffle = np.random.default_rng(0)
+    for _epoch in range(epochs):
+        shuffled = shuffle.permutation(to_learn)
+        for batch in np.array_split(shuffled, len(shuffled) // 32):
+            logits, cache = model.forward(pixels[batch])
+            _, dlogits = ops.softmax_cross_entropy(logits, digits.train_labels[batch])
+            model.parameters.zero_gradients()
+            model.backward(dlogits, cache)
+            model.parameters.values[...] -= learning_rate * model.parameters.gradients
+    logits, _ = model.forward(pixels[held_back])
+    return np.mean(logits.argmax(axis=1) == digits.train_labels[held_back])
+
+
+sizes = {
+    "image_size": 8,
+    "in_channels": 1,
+    "patch_size": 4,
+    "hidden_dim": 32,
+    "num_blocks": 2,
+}
+linear_mixer = LinearMixer(LinearMixerConfig(**sizes))
+mixer = MlpMixer(MixerConfig(**sizes, tokens_mlp_dim=16, channels_mlp_dim=64))
+for name, model in (("linear Mixer", linear_mixer), ("Mixer", mixer)):
+    print(f"{name:12} {train(model):.0%} of {len(held_back)} images read rightly")
+
+# %%
+shown = held_back[0]
+logits, _ = linear_mixer.forward(pixels[shown : shown + 1])  # (1, K)
+scores = np.exp(logits[0] - logits.max())
+figure = mixer_picture(
+    linear_mixer,
+    digits.train_images[shown],
+    scores / scores.sum(),
+    digits.class_names,
+)
+show(
+    figure,
+    alt="A digit cut into 4 patches; boxes for patches, stem, a block of token Linear and channel Linear, mean and "
+    "head; and ten bars, one for the probability of each digit.",
+)
+
+# %% [markdown]
+# It learns, and it stays well behind. The reason is worth seeing: **a Linear after a Linear is a Linear**, because the product of two matrices is a matrix. Write $T$ for the weight
+# of a token mixing, which multiplies the table from the left, and $M$ for that of a channel mixing, on the right. (Biases only add constants; leave them out.) With
+# $I$ for the identity matrix, a block makes $(I + T)\,X\,(I + M)$ of $X$. So two blocks make
+#
+# $$(I + T_2)(I + T_1)\;X\;(I + M_1)(I + M_2) = A\,X\,R ,$$
+#
+# and any number of blocks does no more than one: a matrix $A$ on the left, a matrix $R$ on the right. The mean over the tokens then keeps a single row of numbers of $A$, the mean $a$ of
+# its rows. What is left of the whole network is a *weighted mean of the patches*, with one weight per token, and a matrix: all ten classes look at the same mixture of four patches.
+# Let us hold the trained network to that. The stem and the head belong to the right side, too.
+
+# %%
+left = np.eye(4)
+right = linear_mixer.stem.parameters["weight"]  # (16, C)
+for block in linear_mixer.blocks:
+    left = left + block.token_mixing.parameters["weight"] @ left  # (S, S)
+    right = right + right @ block.channel_mixing.parameters["weight"]  # (16, C)
+right = right @ linear_mixer.head.parameters["weight"]  # (16, K)
+weight_of_token = left.mean(axis=0)  # (S,)
+
+images = pixels[held_back]
+patches, _ = ops.images_to_patches_forward(images, 4)  # (S, B, 16)
+mean_patch = np.tensordot(weight_of_token, patches, 1)  # (B, 16)
+constant, _ = linear_mixer.forward(np.zeros_like(images[:1]))  # what the biases add up to
+difference = linear_mixer.forward(images)[0] - (mean_patch @ right + constant)
+print("weights of the four tokens:", weight_of_token.round(2))
+print(
+    f"largest difference between the network and its one mean and one matrix: {abs(difference).max():.0e}"
+)
+
+# %% [markdown]
 # ## Two Linears with a bend between
-# In a Mixer each mixing is an **MLP**: Linear, GELU, Linear. (Without the bend, two Linears in a row could do no more than one, because
-# the product of two matrices is a matrix.) In the familiar layout the MLP stands where the Linear stood, between the two
+# So something must stand between the Linears that is not linear. In a Mixer each mixing is an **MLP**: Linear, GELU, Linear. In the familiar layout the MLP stands where the Linear stood, between the two
 # transpositions. The first Linear leads into a hidden layer, whose size is free to choose:
 #
 # | letter | name in `MixerConfig` | hidden size of | in the paper's Mixer-S/16 |
@@ -522,12 +641,14 @@ print(f"token mixing, a set per channel {C * token_mixing:>12,}")
 # ## What you have now
 # * Channel mixing works along a row of the table tokens x channels, token mixing along a column.
 # * Token mixing is transpose, Linear, transpose. The gradient of a transposition is the transposition back.
+# * Linears alone, however many, come down to one weighted mean of the patches and one matrix. The bend of the GELU is what makes depth count.
 # * With tokens first, `(S, B, C)`, token mixing multiplies from the left, `(DS, S) @ (S, B*C)`, channel mixing from the right,
 #   `(S*B, C) @ (C, DC)`, and nothing is ever copied into another order.
 # * From the left, `dx = weight.T @ dy` and `dweight = dy @ x.T`.
 #
 # **Where the package does this:** `tinymixer/ops/linear.py` (both products, forward and backward),
-# `tinymixer/layers/mlp.py` (`Mlp`, and `TokenMixing` and `ChannelMixing`, which differ in one line), `tests/layers/test_layers.py`
+# `tinymixer/layers/mlp.py` (`Mlp`, and `TokenMixing` and `ChannelMixing`, which differ in one line), `tinymixer/layers/token_mixing.py` (other ways to mix
+# tokens, `TokenLinear` among them), `tinymixer/models/linear_mixer.py` (the linear Mixer), `tests/layers/test_layers.py`
 # (`test_token_mixing_is_transpose_mlp_transpose` holds both forms of the MLP equal), `tinymixer/gradcheck/planted_faults/linear.py` (the wrong gradients
 # that a check must catch).
 #
