@@ -3,7 +3,7 @@
 # make peers    install PyTorch and hold our numbers against it
 # make lessons       make the notebooks from lessons/source/ (make lessons ONLY=02 for one)
 # make lessons-test  hold the notebooks to their sources and run them all
-# make lint     ruff (lint and format) and mypy
+# make lint     ruff (lint and format), mypy and import-linter
 # make format   let ruff mend what it can
 
 PYTHON ?= python3
@@ -55,10 +55,11 @@ lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.with-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

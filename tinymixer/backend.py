@@ -15,6 +15,7 @@ import numpy as np
 from tinymixer import ops
 from tinymixer.errors import BackendError, nearest
 from tinymixer.ops.array_library import namespace
+from tinymixer.ops.protocol import Operations
 
 __all__ = ["BACKENDS", "Backend", "CupyBackend", "cupy_obstacle", "get_backend", "namespace"]
 
@@ -34,7 +35,7 @@ class Backend:
 
     name: str
     xp: Any
-    ops: Any
+    ops: Operations
     reason: str = "asked for"
     kernels: str = "auto"
 

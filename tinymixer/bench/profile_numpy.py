@@ -12,7 +12,7 @@ import numpy as np
 from tinymixer.bench.models import step_flops
 from tinymixer.bench.ours_numpy import make_training
 from tinymixer.bench.work import LEARNING_RATE, normalised_images
-from tinymixer.engines.cpu import channel_mixing, ends, sliced_mixer, token_mixing
+from tinymixer.engines.cpu import channel_mixing, cpu_mixer, stem_and_head, token_mixing
 from tinymixer.engines.cpu.folding import FoldedWeights
 from tinymixer.models import MixerConfig
 from tinymixer.optim import SGD
@@ -27,11 +27,11 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("GELU", channel_mixing, ("activate",)),
     ("LayerNorm", token_mixing, ("centre", "normalise", "normalise_backward")),
     ("LayerNorm", channel_mixing, ("normalise", "normalise_backward")),
-    ("LayerNorm", ends, ("normalise", "normalise_backward")),
-    ("images to patches", ends, ("images_to_patches_forward",)),
-    ("loss", sliced_mixer, ("softmax_cross_entropy",)),
+    ("LayerNorm", stem_and_head, ("normalise", "normalise_backward")),
+    ("images to patches", stem_and_head, ("images_to_patches_forward",)),
+    ("loss", cpu_mixer, ("softmax_cross_entropy",)),
     ("folding weights", FoldedWeights, ("fold_stem", "fold_blocks")),
-    ("adding up gradients", sliced_mixer, ("add_up_blocks", "add_up_stem_and_head")),
+    ("adding up gradients", cpu_mixer, ("add_up_blocks", "add_up_stem_and_head")),
     ("update", SGD, ("step",)),
 )
 

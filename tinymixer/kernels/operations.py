@@ -7,7 +7,6 @@ a kernel does not cover (float64 and complex numbers) goes to the generic operat
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy as np
 from tinymixer import ops
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
+from tinymixer.ops.array_library import Array, Cache
+from tinymixer.ops.protocol import Operations
 from tinymixer.ops.shapes import expect_shape
 
 NUMBERS = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16"}
@@ -22,17 +23,9 @@ NUMBERS = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16"}
 i32, i64, f32 = np.int32, np.int64, np.float32
 
 
-def fused_operations(cupy: Any) -> SimpleNamespace:
+def fused_operations(cupy: Any) -> Operations:
     """All operations, some of them replaced by kernels of this device."""
-    device = FusedOperations(cupy)
-    twins: dict[str, Any] = {
-        "layer_norm_forward": device.layer_norm_forward,
-        "layer_norm_backward": device.layer_norm_backward,
-    }
-    for form, gelu in (("tanh", "TanhGelu"), ("erf", "ErfGelu")):
-        twins[f"gelu_{form}_forward"] = functools.partial(device.gelu_forward, form, gelu)
-        twins[f"gelu_{form}_backward"] = functools.partial(device.gelu_backward, form, gelu)
-    return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | twins)
+    return FusedOperations(cupy)
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,23 @@ class FusedCache:
 
 
 class FusedOperations:
-    """The twins, and the kernels compiled so far."""
+    """The twins, the generic operations beside them, and the kernels compiled so far."""
+
+    linear_forward = staticmethod(ops.linear_forward)
+    linear_backward = staticmethod(ops.linear_backward)
+    token_linear_forward = staticmethod(ops.token_linear_forward)
+    token_linear_backward = staticmethod(ops.token_linear_backward)
+    mean_over_tokens_forward = staticmethod(ops.mean_over_tokens_forward)
+    mean_over_tokens_backward = staticmethod(ops.mean_over_tokens_backward)
+    dropout_forward = staticmethod(ops.dropout_forward)
+    dropout_backward = staticmethod(ops.dropout_backward)
+    drop_path_forward = staticmethod(ops.drop_path_forward)
+    drop_path_backward = staticmethod(ops.drop_path_backward)
+    images_to_patches_forward = staticmethod(ops.images_to_patches_forward)
+    images_to_patches_backward = staticmethod(ops.images_to_patches_backward)
+    softmax_cross_entropy = staticmethod(ops.softmax_cross_entropy)
+    softmax_cross_entropy_forward = staticmethod(ops.softmax_cross_entropy_forward)
+    softmax_cross_entropy_backward = staticmethod(ops.softmax_cross_entropy_backward)
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
@@ -58,21 +67,37 @@ class FusedOperations:
 
     # ------------------------------------------------------------------------------------------ GELU
 
-    def gelu_forward(self, form: str, gelu: str, x: Any) -> tuple[Any, Any]:
-        """As `ops.gelu_tanh_forward` and `ops.gelu_erf_forward`; keeps x alone, and works GELU out again backward."""
+    def gelu_tanh_forward(self, x: Array) -> tuple[Array, Cache]:
+        """As `ops.gelu_tanh_forward`; keeps x alone, and works GELU out again backward."""
+        return self._gelu_forward("TanhGelu", ops.gelu_tanh_forward, x)
+
+    def gelu_erf_forward(self, x: Array) -> tuple[Array, Cache]:
+        """As `ops.gelu_erf_forward`; keeps x alone, and works GELU out again backward."""
+        return self._gelu_forward("ErfGelu", ops.gelu_erf_forward, x)
+
+    def gelu_tanh_backward(self, dy: Array, cache: Cache) -> Array:
+        """As `ops.gelu_tanh_backward`."""
+        return self._gelu_backward("TanhGelu", ops.gelu_tanh_backward, dy, cache)
+
+    def gelu_erf_backward(self, dy: Array, cache: Cache) -> Array:
+        """As `ops.gelu_erf_backward`."""
+        return self._gelu_backward("ErfGelu", ops.gelu_erf_backward, dy, cache)
+
+    def _gelu_forward(
+        self, gelu: str, generic: Callable[[Array], tuple[Array, Cache]], x: Array
+    ) -> tuple[Array, Cache]:
         number = _number(x)
         if number is None:
-            return getattr(ops, f"gelu_{form}_forward")(x)
+            return generic(x)
         y = self._cupy.empty(x.shape, x.dtype)  # (...)
         vector = layouts.vector_width(x.dtype.itemsize, x.size)
         layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
         self._launch(f"bias_gelu_forward_rows<{number}, {vector}, {gelu}>", layout, x, None, y, i64(x.size))
         return y, FusedCache((x,))
 
-    def gelu_backward(self, form: str, gelu: str, dy: Any, cache: Any) -> Any:
-        """As `ops.gelu_tanh_backward` and `ops.gelu_erf_backward`."""
+    def _gelu_backward(self, gelu: str, generic: Callable[[Array, Cache], Array], dy: Array, cache: Cache) -> Array:
         if not isinstance(cache, FusedCache):
-            return getattr(ops, f"gelu_{form}_backward")(dy, cache)
+            return generic(dy, cache)
         (x,) = cache.arrays
         dx = dy.astype(x.dtype)  # (...) a copy, since the kernel works in place
         vector = layouts.vector_width(x.dtype.itemsize, x.size)
@@ -84,7 +109,7 @@ class FusedOperations:
 
     # ------------------------------------------------------------------------------------------ LayerNorm
 
-    def layer_norm_forward(self, x: Any, scale: Any, bias: Any, eps: float = 1e-6) -> tuple[Any, Any]:
+    def layer_norm_forward(self, x: Array, scale: Array, bias: Array, eps: float = 1e-6) -> tuple[Array, Cache]:
         """As `ops.layer_norm_forward`, in one pass."""
         number = _number(x)
         if number is None or str(scale.dtype) != "float32":
@@ -101,7 +126,7 @@ class FusedOperations:
         )  # fmt: skip
         return y, FusedCache((x, scale, mean, inv_std))
 
-    def layer_norm_backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
+    def layer_norm_backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
         """As `ops.layer_norm_backward`: one pass, and one over the blocks' partial sums."""
         if not isinstance(cache, FusedCache):
             return ops.layer_norm_backward(dy, cache)
@@ -121,10 +146,10 @@ class FusedOperations:
         return dx, sums[0], sums[1]
 
 
-def _number(x: Any) -> str | None:
+def _number(x: Array) -> str | None:
     """The kernels' name of an array's format; None where there is no kernel for it."""
     return NUMBERS.get(str(x.dtype)) if x.size and x.flags.c_contiguous else None
 
 
-def _contiguous(dy: Any, x: Any) -> Any:
+def _contiguous(dy: Array, x: Array) -> Array:
     return dy if dy.flags.c_contiguous and dy.dtype == x.dtype else dy.astype(x.dtype).reshape(x.shape).copy()

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinymixer.backend import Backend, get_backend
 from tinymixer.errors import ConfigError
+from tinymixer.ops.protocol import Operations
 from tinymixer.parameters import Parameters, Specification
 
 
@@ -39,7 +40,7 @@ class Layer:
         return self.parameters.backend
 
     @property
-    def ops(self) -> Any:
+    def ops(self) -> Operations:
         return self.parameters.backend.ops
 
     def forward(self, x: Any, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Any, Any]:

@@ -7,9 +7,17 @@ CuPy has it with the same arguments.
 """
 
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 from tinymixer.errors import BackendError
+
+# An array of whichever library the caller computes with; a test holds its use to the lists below. To a type checker it
+# is Any: NumPy's arrays have far narrower signatures than any protocol that CuPy's would fit as well, so that a checker
+# would complain about right code. The name says what is meant, and shapes stand in comments.
+Array: TypeAlias = Any
+
+# What a forward pass leaves for its own backward pass and for nobody else.
+Cache: TypeAlias = Any
 
 FUNCTIONS = frozenset(
     {
@@ -40,7 +48,7 @@ ATTRIBUTES = frozenset({"T", "dtype", "itemsize", "nbytes", "ndim", "shape", "si
 # Arithmetic, comparison, @, indexing with slices and integers, and the in-place forms of arithmetic are allowed too.
 
 
-def namespace(x: Any) -> Any:
+def namespace(x: Array) -> Any:
     """Return the array library that x belongs to, so that one line of code serves them all.
 
     NumPy's arrays say it themselves (`__array_namespace__`); CuPy's do not yet, so the module of their class is asked.

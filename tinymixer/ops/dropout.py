@@ -5,10 +5,11 @@ every backend, and the backward pass needs no second draw.
 """
 
 from tinymixer.errors import ConfigError, ShapeError
+from tinymixer.ops.array_library import Array, Cache
 from tinymixer.ops.shapes import expect_shape
 
 
-def dropout_forward(x, keep, rate):
+def dropout_forward(x: Array, keep: Array, rate: float) -> tuple[Array, Cache]:
     """Zero the entries that are not kept and make up for them in the others ("inverted" dropout).
 
     x (...), keep (...) boolean, drawn with probability 1 - rate  ->  y (...)
@@ -22,7 +23,7 @@ def dropout_forward(x, keep, rate):
     return _masked(x, keep, rate, "dropout")
 
 
-def dropout_backward(dy, cache):
+def dropout_backward(dy: Array, cache: Cache) -> Array:
     """An entry that was zeroed has no influence on y; the others were multiplied by 1 / (1 - rate):
 
         dx = dy * keep / (1 - rate)
@@ -33,7 +34,7 @@ def dropout_backward(dy, cache):
     return dy * keep * (1.0 / (1.0 - rate))
 
 
-def drop_path_forward(x, keep, rate):
+def drop_path_forward(x: Array, keep: Array, rate: float) -> tuple[Array, Cache]:
     """Drop the whole residual branch of the images that are not kept (stochastic depth).
 
     x (S, B, C), keep (B,) boolean, drawn with probability 1 - rate  ->  y (S, B, C)
@@ -47,12 +48,12 @@ def drop_path_forward(x, keep, rate):
     return _masked(x, keep.reshape(1, -1, 1), rate, "drop_path")
 
 
-def drop_path_backward(dy, cache):
+def drop_path_backward(dy: Array, cache: Cache) -> Array:
     """dx[:, b] = dy[:, b] * keep[b] / (1 - rate), as in dropout.        dy (S, B, C)  ->  dx (S, B, C)"""
     return dropout_backward(dy, cache)
 
 
-def _masked(x, keep, rate, name):
+def _masked(x: Array, keep: Array, rate: float, name: str) -> tuple[Array, Cache]:
     if not 0 <= rate < 1:
         raise ConfigError(f"the {name} rate must be at least 0 and below 1, got {rate}")
     # keep / (1 - rate) would be float64: a boolean array has no dtype of its own to hold on to.

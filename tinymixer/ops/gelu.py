@@ -2,7 +2,7 @@
 
 import math
 
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.normal_distribution import normal_cdf
 
 # Python floats on purpose: a NumPy scalar such as np.sqrt(2 / np.pi) would turn float32 arrays into float64.
@@ -11,7 +11,7 @@ TANH_CUBIC = 0.044715
 DENSITY_AT_ZERO = 1 / math.sqrt(2 * math.pi)
 
 
-def gelu_tanh_forward(x):
+def gelu_tanh_forward(x: Array) -> tuple[Array, Cache]:
     """The tanh form, which the Mixer authors' code uses.
 
     x (...)  ->  y (...)
@@ -23,7 +23,7 @@ def gelu_tanh_forward(x):
     return 0.5 * x * (1.0 + t), (x, t)
 
 
-def gelu_tanh_backward(dy, cache):
+def gelu_tanh_backward(dy: Array, cache: Cache) -> Array:
     """Product rule, with t = tanh(u) and tanh'(u) = 1 - t^2:
 
         dy/dx = (1 + t)/2 + x/2 * (1 - t^2) * du/dx        du/dx = sqrt(2 / pi) * (1 + 3 * 0.044715 x^2)
@@ -35,7 +35,7 @@ def gelu_tanh_backward(dy, cache):
     return dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * du_dx)
 
 
-def gelu_erf_forward(x):
+def gelu_erf_forward(x: Array) -> tuple[Array, Cache]:
     """The exact form, x times the probability that a standard normal variable is below x.
 
     x (...)  ->  y (...)
@@ -46,7 +46,7 @@ def gelu_erf_forward(x):
     return x * probability, (x, probability)
 
 
-def gelu_erf_backward(dy, cache):
+def gelu_erf_backward(dy: Array, cache: Cache) -> Array:
     """Product rule; the derivative of Phi is the normal density:
 
         dy/dx = Phi(x) + x * phi(x)        phi(x) = exp(-x^2 / 2) / sqrt(2 pi)

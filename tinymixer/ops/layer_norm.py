@@ -1,11 +1,11 @@
 """LayerNorm over the channels (Ba et al. 2016, arXiv 1607.06450)."""
 
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 
 
-def layer_norm_forward(x, scale, bias, eps=1e-6):
+def layer_norm_forward(x: Array, scale: Array, bias: Array, eps: float = 1e-6) -> tuple[Array, Cache]:
     """Normalise each row of channels, then scale and shift (Ba et al. 2016; Mixer, section 2).
 
     x (..., C), scale (C,), bias (C,)  ->  y (..., C)
@@ -26,7 +26,7 @@ def layer_norm_forward(x, scale, bias, eps=1e-6):
     return y, (x_hat, inv_std, scale)
 
 
-def layer_norm_backward(dy, cache):
+def layer_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """With g = scale * dy, the gradient that reaches x_hat, and means over the row:
 
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat))

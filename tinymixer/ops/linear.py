@@ -1,11 +1,11 @@
 """The two matrix products of a Mixer: from the right (over channels) and from the left (over tokens)."""
 
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 
 
-def linear_forward(x, weight, bias):
+def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """Multiply every row from the right: the channel-mixing product (Mixer, eq. 1, X W3).
 
     x (..., I), weight (I, O), bias (O,)  ->  y (..., O)
@@ -21,7 +21,7 @@ def linear_forward(x, weight, bias):
     return y.reshape(*x.shape[:-1], outputs), (x, weight)
 
 
-def linear_backward(dy, cache):
+def linear_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """With rows n, inputs i, outputs o:  y[n, o] = sum_i x[n, i] W[i, o] + b[o], so that
 
         dx[n, i] = sum_o dy[n, o] W[i, o]        dx = dy W^T
@@ -41,7 +41,7 @@ def linear_backward(dy, cache):
     return dx, dweight, dbias
 
 
-def token_linear_forward(x, weight, bias):
+def token_linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """Multiply the tokens from the left: the token-mixing product (Mixer, eq. 1, W1 X).
 
     x (S, B, C), weight (DS, S), bias (DS,)  ->  y (DS, B, C)
@@ -62,7 +62,7 @@ def token_linear_forward(x, weight, bias):
     return y.reshape(outputs, images, channels), (x, weight)
 
 
-def token_linear_backward(dy, cache):
+def token_linear_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """The products of `linear_backward` with left and right exchanged; n runs over all B*C columns:
 
         dx[s, n] = sum_d W[d, s] dy[d, n]        dx = W^T dy

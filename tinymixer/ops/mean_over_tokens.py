@@ -1,11 +1,11 @@
 """The mean over tokens before the head (global average pooling)."""
 
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 
 
-def mean_over_tokens_forward(x):
+def mean_over_tokens_forward(x: Array) -> tuple[Array, Cache]:
     """x (S, B, C)  ->  y (B, C)
 
         y = 1/S * sum_s x[s]
@@ -18,7 +18,7 @@ def mean_over_tokens_forward(x):
     return y, x.shape
 
 
-def mean_over_tokens_backward(dy, cache):
+def mean_over_tokens_backward(dy: Array, cache: Cache) -> Array:
     """Every token had weight 1/S in the mean, so each receives the same gradient:
 
         dx[s] = dy / S

@@ -2,7 +2,7 @@
 
 import math
 
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, namespace
 
 SQRT_HALF = math.sqrt(0.5)
 
@@ -37,7 +37,7 @@ COEFFICIENTS = (
 )
 
 
-def normal_cdf(x):
+def normal_cdf(x: Array) -> Array:
     """Probability that a standard normal variable is below x; absolute error under 2e-16 in float64.
 
     x (...)  ->  probability (...)

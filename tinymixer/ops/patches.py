@@ -1,10 +1,11 @@
 """Images to patches and back: with it, the stem's convolution is one matrix product."""
 
 from tinymixer.errors import ShapeError
+from tinymixer.ops.array_library import Array, Cache
 from tinymixer.ops.shapes import expect_shape
 
 
-def images_to_patches_forward(images, patch_size):
+def images_to_patches_forward(images: Array, patch_size: int) -> tuple[Array, Cache]:
     """Cut each image into P x P patches and flatten them; tokens come first.
 
     images (B, height, width, channels)  ->  patches (S, B, P*P*channels),  S = (height / P) * (width / P)
@@ -24,7 +25,7 @@ def images_to_patches_forward(images, patch_size):
     return tokens_first.reshape(down * across, count, -1), (images.shape, patch_size)
 
 
-def images_to_patches_backward(dpatches, cache):
+def images_to_patches_backward(dpatches: Array, cache: Cache) -> Array:
     """The inverse permutation: each pixel's gradient goes back to where the pixel came from.
 
     dpatches (S, B, P*P*channels)  ->  dimages (B, height, width, channels)

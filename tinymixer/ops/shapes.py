@@ -1,9 +1,10 @@
 """One way to say that an array has the wrong shape, in the letters of the documentation."""
 
 from tinymixer.errors import ShapeError
+from tinymixer.ops.array_library import Array
 
 
-def expect_shape(name, x, letters, **sizes):
+def expect_shape(name: str, x: Array, letters: str, **sizes: int) -> None:
     """Raise ShapeError unless x has one axis per letter, with the given sizes.
 
     expect_shape("x", x, "S B C", S=64)  ->  "expected x of shape (S, B, C) with S=64, got (49, 8, 128)"

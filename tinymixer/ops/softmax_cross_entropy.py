@@ -1,12 +1,12 @@
 """Softmax and cross-entropy in one operation, which is what keeps it stable."""
 
 from tinymixer.errors import ConfigError
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 
 
-def softmax_cross_entropy_forward(logits, targets, label_smoothing=0.0):
+def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing: float = 0.0) -> tuple[Array, Cache]:
     """Mean over the batch of the cross-entropy between softmax(logits) and the targets.
 
     logits (B, K), targets (B,) integer labels or (B, K) rows of probabilities  ->  loss (), in float32 or better
@@ -39,7 +39,7 @@ def softmax_cross_entropy_forward(logits, targets, label_smoothing=0.0):
     return loss, (log_probability, target, logits.dtype)
 
 
-def softmax_cross_entropy_backward(dloss, cache):
+def softmax_cross_entropy_backward(dloss: Array | float, cache: Cache) -> Array:
     """The log-sum-exp differentiates to the softmax p, the linear term to the target:
 
         dlogits = dloss * (p - target) / B
@@ -52,7 +52,7 @@ def softmax_cross_entropy_backward(dloss, cache):
     return dlogits.astype(dtype, copy=False)
 
 
-def softmax_cross_entropy(logits, targets, label_smoothing=0.0):
+def softmax_cross_entropy(logits: Array, targets: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
     """The loss and its gradient at once: what a training step asks for.
 
     logits (B, K), targets (B,) or (B, K)  ->  loss (), dlogits (B, K)

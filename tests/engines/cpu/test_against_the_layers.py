@@ -80,7 +80,10 @@ def test_loss_and_gradients_are_those_of_the_layers(name, dtype, count, threads,
 )
 def test_any_sizes_give_the_gradients_of_the_layers(side, patch, sizes, blocks, count, threads, slice_images):
     hidden, tokens_mlp, channels_mlp = sizes
-    config = MixerConfig(side * patch, 2, patch, hidden, tokens_mlp, channels_mlp, blocks, 3)
+    config = MixerConfig(
+        image_size=side * patch, in_channels=2, patch_size=patch, hidden_dim=hidden, tokens_mlp_dim=tokens_mlp,
+        channels_mlp_dim=channels_mlp, num_blocks=blocks, num_classes=3,
+    )  # fmt: skip
     model = shaken(config, "float64")
     images, labels = batch(config, count, "float64")
     loss, _, expected = by_layers(model, images, labels, 0.0, seed=0)

@@ -1,5 +1,15 @@
 """The branch that mixes channels, on one slice. Beside it: `layers/mlp.py`, and `folding.py` for the weights."""
 
+from typing import TYPE_CHECKING, Any
+
+from tinymixer.engines.cpu.gradient_accumulator import GradientAccumulator, Views
+from tinymixer.engines.cpu.masks import BranchMasks
+from tinymixer.models.mixer_config import MixerConfig
+
+if TYPE_CHECKING:
+    from tinymixer.engines.cpu.workspace import Keep, Workspace
+
+
 import numpy as np
 
 from tinymixer.engines.cpu.gelu import activate, gelu_pieces
@@ -18,28 +28,29 @@ class ChannelMixing:
     pass lies here: x_hat + 1 (`x_hat_plus_one`, see folding.py), inv_std, the hidden layer and GELU's slope.
     """
 
-    def __init__(self, ws, config, keep):
+    def __init__(self, ws: "Workspace", config: MixerConfig, keep: "Keep") -> None:
         (S, n, C), DC = ws.shape, config.channels_mlp_dim
         self.ws, self.eps = ws, config.layer_norm_eps
         self.x_hat_plus_one, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
         step = min(S, max(1, (ROWS if ws.train else FORWARD_ROWS) // n))  # tokens at a time
         kept = (S if ws.train else step) * n, DC
-        self.hidden, self.slope = keep("hidden", *kept), keep("slope", *kept) if ws.train else None
+        self.hidden = keep("hidden", *kept)
+        self.slope: Any = keep("slope", *kept) if ws.train else None
         self.parts = [self._part(slice(start, min(S, start + step))) for start in range(0, S, step)]
         if ws.train:
             self.dhidden = ws.dhidden[: S * n * DC].reshape(S * n, DC)
 
-    def _part(self, tokens):
+    def _part(self, tokens: slice) -> tuple[Any, ...]:
         """Some tokens' arrays: x_hat + 1, GELU's input, the hidden layer, its slope, the branch, pieces for GELU."""
         ws, n = self.ws, self.ws.shape[1]
         rows = slice(tokens.start * n, tokens.stop * n)
         kept = rows if ws.train else slice(0, rows.stop - rows.start)
         hidden, slope = self.hidden[kept], self.slope[kept] if ws.train else None
-        into = slope if ws.train else hidden
+        into: Any = slope if ws.train else hidden
         pieces = gelu_pieces(into, hidden, slope, ws.gelu_scratch)
         return tokens, self.x_hat_plus_one[rows], into, hidden, slope, ws.branch[rows], pieces
 
-    def forward(self, folded, masks):
+    def forward(self, folded: Any, masks: BranchMasks) -> None:
         ws = self.ws
         normalise(ws.x, self.x_hat_plus_one, self.inv_std, self.eps)
         np.add(self.x_hat_plus_one, 1.0, self.x_hat_plus_one)
@@ -52,7 +63,7 @@ class ChannelMixing:
         masks.drop_branch(ws.branch_by_image)
         np.add(ws.x, ws.branch, ws.x)
 
-    def backward(self, folded, g, accumulator, masks):
+    def backward(self, folded: Any, g: Views, accumulator: GradientAccumulator, masks: BranchMasks) -> None:
         """Through the sum and the branch, in the workspace's dx (S*n, C); a block's gradients go into g."""
         ws = self.ws
         dbranch = masks.branch_gradient(ws.dx_by_image, ws.branch_by_image).reshape(ws.dx.shape)

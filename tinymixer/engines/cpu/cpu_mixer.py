@@ -1,7 +1,9 @@
 """The whole Mixer on an ordinary processor: the batch in slices, the slices on threads."""
 
 import itertools
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,13 +12,17 @@ from tinymixer.engines.cpu.cache import largest_cache
 from tinymixer.engines.cpu.folding import FoldedWeights
 from tinymixer.engines.cpu.gelu import FORMS
 from tinymixer.engines.cpu.gradient_accumulator import GradientAccumulator, add_up_blocks, add_up_stem_and_head
-from tinymixer.engines.cpu.masks import NOTHING_DROPPED, draw_masks
+from tinymixer.engines.cpu.masks import NOTHING_DROPPED, BranchMasks, draw_masks
 from tinymixer.engines.cpu.slices import SliceSize, choose_slice
 from tinymixer.engines.cpu.stack import BlockStack
 from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
 from tinymixer.engines.cpu.workspace import Workspace
 from tinymixer.errors import ConfigError
+from tinymixer.models.mlp_mixer import MlpMixer
 from tinymixer.ops import softmax_cross_entropy
+from tinymixer.optim.chunks import ParallelMap
+
+BlockMasks = Sequence[tuple[BranchMasks, ...]]  # of each block's two branches
 
 FOLDED_BYTES = 24 << 20  # of folded weights at a time in a forward pass
 
@@ -44,7 +50,7 @@ class CpuMixer:
     Raises ConfigError for a model on another array library and for negative numbers.
     """
 
-    def __init__(self, model, threads=0, slice_images=0):
+    def __init__(self, model: MlpMixer, threads: int = 0, slice_images: int = 0) -> None:
         if model.backend.xp is not np:
             raise ConfigError(f"the sliced step is for NumPy, this model computes with {model.backend.name}")
         for name, value in (("threads", threads), ("slice_images", slice_images)):
@@ -58,12 +64,14 @@ class CpuMixer:
         self._gelu = FORMS[model.config.gelu]
         self._stack = BlockStack(model)
         self._team = ThreadTeam(self.threads)
-        self.parallel_map = self._team.parallel_map  # for the optimizer
+        self.parallel_map: ParallelMap = self._team.parallel_map  # for the optimizer
         # Filled when they are first needed: evaluation needs less than training.
-        self._folded, self._accumulators, self._workspaces = None, [], {}
+        self._folded: Any = None  # FoldedWeights
+        self._accumulators: list[GradientAccumulator] = []
+        self._workspaces: dict[tuple[int, int, bool], Workspace] = {}
         self._pools = [BufferPool(dtype) for _ in range(self.threads)]
 
-    def logits(self, images):
+    def logits(self, images: np.ndarray) -> np.ndarray:
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
         model, config = self.model, self.model.config
         model.check_images(images)
@@ -75,7 +83,7 @@ class CpuMixer:
         groups = [slice(*pair) for pair in _cut(0, self._stack.count, -(-self._stack.count // at_once))]
         between = np.empty((len(images), config.num_tokens, config.hidden_dim) if len(groups) > 1 else 0, dtype)
 
-        def work(thread, slices, group):
+        def work(thread: int, slices: list[slice], group: slice) -> None:
             for part in slices:
                 ws = self._workspace(thread, part.stop - part.start, train=False)
                 if group.start == 0:
@@ -95,7 +103,9 @@ class CpuMixer:
             self._team.run(partial(work, group=group), shares)
         return logits
 
-    def loss_and_gradients(self, images, labels, label_smoothing=0.0, rng=None, share=1.0):
+    def loss_and_gradients(
+        self, images: np.ndarray, labels: np.ndarray, label_smoothing: float = 0.0, rng: Any = None, share: float = 1.0
+    ) -> tuple[float, int]:
         """Forward, loss and backward; the parameters' gradients, times share, are added to the model's.
 
         images (B, height, width, in_channels), labels (B,) or (B, K)  ->  mean loss, images classified correctly
@@ -106,7 +116,7 @@ class CpuMixer:
         count = len(images)
         masks = draw_masks(self.model, count, rng)
 
-        def work(thread, slices):
+        def work(thread: int, slices: list[slice]) -> tuple[float, int]:
             accumulator, loss, correct = self._accumulators[thread], 0.0, 0
             accumulator.empty = True
             for part in slices:
@@ -125,7 +135,7 @@ class CpuMixer:
         self._add_up()
         return sum(loss for loss, _ in results), sum(correct for _, correct in results)
 
-    def _forward(self, ws, images, masks):
+    def _forward(self, ws: Workspace, images: np.ndarray, masks: BlockMasks) -> np.ndarray:
         """A slice's images (n, height, width, in_channels)  ->  logits (n, K)"""
         model = self.model
         ws.stem.forward(self._folded, images)
@@ -135,7 +145,13 @@ class CpuMixer:
             ws.channel_mixing[i].forward(folded, channel_masks)
         return ws.head.forward(model.pre_head_layer_norm.parameters, model.head.parameters)
 
-    def _backward(self, ws, dlogits, masks, accumulator):
+    def _backward(
+        self,
+        ws: Workspace,
+        dlogits: np.ndarray,
+        masks: BlockMasks,
+        accumulator: GradientAccumulator,
+    ) -> None:
         """dlogits (n, K); the slice's gradients are added to the thread's."""
         model = self.model
         ws.head.backward(dlogits, model.pre_head_layer_norm.parameters, model.head.parameters, accumulator)
@@ -146,7 +162,7 @@ class CpuMixer:
         ws.stem.backward(accumulator)
         accumulator.empty = False
 
-    def _workspace(self, thread, images, train):
+    def _workspace(self, thread: int, images: int, train: bool) -> Workspace:
         """A thread's workspace for slices of so many images. It uses one at a time, so all lie in the same memory."""
         key = (thread, images, train)
         if key not in self._workspaces:
@@ -154,7 +170,7 @@ class CpuMixer:
             self._workspaces[key] = Workspace(self.model.config, images, self._pools[thread], train)
         return self._workspaces[key]
 
-    def _fold(self, blocks, backward):
+    def _fold(self, blocks: slice, backward: bool) -> None:
         """Fold the ends' weights and those of some blocks (a slice), which take the first places for folded ones."""
         model, stack, count = self.model, self._stack, blocks.stop - blocks.start
         if self._folded is None or self._folded.count < count:
@@ -163,26 +179,26 @@ class CpuMixer:
             self._folded.prepare_backward()
         self._folded.fold_stem(model.stem.parameters)
 
-        def work(thread, shares):
+        def work(thread: int, shares: list[slice]) -> None:
             for places in shares:
                 source = slice(blocks.start + places.start, blocks.start + places.stop)
                 self._folded.fold_blocks(stack.views(model.parameters.values, source), places, backward)
 
         self._team.run(work, self._shares(count, stack.at_once))
 
-    def _add_up(self):
+    def _add_up(self) -> None:
         """The threads' gradients in the threads' order, unfolded, into the model's."""
         accumulators = [accumulator for accumulator in self._accumulators if not accumulator.empty]
         parameters, stack = self.model.parameters, self._stack
 
-        def work(thread, shares):
+        def work(thread: int, shares: list[slice]) -> None:
             for blocks in shares:
                 add_up_blocks(accumulators, parameters, stack, blocks, self._gelu)
 
         self._team.run(work, self._shares(stack.count, stack.at_once))
         add_up_stem_and_head(accumulators, parameters)
 
-    def _shares(self, count, at_once):
+    def _shares(self, count: int, at_once: int) -> list[list[slice]]:
         """`count` things for the threads: each gets a list of slices of about equal length, of at most `at_once`."""
         shares = []
         for start, stop in _cut(0, count, self.threads):
@@ -191,6 +207,6 @@ class CpuMixer:
         return shares
 
 
-def _cut(start, stop, parts):
+def _cut(start: int, stop: int, parts: int) -> Iterable[tuple[int, int]]:
     """start to stop in so many pieces whose lengths differ by at most one."""
     return itertools.pairwise(start + (stop - start) * i // parts for i in range(parts + 1)) if parts else ()

@@ -1,10 +1,14 @@
 """What touches every activation and can be moved to the weights is moved there, once a step."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import numpy as np
 
 from tinymixer.engines.cpu.buffer_pool import BufferPool
+from tinymixer.engines.cpu.gelu import GeluForm
+from tinymixer.models.mixer_config import MixerConfig
+from tinymixer.parameters import Parameters
 
 LEAST_SCALE = 1e-20  # a gradient is divided by LayerNorm's scale
 
@@ -40,7 +44,7 @@ class FoldedWeights:
         W1 (x_hat * scale + bias) + b1  =  (W1 x_hat) * scale + B1        B1 = W1 1 bias + b1 1        (DS, C)
     """
 
-    def __init__(self, config, count, gelu, dtype):
+    def __init__(self, config: MixerConfig, count: int, gelu: GeluForm, dtype: np.dtype) -> None:
         S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
         self.gelu, self.count, self._sizes, self._take = gelu, count, (S, C, DS, DC), BufferPool(dtype).take
         self.stem_weight, self.stem_bias = self._take(config.patch_features, C), self._take(C)
@@ -51,13 +55,13 @@ class FoldedWeights:
             channel1=(C, DC), channel2=(DC, C), channel_bias2=(C,),
         )  # fmt: skip
 
-    def prepare_backward(self):
+    def prepare_backward(self) -> None:
         """Make room for what the backward pass needs beside: the matrices the other way round."""
         if not hasattr(self._stacked, "token1"):
             S, C, DS, DC = self._sizes
             self._make(token1=(DS, S), token2=(S, DS), channel1_t=(DC, C), channel2_t=(C, DC))
 
-    def _make(self, **shapes):
+    def _make(self, **shapes: tuple[int, ...]) -> None:
         """An array (L, ...) of each name for all blocks, and a view of it for every block."""
         for name, shape in shapes.items():
             stacked = self._take(self.count, *shape)
@@ -66,17 +70,17 @@ class FoldedWeights:
                 setattr(block, name, view)
 
     @staticmethod
-    def forward_bytes(config, itemsize):
+    def forward_bytes(config: MixerConfig, itemsize: int) -> int:
         """What the matrices of a block take that a forward pass uses."""
         S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
         return 2 * (S * DS + C * DC) * itemsize
 
-    def fold_stem(self, stem):
+    def fold_stem(self, stem: Parameters) -> None:
         """Take over the stem's weights."""
         np.subtract(stem["weight"], np.mean(stem["weight"], axis=1, keepdims=True), self.stem_weight)
         np.subtract(stem["bias"], np.mean(stem["bias"]), self.stem_bias)
 
-    def fold_blocks(self, w, places, backward):
+    def fold_blocks(self, w: Mapping[str, np.ndarray], places: slice, backward: bool) -> None:
         """Take over blocks' weights, by name (L, ...), at some places (a slice of so many blocks).
 
         Without `backward`, only what a forward pass needs.
@@ -112,7 +116,9 @@ class FoldedWeights:
         f.channel1 += bias * (g / channels)
 
 
-def unfold_gradients(w, grad, dtoken_bias1, gelu):
+def unfold_gradients(
+    w: Mapping[str, np.ndarray], grad: Mapping[str, np.ndarray], dtoken_bias1: np.ndarray, gelu: GeluForm
+) -> None:
     """From the gradients of folded weights to those of the weights, in place, once a step.
 
     w and grad by name, for L blocks: (L, ...); dtoken_bias1 (L, DS, 1, C), the gradient of B1
@@ -158,12 +164,12 @@ def unfold_gradients(w, grad, dtoken_bias1, gelu):
     dweight1 += w["channel_norm.bias"][:, :, None] * dbias1
 
 
-def safe(scale):
+def safe(scale: np.ndarray) -> np.ndarray:
     """LayerNorm's scale without zeros, to divide by."""
     return np.where(np.abs(scale) < LEAST_SCALE, LEAST_SCALE, scale)
 
 
-def transpose_into(out, a):
+def transpose_into(out: np.ndarray, a: np.ndarray) -> None:
     """out = a with its last two axes exchanged, sixteen columns of out at a time: whole cache lines are written."""
     for start in range(0, a.shape[1], 16):
         np.copyto(out[:, :, start : start + 16], a[:, start : start + 16].transpose(0, 2, 1))

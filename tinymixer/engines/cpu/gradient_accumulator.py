@@ -1,8 +1,17 @@
 """Where one thread adds up its gradients, and how the threads' are brought together."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from tinymixer.engines.cpu.folding import unfold_gradients
+from tinymixer.engines.cpu.gelu import GeluForm
+from tinymixer.engines.cpu.stack import BlockStack
+from tinymixer.models.mlp_mixer import MlpMixer
+from tinymixer.parameters import Parameters
+
+Views = dict[str, np.ndarray]  # by name
 
 
 class GradientAccumulator:
@@ -12,7 +21,7 @@ class GradientAccumulator:
     folded. top has the views outside the blocks by name, blocks[i] those of a block and its "token_bias1".
     """
 
-    def __init__(self, model):
+    def __init__(self, model: MlpMixer) -> None:
         parameters, config = model.parameters, model.config
         self.vector = np.zeros_like(parameters.values)
         views = parameters.views_of(self.vector)
@@ -27,7 +36,7 @@ class GradientAccumulator:
         self._partial = np.empty(largest, parameters.dtype)
         self.empty = True
 
-    def product(self, multiply, a, b, view):
+    def product(self, multiply: Callable[..., Any], a: np.ndarray, b: np.ndarray, view: np.ndarray) -> None:
         """view += a times b, by a function like np.matmul"""
         if self.empty:
             multiply(a, b, view)
@@ -37,7 +46,13 @@ class GradientAccumulator:
             np.add(view, partial, view)
 
 
-def add_up_blocks(accumulators, parameters, stack, blocks, gelu):
+def add_up_blocks(
+    accumulators: Sequence[GradientAccumulator],
+    parameters: Parameters,
+    stack: BlockStack,
+    blocks: slice,
+    gelu: GeluForm,
+) -> None:
     """The accumulators' gradients of some blocks (a slice), in the accumulators' order, unfolded, to the model's."""
     total, *others = accumulators
     mine, bias1 = stack.rows(total.vector)[blocks], total.token_bias1[blocks]
@@ -49,7 +64,7 @@ def add_up_blocks(accumulators, parameters, stack, blocks, gelu):
     np.add(gradients, mine, gradients)
 
 
-def add_up_stem_and_head(accumulators, parameters):
+def add_up_stem_and_head(accumulators: Sequence[GradientAccumulator], parameters: Parameters) -> None:
     """The same for what is outside the blocks. The stem's were made by a stream that is centred, see folding.py."""
     total, *others = accumulators
     for name, view in total.top.items():

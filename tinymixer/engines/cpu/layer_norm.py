@@ -3,13 +3,13 @@
 import numpy as np
 
 
-def centre(x, row_scratch, mean_over_channels):
+def centre(x: np.ndarray, row_scratch: np.ndarray, mean_over_channels: np.ndarray) -> None:
     """x -= its mean over channels, in place.        x (R, C), row_scratch (R,), mean_over_channels (C,) of 1/C"""
     np.matmul(x, mean_over_channels, out=row_scratch)
     np.subtract(x, row_scratch[:, None], x)
 
 
-def normalise(x, x_hat, inv_std, eps):
+def normalise(x: np.ndarray, x_hat: np.ndarray, inv_std: np.ndarray, eps: float) -> None:
     """x_hat = x / sqrt(var + eps), for an x whose rows are centred.        x, x_hat (R, C), inv_std (R,)"""
     np.vecdot(x, x, out=inv_std)
     np.multiply(inv_std, 1 / x.shape[1], inv_std)
@@ -19,7 +19,7 @@ def normalise(x, x_hat, inv_std, eps):
     np.multiply(x, inv_std[:, None], x_hat)
 
 
-def normalise_backward(dx_hat, x_hat, inv_std, mean):
+def normalise_backward(dx_hat: np.ndarray, x_hat: np.ndarray, inv_std: np.ndarray, mean: np.ndarray) -> None:
     """dx_hat becomes dx = inv_std (dx_hat - x_hat mean), where mean (R,) is that of dx_hat x_hat over channels.
 
     The mean of dx_hat itself is not taken away: whoever needs a centred dx calls `centre`. The array x_hat is spent.

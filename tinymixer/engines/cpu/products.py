@@ -18,7 +18,7 @@ def small_kernels() -> bool:
     return any(library.get("architecture") == "SkylakeX" for library in threadpool_info())
 
 
-def multiply_left(a_t, b, out):
+def multiply_left(a_t: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
     """out = a_t.T @ b, for a small factor a_t (K, M) and a wide b (K, N), all row-major.
 
     OpenBLAS copies both factors into an order of its own before it multiplies them, which pays when each number is used
@@ -36,7 +36,7 @@ def multiply_left(a_t, b, out):
     return np.matmul(a_tiles, b_tiles, out=out_tiles)
 
 
-def multiply_across(a, b, out):
+def multiply_across(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
     """out = a @ b.T, for wide factors a (M, N), b (K, N) and a small out (M, K): the other way of `multiply_left`."""
     (rows_of_a, length), rows_of_b = a.shape, b.shape[0]
     rows, columns = 8, 32

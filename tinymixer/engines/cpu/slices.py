@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tinymixer.engines.cpu.cache import Cache
+from tinymixer.models.mixer_config import MixerConfig
 
 # Between 8 and 32 images of 64 tokens a training step takes the same time to a few per cent. Shorter slices cost calls,
 # and threads that wait for the interpreter; longer ones take more memory.
@@ -21,7 +22,7 @@ class SliceSize:
     reason: str
 
 
-def choose_slice(config, itemsize, cache: Cache | None) -> SliceSize:
+def choose_slice(config: MixerConfig, itemsize: int, cache: Cache | None) -> SliceSize:
     """As many images as make MOST_TOKENS, or fewer if a branch's activations would not fit in a thread's cache.
 
     cache   the largest a thread has, None where it is not known. It is not obeyed below FEWEST_TOKENS: in shorter
@@ -46,7 +47,7 @@ def choose_slice(config, itemsize, cache: Cache | None) -> SliceSize:
     return SliceSize(images, forward, reason if fitting < most else f"{reason}; more would not be faster")
 
 
-def branch_numbers(config):
+def branch_numbers(config: MixerConfig) -> int:
     """Numbers that a branch of a block goes through for an image: the larger of token and channel mixing."""
     S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
     token_mixing = 4 * S * C + 2 * DS * C  # x, x_hat, its gradient, the branch; the hidden layer and GELU's slope

@@ -1,5 +1,15 @@
 """What stands before the blocks and behind them, on one slice: stem and head. Beside it: `layers/mlp_mixer.py`."""
 
+from typing import TYPE_CHECKING, Any
+
+from tinymixer.engines.cpu.gradient_accumulator import GradientAccumulator
+from tinymixer.models.mixer_config import MixerConfig
+from tinymixer.parameters import Parameters
+
+if TYPE_CHECKING:
+    from tinymixer.engines.cpu.workspace import Keep, Workspace
+
+
 import numpy as np
 
 from tinymixer.engines.cpu.layer_norm import normalise, normalise_backward
@@ -9,10 +19,10 @@ from tinymixer.ops import images_to_patches_forward
 class Stem:
     """From a slice's images to x (S*n, C), centred over channels, in its workspace."""
 
-    def __init__(self, ws, config):
+    def __init__(self, ws: "Workspace", config: MixerConfig) -> None:
         self.ws, self.patch_size = ws, config.patch_size
 
-    def forward(self, folded, images):
+    def forward(self, folded: Any, images: np.ndarray) -> None:
         """images (n, height, width, in_channels)"""
         x = self.ws.x
         patches, _ = images_to_patches_forward(images, self.patch_size)  # (S, n, P*P*in_channels)
@@ -20,7 +30,7 @@ class Stem:
         np.matmul(self.patches, folded.stem_weight, out=x)
         np.add(x, folded.stem_bias, x)
 
-    def backward(self, accumulator):
+    def backward(self, accumulator: GradientAccumulator) -> None:
         """From dx in the workspace to the stem's gradients; a picture's own is nobody's concern."""
         accumulator.product(np.matmul, self.patches.T, self.ws.dx, accumulator.top["stem.weight"])
         accumulator.product(np.matmul, self.ws.ones, self.ws.dx, accumulator.top["stem.bias"])
@@ -32,20 +42,22 @@ class Head:
     The mean is taken before LayerNorm's scale and bias, which are the same for all tokens.
     """
 
-    def __init__(self, ws, config, keep):
+    def __init__(self, ws: "Workspace", config: MixerConfig, keep: "Keep") -> None:
         S, n, C = ws.shape
         self.ws, self.eps = ws, config.layer_norm_eps
         self.x_hat, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
         self.x_hat_wide = self.x_hat.reshape(S, n * C)
 
-    def forward(self, norm, head):
+    def forward(self, norm: Parameters, head: Parameters) -> np.ndarray:
         ws = self.ws
         normalise(ws.x, self.x_hat, self.inv_std, self.eps)
         self.pooled = (ws.mean_over_tokens @ self.x_hat_wide).reshape(ws.shape[1:])  # (n, C)
         self.features = self.pooled * norm["scale"] + norm["bias"]  # (n, C)
         return self.features @ head["weight"] + head["bias"]
 
-    def backward(self, dlogits, norm, head, accumulator):
+    def backward(
+        self, dlogits: np.ndarray, norm: Parameters, head: Parameters, accumulator: GradientAccumulator
+    ) -> None:
         """dlogits (n, K)  ->  dx in the workspace"""
         ws, g, (S, n, C) = self.ws, accumulator.top, self.ws.shape
         one_per_image = ws.ones[:n]

@@ -1,5 +1,15 @@
 """The branch that mixes tokens, on one slice. Beside it: `layers/mlp.py`, and `folding.py` for the weights."""
 
+from typing import TYPE_CHECKING, Any
+
+from tinymixer.engines.cpu.gradient_accumulator import GradientAccumulator, Views
+from tinymixer.engines.cpu.masks import BranchMasks
+from tinymixer.models.mixer_config import MixerConfig
+
+if TYPE_CHECKING:
+    from tinymixer.engines.cpu.workspace import Keep, Workspace
+
+
 import numpy as np
 
 from tinymixer.engines.cpu.gelu import activate, gelu_pieces
@@ -14,12 +24,14 @@ class TokenMixing:
     of the forward pass lies here: x_hat, inv_std, the hidden layer and GELU's slope.
     """
 
-    def __init__(self, ws, config, keep):
+    def __init__(self, ws: "Workspace", config: MixerConfig, keep: "Keep") -> None:
         (S, n, C), DS = ws.shape, config.tokens_mlp_dim
         self.ws, self.eps = ws, config.layer_norm_eps
         self.x_hat, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
-        self.hidden, self.slope = keep("hidden", DS, n * C), keep("slope", DS, n * C) if ws.train else None
-        self.into = self.slope if ws.train else self.hidden  # GELU's input, in the place of what comes of it
+        self.hidden = keep("hidden", DS, n * C)
+        self.slope: Any = keep("slope", DS, n * C) if ws.train else None
+        # GELU works in place: its output overwrites its input.
+        self.into = self.hidden if self.slope is None else self.slope
         self.pieces = gelu_pieces(self.into, self.hidden, self.slope, ws.gelu_scratch)
         # The same arrays as the products want them.
         self.x_hat_wide, self.into_by_image = self.x_hat.reshape(S, n * C), self.into.reshape(DS, n, C)
@@ -29,7 +41,7 @@ class TokenMixing:
             self.dhidden = ws.dhidden[: DS * n * C].reshape(DS, n * C)
             self.dhidden_by_image = self.dhidden.reshape(DS, n, C)
 
-    def forward(self, folded, masks):
+    def forward(self, folded: Any, masks: BranchMasks) -> None:
         ws = self.ws
         normalise(ws.x, self.x_hat, self.inv_std, self.eps)
         multiply_left(folded.token1_t, self.x_hat_wide, self.into)
@@ -43,7 +55,7 @@ class TokenMixing:
         np.add(ws.x, ws.branch, ws.x)
         centre(ws.x, ws.row_scratch, ws.mean_over_channels)
 
-    def backward(self, folded, g, accumulator, masks):
+    def backward(self, folded: Any, g: Views, accumulator: GradientAccumulator, masks: BranchMasks) -> None:
         """Through the sum and the branch, in the workspace's dx (S*n, C); a block's gradients go into g."""
         ws = self.ws
         centre(ws.dx, ws.row_scratch, ws.mean_over_channels)

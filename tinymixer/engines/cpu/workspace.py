@@ -1,12 +1,22 @@
 """The buffers of one thread, made once and used for every slice: no page faults, and the cache stays warm."""
 
+from typing import Protocol
+
 import numpy as np
 
+from tinymixer.engines.cpu.buffer_pool import BufferPool
 from tinymixer.engines.cpu.channel_mixing import ChannelMixing
 from tinymixer.engines.cpu.stem_and_head import Head, Stem
 from tinymixer.engines.cpu.token_mixing import TokenMixing
+from tinymixer.models.mixer_config import MixerConfig
 
 GELU_ELEMENTS = 131072  # GELU works on so many activations at a time; fewer cost more calls than they save misses
+
+
+class Keep(Protocol):
+    """Gives a part of the model an array to keep something in until the way back: keep(name, *shape)."""
+
+    def __call__(self, name: str, *shape: int) -> np.ndarray: ...
 
 
 class Workspace:
@@ -16,7 +26,7 @@ class Workspace:
     one block serves for all of them, and its parts keep what they need in the same places.
     """
 
-    def __init__(self, config, images, pool, train):
+    def __init__(self, config: MixerConfig, images: int, pool: BufferPool, train: bool) -> None:
         S, n, C, DS, DC = config.num_tokens, images, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
         take, dtype = pool.take, pool.dtype
         self.shape, self.train = (S, n, C), train
@@ -32,9 +42,9 @@ class Workspace:
             self.dx, self.dx_hat = take(S * n, C), take(S * n, C)
             self.dx_by_image = self.dx.reshape(S, n, C)
             self.dhidden = take(max(S * n * DC, DS * n * C))
-        shared = {}
+        shared: dict[str, np.ndarray] = {}
 
-        def keep(name, *shape):
+        def keep(name: str, *shape: int) -> np.ndarray:
             """An array for a part of the model to keep something in until the way back."""
             if train:
                 return take(*shape)

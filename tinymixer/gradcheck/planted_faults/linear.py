@@ -1,27 +1,31 @@
 """Mistakes in the backward passes of the two matrix products."""
 
+from typing import Any
+
+import numpy as np
+
 from tinymixer import ops
 from tinymixer.gradcheck.planted_faults.registry import fault
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, Cache, namespace
 
 
-def _linear_inputs(generator):
+def _linear_inputs(generator: np.random.Generator) -> tuple[Any, ...]:
     """x (3, 2, 5), square weight (5, 5), so that a swapped transpose keeps the shape, bias (5,)."""
     return generator.normal(size=(3, 2, 5)), generator.normal(size=(5, 5)), generator.normal(size=5)
 
 
-def _token_linear_inputs(generator):
+def _token_linear_inputs(generator: np.random.Generator) -> tuple[Any, ...]:
     """x (4, 3, 4), square weight (4, 4), bias (4,): tokens and channels alike, so that a wrong axis keeps the shape."""
     return generator.normal(size=(4, 3, 4)), generator.normal(size=(4, 4)), generator.normal(size=4)
 
 
-def _long_inputs(generator):
+def _long_inputs(generator: np.random.Generator) -> tuple[Any, ...]:
     """x (37, 2, 8), too large for a whole Jacobian; weight (8, 6), bias (6,)."""
     return generator.normal(size=(37, 2, 8)), generator.normal(size=(8, 6)), generator.normal(size=6)
 
 
 @fault("linear", _linear_inputs)
-def weight_not_transposed_for_dx(dy, cache):
+def weight_not_transposed_for_dx(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dx = dy W instead of dy W^T, which a square W lets through."""
     x, weight = cache
     _, dweight, dbias = ops.linear_backward(dy, cache)
@@ -29,14 +33,14 @@ def weight_not_transposed_for_dx(dy, cache):
 
 
 @fault("linear", _linear_inputs)
-def weight_gradient_transposed(dy, cache):
+def weight_gradient_transposed(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dW = dy^T x instead of x^T dy, which a square W lets through."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     return dx, dweight.T.copy(), dbias
 
 
 @fault("linear", _linear_inputs)
-def weight_gradient_of_the_first_row_alone(dy, cache):
+def weight_gradient_of_the_first_row_alone(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dW sees the first row of x only; every row passes through W and adds its share."""
     x, weight = cache
     dx, _, dbias = ops.linear_backward(dy, cache)
@@ -45,14 +49,14 @@ def weight_gradient_of_the_first_row_alone(dy, cache):
 
 
 @fault("linear", _linear_inputs)
-def bias_gradient_not_summed(dy, cache):
+def bias_gradient_not_summed(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dbias is dy itself: the sum over the rows that the bias was broadcast to is forgotten."""
     dx, dweight, _ = ops.linear_backward(dy, cache)
     return dx, dweight, dy.copy()
 
 
 @fault("linear", _linear_inputs)
-def bias_gradient_averaged(dy, cache):
+def bias_gradient_averaged(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dbias is the mean over the rows, where it is their sum."""
     xp = namespace(dy)
     dx, dweight, _ = ops.linear_backward(dy, cache)
@@ -60,27 +64,27 @@ def bias_gradient_averaged(dy, cache):
 
 
 @fault("linear", _linear_inputs)
-def bias_gradient_summed_over_channels_too(dy, cache):
+def bias_gradient_summed_over_channels_too(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """Every channel's bias receives the sum over all channels."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     return dx, dweight, dbias * 0 + dbias.sum()
 
 
 @fault("linear", _linear_inputs)
-def sign_flipped(dy, cache):
+def sign_flipped(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dx has the wrong sign."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     return -dx, dweight, dbias
 
 
 @fault("linear", _linear_inputs)
-def bias_gradient_not_returned(dy, cache):
+def bias_gradient_not_returned(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """Two gradients come back where three inputs were given."""
     return ops.linear_backward(dy, cache)[:2]
 
 
 @fault("linear", _linear_inputs)
-def last_element_left_out(dy, cache):
+def last_element_left_out(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """A loop that stops one short: the last element of dW stays 0."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     dweight[-1, -1] = 0
@@ -88,7 +92,7 @@ def last_element_left_out(dy, cache):
 
 
 @fault("linear", _linear_inputs)
-def one_corner_slightly_off(dy, cache):
+def one_corner_slightly_off(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """One element of dW is wrong by one part in ten thousand, all others are right."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     dweight[0, -1] *= 1 + 1e-4
@@ -96,7 +100,7 @@ def one_corner_slightly_off(dy, cache):
 
 
 @fault("linear", _linear_inputs)
-def odd_sizes_cut_short(dy, cache):
+def odd_sizes_cut_short(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """Columns are taken in pairs; where their number is odd, the last column of dx stays 0."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     dx[..., dx.shape[-1] // 2 * 2 :] = 0
@@ -104,7 +108,7 @@ def odd_sizes_cut_short(dy, cache):
 
 
 @fault("linear", _long_inputs)
-def later_tokens_forgotten(dy, cache):
+def later_tokens_forgotten(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """Blocks of 32 tokens, and the remainder is never reached: dx stays 0 from the 33rd token on."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     dx[32:] = 0
@@ -112,7 +116,7 @@ def later_tokens_forgotten(dy, cache):
 
 
 @fault("token_linear", _token_linear_inputs)
-def token_weight_not_transposed_for_dx(dy, cache):
+def token_weight_not_transposed_for_dx(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dx = W dy instead of W^T dy, which a square W lets through."""
     x, weight = cache
     _, dweight, dbias = ops.token_linear_backward(dy, cache)
@@ -120,14 +124,14 @@ def token_weight_not_transposed_for_dx(dy, cache):
 
 
 @fault("token_linear", _token_linear_inputs)
-def token_bias_summed_over_the_wrong_axes(dy, cache):
+def token_bias_summed_over_the_wrong_axes(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dbias sums over tokens and images, where it sums over images and channels: each token has its own bias."""
     dx, dweight, _ = ops.token_linear_backward(dy, cache)
     return dx, dweight, dy.sum(axis=(0, 1))
 
 
 @fault("token_linear", _token_linear_inputs)
-def columns_paired_in_another_order(dy, cache):
+def columns_paired_in_another_order(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """dW pairs the columns (B, C) of dy with columns (C, B) of x: the right shape, the wrong partners."""
     x, _ = cache
     dx, _, dbias = ops.token_linear_backward(dy, cache)

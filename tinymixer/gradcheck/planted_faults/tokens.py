@@ -1,38 +1,41 @@
 """Mistakes in the operations that move tokens about: patches, the mean over tokens, dropout and stochastic depth."""
 
+from typing import Any
+
 import numpy as np
 
 from tinymixer import ops
 from tinymixer.gradcheck.planted_faults.registry import fault
+from tinymixer.ops.array_library import Array, Cache
 
 
-def _images(generator):
+def _images(generator: np.random.Generator) -> tuple[Any, ...]:
     """Two square images of 6 x 6 pixels with 2 channels, cut into patches of 3 x 3."""
     return generator.normal(size=(2, 6, 6, 2)), 3
 
 
-def _tokens(generator):
+def _tokens(generator: np.random.Generator) -> tuple[Any, ...]:
     return (generator.normal(size=(4, 3, 5)),)
 
 
-def _masked(generator):
+def _masked(generator: np.random.Generator) -> tuple[Any, ...]:
     return generator.normal(size=(4, 3, 5)), generator.random((4, 3, 5)) > 0.4, 0.4
 
 
-def _dropped_images(generator):
+def _dropped_images(generator: np.random.Generator) -> tuple[Any, ...]:
     """As many tokens as images, so that a mask along the wrong axis keeps the shape."""
     return generator.normal(size=(4, 4, 3)), np.array([True, False, True, False]), 0.5
 
 
 @fault("images_to_patches", _images)
-def patches_put_back_without_transposing(dpatches, cache):
+def patches_put_back_without_transposing(dpatches: Array, cache: Cache) -> Array:
     """The gradient is only reshaped to the image's shape; its pixels stay in the order of the patches."""
     shape, _ = cache
     return dpatches.transpose(1, 0, 2).reshape(shape).copy()
 
 
 @fault("images_to_patches", _images)
-def rows_and_columns_of_the_grid_exchanged(dpatches, cache):
+def rows_and_columns_of_the_grid_exchanged(dpatches: Array, cache: Cache) -> Array:
     """Patches go back column by column over the image, where they were taken row by row."""
     dimages = ops.images_to_patches_backward(dpatches, cache)
     count, height, width, channels = dimages.shape
@@ -42,7 +45,7 @@ def rows_and_columns_of_the_grid_exchanged(dpatches, cache):
 
 
 @fault("images_to_patches", _images)
-def pixels_of_a_patch_transposed(dpatches, cache):
+def pixels_of_a_patch_transposed(dpatches: Array, cache: Cache) -> Array:
     """Each patch goes back to its place with its rows and columns exchanged."""
     dimages = ops.images_to_patches_backward(dpatches, cache)
     count, height, width, channels = dimages.shape
@@ -52,40 +55,40 @@ def pixels_of_a_patch_transposed(dpatches, cache):
 
 
 @fault("mean_over_tokens", _tokens)
-def mean_not_divided(dy, cache):
+def mean_not_divided(dy: Array, cache: Cache) -> Array:
     """Every token receives the whole gradient: 1 / S is missing."""
     return np.broadcast_to(dy, cache).copy()
 
 
 @fault("mean_over_tokens", _tokens)
-def divided_by_the_batch(dy, cache):
+def divided_by_the_batch(dy: Array, cache: Cache) -> Array:
     """The gradient is divided by the number of images instead of tokens."""
     return np.broadcast_to(dy / cache[1], cache).copy()
 
 
 @fault("dropout", _masked)
-def dropout_not_rescaled(dy, cache):
+def dropout_not_rescaled(dy: Array, cache: Cache) -> Array:
     """The kept entries were multiplied by 1 / (1 - rate); their gradients are not."""
     keep, _ = cache
     return dy * keep
 
 
 @fault("dropout", _masked)
-def fresh_mask_in_the_backward(dy, cache):
+def fresh_mask_in_the_backward(dy: Array, cache: Cache) -> Array:
     """The backward throws new coins: other entries are dropped than in the forward."""
     keep, rate = cache
     return dy * (np.random.default_rng().random(keep.shape) >= rate) * (1.0 / (1.0 - rate))
 
 
 @fault("drop_path", _dropped_images)
-def path_dropped_along_the_tokens(dy, cache):
+def path_dropped_along_the_tokens(dy: Array, cache: Cache) -> Array:
     """The mask of the images is applied along the axis of the tokens."""
     keep, rate = cache
     return dy * keep.reshape(-1, 1, 1) * (1.0 / (1.0 - rate))
 
 
 @fault("drop_path", _dropped_images)
-def dropped_paths_still_receive(dy, cache):
+def dropped_paths_still_receive(dy: Array, cache: Cache) -> Array:
     """The mask is forgotten: branches that were dropped receive gradients all the same."""
     _, rate = cache
     return dy * (1.0 / (1.0 - rate))
