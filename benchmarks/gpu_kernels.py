@@ -116,10 +116,20 @@ class Ladder:
         yield what, f"layer_norm_backward<{t}, {row.vector}, {row.pieces}>", layout, given
 
     def dropout(self) -> Iterator[Rung]:
-        hidden = self.activations(self.rows, self.config.channels_mlp_dim)
-        v, rate = self.width(hidden.size), (f32(0.1), f32(1 / 0.9))
-        given = (hidden, self.cupy.zeros(4, np.uint64), i64(0), i64(hidden.size), *rate)
-        yield "dropout", f"dropout_plain<{self.number}>", layouts.flat(hidden.size), given
+        config, batch = self.config, self.batch
+        hidden, key = self.activations(self.rows, config.channels_mlp_dim), self.cupy.zeros(4, np.uint32)
+        v, columns = self.width(config.channels_mlp_dim), i32(config.channels_mlp_dim)
+        given = (
+            hidden,
+            key,
+            np.uint32(0),
+            i32(0),
+            i32(batch),
+            columns,
+            i64(hidden.size),
+            np.uint32(58982),
+            f32(1 / 0.9),
+        )
         yield "dropout", f"dropout<{self.number}, {v}>", layouts.striding(hidden.size, v, self.sms), given
 
     def ends(self) -> Iterator[Rung]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.analysis.figures import transparent_figure
-from tinymixer.training.files import replacing
+from tinymixer.files import replacing
 
 Row = dict[str, Any]
 

@@ -320,7 +320,7 @@ check("0.3", my_accuracy)
 # * The letters: `B` images, `S` tokens, `C` channels, `P` patch size, `K` classes; a shape comment beside every array.
 # * The way of working: write, run, read the hint, go on.
 #
-# **Where the package does this:** `tinymixer/training/step.py` (those five lines, and what can go wrong in them), `tinymixer/layers/mlp_mixer.py` (the road from images to
+# **Where the package does this:** `tinymixer/engines/step.py` (those five lines, and what can go wrong in them), `tinymixer/models/mlp_mixer.py` (the road from images to
 # logits), `tinymixer/data/dataset.py` (`normalise`, which also subtracts the mean pixel and divides by the spread), `tinymixer/cli/system_facts.py` (what `doctor` knows).
 #
 # Next: [lesson 01, arrays, shapes, images as tokens](01_arrays_and_images.ipynb).

@@ -497,6 +497,6 @@ show(
 # places: patches, and the transposition.
 #
 # **Where the package does this:** `tinymixer/ops/softmax_cross_entropy.py` (both passes, also for targets that are rows of
-# probabilities), `tinymixer/gradcheck/planted_faults/loss.py` (the faults above), `tinymixer/training/step.py` (its place in a training step).
+# probabilities), `tinymixer/gradcheck/planted_faults/loss.py` (the faults above), `tinymixer/engines/step.py` (its place in a training step).
 #
 # Next: [lesson 07, patches](07_patches.ipynb).

@@ -478,7 +478,7 @@ if cifar10 is not None:
 #
 # A convolution whose stride is its window is a matrix product of patches. And a Mixer isn't told what is next to what: it knows which pixels share a patch, and learns the rest.
 #
-# **Where the package does this:** `tinymixer/ops/patches.py` (both directions), `tinymixer/layers/mlp_mixer.py` (the stem, a `Linear`), `tinymixer/kernels/cuda/patches.cu` (the same on a GPU),
+# **Where the package does this:** `tinymixer/ops/patches.py` (both directions), `tinymixer/models/mlp_mixer.py` (the stem, a `Linear`), `tinymixer/kernels/cuda/patches.cu` (the same on a GPU),
 # `tinymixer/gradcheck/planted_faults/tokens.py` (three ways to put patches back wrongly, each of which a gradient check catches).
 #
 # Next: [lesson 08, token mixing: the transposed Linear](08_token_mixing.ipynb).

@@ -516,7 +516,7 @@ show(
 # * Three tests before any training: the gradient check, the first loss, one batch by heart.
 # * Nearly all parameters are in channel mixing.
 #
-# **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, with stochastic depth besides), `tinymixer/layers/mlp_mixer.py` (the whole model),
-# `tinymixer/layers/config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/model.py` (`check_model`).
+# **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, with stochastic depth besides), `tinymixer/models/mlp_mixer.py` (the whole model),
+# `tinymixer/models/mixer_config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/model.py` (`check_model`).
 #
 # Next: [lesson 10, SGD, momentum, schedules](10_training.ipynb).

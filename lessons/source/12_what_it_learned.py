@@ -29,11 +29,11 @@ from tinymixer.analysis.token_mixing_weights import (
     opposite_phases,
 )
 from tinymixer.data import Batches, load_dataset, normalise
+from tinymixer.engines import EngineOptions, choose_engine
 from tinymixer.lessons import check, cifar10_or_advice, new_figure, show
 from tinymixer.optim import AdamW
 from tinymixer.optim.schedules import cosine
 from tinymixer.training import evaluate, load_model, train_step
-from tinymixer.training.computation import make_computation
 
 digits = load_dataset("digits")
 
@@ -51,7 +51,9 @@ def train(config, weight_decay, epochs=30, seed=0):
     """Train a Mixer on the digits and return it."""
     model = MlpMixer(config, seed=seed)
     optimizer = AdamW(model.parameters, betas=(0.9, 0.99), weight_decay=weight_decay)
-    computation = make_computation(model, threads=1)  # one thread: the same sums each time
+    engine = choose_engine(
+        model, EngineOptions(threads=1)
+    )  # one thread: the same sums each time
     steps = len(digits.train_images) // 64
     schedule = cosine(6e-3, total_steps=epochs * steps, warmup_steps=steps)
     for epoch in range(epochs):
@@ -66,7 +68,7 @@ def train(config, weight_decay, epochs=30, seed=0):
         )
         for step, (images, labels) in enumerate(batches):
             rate = schedule(epoch * steps + step)
-            train_step(computation, optimizer, images, labels, rate, label_smoothing=0.1)
+            train_step(engine, optimizer, images, labels, rate, label_smoothing=0.1)
     return model
 
 

@@ -19,11 +19,12 @@ import numpy as np
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.analysis.validation import balanced_split, early_stop
-from tinymixer.data import Augmentation, Batches, generator, load_dataset, normalise
+from tinymixer.data import Augmentation, Batches, load_dataset, normalise
+from tinymixer.draws import Draws
+from tinymixer.engines import EngineOptions, choose_engine
 from tinymixer.lessons import check, new_figure, show
 from tinymixer.optim import AdamW
 from tinymixer.training import evaluate, train_step
-from tinymixer.training.computation import make_computation
 
 # %% [markdown]
 # ## Images to choose by
@@ -89,7 +90,7 @@ def few(count, seed):
 #
 # ## Learning by heart
 # The function below trains a small Mixer (2 blocks, 32 channels, about 18,600 parameters) with AdamW at a constant rate. All cures are
-# arguments of it, so that everything else stays the same. `make_computation` gives the faster twin of the model's layers that the trainer uses
+# arguments of it, so that everything else stays the same. `choose_engine` picks a faster way to compute the model's layers that the trainer uses
 # as well.
 
 
@@ -114,7 +115,7 @@ def train(
     }
     sizes |= {"image_size": 8, "in_channels": 1, "patch_size": 2, "num_blocks": 2}
     model = MlpMixer(MixerConfig(**sizes, **config), seed=seed)
-    computation = make_computation(model, threads=1)
+    engine = choose_engine(model, EngineOptions(threads=1))
     optimizer = AdamW(model.parameters, weight_decay=weight_decay)
     statistics = {"mean": digits.mean, "std": digits.std}
     images, answers = digits.train_images[chosen], targets[chosen]
@@ -122,12 +123,12 @@ def train(
     rows, step, epoch = [], 0, 0
     while step < steps:
         for batch in Batches(images, answers, 50, seed, epoch, augmentation, **statistics):
-            masks = generator(seed, "masks", epoch, step)  # for what is dropped
-            train_step(computation, optimizer, *batch, 0.003, label_smoothing, masks)
+            masks = Draws(seed, epoch, step, np.arange(50))  # for what is dropped
+            train_step(engine, optimizer, *batch, 0.003, label_smoothing, masks)
             step += 1
             if step == steps or (every and step % every == 0):
-                seen = evaluate(computation, images, answers, **statistics)
-                unseen = evaluate(computation, others, their_labels, **statistics)
+                seen = evaluate(engine, images, answers, **statistics)
+                unseen = evaluate(engine, others, their_labels, **statistics)
                 row = {"step": step, "loss": unseen.loss, "accuracy": unseen.accuracy}
                 row["train_loss"], row["train_accuracy"] = seen.loss, seen.accuracy
                 row["confidence"] = unseen.probabilities.max(axis=1).mean()
@@ -218,7 +219,7 @@ original = digits.train_images[chosen[30]]  # (8, 8, 1)
 copies = np.repeat(original[None], 5, axis=0)  # (5, 8, 8, 1)
 figure, axes = new_figure(3, 6, width=6, height=3.2)
 for line, (name, way) in zip(axes, ways.items(), strict=True):
-    varied = way(copies, np.random.default_rng(4), fill=[int(255 * digits.mean[0])])
+    varied = way(copies, Draws(4, 0, 0, np.arange(5)), fill=[int(255 * digits.mean[0])])
     for axis, image in zip(line, [original, *varied], strict=True):
         axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
         axis.axis("off")

@@ -18,11 +18,14 @@ def run(finished_run, tmp_path):
 
 
 def test_a_table_the_accuracy_and_a_picture(tinymixer, run):
-    best = max(row["test_accuracy"] for row in read_rows(run / "metrics.jsonl"))
+    row = read_rows(run / "metrics.jsonl")[-1]
     outcome = tinymixer("eval", run)
     assert outcome.code == 0
     assert outcome.err == ""
-    assert f"accuracy {100 * best:.2f} %" in outcome.out
+    assert f"accuracy {100 * row['test_accuracy']:.2f} %" in outcome.out
+    low, high = row["test_interval"]
+    assert f"95 % interval {100 * low:.1f} % to {100 * high:.1f} %" in outcome.out
+    assert f"{row['tested']} weights" in outcome.out
     table = [line.split() for line in outcome.out.splitlines() if line.strip()[:1].isdigit()]
     assert [line[0] for line in table] == [str(digit) for digit in range(10)]
     assert sum(int(line[1]) for line in table) == 360
@@ -32,11 +35,11 @@ def test_a_table_the_accuracy_and_a_picture(tinymixer, run):
 
 def test_json_holds_everything_and_nothing_else_is_printed(tinymixer, run):
     row = read_rows(run / "metrics.jsonl")[-1]
-    outcome = tinymixer("eval", run, "--checkpoint", "last", "--json")
+    outcome = tinymixer("eval", run, "--json")
     found = outcome.json
     assert found["accuracy"] == pytest.approx(row["test_accuracy"])
     assert found["loss"] == pytest.approx(row["test_loss"], rel=1e-5)
-    assert (found["dataset"], found["images"], found["checkpoint"]) == ("digits", 360, "last")
+    assert (found["dataset"], found["images"], found["checkpoint"]) == ("digits", 360, row["tested"])
     confusion = np.array(found["confusion"])
     assert np.array_equal(confusion.sum(axis=1), np.bincount(load_dataset("digits").test_labels))
     assert [entry["correct"] for entry in found["classes"]] == np.diagonal(confusion).tolist()
@@ -63,6 +66,6 @@ def test_bad_runs_are_one_sentence(tinymixer, run, tmp_path):
     assert tinymixer("eval", "nowhere").is_error("nowhere")
     assert tinymixer("eval", "empty").is_error("empty", "run")
     assert tinymixer("eval", run).is_error("best.npz", "damaged")
-    assert tinymixer("eval", run / "last.npz", "--data", tmp_path).is_error("digits")
-    assert tinymixer("eval", run, "--checkpoint", "worst").is_error("'best', 'last'")
+    assert tinymixer("eval", run / "last.npz", "--data", tmp_path).is_error("holds no picture")
+    assert tinymixer("eval", run, "--checkpoint", "worst").is_error("'recommended', 'best', 'last'")
     assert json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["epoch"] == 1

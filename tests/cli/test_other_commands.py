@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinymixer import ops
 from tinymixer.cli.output import counted, percent, sparkline
@@ -74,6 +75,30 @@ class TestData:
         assert "1,437 training, 360 test\n  pixels   8 x 8, grey" in text
         assert "not fetched yet: tinymixer data fetch cifar10" in text
 
+    def test_info_of_own_images(self, tinymixer, tmp_path):
+        for name, shade in (("cat", 40), ("dog", 200)):
+            (tmp_path / "pets" / name).mkdir(parents=True)
+            for number in range(5):
+                Image.new("L", (20, 10), shade + number).save(tmp_path / "pets" / name / f"{number}.png")
+        (tmp_path / "pets" / "dog" / "broken.png").write_bytes(b"no picture")
+        facts = tinymixer("data", "info", "pets", "--image-size", "8", "--colours", "colour", "--json").json
+        assert facts["classes"] == [
+            {"class": "cat", "train": 4, "test": 1},
+            {"class": "dog", "train": 4, "test": 1},
+        ]
+        assert (facts["image_size"], facts["in_channels"], len(facts["fingerprint"])) == (8, 3, 64)
+        assert len(facts["notes"]) == 1
+        outcome = tinymixer("data", "info", "pets")
+        assert outcome.code == 0
+        assert "pets: 2 classes\n  images       8 training, 2 test\n  pixels       64 x 64, grey" in outcome.out
+        assert "broken.png is not an image" in outcome.out
+        assert tinymixer("data", "info", "pets/cat").is_error("cat holds no folders")
+
+    def test_a_hundred_classes_are_not_all_named(self, tinymixer):
+        outcome = tinymixer("data", "info", "cifar100")
+        assert "100: apple, aquarium_fish" in outcome.out
+        assert "and 88 more\n" in outcome.out
+
     def test_fetching_what_is_here_prints_its_path_alone(self, tinymixer):
         outcome = tinymixer("data", "fetch", "digits")
         assert (outcome.code, outcome.err) == (0, "")
@@ -102,7 +127,10 @@ class TestDoctor:
         assert facts["blas"]["name"]
         assert facts["blas"]["gigaflops_float32"] > 0
         assert facts["gpu"]["usable"] or "CuPy" in facts["gpu"]["obstacle"]
-        assert facts["data"] == {"cache": str(tmp_path / "cache"), "available": {"digits": True, "cifar10": False}}
+        assert facts["data"] == {
+            "cache": str(tmp_path / "cache"),
+            "available": {name: name == "digits" for name in DATASETS},
+        }
         assert "digits" in facts["recipes"]
         assert isinstance(facts["warnings"], list)
 

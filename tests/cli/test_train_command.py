@@ -11,14 +11,14 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, SMALL, in_terminal
 from tinymixer.cli.progress import duration
-from tinymixer.training.recipe import SECTIONS, recipe_fields
+from tinymixer.training.recipe_fields import SECTIONS, short_names
 
 
 def test_every_field_of_the_recipe_is_an_option_listed_under_its_section(tinymixer):
     text = tinymixer("train", "--help").out
-    positions = [text.index(f"\n{section.capitalize()}:\n") for section in SECTIONS]
+    positions = [text.index(f"\n{section.capitalize()}:\n") for section in ("model", *SECTIONS)]
     assert positions == sorted(positions)
-    for name in recipe_fields():
+    for name in short_names():
         assert f"--{name.replace('_', '-')} " in text
     assert "--flip / --no-flip" in text
 
@@ -47,14 +47,22 @@ def test_without_a_terminal_it_prints_plain_lines_one_for_each_epoch(tinymixer, 
     assert outcome.err == ""
     assert "\r" not in outcome.out
     lines = outcome.out.splitlines()
-    assert [line.split()[0] for line in lines[:6]] == ["recipe", "model", "data", "steps", "backend", "folder"]
+    assert [line.split()[0] for line in lines[:7]] == [
+        "recipe",
+        "model",
+        "data",
+        "steps",
+        "backend",
+        "engine",
+        "folder",
+    ]
     assert "numpy, float32" in lines[4]
     epochs = [line for line in lines if line.lstrip().startswith(("1/2", "2/2"))]
     rows = [json.loads(row) for row in (tmp_path / "runs/digits/metrics.jsonl").read_text().splitlines()]
     for line, row in zip(epochs, rows, strict=True):
         assert f"{row['train_loss']:.4f}" in line
-        assert f"{100 * row['test_accuracy']:.2f} %" in line
-    assert "finished: best test accuracy" in outcome.out
+        assert f"{100 * row['validation_accuracy']:.2f} %" in line
+    assert f"test accuracy {100 * rows[-1]['test_accuracy']:.2f} % (95 % interval" in outcome.out
     assert "runs/digits/curves.png" in outcome.out
     assert lines[-1].split(maxsplit=1)[1] == "tinymixer eval runs/digits"
 
@@ -62,7 +70,8 @@ def test_without_a_terminal_it_prints_plain_lines_one_for_each_epoch(tinymixer, 
 def test_quiet_prints_the_result_alone(tinymixer):
     outcome = tinymixer("train", "--epochs", "1", "--quiet", *SMALL)
     assert len(outcome.out.splitlines()) == 1
-    assert outcome.out.startswith("finished: best test accuracy")
+    assert outcome.out.startswith("finished: 1 epoch in ")
+    assert ", test accuracy " in outcome.out
 
 
 def test_a_finished_run_is_not_trained_again(tinymixer, finished_run):
@@ -128,5 +137,5 @@ class TestStopping:
         command = (*self.COMMAND[:4], "--epochs", "3", "--out", "run", *SMALL)
         code, screen = in_terminal(command, tmp_path)
         assert code == 0
-        assert "test accuracy  " in screen
-        assert "\N{FULL BLOCK}" in screen.split("test accuracy  ")[1]
+        assert "validation accuracy  " in screen
+        assert "\N{FULL BLOCK}" in screen.split("validation accuracy  ")[1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.data import cifar10_makers as makers
+from tests.data import cifar_makers as makers
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 700_001, dtype=np.uint8).tobytes()
 QUICK = {"timeout": 20, "attempts": 3, "backoff": 0.01}

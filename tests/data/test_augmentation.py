@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinymixer.data import Augmentation, Choices
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, ShapeError
+
+
+def draws(count, seed=0):
+    return Draws(seed, 0, 0, np.arange(count))
 
 
 @st.composite
@@ -20,7 +25,7 @@ def augmented_batches(draw):
     images = random.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
     if draw(st.booleans()):
         images = np.asfortranarray(images)
-    return augmentation, images, augmentation.draw(random, count)
+    return augmentation, images, augmentation.draw(draws(count, draw(st.integers(0, 99))))
 
 
 def one_image_at_a_time(augmentation, images, choices, fill):
@@ -68,8 +73,8 @@ def test_centred_choices_change_nothing(batch):
     augmentation, images, _ = batch
     count = len(images)
     centred = Choices(np.full((count, 2), augmentation.crop_padding), np.zeros(count, dtype=bool), np.zeros((count, 2)))
-    without_holes = Augmentation(augmentation.crop_padding, augmentation.flip)
-    np.testing.assert_array_equal(without_holes.apply(images, centred), images)
+    without_cutout = Augmentation(augmentation.crop_padding, augmentation.flip)
+    np.testing.assert_array_equal(without_cutout.apply(images, centred), images)
 
 
 @given(augmented_batches())
@@ -85,19 +90,19 @@ def test_a_flip_alone_undoes_itself(batch):
 
 
 @given(st.integers(0, 2**32), st.integers(0, 40))
-def test_the_draw_depends_on_the_generator_alone(seed, count):
+def test_the_draw_depends_on_the_key_alone(seed, count):
     augmentation = Augmentation(crop_padding=3, flip=True, cutout=2)
-    one = augmentation.draw(np.random.default_rng(seed), count)
-    other = augmentation.draw(np.random.default_rng(seed), count)
+    one = augmentation.draw(draws(count, seed))
+    other = augmentation.draw(draws(count, seed))
     for name in ("crop", "flip", "cutout"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    without_flip = Augmentation(crop_padding=3, flip=False, cutout=2).draw(np.random.default_rng(seed), count)
+    without_flip = Augmentation(crop_padding=3, flip=False, cutout=2).draw(draws(count, seed))
     np.testing.assert_array_equal(one.crop, without_flip.crop)
     assert not without_flip.flip.any()
 
 
 def test_every_choice_is_drawn_about_equally_often():
-    choices = Augmentation(crop_padding=4, flip=True, cutout=8).draw(np.random.default_rng(0), 90_000)
+    choices = Augmentation(crop_padding=4, flip=True, cutout=8).draw(draws(90_000))
     corners = np.bincount(choices.crop[:, 0] * 9 + choices.crop[:, 1], minlength=81)
     assert len(corners) == 81
     # 90,000 / 81 is 1,111 with a standard deviation of 33.
@@ -138,19 +143,19 @@ def test_fields_that_cannot_work(fields, message):
 )
 def test_settings_too_large_for_the_image(augmentation, message):
     with pytest.raises(ConfigError, match=message):
-        augmentation(np.zeros((1, 8, 9, 3), dtype=np.uint8), np.random.default_rng(0))
+        augmentation(np.zeros((1, 8, 9, 3), dtype=np.uint8), draws(1))
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 8, 8, 3), dtype=np.float32), np.zeros((8, 8, 3), dtype=np.uint8)])
 def test_anything_but_a_batch_of_bytes_is_refused(images):
     with pytest.raises(ShapeError, match=r"expects uint8 images"):
-        Augmentation(crop_padding=1)(images, np.random.default_rng(0))
+        Augmentation(crop_padding=1)(images, draws(len(images)))
 
 
 def test_choices_for_another_batch_are_refused():
     augmentation = Augmentation(crop_padding=1)
     with pytest.raises(ShapeError, match=r"choices are for 3 images, the batch has 2"):
-        augmentation.apply(np.zeros((2, 8, 8, 3), dtype=np.uint8), augmentation.draw(np.random.default_rng(0), 3))
+        augmentation.apply(np.zeros((2, 8, 8, 3), dtype=np.uint8), augmentation.draw(draws(3)))
 
 
 @settings(max_examples=20)

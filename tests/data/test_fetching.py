@@ -5,7 +5,7 @@ import socket
 import numpy as np
 import pytest
 
-from tests.data import cifar10_makers as makers
+from tests.data import cifar_makers as makers
 from tests.data.fetching_helpers import CONTENT, QUICK, Bar, check_fetched, files_in, offer
 from tests.data.mirror_server import Mirror
 from tinymixer.data import dataset_info, download, fetch, load_dataset

@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from tests.data import cifar10_makers as makers
+from tests.data import cifar_makers as makers
 from tests.data.fetching_helpers import CONTENT, QUICK, Bar, check_fetched, files_in, offer
 from tests.data.mirror_server import Mirror
 from tinymixer.data import download, fetch

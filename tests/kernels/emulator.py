@@ -32,7 +32,6 @@ BY_FORMAT = (
     "layer_norm_backward_plain",
     "layer_norm_parameters_plain",
     "gather_patches_plain",
-    "dropout_plain",
     "copy_weights",
     "sgd_update_plain",
     "sgd_update",

@@ -9,6 +9,7 @@ from tests.kernels.calls import Call, f32, few, finish, i32, i64, numbers, plain
 from tests.kernels.formats import assert_close, unpacked
 from tinymixer import ops
 from tinymixer.data import Augmentation
+from tinymixer.draws import Draws
 from tinymixer.engines.cuda.staging import pack_choices
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
@@ -73,7 +74,7 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     size, rng = 8, call.rng
     pixels = rng.integers(0, 256, (7, size, size, colours)).astype(np.uint8)
     augmentation = Augmentation(crop_padding, True, cutout)
-    choices = augmentation.draw(rng, images)
+    choices = augmentation.draw(Draws(int(rng.integers(99)), 0, 0, np.arange(images)))
     indices = rng.integers(0, 7, images)
     fill, mean, std = rng.integers(0, 256, colours), rng.random(colours), rng.random(colours) + 0.1
     augmented = augmentation.apply(pixels[indices], choices, fill.tolist())
@@ -94,15 +95,15 @@ def test_a_step_begins_with_the_numbers_of_its_slot():
     call, images, slots = Call(), 5, 4
     staged = call.rng.integers(0, 99, (slots, images, 6)).astype(np.int32)
     rates = call.rng.random(slots).astype(np.float32)
-    generators = call.rng.integers(0, 2**63, (slots, 4)).astype(np.uint64)
+    keys = call.rng.integers(0, 2**32, (slots, 4)).astype(np.uint32)
     state = np.zeros(1, STEP_STATE)
     state["step"] = 3 * slots + 2
     state_bits = call.in_place(state.view(np.float32), "float")
     choices, indices = call.output((images, 6), dtype=np.int32), call.output(images, dtype=np.int32)
-    generator = call.output(4, dtype=np.int64)
+    key = call.output(4, dtype=np.int32)
     call.run("begin_step<float>", layouts.flat(images), state_bits, call.input(staged), call.input(rates),
-             call.input(generators), choices, indices, generator, i32(slots), i32(images))  # fmt: skip
+             call.input(keys), choices, indices, key, i32(slots), i32(images))  # fmt: skip
     np.testing.assert_array_equal(choices.array, staged[2])
     np.testing.assert_array_equal(indices.array, staged[2, :, 0])
-    np.testing.assert_array_equal(generator.array.view(np.uint64), generators[2])
+    np.testing.assert_array_equal(key.array.view(np.uint32), keys[2])
     assert state_bits.array.view(STEP_STATE)["learning_rate"] == rates[2]

@@ -22,6 +22,8 @@ WORLD = {
 }
 normal = np.random.default_rng(0).standard_normal
 KEEP = normal((4, 3, 5)) > 0
+ROW, COLUMN = np.divmod(np.arange(6), 3)  # tokens of a grid of 2 x 3 patches
+NEAR = np.maximum(abs(ROW[:, None] - ROW), abs(COLUMN[:, None] - COLUMN)) <= 1
 
 # name -> the inputs that are differentiated by, and the constants
 INPUTS = {
@@ -33,6 +35,7 @@ INPUTS = {
     "softmax_cross_entropy": ({"logits": normal((3, 4))}, {"target": np.eye(4)[[1, 3, 0]]}),
     "images_to_patches": ({"x": normal((2, 4, 6, 3))}, {"B": 2, "P": 2, "down": 2, "across": 3, "channels": 3}),
     "mean_over_tokens": ({"x": normal((4, 2, 3))}, {}),
+    "pool_tokens": ({"x": normal((6, 2, 3))}, {"near": NEAR}),
     "dropout": ({"x": normal((4, 3, 5))}, {"keep": KEEP, "rate": 0.25}),
     "drop_path": ({"x": normal((4, 3, 5))}, {"keep": KEEP[0, :, 0], "rate": 0.25}),
     "residual": ({"x": normal((3, 4))}, {}),
@@ -89,6 +92,7 @@ def test_the_sheet_agrees_with_the_package(name):
     forward, backward, inputs, constants = _pair(name)
     extra = [constants[key] for key in ("target", "keep", "rate") if key in constants]
     extra += [constants["P"]] if "P" in constants else []
+    extra += [(2, 3)] if "near" in constants else []  # the grid
     y, cache = getattr(ops, f"{name}_forward")(*inputs.values(), *extra)
     mine, my_cache = forward(*inputs.values())
     np.testing.assert_allclose(mine, y, rtol=1e-12, atol=1e-12)

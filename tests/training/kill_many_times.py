@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tests.training.small_runs import run_small
 from tinymixer.errors import TinymixerError
+from tinymixer.files import SUFFIX
 from tinymixer.training import Progress, load_checkpoint, load_model, read_rows
-from tinymixer.training.files import SUFFIX
 
 # Wide enough that writing the checkpoint takes a good part of the time; saved after every step.
 CHOICES = {

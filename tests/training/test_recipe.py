@@ -1,19 +1,24 @@
 """Recipes: read, changed, written, and refused in a sentence."""
 
 import contextlib
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinymixer.data import load_dataset
 from tinymixer.errors import ConfigError
+from tinymixer.models import LinearMixerConfig, MlpMixer, register_model, registry
+from tinymixer.models.image_config import PatchConfig
+from tinymixer.options import option
 from tinymixer.training import Recipe, load_recipe, recipe_fields, recipe_names
 
 DIGITS = load_recipe("digits")
 
 
 def test_the_package_has_its_recipes():
-    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits"]
+    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits", "digits-linear", "photos"]
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name
@@ -25,13 +30,13 @@ def test_the_package_has_its_recipes():
 
 def test_every_field_has_a_help_text_a_kind_and_a_fitting_default():
     for name, field in recipe_fields().items():
-        assert name == field.name
+        assert name == field.qualified == f"{field.section}.{field.name}"
         assert field.help
         assert type(field.default) is field.kind
         assert not field.choices or field.default in field.choices
 
 
-@pytest.mark.parametrize("name", ["cifar10-nano", "cifar10-tiny", "digits"])
+@pytest.mark.parametrize("name", recipe_names())
 def test_toml_text_gives_the_same_recipe_back(name, tmp_path):
     recipe = load_recipe(name)
     assert Recipe.from_toml(recipe.to_toml()) == recipe
@@ -69,8 +74,8 @@ def test_differences_name_the_fields():
     recipe = load_recipe("digits")
     epochs = recipe.training.epochs
     assert recipe.differences(recipe.with_overrides({"epochs": 7, "flip": True})) == {
-        "epochs": (epochs, 7),
-        "flip": (False, True),
+        "training.epochs": (epochs, 7),
+        "augmentation.flip": (False, True),
     }
 
 
@@ -87,13 +92,13 @@ def test_differences_name_the_fields():
         ({"momentum": 1}, "'momentum' expects less than 1, got 1.0"),
         ({"learning_rate": "nan"}, "'learning_rate' expects a finite number, got nan"),
         ({"optimizer": "adam"}, "'optimizer' expects one of adamw, sgd, got 'adam'. Did you mean 'adamw'?"),
-        ({"patch_size": 3}, "patch_size 3 does not divide image_size 8"),
+        ({"patch_size": 3, "image_size": 8}, "patch_size 3 does not divide image_size 8"),
         ({"warmup_epochs": 1000}, "'warmup_epochs' (1000) is longer than"),
         ({"final_learning_rate": 1.0}, "is above 'learning_rate'"),
         ({"micro_batches": 1000}, "'micro_batches' (1000) cannot exceed 'batch_size'"),
         ({"optimizer": "sgd", "nesterov": True, "momentum": 0}, "'nesterov' needs a 'momentum' above 0"),
-        ({"cutout": 9}, "cutout=9 is larger than the images of 8 x 8 pixels"),
-        ({"crop_padding": 8}, "crop_padding=8 is too large for images of 8 x 8 pixels"),
+        ({"cutout": 9, "image_size": 8}, "cutout=9 is larger than the images of 8 x 8 pixels"),
+        ({"crop_padding": 8, "image_size": 8}, "crop_padding=8 is too large for images of 8 x 8 pixels"),
     ],
 )
 def test_overrides_that_cannot_work_are_refused_in_a_sentence(overrides, message):
@@ -141,3 +146,58 @@ def test_whatever_is_given_the_answer_is_a_recipe_or_a_sentence(name, value):
     for key in (name, "epochs", "learning_rate", "flip", "gelu", "dropout", "dataset"):
         with contextlib.suppress(ConfigError):
             assert isinstance(DIGITS.with_overrides({key: value}), Recipe)
+
+
+class TestModels:
+    def test_a_field_goes_by_its_qualified_name_too(self):
+        recipe = load_recipe("digits").with_overrides({"model.hidden_dim": 16, "optimizer.momentum": "0.5"})
+        assert (recipe.model.hidden_dim, recipe.optimizer.momentum) == (16, 0.5)
+
+    def test_a_short_name_that_two_sections_have_is_refused(self):
+        @dataclass(frozen=True)
+        class WithMomentum(PatchConfig):
+            momentum: float = option(0.1, "Of running statistics.")
+
+        class Net(MlpMixer):
+            pass
+
+        register_model("with_momentum", WithMomentum)(Net)
+        try:
+            with pytest.raises(
+                ConfigError, match=r"'momentum' could be model.momentum or optimizer.momentum: write which"
+            ):
+                load_recipe("digits").with_overrides({"momentum": 0.5})
+            tables = {"model": {"architecture": "with_momentum", "momentum": 0.3}, "optimizer": {"momentum": 0.8}}
+            recipe = Recipe.from_dict(tables)
+            assert (recipe.model.momentum, recipe.optimizer.momentum) == (0.3, 0.8)
+            assert recipe.values()["model.momentum"] == 0.3
+        finally:
+            registry._MODELS.pop("with_momentum")
+
+    def test_another_architecture_keeps_the_sizes_it_has(self):
+        recipe = load_recipe("digits").with_overrides({"architecture": "linear_mixer"})
+        assert type(recipe.model) is LinearMixerConfig
+        assert (recipe.model.hidden_dim, recipe.model.patch_size) == (64, 2)
+        with pytest.raises(ConfigError, match=r"'tokens_mlp_dim' .* is no field of linear_mixer: mlp_mixer has it"):
+            load_recipe("digits").with_overrides({"architecture": "linear_mixer", "tokens_mlp_dim": 8})
+        with pytest.raises(ConfigError, match=r"unknown architecture 'mlp_mixr'.*Did you mean 'mlp_mixer'"):
+            load_recipe("digits").with_overrides({"architecture": "mlp_mixr"})
+
+    def test_what_the_data_says_may_be_left_out(self):
+        recipe, digits = load_recipe("digits"), load_dataset("digits")
+        assert recipe.from_data == ("image_size", "in_channels", "num_classes")
+        assert "image_size" not in recipe.to_toml()
+        fitted = recipe.fitted_to(digits)
+        assert (fitted.model.image_size, fitted.model.in_channels, fitted.model.num_classes) == (8, 1, 10)
+        assert Recipe.from_toml(fitted.to_toml()) == fitted
+        with pytest.raises(ConfigError, match="leave num_classes out of the recipe, and it is taken from the data"):
+            recipe.with_overrides({"num_classes": 7}).fitted_to(digits)
+
+    def test_parameter_groups_are_written_and_read(self):
+        text = '[[groups]]\npattern = "stem.*"\nfrozen = true\n'
+        text += '[[groups]]\npattern = "head.*"\nlearning_rate_factor = 0.1\n'
+        recipe = Recipe.from_toml(text)
+        assert [group.pattern for group in recipe.groups] == ["stem.*", "head.*"]
+        assert Recipe.from_toml(recipe.to_toml()) == recipe
+        with pytest.raises(ConfigError, match="no field 'patern'"):
+            Recipe.from_toml('[[groups]]\npatern = "stem.*"')

@@ -165,7 +165,9 @@ def test_a_constant_schedule_can_be_trained_for_longer(tmp_path):
     run_small(tmp_path / "run", schedule="constant", epochs=2)
     result = run_small(tmp_path / "run", resume=True, schedule="constant", epochs=4)
     assert result.epochs == 4
-    assert_same_run(tmp_path / "run", tmp_path / "long")
+    assert_same_checkpoint(tmp_path / "run" / "last.npz", tmp_path / "long" / "last.npz")
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["epoch"] for row in rows if "test_accuracy" in row] == [2, 4]  # the test images were looked at twice
 
 
 def test_a_checkpoint_from_another_configuration_is_refused(straight, tmp_path):

@@ -21,9 +21,20 @@ from tests.training.small_runs import (
     small_dataset,
     small_recipe,
 )
+from tinymixer.data import Dataset
 from tinymixer.errors import CheckpointError, ConfigError, DataError, TrainingError
 from tinymixer.models import MlpMixer
-from tinymixer.training import RunFolder, Trainer, evaluate, load_checkpoint, load_model, load_recipe, read_rows
+from tinymixer.training import (
+    RunFolder,
+    Trainer,
+    accuracy_interval,
+    evaluate,
+    load_checkpoint,
+    load_model,
+    load_recipe,
+    load_run,
+    read_rows,
+)
 from tinymixer.training.history import append_row
 
 ROOT = Path(__file__).parents[2]
@@ -39,18 +50,22 @@ def test_a_run_folder_holds_what_the_design_says(tmp_path):
         "last.npz",
         "metrics.jsonl",
     ]
-    assert load_recipe(tmp_path / "run" / "config.toml") == small_recipe()
+    assert load_recipe(tmp_path / "run" / "config.toml") == small_recipe().fitted_to(small_dataset())
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]["dtype"] == "float32"
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
-    assert rows == heard.rows
+    assert [row.items() <= told.items() for row, told in zip(heard.rows, rows, strict=True)] == [True] * 3
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     for row in rows:
-        assert all(math.isfinite(value) for value in row.values())
-        assert 0 <= row["test_accuracy"] <= 1
+        assert all(math.isfinite(row[name]) for name in heard.rows[0])
+        assert 0 <= row["validation_accuracy"] <= 1
         assert 0 <= row["train_accuracy"] <= 1
         assert row["images_per_second"] > 0
+        assert ("test_accuracy" in row) == (row is rows[-1])
     assert result.status == "finished"
-    assert result.best_accuracy == max(row["test_accuracy"] for row in rows)
+    best = min(rows, key=lambda row: row["validation_loss"])
+    assert result.validation_accuracy == best["validation_accuracy"]
+    assert (result.test_accuracy, result.tested) == (rows[-1]["test_accuracy"], "last")
+    assert result.test_interval == accuracy_interval(round(24 * result.test_accuracy), 24)
     assert result.seconds >= sum(row["seconds"] for row in rows) > 0
     assert heard.results == [result]
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -58,13 +73,15 @@ def test_a_run_folder_holds_what_the_design_says(tmp_path):
 
 def test_best_holds_the_weights_of_the_best_epoch(tmp_path):
     run_small(tmp_path / "run", epochs=6)
-    accuracies = [row["test_accuracy"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")]
-    assert load_checkpoint(tmp_path / "run" / "best.npz").state.epoch == 1 + int(np.argmax(accuracies))
-    dataset = small_dataset()
-    for which, accuracy in (("best", max(accuracies)), ("last", accuracies[-1])):
+    rows, dataset = read_rows(tmp_path / "run" / "metrics.jsonl"), small_dataset()
+    accuracies = [row["validation_accuracy"] for row in rows]
+    best = min(rows, key=lambda row: row["validation_loss"])["epoch"]
+    assert load_checkpoint(tmp_path / "run" / "best.npz").state.epoch == best
+    _, validation = dataset.split(0.2, small_recipe().training.seed)
+    for which, accuracy in (("best", accuracies[best - 1]), ("last", accuracies[-1])):
         model, _ = load_model(tmp_path / "run", which, backend="numpy")
-        found = evaluate(model, dataset.test_images, dataset.test_labels, dataset.mean, dataset.std)
-        assert found.accuracy == accuracy
+        images, labels = dataset.train_images[validation], dataset.train_labels[validation]
+        assert evaluate(model, images, labels, dataset.mean, dataset.std).accuracy == accuracy
 
 
 def test_progress_hears_every_step_with_running_means(tmp_path):
@@ -112,11 +129,11 @@ def test_a_run_that_blows_up_stops_with_the_numbers_and_keeps_the_last_good_chec
     assert all(np.isfinite(array).all() for array in kept.parameters.values())
 
 
-def test_a_test_loss_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
+def test_a_validation_loss_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
     from tinymixer.training import trainer as module
 
     monkeypatch.setattr(module, "evaluate", lambda *_: type("Bad", (), {"loss": math.nan, "accuracy": 0.1})())
-    with pytest.raises(TrainingError, match="test loss became nan after step 5"):
+    with pytest.raises(TrainingError, match="validation loss became nan after step 5"):
         run_small(tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "last.npz").state.epoch == 0
     assert not read_rows(tmp_path / "run" / "metrics.jsonl")
@@ -237,7 +254,7 @@ def test_two_processes_cannot_train_into_one_folder(tmp_path):
         ({"image_size": 16}, "the recipe has image_size = 16, but the data set 'digits' needs image_size = 8"),
         ({"in_channels": 3}, "needs in_channels = 1"),
         ({"num_classes": 100}, "needs num_classes = 10"),
-        ({"batch_size": 41}, "batch_size 41 exceeds the 40 training images"),
+        ({"batch_size": 41}, "batch_size 41 exceeds the 40 training images of 'digits' .validation images not counted"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_data_is_refused_before_a_folder_is_made(tmp_path, overrides, message):
@@ -279,6 +296,71 @@ def test_rows_are_plain_json(tmp_path):
     run_small(tmp_path / "run", epochs=1)
     line = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert line.endswith("\n")
-    assert {"epoch", "train_loss", "test_loss", "test_accuracy", "images_per_second", "seconds"} <= json.loads(
-        line
-    ).keys()
+    names = {"epoch", "train_loss", "validation_loss", "validation_accuracy", "images_per_second", "seconds"}
+    assert names <= json.loads(line).keys()
+
+
+class TestSelection:
+    """The test images choose nothing: they are looked at once, at the end."""
+
+    def test_patience_stops_a_run_that_gets_no_better(self, tmp_path):
+        result = run_small(tmp_path / "run", epochs=40, patience=2, schedule="constant", learning_rate=0.3)
+        rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+        losses = [row["validation_loss"] for row in rows]
+        assert result.status == "finished"
+        assert len(rows) < 40
+        assert len(rows) - 1 - int(np.argmin(losses)) == 2
+        assert "test_accuracy" in rows[-1]
+        again = run_small(tmp_path / "run", resume=True, epochs=40, patience=2, schedule="constant", learning_rate=0.3)
+        assert again.status == "already finished"
+
+    def test_the_test_images_are_looked_at_once_with_the_recommended_weights(self, tmp_path, monkeypatch):
+        from tinymixer.training import trainer as module
+
+        dataset, looked = small_dataset(), []
+        monkeypatch.setattr(module, "evaluate", lambda *a: looked.append(a[1] is dataset.test_images) or evaluate(*a))
+        monkeypatch.setattr("tinymixer.training.run_state.FEW_IMAGES", 10)
+        result = Trainer(small_recipe(epochs=6), tmp_path / "run", dataset).run()
+        assert looked == [False] * 6 + [True]
+        assert result.tested == "best"
+        loaded = load_run(tmp_path / "run")
+        assert loaded.which == "best"
+        found = evaluate(loaded.model, dataset.test_images, dataset.test_labels, dataset.mean, dataset.std)
+        assert found.accuracy == result.test_accuracy
+
+    def test_without_validation_images_only_the_last_weights_are_kept(self, tmp_path):
+        result = run_small(tmp_path / "run", validation_share=0)
+        assert names_in(tmp_path / "run") == ["config.toml", "curves.png", "last.npz", "metrics.jsonl"]
+        assert (result.tested, result.validation_accuracy) == ("last", None)
+        assert "validation_loss" not in read_rows(tmp_path / "run" / "metrics.jsonl")[0]
+        with pytest.raises(CheckpointError, match="keeps no validation images"):
+            load_run(tmp_path / "run", "best")
+        with pytest.raises(ConfigError, match="'patience' needs validation images"):
+            small_recipe(validation_share=0, patience=3)
+
+    def test_without_test_images_it_is_said_and_trained(self, tmp_path):
+        given, heard = small_dataset(), Recorder()
+        data = Dataset(
+            "mine", given.train_images, given.train_labels, given.test_images[:0], given.test_labels[:0],
+            given.class_names, given.mean, given.std,
+        )  # fmt: skip
+        result = Trainer(small_recipe(), tmp_path / "run", data, heard).run()
+        assert result.test_accuracy is None
+        assert any("no test images" in note for note in heard.notes)
+
+    def test_other_images_are_not_resumed_on(self, tmp_path):
+        run_small(tmp_path / "run", StopAfter(3))
+        given = small_dataset()
+        data = Dataset(
+            "digits", given.train_images, given.train_labels[::-1].copy(), given.test_images, given.test_labels,
+            given.class_names, given.mean, given.std,
+        )  # fmt: skip
+        with pytest.raises(TrainingError, match="these images, 'digits', are others"):
+            Trainer(small_recipe(), tmp_path / "run", data, resume=True)
+
+    @pytest.mark.parametrize(
+        ("correct", "images", "low", "high"),
+        [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (50, 100, 0.4038, 0.5962)],
+    )
+    def test_the_interval_is_wilsons(self, correct, images, low, high):
+        assert accuracy_interval(correct, images) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))

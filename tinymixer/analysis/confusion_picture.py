@@ -8,7 +8,7 @@ import numpy as np
 
 from tinymixer.analysis.curves import INK
 from tinymixer.errors import ShapeError
-from tinymixer.training.files import replacing
+from tinymixer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

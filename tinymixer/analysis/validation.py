@@ -2,28 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from tinymixer.data.split import balanced_split
 from tinymixer.errors import ConfigError
 
-
-def balanced_split(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Part the images into training and validation: `share` of each class, rounded, goes to validation.
-
-    labels (N,) integers  ->  training and validation, arrays of image numbers, sorted by class; every image is in one
-    of them. The same seed gives the same split. Raises ConfigError for a share outside 0..1.
-    """
-    if not 0 <= share <= 1:
-        raise ConfigError(f"the share of validation images must lie in 0..1, got {share!r}")
-    generator = np.random.default_rng(seed)
-    none = np.empty(0, np.int64)
-    training, validation = [none], [none]
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))  # (images of the class,)
-        held_out = round(share * len(members))
-        validation.append(members[:held_out])
-        training.append(members[held_out:])
-    return np.concatenate(training), np.concatenate(validation)
+__all__ = ["balanced_split", "early_stop"]
 
 
 def early_stop(losses: Sequence[float], patience: int) -> tuple[int, int]:

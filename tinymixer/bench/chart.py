@@ -5,7 +5,7 @@ from typing import Any
 
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.analysis.figures import transparent_figure
-from tinymixer.training.files import replacing
+from tinymixer.files import replacing
 
 
 def draw_chart(rows: list[dict[str, Any]], title: str, path: Path) -> None:

@@ -8,9 +8,9 @@ from tinymixer import MlpMixer, __version__
 from tinymixer.bench.timing import Run
 from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, normalised_images
 from tinymixer.engines.cpu import CpuMixer
+from tinymixer.engines.step import train_step
 from tinymixer.models import MixerConfig
 from tinymixer.optim import SGD
-from tinymixer.training.step import train_step
 
 
 def make_mixer(config: MixerConfig, threads: int) -> CpuMixer:

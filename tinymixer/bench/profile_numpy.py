@@ -14,9 +14,9 @@ from tinymixer.bench.ours_numpy import make_training
 from tinymixer.bench.work import LEARNING_RATE, normalised_images
 from tinymixer.engines.cpu import channel_mixing, cpu_mixer, stem_and_head, token_mixing
 from tinymixer.engines.cpu.folding import FoldedWeights
+from tinymixer.engines.step import train_step
 from tinymixer.models import MixerConfig
 from tinymixer.optim import SGD
-from tinymixer.training.step import train_step
 
 PRODUCTS, REST = "matrix products", "rest: residual sums, slopes, scales, biases, waiting"
 SUMS = "sums for the gradients of biases and scales"

@@ -1,12 +1,17 @@
 """tinymixer data: fetch data sets, and say what is known of them."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinymixer.cli.group import CommandGroup
-from tinymixer.cli.output import json_option, print_json, print_labelled
+from tinymixer.cli.output import counted, json_option, make_table, print_json, print_labelled, print_table
+
+if TYPE_CHECKING:
+    from tinymixer.data import Dataset
+
+MOST_CLASSES = 12  # that are named in a line
 
 
 @click.group(cls=CommandGroup, short_help="Fetch data sets, and show what is known of them.")
@@ -28,7 +33,7 @@ def data() -> None:
     help="Address of a folder that holds the archives, tried first: a server in the class room. May be repeated.",
 )
 def fetch(name: str, mirrors: tuple[str, ...]) -> None:
-    """Download the data set NAME (default: cifar10) into the cache, and print where it is.
+    """Download the data set NAME (default: cifar10; also cifar100, fashion_mnist) into the cache, and print its path.
 
     A broken download is taken up where it stopped, mirrors are tried in turn, and nothing is used before its SHA-256 is
     found right.
@@ -49,19 +54,35 @@ def fetch(name: str, mirrors: tuple[str, ...]) -> None:
     click.echo(path)
 
 
-@data.command(short_help="Show size, classes, licence and place of a data set.")
-@click.argument("name", required=False)
+@data.command(short_help="Show size, classes, licence and place of a data set, or of your own images.")
+@click.argument("name", required=False, metavar="[NAME|PATH]")
+@click.option("--image-size", type=click.IntRange(min=1), help="Own pictures: pixels a side (default: 64).")
+@click.option("--colours", type=click.Choice(["auto", "grey", "colour"]), default="auto", help="Own pictures: read as.")
+@click.option("--fit", type=click.Choice(["crop", "squeeze"]), default="crop", help="Own pictures: how made square.")
 @json_option
-def info(name: str | None, as_json: bool) -> None:
-    """Show what is known of the data set NAME, or of all.
+def info(name: str | None, image_size: int | None, colours: str, fit: str, as_json: bool) -> None:
+    """Show what is known of the data set NAME, or of all; or look through your own images at PATH.
+
+    PATH is a folder with a folder of pictures for each class, or an .npz file. Every picture is read, and what training
+    would leave out is named.
 
     \b
     Examples:
       tinymixer data info
       tinymixer data info cifar10 --json
+      tinymixer data info my-photos --image-size 96
     """
-    from tinymixer.data import DATASETS, dataset_info
+    from tinymixer.data import DATASETS, dataset_info, load_dataset
+    from tinymixer.data.paths import expanded
 
+    if name is not None and name not in DATASETS and expanded(name).exists():
+        dataset = load_dataset("own", name, image_size=image_size, colours=colours, fit=fit)
+        facts = _own_facts(dataset)
+        if as_json:
+            print_json(facts)
+        else:
+            _show_own(facts)
+        return
     infos = [dataset_info(each) for each in ([name] if name else DATASETS)]
     if as_json:
         print_json(infos[0] if name else infos)
@@ -72,15 +93,59 @@ def info(name: str | None, as_json: bool) -> None:
         _show(facts)
 
 
+def _own_facts(dataset: "Dataset") -> dict[str, Any]:
+    """A data set that was read, as plain values: its description, the images of each class, what was left out."""
+    import numpy as np
+
+    counts = {
+        part: np.bincount(labels, minlength=dataset.num_classes).tolist()
+        for part, labels in (("train", dataset.train_labels), ("test", dataset.test_labels))
+    }
+    validation = dataset.validation_indices
+    return {
+        **dataset.description.to_dict(),
+        "colours": dataset.colours,
+        "validation_images": 0 if validation is None else len(validation),
+        "classes": [
+            {"class": name, "train": train, "test": test}
+            for name, train, test in zip(dataset.class_names, counts["train"], counts["test"], strict=True)
+        ],
+        "notes": list(dataset.notes),
+    }
+
+
+def _show_own(facts: dict[str, Any]) -> None:
+    """Data of the user's own: a fact per line, a class per row."""
+    side, validation = facts["image_size"], facts["validation_images"]
+    click.secho(f"{facts['name']}: {counted(len(facts['classes']), 'class')}", bold=True)
+    rows = {
+        "images": f"{facts['train_images']:,} training"
+        + (f" ({validation:,} of them for validation)" if validation else "")
+        + f", {facts['test_images']:,} test",
+        "pixels": f"{side} x {side}, {facts['colours']}",
+        "mean": f"{_numbers(facts['mean'])}, standard deviation {_numbers(facts['std'])} (pixels from 0 to 1)",
+        "source": facts["source"],
+        "fingerprint": facts["fingerprint"],
+    }
+    print_labelled({label: text for label, text in rows.items() if text}, indent=2)
+    table = make_table(["class", "training", "test"])
+    for row in facts["classes"]:
+        table.add_row(row["class"], f"{row['train']:,}", f"{row['test']:,}")
+    print_table(table)
+    for note in facts["notes"]:
+        click.echo(note)
+
+
 def _show(facts: dict[str, Any]) -> None:
     """One data set, a fact per line."""
     side, channels = facts["image_size"], facts["channels"]
     colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    names, more = facts["classes"][:MOST_CLASSES], len(facts["classes"]) - MOST_CLASSES
     click.secho(f"{facts['name']}: {facts['title']}", bold=True)
     rows = {
         "images": f"{facts['train_images']:,} training, {facts['test_images']:,} test",
         "pixels": f"{side} x {side}, {colours}",
-        "classes": f"{len(facts['classes'])}: {', '.join(facts['classes'])}",
+        "classes": f"{len(facts['classes'])}: {', '.join(names)}{f' and {more} more' if more > 0 else ''}",
         "mean": f"{_numbers(facts['mean'])}, standard deviation {_numbers(facts['std'])} (pixels from 0 to 1)",
         "licence": facts["license"],
         "source": facts["homepage"],

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 checkpoint_option = click.option(
     "--checkpoint",
-    type=click.Choice(["best", "last"]),
-    default="best",
+    type=click.Choice(["recommended", "best", "last"]),
+    default="recommended",
     show_default=True,
-    help="The weights of the best epoch or of the last step.",
+    help="The weights of the best epoch on the validation images, of the last step, or those the run recommends.",
 )
 backend_option = click.option(
     "--backend",
@@ -55,31 +55,41 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
       tinymixer eval runs/digits --json
     """
     from tinymixer.analysis.per_class import class_results, confusion_matrix
-    from tinymixer.data import load_dataset
-    from tinymixer.training import evaluate, load_model
+    from tinymixer.training import evaluate, load_run
+    from tinymixer.training.load_run import normalisation
+    from tinymixer.training.test_images import matching_test_images
 
-    model, recipe = load_model(run, checkpoint, backend)
-    dataset = load_dataset(recipe.data.dataset, path=data or recipe.data.data or None)
-    images, labels = dataset.test_images, dataset.test_labels
+    loaded = load_run(run, checkpoint, backend)
+    known, size = loaded.data, loaded.recipe.training.eval_batch_size
+    dataset, images, labels = matching_test_images(loaded, data)
+    whose = (
+        ""
+        if dataset.fingerprint == known.fingerprint or not known.fingerprint
+        else f" of {dataset.name}, not the run's own"
+    )
     if sys.stderr.isatty():
         click.echo(f"evaluating {len(images):,} images ...", err=True)
-    evaluation = evaluate(model, images, labels, dataset.mean, dataset.std, recipe.training.eval_batch_size)
+    evaluation = evaluate(loaded.model, images, labels, *normalisation(known), size)
     assert evaluation is not None  # nobody asked it to stop
-    confusion = confusion_matrix(labels, evaluation.predictions, len(dataset.class_names))  # (K, K)
-    classes = class_results(confusion, dataset.class_names)
+    confusion = confusion_matrix(labels, evaluation.predictions, len(known.class_names))  # (K, K)
+    classes = class_results(confusion, known.class_names)
+    low, high = evaluation.interval
 
     title = f"{run}: {percent(evaluation.accuracy, 2)} of {len(images):,} test images right"
     picture = out or (run if run.is_dir() else run.parent) / "confusion.png"
-    problem = _save_picture(confusion, dataset.class_names, picture, title)
+    problem = _save_picture(confusion, list(known.class_names), picture, title)
     if as_json:
         print_json(
             {
                 "run": str(run),
-                "checkpoint": checkpoint if run.is_dir() else run.name,
+                "checkpoint": loaded.which,
                 "dataset": dataset.name,
+                "source": dataset.source,
+                "fingerprint": dataset.fingerprint,
                 "images": len(images),
                 "loss": evaluation.loss,
                 "accuracy": evaluation.accuracy,
+                "accuracy_interval": [low, high],
                 "classes": [result.to_dict() for result in classes],
                 "confusion": confusion.tolist(),
                 "confusion_picture": None if problem else str(picture),
@@ -89,7 +99,8 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
         print_table(_class_table(classes))
         correct = sum(result.correct for result in classes)
         click.echo(
-            f"accuracy {percent(evaluation.accuracy, 2)} ({correct:,} of {len(images):,}), loss {evaluation.loss:.4f}"
+            f"accuracy {percent(evaluation.accuracy, 2)} ({correct:,} of {len(images):,}{whose}; 95 % interval "
+            f"{percent(low)} to {percent(high)}), loss {evaluation.loss:.4f}, {loaded.which} weights"
         )
         if not problem:
             click.echo(f"confusion matrix saved in {picture}")

@@ -79,4 +79,4 @@ def sparkline(values: Sequence[float], width: int = 50) -> str:
 
 def counted(number: int, thing: str) -> str:
     """Such as "1 epoch", "1,437 epochs"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"

@@ -29,21 +29,22 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     if out.suffix.lower() != ".png":
         raise ConfigError(f"curves are drawn as PNG: expected a file name ending in .png, got '{out}'")
 
-    from tinymixer.analysis.curves import plot_runs
     from tinymixer.training.history import read_rows
+    from tinymixer.training.plot_runs import plot_runs
 
     plot_runs(runs, out)
-    table = make_table(["run", "epochs", "best accuracy", "at epoch", "last accuracy", "test loss"])
+    table = make_table(["run", "epochs", "best validation", "at epoch", "last validation", "test accuracy"])
     for run in runs:
         rows = read_rows(run / "metrics.jsonl" if run.is_dir() else run)
-        best, last = max(rows, key=lambda row: row["test_accuracy"]), rows[-1]
+        last, judged = rows[-1], [row for row in rows if "validation_accuracy" in row]
+        best = min(judged, key=lambda row: row["validation_loss"], default={})
         table.add_row(
             str(run),
             str(last["epoch"]),
-            percent(best["test_accuracy"], 2),
-            str(best["epoch"]),
-            percent(last["test_accuracy"], 2),
-            f"{last['test_loss']:.4f}",
+            percent(best.get("validation_accuracy"), 2),
+            str(best.get("epoch", "-")),
+            percent(last.get("validation_accuracy"), 2),
+            percent(last.get("test_accuracy"), 2),
         )
     print_table(table)
     click.echo(f"curves saved in {out}")

@@ -1,6 +1,7 @@
 """tinymixer predict: what a trained model sees in image files."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,22 +47,25 @@ def predict(
     import numpy as np
 
     from tinymixer.data.images import load_image
-    from tinymixer.data.manifest import load_manifest
-    from tinymixer.training import load_model
+    from tinymixer.training import load_run
     from tinymixer.training.evaluate import predict_log_probabilities
+    from tinymixer.training.load_run import normalisation
 
-    model, recipe = load_model(run, checkpoint, backend)
-    manifest = load_manifest(recipe.data.dataset)
+    loaded = load_run(run, checkpoint, backend)
+    known, options = loaded.data, loaded.recipe.data
     pixels, problems = {}, {}
     for path in images:
         try:
-            pixels[path] = load_image(path, recipe.model.image_size, recipe.model.in_channels, invert)
+            pixels[path] = load_image(path, known.image_size, known.in_channels, invert, options.fit)
         except DataError as error:
             problems[path] = str(error)
     probabilities = {}
     if pixels:
         batch = np.stack(list(pixels.values()))  # (N, height, width, channels)
-        rows = predict_log_probabilities(model, batch, manifest.mean, manifest.std, recipe.training.eval_batch_size)
+        rows = predict_log_probabilities(
+            loaded.model, batch, *normalisation(known), loaded.recipe.training.eval_batch_size
+        )
+        assert rows is not None  # nobody asked it to stop
         probabilities = dict(zip(pixels, np.exp(rows), strict=True))
 
     answers: list[dict[str, Any]] = []
@@ -70,7 +74,7 @@ def predict(
             say_error(problems[path])
             answers.append({"image": str(path), "error": problems[path]})
         else:
-            best = _best(probabilities[path], manifest.class_names, top)
+            best = _best(probabilities[path], known.class_names, top)
             answers.append({"image": str(path), "predictions": best})
             if not as_json:
                 _show(path, best)
@@ -80,7 +84,7 @@ def predict(
         raise Exit(USER_ERROR)
 
 
-def _best(probabilities: "np.ndarray", class_names: tuple[str, ...], top: int) -> list[dict[str, Any]]:
+def _best(probabilities: "np.ndarray", class_names: Sequence[str], top: int) -> list[dict[str, Any]]:
     """The most probable classes, the first first: probabilities (K,)."""
     order = probabilities.argsort(kind="stable")[::-1][:top]
     return [{"class": class_names[k], "label": int(k), "probability": float(probabilities[k])} for k in order]

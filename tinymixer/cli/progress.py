@@ -1,5 +1,6 @@
 """What a person sees of a training run: a live bar in a terminal, a line for each epoch everywhere."""
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,11 @@ class TrainingDisplay(Progress):
         self.quiet = quiet
         self.bar: tqdm[Any] | None = None
         self.epochs = self.steps_per_epoch = 0
-        self.best = -1.0
+        self.best = math.inf  # the lowest validation loss
 
     def on_start(self, trainer: "Trainer") -> None:
         self.epochs, self.steps_per_epoch = trainer.recipe.training.epochs, trainer.steps_per_epoch
-        self.best = trainer.state.best_accuracy
+        self.best = trainer.state.best_loss if trainer.state.best_epoch else math.inf
         if self.quiet:
             return
         print_labelled(introduction(trainer))
@@ -54,8 +55,9 @@ class TrainingDisplay(Progress):
         self.bar.update(step - self.bar.n)
 
     def on_epoch(self, row: dict[str, Any]) -> None:
-        note = "best" if row["test_accuracy"] > self.best else ""
-        self.best = max(self.best, row["test_accuracy"])
+        loss = row.get("validation_loss", math.inf)
+        note = "best" if loss < self.best else ""
+        self.best = min(self.best, loss)
         if not self.quiet:
             self._say(epoch_line(row, self.epochs, note))
 
@@ -87,40 +89,45 @@ class TrainingDisplay(Progress):
 
 def introduction(trainer: "Trainer") -> dict[str, str]:
     """What is trained, on which images, for how long, with what, and where it is kept."""
-    recipe, config, dataset = trainer.recipe, trainer.recipe.model, trainer.dataset
-    training, backend = recipe.training, trainer.backend
-    height, width, channels = dataset.train_images.shape[1:]
+    recipe, dataset, backend = trainer.recipe, trainer.dataset, trainer.backend
+    training, side = recipe.training, dataset.image_size
+    kept = f"{len(trainer.validation_indices):,} validation and " if len(trainer.validation_indices) else ""
     return {
         "recipe": f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
-        "model": f"{counted(trainer.model.parameters.count, 'parameter')} in {counted(config.num_blocks, 'block')}, "
-        f"{counted(config.num_tokens, 'token')} of {counted(config.hidden_dim, 'channel')}",
-        "data": f"{dataset.name}, {len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
-        f"{height} x {width} x {channels}, {len(dataset.class_names)} classes",
+        "model": f"{recipe.architecture}, {counted(trainer.model.parameters.count, 'parameter')}{_sizes(recipe.model)}",
+        "data": f"{dataset.name}, {len(trainer.train_indices):,} training, {kept}{len(dataset.test_images):,} test "
+        f"images, {side} x {side} in {dataset.colours}, {counted(dataset.num_classes, 'class')}",
         "steps": f"{counted(training.epochs, 'epoch')} of {counted(trainer.steps_per_epoch, 'step')}, "
         f"{counted(training.batch_size, 'image')} each",
-        "backend": f"{backend.name}, {training.dtype}, {_how(trainer)} ({backend.reason})",
+        "backend": f"{backend.name}, {training.dtype} ({backend.reason})",
+        "engine": f"{trainer.engine.name}: {trainer.engine.description}",
         "folder": f"{trainer.folder.path} (Ctrl-C stops there and saves)",
     }
 
 
-def _how(trainer: "Trainer") -> str:
-    """Which computation; its slices and threads where it has some."""
-    threads = getattr(trainer.computation, "threads", None)
-    size = getattr(trainer.computation, "slice_size", None)
-    if threads is None or size is None:
-        return "layer by layer"
-    return f"in slices of {counted(size.images, 'image')} ({size.reason}) on {counted(threads, 'thread')}"
+def _sizes(config: Any) -> str:
+    """The sizes that models of tokens have: ", 4 blocks, 16 tokens of 64 channels"."""
+    try:
+        return (
+            f", {counted(config.num_blocks, 'block')}, {counted(config.num_tokens, 'token')} of "
+            f"{counted(config.hidden_dim, 'channel')}"
+        )
+    except AttributeError:
+        return ""
 
 
-EPOCH_HEADER = "  epoch   train loss  accuracy    test loss  accuracy   images/s   seconds"
+EPOCH_HEADER = "  epoch   train loss  accuracy   valid. loss  accuracy   images/s   seconds"
 
 
 def epoch_line(row: dict[str, Any], epochs: int, note: str = "") -> str:
     """A row of metrics.jsonl under EPOCH_HEADER."""
+    if "validation_loss" in row:
+        judged = f"{row['validation_loss']:>13.4f}{100 * row['validation_accuracy']:>8.2f} %"
+    else:
+        judged = f"{'-':>13}{'-':>10}"
     return (
         f"{row['epoch']:>3}/{epochs:<5}{row['train_loss']:>9.4f}{100 * row['train_accuracy']:>8.1f} %"
-        f"{row['test_loss']:>13.4f}{100 * row['test_accuracy']:>8.2f} %{row['images_per_second']:>11,.0f}"
-        f"{row['seconds']:>10.1f}  {note}"
+        f"{judged}{row['images_per_second']:>11,.0f}{row['seconds']:>10.1f}  {note}"
     ).rstrip()
 
 

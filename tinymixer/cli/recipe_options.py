@@ -12,7 +12,7 @@ SECTION_TITLES = {
     "schedule": "Schedule",
     "training": "Training",
 }
-METAVARS = {"data": "PATH"}
+METAVARS = {"data.data": "PATH"}
 
 
 class RecipeOption(click.Option):
@@ -52,23 +52,34 @@ class RecipeCommand(click.Command):
 
 def make_recipe_options() -> list[RecipeOption]:
     """One option for each field of each section, in the order of the recipe's file."""
-    from tinymixer.training.recipe import recipe_fields
+    from tinymixer.training.recipe_fields import recipe_fields, short_names
 
-    options = []
+    options, short = [], short_names()
     for entry in recipe_fields().values():
-        dashed = entry.name.replace("_", "-")
+        unique = len(short[entry.name]) == 1
+        dashed = (entry.name if unique else entry.qualified).replace("_", "-")
         value_type = click.Choice(entry.choices) if entry.choices else entry.kind
         options.append(
             RecipeOption(
-                [f"--{dashed}/--no-{dashed}" if entry.kind is bool else f"--{dashed}", entry.name],
+                [f"--{dashed}/--no-{dashed}" if entry.kind is bool else f"--{dashed}", parameter_name(entry.qualified)],
                 section=entry.section,
                 type=None if entry.kind is bool else value_type,
                 default=None,
-                metavar=METAVARS.get(entry.name),
+                metavar=METAVARS.get(entry.qualified),
                 help=_sentence(entry.help),
             )
         )
     return options
+
+
+def parameter_name(qualified: str) -> str:
+    """The name of a field's option in Python, where no dot may stand."""
+    return qualified.replace(".", "__")
+
+
+def overrides_of(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, by the qualified names of their fields."""
+    return {name.replace("__", "."): value for name, value in parameters.items()}
 
 
 def _sentence(text: str) -> str:

@@ -9,7 +9,7 @@ import click
 from click.exceptions import Exit
 
 from tinymixer.cli.output import counted, percent, sparkline
-from tinymixer.cli.recipe_options import RecipeCommand
+from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
 
 if TYPE_CHECKING:
     from tinymixer.training.trainer import TrainingResult
@@ -24,12 +24,27 @@ if TYPE_CHECKING:
     help="Folder of the run; without it, the first free of runs/RECIPE, runs/RECIPE-2, ...",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where it stopped.")
+@click.option(
+    "--init-from",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Begin with the weights of this run (its folder or a checkpoint file).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe, overrides included, as TOML and stop.")
 def train(
-    recipe: str | None, out: Path | None, resume: bool, quiet: bool, print_recipe: bool, **overrides: Any
+    recipe: str | None,
+    out: Path | None,
+    resume: bool,
+    init_from: Path | None,
+    quiet: bool,
+    print_recipe: bool,
+    **overrides: Any,
 ) -> None:
-    """Train a Mixer by RECIPE: digits (the default), cifar10-nano, cifar10-tiny, or the path of a TOML file.
+    """Train a model by RECIPE: digits (the default), photos, cifar10-tiny, cifar10-nano, or the path of a TOML file.
+
+    Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
+    tenth of the training images is held back to choose the best epoch; the test images are looked at once, at the end.
 
     Every field of the recipe can be overridden by the options below; what is not given is taken from the recipe. The
     run's folder holds config.toml, metrics.jsonl, best.npz, last.npz and curves.png. Ctrl-C finishes the step, saves,
@@ -38,6 +53,7 @@ def train(
     \b
     Examples:
       tinymixer train
+      tinymixer train photos --data my-photos
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume
@@ -46,7 +62,7 @@ def train(
     """
     from tinymixer.training.run_folder import resolve_recipe
 
-    resolved = resolve_recipe(recipe, overrides, out, resume)
+    resolved = resolve_recipe(recipe, overrides_of(overrides), out, resume)
     if print_recipe:
         click.echo(resolved.to_toml(), nl=False)
         return
@@ -56,7 +72,7 @@ def train(
 
     display = TrainingDisplay(quiet)
     try:
-        result = Trainer(resolved, out, progress=display, resume=resume).run()
+        result = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from).run()
     finally:
         display.close()
     if result.signal is not None:
@@ -77,20 +93,30 @@ def _say_result(result: "TrainingResult", quiet: bool) -> None:
     if not quiet:
         click.echo()
         _draw_in_terminal(rows)
-    best = max(rows, key=lambda row: row["test_accuracy"])
     click.echo(
-        f"{result.status}: best test accuracy {percent(best['test_accuracy'], 2)} (epoch {best['epoch']}), "
-        f"last {percent(rows[-1]['test_accuracy'], 2)}, {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s"
+        f"{result.status}: {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s{_say_figures(result, rows)}"
     )
     if not quiet:
         click.echo(f"saved    {folder} (learning curves: {folder / 'curves.png'})")
         click.echo(f"next     tinymixer eval {shlex.quote(str(folder))}")
 
 
+def _say_figures(result: "TrainingResult", rows: list[dict[str, Any]]) -> str:
+    """The test accuracy, which is the figure to quote, else the validation accuracy."""
+    from tinymixer.training.result import say_test
+
+    if result.test_accuracy is not None:
+        return f", {say_test(rows[-1])}"
+    if result.validation_accuracy is not None:
+        return f", best validation accuracy {percent(result.validation_accuracy, 2)}"
+    return f", training accuracy {percent(rows[-1]['train_accuracy'], 2)}"
+
+
 def _draw_in_terminal(rows: list[dict[str, Any]]) -> None:
     """Loss and accuracy over the epochs as two small lines, where standard output is a terminal that has the signs."""
     if not sys.stdout.isatty() or "utf" not in sys.stdout.encoding.lower() or len(rows) < 3:
         return
-    losses, accuracies = [row["test_loss"] for row in rows], [row["test_accuracy"] for row in rows]
-    click.echo(f"test loss      {sparkline(losses)}  {losses[0]:.4f} to {losses[-1]:.4f}")
-    click.echo(f"test accuracy  {sparkline(accuracies)}  {percent(accuracies[0], 2)} to {percent(accuracies[-1], 2)}")
+    part = "validation" if "validation_loss" in rows[0] else "train"
+    losses, accuracies = [row[f"{part}_loss"] for row in rows], [row[f"{part}_accuracy"] for row in rows]
+    click.echo(f"{part} loss      {sparkline(losses)}  {losses[0]:.4f} to {losses[-1]:.4f}")
+    click.echo(f"{part} accuracy  {sparkline(accuracies)}  {percent(accuracies[0], 2)} to {percent(accuracies[-1], 2)}")

@@ -6,6 +6,7 @@ Needs NumPy alone to import and to train on the bundled digits. Fetching needs f
 from tinymixer.data.augmentation import Augmentation, Choices
 from tinymixer.data.batches import Batches, epoch_order, steps_per_epoch
 from tinymixer.data.dataset import Dataset, normalise
+from tinymixer.data.description import DataDescription
 from tinymixer.data.fetching import fetch
 from tinymixer.data.images import load_image
 from tinymixer.data.loading import dataset_info, load_dataset
@@ -17,6 +18,7 @@ __all__ = [
     "Augmentation",
     "Batches",
     "Choices",
+    "DataDescription",
     "Dataset",
     "cache_folder",
     "dataset_info",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, ShapeError
 from tinymixer.options import Options, option
 
@@ -19,7 +20,7 @@ class Choices:
 
     crop: int64 (B, 2), the top left corner (row, column) of the crop in the padded image, 0..2*crop_padding.
     flip: bool (B,), mirrored left to right after the crop.
-    cutout: float64 (B, 2), the centre (row, column) of the hole as fractions of the image in [0, 1).
+    cutout: float64 (B, 2), the centre (row, column) of the cutout box as fractions of the image in [0, 1).
     """
 
     crop: np.ndarray
@@ -37,8 +38,8 @@ class Augmentation(Options):
     crop_padding: the image is padded by so many reflected pixels a side, then a window of its own size is cut out of it
         at random (He et al. 2016, section 4.2, who pad with zeros).
     flip: mirrored left to right with even odds.
-    cutout: the side of one square hole a random image gets, in pixels (DeVries & Taylor 2017). Its centre lies anywhere
-        in the image, so that a hole at the rim loses a part.
+    cutout: the side of one square box that is blanked out, in pixels (DeVries & Taylor 2017). Its centre lies anywhere
+        in the image, so that a box at the rim loses a part.
 
     Calling it draws and applies. Raises ConfigError when a field cannot work; ShapeError for anything but uint8 images.
     """
@@ -65,21 +66,20 @@ class Augmentation(Options):
                 f"Set cutout to {shorter} or less."
             )
 
-    def draw(self, generator: np.random.Generator, count: int) -> Choices:
-        """Draw the choices for `count` images.
-
-        All three are drawn whatever is switched on, so that switching one off leaves the others as they were.
+    def draw(self, draws: Draws) -> Choices:
+        """Draw the choices for the images of `draws`: each kind at a place of its own, so that switching one off leaves
+        the others as they were.
         """
-        crop = generator.random((count, 2))  # (B, 2)
-        flip = generator.random(count) < 0.5  # (B,)
-        cutout = generator.random((count, 2))  # (B, 2)
-        crop = (crop * (2 * self.crop_padding + 1)).astype(np.int64)  # (B, 2)
+        count = len(draws)
+        crop = draws.at("augmentation.crop").integers(2 * self.crop_padding + 1, (count, 2))  # (B, 2)
+        flip = draws.at("augmentation.flip").bernoulli(0.5, (count,))  # (B,)
+        cutout = draws.at("augmentation.cutout").uniform((count, 2))  # (B, 2)
         return Choices(crop, flip if self.flip else np.zeros(count, dtype=bool), cutout)
 
     def apply(self, images: np.ndarray, choices: Choices, fill: Sequence[int] | int = 0) -> np.ndarray:
         """Carry the choices out: images uint8 (B, height, width, channels) -> new images of the same shape.
 
-        fill: the colour of a hole, one number or one per channel.
+        fill: the colour of a cutout box, one number or one per channel.
         """
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ShapeError(
@@ -90,11 +90,11 @@ class Augmentation(Options):
         self.check(*images.shape[1:3])
         out = self._crop_and_flip(images, choices)  # (B, height, width, channels)
         if self.cutout:
-            out[self._holes(images.shape, choices)] = fill
+            out[self._cutout_boxes(images.shape, choices)] = fill
         return out
 
-    def __call__(self, images: np.ndarray, generator: np.random.Generator, fill: Sequence[int] | int = 0) -> np.ndarray:
-        return self.apply(images, self.draw(generator, len(images)), fill)
+    def __call__(self, images: np.ndarray, draws: Draws, fill: Sequence[int] | int = 0) -> np.ndarray:
+        return self.apply(images, self.draw(draws), fill)
 
     def _crop_and_flip(self, images: np.ndarray, choices: Choices) -> np.ndarray:
         """One gather: which row and column of its image each pixel comes from. No padded copy is made."""
@@ -112,8 +112,8 @@ class Augmentation(Options):
         pixels = np.ascontiguousarray(images).reshape(-1).view(f"V{channels}")  # (B * height * width,)
         return pixels.take(sources).view(np.uint8).reshape(images.shape)
 
-    def _holes(self, shape: tuple[int, ...], choices: Choices) -> np.ndarray:
-        """Where the holes are: bool (B, height, width)."""
+    def _cutout_boxes(self, shape: tuple[int, ...], choices: Choices) -> np.ndarray:
+        """Where the cutout boxes are: bool (B, height, width)."""
         first = (choices.cutout * shape[1:3]).astype(np.int64) - self.cutout // 2  # (B, 2) may lie outside the image
         from_row = np.arange(shape[1]) - first[:, :1]  # (B, height)
         from_column = np.arange(shape[2]) - first[:, 1:]  # (B, width)

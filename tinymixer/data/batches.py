@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinymixer.data.augmentation import Augmentation
 from tinymixer.data.dataset import normalise
 from tinymixer.data.randomness import generator
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, ShapeError
 
 
@@ -35,7 +36,7 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
 
     images: uint8 (N, height, width, channels). labels: integers (N,).
     mean, std: per channel, of pixels scaled to 0..1; each batch is normalised with them (`normalise`).
-    augmentation: applied to every batch before that; holes are filled with the mean colour.
+    augmentation: applied to every batch before that; cutout boxes are filled with the mean colour.
     start_step: begin at this step of the epoch. What follows is exactly what an epoch begun at 0 would have given.
     shuffle: False keeps the order of the images, as for evaluation.
     drop_last: leave out the last, smaller batch, so that every step has the same shapes and weighs its images the same.
@@ -77,7 +78,6 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
         self.augmentation = None if augmentation is None or augmentation.is_identity else augmentation
         self.mean, self.std, self.dtype = np.asarray(mean), np.asarray(std), dtype
         self.order = epoch_order(seed, epoch, len(images)) if shuffle else np.arange(len(images))  # (N,)
-        self.fill = mean_colour(self.mean)
 
     def __len__(self) -> int:
         return self.steps
@@ -87,11 +87,26 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
             raise StopIteration
         start = self.step * self.batch_size
         chosen = self.order[start : start + self.batch_size]  # (B,)
-        images = self.images[chosen]  # (B, height, width, channels)
-        if self.augmentation is not None:
-            images = self.augmentation(images, generator(self.seed, "augment", self.epoch, self.step), self.fill)
+        draws = Draws(self.seed, self.epoch, self.step, np.arange(len(chosen)))
+        images = make_batch(self.images, chosen, self.augmentation, draws, self.mean, self.std, self.dtype)
         self.step += 1
-        return normalise(images, self.mean, self.std, self.dtype), self.labels[chosen].astype(np.int64, copy=False)
+        return images, self.labels[chosen].astype(np.int64, copy=False)
+
+
+def make_batch(
+    images: np.ndarray,
+    indices: np.ndarray,
+    augmentation: Augmentation | None,
+    draws: Draws,
+    mean: ArrayLike,
+    std: ArrayLike,
+    dtype: DTypeLike = np.float32,
+) -> np.ndarray:
+    """The chosen images, augmented and normalised: uint8 (N, height, width, channels), (B,) -> float (B, ...)."""
+    chosen = images[indices]  # (B, height, width, channels)
+    if augmentation is not None and not augmentation.is_identity:
+        chosen = augmentation(chosen, draws, mean_colour(mean))
+    return normalise(chosen, mean, std, dtype)
 
 
 def mean_colour(mean: ArrayLike) -> Sequence[int]:

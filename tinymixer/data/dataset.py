@@ -1,20 +1,38 @@
-"""A labelled set of small images, split in training and test."""
+"""A labelled set of small images, split in training and test, that describes itself."""
 
-from dataclasses import dataclass
+import hashlib
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tinymixer.data.checks import checked_images, checked_indices, checked_labels, checked_statistics, require_classes
+from tinymixer.data.description import DataDescription
+from tinymixer.data.manifest import DATASETS
+from tinymixer.data.split import hold_out
 from tinymixer.errors import DataError
+
+COLOURS = {1: "grey", 3: "colour"}
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels in memory.
 
-    train_images, test_images: uint8 (N, height, width, channels). train_labels, test_labels: int64 (N,), 0..K-1.
-    class_names: the K names. mean, std: float64 (channels,), of the training pixels scaled to 0..1.
+    train_images, test_images   uint8 (N, size, size, channels). There may be no test images
+    train_labels, test_labels   whole numbers (N,), 0..K-1
+    class_names                 the K names
+    mean, std                   float64 (channels,), of the training pixels scaled to 0..1
+    source                      where they came from: the path of a folder or file, "" for arrays
+    validation_indices          which of the training images are for validation, where the data itself says so; None
+                                where `split` holds some back
+    notes                       sentences on what was left out while reading it
+
     Raises DataError when these do not fit together, so that a data set of your own is checked where it is made.
+    `from_arrays`, `from_folder` and `from_npz` work mean, std and a test set out by themselves.
     """
 
     name: str
@@ -25,38 +43,40 @@ class Dataset:
     class_names: list[str]
     mean: np.ndarray
     std: np.ndarray
+    source: str = ""
+    validation_indices: np.ndarray | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for part, images, labels in (
-            ("train", self.train_images, self.train_labels),
-            ("test", self.test_images, self.test_labels),
-        ):
-            if images.dtype != np.uint8 or images.ndim != 4:
-                raise DataError(
-                    f"{part}_images must be uint8 (N, height, width, channels), got {images.dtype} {images.shape}."
-                )
-            if labels.dtype != np.int64 or labels.shape != (len(images),):
-                raise DataError(
-                    f"{part}_labels must be int64 ({len(images)},), one per image, got {labels.dtype} {labels.shape}."
-                )
-            outside = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
-            if outside.size:
-                raise DataError(
-                    f"{part}_labels[{outside[0]}] is {labels[outside[0]]}, but the {self.num_classes} classes of "
-                    f"{self.name} are numbered 0..{self.num_classes - 1}."
-                )
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+        if isinstance(self.class_names, str):
+            raise DataError(f"class_names must be a list of names, got the text {self.class_names!r}.")
+        names = [str(name) for name in self.class_names]
+        if not names or len(set(names)) < len(names) or not all(name.strip() for name in names):
+            raise DataError(f"class_names must be different names, one per class, got {self.class_names!r}.")
+        changed: dict[str, Any] = {"class_names": names}
+        for part in ("train", "test"):
+            images = checked_images(f"{part}_images", getattr(self, f"{part}_images"))
+            labels = checked_labels(f"{part}_labels", getattr(self, f"{part}_labels"), len(images))
+            require_classes(f"{part}_labels", labels, names, self.name)
+            changed[f"{part}_images"], changed[f"{part}_labels"] = images, labels
+        train, test = changed["train_images"], changed["test_images"]
+        if not len(train):
+            raise DataError(f"{self.name} has no training images.")
+        if train.shape[1:] != test.shape[1:]:
             raise DataError(
-                f"The training images of {self.name} are {self.train_images.shape[1:]}, "
-                f"the test images {self.test_images.shape[1:]}; both must have one shape."
+                f"The training images of {self.name} are {train.shape[1:]}, the test images {test.shape[1:]}; both "
+                "must have one shape."
             )
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if np.shape(values) != (self.in_channels,):
-                raise DataError(f"{name} must have one number per channel, ({self.in_channels},), got {values!r}.")
+        for name in ("mean", "std"):
+            changed[name] = checked_statistics(name, getattr(self, name), train.shape[3])
+        if self.validation_indices is not None:
+            changed["validation_indices"] = checked_indices(self.validation_indices, len(train))
+        for name, value in changed.items():
+            object.__setattr__(self, name, value)
 
     @property
     def image_size(self) -> int:
-        """Height of the images in pixels."""
+        """Height and width of the images in pixels."""
         return int(self.train_images.shape[1])
 
     @property
@@ -66,6 +86,109 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def colours(self) -> str:
+        """ "grey", "colour", or the number of channels."""
+        return COLOURS.get(self.in_channels, f"{self.in_channels} channels")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether these are images of the user's own, and not a data set that tinymixer knows by name."""
+        return self.name not in DATASETS or bool(self.source)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all images and labels, of the class names, and of which images are for validation where the data
+        says so: other data has another one."""
+        digest = hashlib.sha256("\0".join(self.class_names).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+        if self.validation_indices is not None:
+            digest.update(self.validation_indices.tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def description(self) -> DataDescription:
+        """What a run writes down of its data."""
+        return DataDescription(
+            name=self.name,
+            source=self.source,
+            class_names=tuple(self.class_names),
+            mean=tuple(float(value) for value in self.mean),
+            std=tuple(float(value) for value in self.std),
+            image_size=self.image_size,
+            in_channels=self.in_channels,
+            fingerprint=self.fingerprint,
+            train_images=len(self.train_images),
+            test_images=len(self.test_images),
+        )
+
+    def split(self, validation_share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Which training images are trained on, and which are held back for validation: two sorted int64 arrays.
+
+        The data's own validation images where it has some; otherwise `validation_share` of each class, rounded, chosen
+        by the seed; a class of one image stays in training. A share of 0 holds none back either way.
+        """
+        if self.validation_indices is not None and validation_share:
+            validation = self.validation_indices
+        else:
+            _, validation = hold_out(self.train_labels, validation_share, seed, purpose=0)
+        training = np.setdiff1d(np.arange(len(self.train_images)), validation)
+        return training, validation
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: ArrayLike,
+        labels: ArrayLike,
+        test_images: ArrayLike | None = None,
+        test_labels: ArrayLike | None = None,
+        *,
+        class_names: list[str] | None = None,
+        name: str = "arrays",
+        source: str = "",
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> "Dataset":
+        """A data set of your own from arrays; mean and std are worked out from the training images.
+
+        images, test_images   uint8 (N, size, size) grey, or (N, size, size, channels)
+        labels, test_labels   whole numbers (N,)
+        class_names           without them, "0", "1", ... up to the largest label
+        test_share            without test images: the share of each class that becomes the test set, chosen by the seed
+
+        Raises DataError for arrays that do not fit together.
+        """
+        from tinymixer.data.arrays import dataset_from_arrays
+
+        return dataset_from_arrays(
+            images, labels, test_images, test_labels, class_names, name, source, test_share, seed
+        )
+
+    @classmethod
+    def from_npz(cls, path: str | os.PathLike[str], *, test_share: float = 0.2, seed: int = 0) -> "Dataset":
+        """A data set of your own from an .npz file: see `arrays.dataset_from_npz`."""
+        from tinymixer.data.arrays import dataset_from_npz
+
+        return dataset_from_npz(path, test_share, seed)
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | os.PathLike[str],
+        image_size: int = 64,
+        *,
+        colours: str = "auto",
+        fit: str = "crop",
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> "Dataset":
+        """A data set of your own from pictures in a folder per class: see `folders.dataset_from_folder`."""
+        from tinymixer.data.folders import dataset_from_folder
+
+        return dataset_from_folder(path, image_size, colours, fit, test_share, seed)
 
 
 def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, dtype: DTypeLike = np.float32) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinymixer.data.archives import sha256_of
 from tinymixer.data.download import MirrorError, PartFile, Patience, download
-from tinymixer.data.manifest import Archive, cache_folder, datasets_folder, load_manifest
+from tinymixer.data.manifest import Archive, Manifest, cache_folder, datasets_folder, load_manifest
 from tinymixer.errors import DownloadError
 
 
@@ -24,7 +24,8 @@ def fetch(
     attempts: int = 4,
     backoff: float = 1.0,
 ) -> Path:
-    """Fetch a data set's archive into the cache and return its path; at once when it is there already.
+    """Fetch a data set into the cache and return the path of its archive, or of the folder with its several files; at
+    once when it is there already.
 
     cache: the folder to keep it in (see `cache_folder`).
     mirrors: URLs of folders that hold the archives under their usual names, tried first: a server in the class room.
@@ -39,26 +40,44 @@ def fetch(
     manifest = load_manifest(name)
     if manifest.bundled is not None:
         return datasets_folder() / manifest.bundled.file
-    folder = cache_folder(cache)
+    folder = cache_folder(cache) / manifest.parts_folder
     tell = notify if notify is not None else _ignore
     patience = Patience(timeout, attempts, backoff)
-    wishes = [(archive, f"{mirror.rstrip('/')}/{archive.file}") for mirror in mirrors for archive in manifest.archives]
-    wishes += [(archive, url) for archive in manifest.archives for url in archive.urls]
-    failures = []
     with _alone_in(folder, name, tell):
+        if not manifest.parts_folder:
+            return _fetch_one_of(manifest.archives, manifest, folder, mirrors, patience, tell, progress)
         for archive in manifest.archives:
-            if _is_whole(folder / archive.file, archive, tell):
-                return folder / archive.file
-        for archive, url in wishes:
-            try:
-                return _fetch_from(url, archive, folder, patience, tell, progress)
-            except MirrorError as error:
-                failures.append(f"{url}: {error}")
-                tell(f"{url}: {error}.")
+            _fetch_one_of((archive,), manifest, folder, mirrors, patience, tell, progress)
+    return folder
+
+
+def _fetch_one_of(
+    archives: Sequence[Archive],
+    manifest: Manifest,
+    folder: Path,
+    mirrors: Sequence[str],
+    patience: Patience,
+    tell: Callable[[str], object],
+    progress: Callable[..., Any] | None,
+) -> Path:
+    """The first of these archives that is here, or that a mirror gives."""
+    for archive in archives:
+        if _is_whole(folder / archive.file, archive, tell):
+            return folder / archive.file
+    wishes = [(archive, f"{mirror.rstrip('/')}/{archive.file}") for mirror in mirrors for archive in archives]
+    wishes += [(archive, url) for archive in archives for url in archive.urls]
+    failures = []
+    for archive, url in wishes:
+        try:
+            return _fetch_from(url, archive, folder, patience, tell, progress)
+        except MirrorError as error:
+            failures.append(f"{url}: {error}")
+            tell(f"{url}: {error}.")
+    by_hand = "the files" if manifest.parts_folder else "an archive"
     raise DownloadError(
         f"{manifest.title} could not be fetched from any of its mirrors ({'; '.join(failures)}). Try again later, "
-        f"which goes on from what was received, or download an archive by hand from {manifest.homepage} and give "
-        "it with `--data PATH`."
+        f"which goes on from what was received, or download {by_hand} by hand from {manifest.homepage} and give "
+        "the path with `--data PATH`."
     )
 
 

@@ -1,14 +1,16 @@
 """What `datasets/NAME.toml` says of a data set: its classes, its normalisation, its files and their hashes."""
 
 import os
+import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from tinymixer.data.paths import expanded
 from tinymixer.errors import DataError, nearest
 
-DATASETS = ("digits", "cifar10")
+DATASETS = ("digits", "cifar10", "cifar100", "fashion_mnist")
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,21 @@ class Archive:
 
     file: str
     layout: str
-    folder: str
     bytes: int
     sha256: str
     md5: str
     urls: tuple[str, ...]
+    folder: str = ""  # what it unpacks to
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as read from its TOML file."""
+    """A manifest as read from its TOML file.
+
+    archives       those of which one will do; all of them are needed where there is a `parts_folder`
+    parts_folder   the folder of the cache that holds them, then
+    fingerprint    `Dataset.fingerprint` of the loaded images, where it is known
+    """
 
     name: str
     title: str
@@ -52,6 +59,8 @@ class Manifest:
     std: tuple[float, ...]
     license_url: str | None = None
     bundled: BundledFile | None = None
+    fingerprint: str | None = None
+    parts_folder: str = ""
     archives: tuple[Archive, ...] = field(default=())
 
 
@@ -69,21 +78,27 @@ def datasets_folder() -> Path:
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
     """Where fetched archives are kept: `cache`, else $TINYMIXER_CACHE, else $XDG_CACHE_HOME/tinymixer, else
-    ~/.cache/tinymixer (on every system, as PyTorch and Hugging Face do). It need not exist yet."""
+    ~/.cache/tinymixer (on every system, as PyTorch and Hugging Face do). Who has no home folder, as in a container
+    that runs under a number, gets a folder among the system's temporary ones. It need not exist yet."""
     if cache is not None:
-        return Path(cache).expanduser()
+        return expanded(cache)
     if chosen := os.environ.get("TINYMIXER_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     # The XDG specification tells programs to ignore a relative path.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "tinymixer"
+    if base.is_absolute():
+        return base / "tinymixer"
+    try:
+        return Path.home() / ".cache" / "tinymixer"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "tinymixer"
 
 
 def load_manifest(name: str) -> Manifest:
     """The manifest of a data set by name. Raises DataError for a name that is not in DATASETS."""
     if name not in DATASETS:
         raise DataError(
-            f"There is no data set '{name}'; tinymixer knows {' and '.join(DATASETS)}.{nearest(name, DATASETS)}"
+            f"There is no data set '{name}'; tinymixer knows {', '.join(DATASETS)}.{nearest(name, DATASETS)}"
         )
     return _read_manifest(name)
 

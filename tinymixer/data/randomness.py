@@ -9,11 +9,11 @@ import numpy as np
 from tinymixer.errors import ConfigError, nearest
 
 # Part of every run's reproducibility: numbers may be added, never changed.
-PURPOSES = {"init": 0, "order": 1, "augment": 2, "masks": 3}
+PURPOSES = {"init": 0, "order": 1, "split": 5}  # 2 and 3 were format 1's; 4 is `draws`
 
 
 def generator(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> np.random.Generator:
-    """A fresh NumPy generator for one purpose ("init", "order", "augment" or "masks") at one moment of training.
+    """A fresh NumPy generator for one purpose ("init", "order" or "split") at one moment of training.
 
     The key goes in as a spawn key, which NumPy keeps apart from the seed: no two keys share a stream.
     Raises ConfigError for a number out of range or an unknown purpose.

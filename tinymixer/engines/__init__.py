@@ -1,1 +1,22 @@
-"""How a step of a model is computed: by its layers, in slices on threads, or by fused kernels in a graph."""
+"""How a step of a model is computed: by its own layers (`reference.py`), or by a faster engine made for one model.
+
+`choose_engine` picks the first engine that has nothing against a model; `engine.py` is the contract they share.
+"""
+
+from tinymixer.engines.choose import ENGINE_NAMES, choose_engine
+from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
+from tinymixer.engines.reference import ReferenceEngine
+from tinymixer.engines.step import StepResult, train_step
+
+__all__ = [
+    "ENGINE_NAMES",
+    "Engine",
+    "EngineOptions",
+    "ReferenceEngine",
+    "Step",
+    "StepResult",
+    "Totals",
+    "Work",
+    "choose_engine",
+    "train_step",
+]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.draws import Draws
 from tinymixer.gradcheck.arrays import host_float64, identical, is_differentiable, largest, place_of, to_host
 from tinymixer.gradcheck.conduct import conduct_rows
 from tinymixer.gradcheck.gradients import Settings, gradient_rows
@@ -21,6 +22,8 @@ from tinymixer.gradcheck.subject import (
     stream,
 )
 from tinymixer.gradcheck.views import ParameterViews
+from tinymixer.layers.layer import Layer
+from tinymixer.models.model import Model
 from tinymixer.ops.array_library import namespace
 
 
@@ -40,7 +43,8 @@ def check_layer(
     """Check a layer's gradients by its input x and by each of its parameters, and that they are added, not assigned.
 
     layer          anything with `y, cache = forward(x)` and `dx = backward(dy, cache)`. The forward is given `train`
-                   and `rng` (a NumPy generator, the same draws each time) if it has parameters of those names.
+                   and `rng` (the same random numbers each time: `Draws` for a `Layer` of this package, a NumPy
+                   generator for any other) if it has parameters of those names.
                    Its `parameters` may be a tinymixer Parameters, or a dict name -> array beside a dict
                    `gradients` with the same names and shapes, or be missing
     x              float64 array
@@ -119,8 +123,15 @@ class LayerSubject(Subject):
 
     def raw_forward(self, x: Any) -> tuple[Any, Any]:
         """The layer's own forward, with the masks of this check."""
-        given = {"train": self._train, "rng": np.random.default_rng(self._seed)}
+        given = {"train": self._train, "rng": self._random_numbers(x)}
         return checked_output(self.name, self._layer.forward(x, **{key: given[key] for key in self._keywords}))
+
+    def _random_numbers(self, x: Any) -> Any:
+        """The `Draws` that layers of this package ask for; a NumPy generator for anybody else's."""
+        if not isinstance(self._layer, Layer):
+            return np.random.default_rng(self._seed)
+        images = 0 if isinstance(self._layer, Model) else max(x.ndim - 2, 0)  # the axis: tokens come first
+        return Draws(self._seed, 0, 0, np.arange(x.shape[images]))
 
     def raw_backward(self, dy: Any, cache: Any) -> Any:
         """The layer's own backward, which adds to the gradients and returns dx."""

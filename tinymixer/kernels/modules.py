@@ -16,7 +16,7 @@ import numpy as np
 from tinymixer.errors import BackendError
 from tinymixer.kernels.launch import Launch
 
-SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "coins", "stage")
+SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage")
 COMMON = "common.cuh"
 OPTIONS = ("--std=c++17",)
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from tinymixer.backend import Backend, get_backend
+from tinymixer.draws import Draws, place_of
 from tinymixer.errors import ConfigError
+from tinymixer.ops.array_library import Array
 from tinymixer.ops.protocol import Operations
 from tinymixer.parameters import Parameters, Specification
 
@@ -43,7 +45,7 @@ class Layer:
     def ops(self) -> Operations:
         return self.parameters.backend.ops
 
-    def forward(self, x: Any, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Any, Any]:
+    def forward(self, x: Any, train: bool = False, rng: Draws | None = None) -> tuple[Any, Any]:
         raise NotImplementedError
 
     def backward(self, dy: Any, cache: Any) -> Any:
@@ -57,8 +59,14 @@ class Layer:
         update.
         """
 
-    def keep_mask(self, shape: tuple[int, ...], rate: float, rng: np.random.Generator | None) -> Any:
-        """Throw the coins of a dropout mask: True with probability 1 - rate."""
+    def keep_mask(self, shape: tuple[int, ...], rate: float, rng: Draws | None, place: str, image_axis: int) -> Array:
+        """A Bernoulli mask: True with probability 1 - rate, drawn at "<this layer's prefix>.<place>".
+
+        image_axis   the axis of the shape that goes over the images. Raises ConfigError without `rng`
+        """
         if rng is None:
             raise ConfigError("dropout and drop_path need random numbers in training: forward(x, train=True, rng=...)")
-        return self.backend.random(rng, shape) >= rate
+        name = place_of(self.parameters.prefix, place)
+        if self.backend.name == "cupy":
+            return rng.at(name, self.backend.xp).bernoulli(1 - rate, shape, image_axis)
+        return self.backend.asarray(rng.at(name).bernoulli(1 - rate, shape, image_axis))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinymixer.draws import Draws
 from tinymixer.layers.initialisation import ones, zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.ops.array_library import Array, Cache
@@ -19,7 +20,7 @@ class LayerNorm(Layer):
     def specification(hidden_dim: int) -> Specification:
         return {"scale": ParameterSpec((hidden_dim,), ones), "bias": ParameterSpec((hidden_dim,), zeros)}
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (..., C)  ->  y (..., C), cache"""
         return self.ops.layer_norm_forward(x, self.parameters["scale"], self.parameters["bias"], self.eps)
 

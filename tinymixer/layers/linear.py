@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinymixer.draws import Draws
 from tinymixer.layers.initialisation import lecun_normal, zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.ops.array_library import Array, Cache
@@ -23,7 +24,7 @@ class Linear(Layer):
             "bias": ParameterSpec((out_features,), zeros),
         }
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (..., in_features)  ->  y (..., out_features), cache"""
         return self.ops.linear_forward(x, self.parameters["weight"], self.parameters["bias"])
 

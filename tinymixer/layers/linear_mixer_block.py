@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinymixer.draws import Draws
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.linear import Linear
@@ -35,7 +36,7 @@ class LinearMixerBlock(Layer):
             **prefixed("channel_mixing", Linear.specification(hidden_dim, hidden_dim, initialise=zeros)),
         }
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (S, B, C)  ->  y (S, B, C), cache"""
         mixed, token_cache = self.token_mixing.forward(x)  # (S, B, C)
         x = x + mixed

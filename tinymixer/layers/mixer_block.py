@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinymixer.draws import Draws
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
@@ -57,7 +58,7 @@ class MixerBlock(Layer):
         channel_mixing = ChannelMixing.specification(sizes.hidden_dim, sizes.channels_mlp_dim)
         return specification | prefixed("channel_mixing", channel_mixing)
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (S, B, C)  ->  y (S, B, C), cache"""
         token_cache = None
         if self.token_mixing is not None:
@@ -79,13 +80,13 @@ class MixerBlock(Layer):
             self._branch_update_buffers(self.token_norm, self.token_mixing, token_cache)
         self._branch_update_buffers(self.channel_norm, self.channel_mixing, channel_cache)
 
-    def _branch_forward(self, norm: Any, mixing: Any, x: Array, train: bool, rng: Any) -> tuple[Array, Cache]:
+    def _branch_forward(self, norm: Any, mixing: Any, x: Array, train: bool, rng: Draws | None) -> tuple[Array, Cache]:
         """x + mixing(norm(x)), the branch dropped for some images in training."""
         normed, norm_cache = norm.forward(x, train, rng)  # (S, B, C)
         branch, mixing_cache = mixing.forward(normed, train, rng)  # (S, B, C)
         drop_cache = None
         if train and self.drop_path:
-            keep = self.keep_mask((x.shape[1],), self.drop_path, rng)  # (B,)
+            keep = mixing.keep_mask((x.shape[1],), self.drop_path, rng, "drop_path", 0)  # (B,)
             branch, drop_cache = self.ops.drop_path_forward(branch, keep, self.drop_path)
         return x + branch, (norm_cache, mixing_cache, drop_cache)
 

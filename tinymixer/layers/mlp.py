@@ -2,6 +2,7 @@
 
 from typing import Any, Self
 
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.initialisation import lecun_normal, zeros
@@ -41,14 +42,14 @@ class Mlp(Layer):
             "bias2": ParameterSpec((in_features,), zeros),
         }
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (..., I)  ->  y (..., I), cache"""
         p = self.parameters
         hidden, cache1 = self._linear_forward(x, p["weight1"], p["bias1"])  # (..., D)
         activated, cache_gelu = self._gelu_forward(hidden)  # (..., D)
         cache_dropout = None
         if train and self.dropout:
-            keep = self.keep_mask(activated.shape, self.dropout, rng)  # (..., D)
+            keep = self.keep_mask(activated.shape, self.dropout, rng, "dropout", activated.ndim - 2)  # (..., D)
             activated, cache_dropout = self.ops.dropout_forward(activated, keep, self.dropout)
         y, cache2 = self._linear_forward(activated, p["weight2"], p["bias2"])  # (..., I)
         return y, (cache1, cache_gelu, cache_dropout, cache2)

@@ -29,7 +29,7 @@ def replica(layer: AnyLayer) -> AnyLayer:
     Raises ConfigError when the layer keeps something that cannot be copied (a lock, an open file), or that would let
     the replica write into the original's gradients (a function that was made around the layer).
     """
-    found = list(_reachable(layer))
+    found = list(reachable(layer))
     storages = {id(thing.storage): thing.storage for thing in found if isinstance(thing, Parameters)}
     replicas = [(storage, storage.replica()) for storage in storages.values()]
     memo: dict[int, Any] = {id(storage): copy for storage, copy in replicas}
@@ -53,7 +53,7 @@ def replica(layer: AnyLayer) -> AnyLayer:
     return copy
 
 
-def _reachable(root: object) -> Iterator[object]:
+def reachable(root: object) -> Iterator[object]:
     """Every object that the root refers to, directly or not, itself first.
 
     Classes and modules are not followed, nor are a function's globals. A `Parameters` is not either: it says itself
@@ -104,7 +104,7 @@ def _same_view(view: np.ndarray, vector: np.ndarray, other: np.ndarray) -> np.nd
 
 def _require_apart(copy: Layer, originals: list[Storage]) -> None:
     """Raise ConfigError if the copy still reaches the originals' gradients or buffers."""
-    for thing in _reachable(copy):
+    for thing in reachable(copy):
         shared = isinstance(thing, Parameters) and any(thing.storage is original for original in originals)
         if isinstance(thing, np.ndarray):
             shared = any(

@@ -11,6 +11,7 @@ such a layer and put it into TOKEN_MIXERS (or hand the class to `MixerBlock`); t
 
 from typing import Any, Protocol, Self
 
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.initialisation import lecun_normal, zeros
@@ -57,7 +58,7 @@ class TokenLinear(Layer):
     def for_block(cls, sizes: BlockSizes, **keywords: Any) -> Self:
         return cls(sizes.num_tokens, **keywords)
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (S, B, C)  ->  y (O, B, C), cache"""
         return self.ops.token_linear_forward(x, self.parameters["weight"], self.parameters["bias"])
 
@@ -88,7 +89,7 @@ class TokenPooling(Layer):
     def for_block(cls, sizes: BlockSizes, **keywords: Any) -> Self:
         return cls(sizes.grid, **keywords)
 
-    def forward(self, x: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (S, B, C)  ->  y (S, B, C), cache"""
         return self.ops.pool_tokens_forward(x, self.grid)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tinymixer.draws import Draws
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.linear import Linear
 from tinymixer.layers.linear_mixer_block import LinearMixerBlock
@@ -59,7 +60,7 @@ class LinearMixer(Model):
         specification |= prefixed("head", Linear.specification(config.hidden_dim, config.num_classes, initialise=zeros))
         return specification
 
-    def forward(self, images: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, images: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """images (B, height, width, in_channels) float, normalised  ->  logits (B, K), cache
 
         Raises ShapeError when the images have another size or dtype than the model.

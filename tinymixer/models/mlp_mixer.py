@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tinymixer.draws import Draws
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.layer_norm import LayerNorm
 from tinymixer.layers.linear import Linear
@@ -55,10 +56,10 @@ class MlpMixer(Model):
         specification |= prefixed("head", Linear.specification(config.hidden_dim, config.num_classes, initialise=zeros))
         return specification
 
-    def forward(self, images: Array, train: bool = False, rng: Any = None) -> tuple[Array, Cache]:
+    def forward(self, images: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """images (B, height, width, in_channels) float, normalised  ->  logits (B, K), cache
 
-        rng is a NumPy generator, needed in training when the configuration drops anything.
+        rng are the `Draws` of these images, needed in training when the configuration drops anything.
         Raises ShapeError when the images have another size or dtype than the model.
         """
         self.check_images(images)

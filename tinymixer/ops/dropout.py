@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al. 2014) and stochastic depth (Huang et al. 2016, arXiv 1603.09382).
 
-The coins are thrown outside, on the host, and come in as boolean masks: the same seed drops the same entries on
-every backend, and the backward pass needs no second draw.
+The Bernoulli masks are drawn outside (`Layer.keep_mask`) and come in as booleans: the same seed drops the same entries
+on every backend, and the backward pass needs no second draw.
 """
 
 from tinymixer.errors import ConfigError, ShapeError

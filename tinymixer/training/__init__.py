@@ -1,28 +1,35 @@
-"""One training step, the epochs around it, and the folder that a run leaves behind."""
+"""The recipe of a run, the epochs around its steps, and the folder that it leaves behind."""
 
-from tinymixer.training.checkpoint import Checkpoint, RunState, load_checkpoint, load_model, save_checkpoint
-from tinymixer.training.evaluate import Evaluation, evaluate
+from tinymixer.engines.step import StepResult, train_step
+from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinymixer.training.evaluate import Evaluation, accuracy_interval, evaluate
 from tinymixer.training.history import read_rows
+from tinymixer.training.load_run import Run, load_model, load_run
 from tinymixer.training.progress import Progress
-from tinymixer.training.recipe import Recipe, load_recipe, recipe_fields, recipe_names
+from tinymixer.training.recipe import Recipe, load_recipe, recipe_names
+from tinymixer.training.recipe_fields import recipe_fields
+from tinymixer.training.result import TrainingResult
 from tinymixer.training.run_folder import RunFolder, resolve_recipe
-from tinymixer.training.step import StepResult, train_step
-from tinymixer.training.trainer import Trainer, TrainingResult
+from tinymixer.training.run_state import RunState
+from tinymixer.training.trainer import Trainer
 
 __all__ = [
     "Checkpoint",
     "Evaluation",
     "Progress",
     "Recipe",
+    "Run",
     "RunFolder",
     "RunState",
     "StepResult",
     "Trainer",
     "TrainingResult",
+    "accuracy_interval",
     "evaluate",
     "load_checkpoint",
     "load_model",
     "load_recipe",
+    "load_run",
     "read_rows",
     "recipe_fields",
     "recipe_names",

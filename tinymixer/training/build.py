@@ -1,9 +1,14 @@
 """From a recipe to the things it asks for."""
 
-from tinymixer.data import Dataset
-from tinymixer.errors import ConfigError
+import dataclasses
+
+from tinymixer.backend import get_backend
+from tinymixer.data import Dataset, generator, load_dataset
+from tinymixer.errors import ConfigError, DataError
+from tinymixer.models import Model, architectures, make_model
 from tinymixer.optim import SGD, AdamW, Optimizer, Schedule, make_schedule
 from tinymixer.parameters import Parameters
+from tinymixer.training.own_model import describe_model, require_own_parameters
 from tinymixer.training.recipe import Recipe
 
 
@@ -19,6 +24,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
             decay=options.decay,
             clip_norm=options.clip_norm,
             decoupled=options.decoupled,
+            groups=recipe.groups,
         )
     return AdamW(
         parameters,
@@ -27,6 +33,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
         weight_decay=options.weight_decay,
         decay=options.decay,
         clip_norm=options.clip_norm,
+        groups=recipe.groups,
     )
 
 
@@ -41,22 +48,63 @@ def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
     )
 
 
-def require_fit(recipe: Recipe, dataset: Dataset) -> None:
-    """Raise ConfigError unless the model takes the data set's images and tells its classes apart."""
-    config = recipe.model
-    height, width, channels = dataset.train_images.shape[1:]
-    for name, value, found in (
-        ("image_size", config.image_size, height),
-        ("image_size", config.image_size, width),
-        ("in_channels", config.in_channels, channels),
-        ("num_classes", config.num_classes, len(dataset.class_names)),
-    ):
-        if value != found:
-            raise ConfigError(
-                f"the recipe has {name} = {value}, but the data set '{dataset.name}' needs {name} = {found}"
-            )
-    if recipe.training.batch_size > len(dataset.train_images):
-        raise ConfigError(
-            f"batch_size {recipe.training.batch_size} exceeds the {len(dataset.train_images)} training images of "
-            f"'{dataset.name}'"
+def load_data(recipe: Recipe) -> Dataset:
+    """The images that the recipe asks for. Raises DataError where they are missing, damaged, or not named."""
+    options = recipe.data
+    if options.dataset == "own" and not options.data:
+        raise DataError(
+            "the recipe trains on images of your own: say where they are with --data FOLDER (a subfolder per class) or "
+            "--data FILE.npz; a run that was given a Dataset in Python is resumed there, Trainer(..., dataset=...)"
         )
+    return load_dataset(
+        options.dataset,
+        path=options.data or None,
+        image_size=recipe.model.image_size,
+        colours=options.colours,
+        fit=options.fit,
+        test_share=options.test_share,
+        seed=recipe.training.seed,
+    )
+
+
+def fit_recipe(recipe: Recipe, dataset: Dataset, model: Model | None) -> Recipe:
+    """The recipe as it is run: with what the data and a model that was handed over say.
+
+    Raises ConfigError where they contradict each other, or a batch is larger than the training set.
+    """
+    if model is not None:
+        require_own_parameters(model)
+        architecture, config = describe_model(model)
+        recipe = dataclasses.replace(recipe, architecture=architecture, model=config, from_data=())
+    if dataset.is_own:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, dataset="own", data=dataset.source))
+    elif dataset.name != recipe.data.dataset:  # what lies at the path decides, whatever the recipe is for
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, dataset=dataset.name))
+    return recipe.fitted_to(dataset)
+
+
+def require_batch(recipe: Recipe, dataset: Dataset, images: int) -> None:
+    """Raise ConfigError unless there is a batch of training images."""
+    if recipe.training.batch_size > images:
+        kept = "" if images == len(dataset.train_images) else " (validation images not counted)"
+        raise ConfigError(
+            f"batch_size {recipe.training.batch_size} exceeds the {images} training images of '{dataset.name}'{kept}: "
+            f"choose {images} or less"
+        )
+
+
+def build_model(recipe: Recipe) -> Model:
+    """The recipe's model with its first weights. Raises ConfigError for a model that only the user can build."""
+    training = recipe.training
+    if recipe.architecture not in architectures():
+        raise ConfigError(
+            f"the model {recipe.architecture} is not one of tinymixer's: "
+            "hand it over, Trainer(..., model=MyModel(config))"
+        )
+    return make_model(
+        recipe.architecture,
+        recipe.model,
+        backend=get_backend(training.backend, training.kernels),
+        dtype=training.dtype,
+        seed=generator(training.seed, "init"),
+    )

@@ -1,15 +1,16 @@
 """How well a model does on images it is not learning from."""
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinymixer.data import normalise
+from tinymixer.engines import Engine, choose_engine
 from tinymixer.errors import DataError
-from tinymixer.models import MlpMixer
-from tinymixer.training.computation import Computation, make_computation
+from tinymixer.models import Model
 
 
 @dataclass(frozen=True)
@@ -27,64 +28,94 @@ class Evaluation:
     predictions: np.ndarray
     probabilities: np.ndarray
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the accuracy on endlessly many such images lies, with 95 % confidence: `accuracy_interval`."""
+        return accuracy_interval(round(self.accuracy * len(self.predictions)), len(self.predictions))
 
-@np.errstate(over="ignore", invalid="ignore")  # a model that has blown up shows in the loss
+
+def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share of right answers, (low, high) from 0 to 1 (Wilson 1927).
+
+        centre = (p + z^2 / 2n) / (1 + z^2 / n)        half = z / (1 + z^2 / n) * sqrt(p (1 - p) / n + z^2 / 4n^2)
+
+    with p = correct / n and z = 1.96. Unlike p +- z sqrt(p (1 - p) / n) it holds for few images and for p near 0 or 1.
+    """
+    z, share = 1.959963984540054, correct / images
+    scale = 1 + z * z / images
+    centre = (share + z * z / (2 * images)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def predict_log_probabilities(
-    model: MlpMixer | Computation,
+    model: Model | Engine,
     images: np.ndarray,
     mean: Any,
     std: Any,
     batch_size: int = 128,
-    stopped: Callable[[], bool] | None = None,
-) -> np.ndarray:
+    stopped: Callable[[], bool] = lambda: False,
+    indices: np.ndarray | None = None,
+) -> np.ndarray | None:
     """Logarithm of the softmax of the model's logits: images (N, height, width, channels) uint8 -> (N, K) float64.
 
-    mean and std are the data set's, per channel. Works in batches, so that activations take no more memory for more
-    images. When `stopped()` turns true between two batches, only the rows so far come back.
+    mean and std are the training set's, per channel; indices choose some of the images. Works in batches, so that
+    activations take no more memory for more images. None when `stopped()` turned true between two batches.
     """
-    computation = make_computation(model) if isinstance(model, MlpMixer) else model
-    model = computation.model
-    backend, dtype = model.backend, model.parameters.dtype
-    rows = [np.empty((0, model.config.num_classes))]
-    for start in range(0, len(images), batch_size):
-        if stopped is not None and stopped():
-            break
-        batch = normalise(images[start : start + batch_size], mean, std, dtype)  # (B, height, width, channels)
-        logits = computation.logits(backend.asarray(batch))  # (B, K)
-        rows.append(_log_softmax(backend.to_numpy(logits).astype(np.float64)))
-    return np.concatenate(rows)  # (N, K)
+    engine = model if isinstance(model, Engine) else choose_engine(model)
+    noted = engine.note
+    logits = engine.pixel_logits(images, mean, std, indices, batch_size, stopped)
+    if engine.note != noted and engine is not model:
+        warnings.warn(str(engine.note), stacklevel=2)
+    return None if logits is None else _log_softmax(logits.astype(np.float64))
 
 
 def evaluate(
-    model: MlpMixer | Computation,
+    model: Model | Engine,
     images: np.ndarray,
     labels: np.ndarray,
     mean: Any,
     std: Any,
     batch_size: int = 128,
-    stopped: Callable[[], bool] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    indices: np.ndarray | None = None,
 ) -> Evaluation | None:
     """Evaluate the model on images (N, height, width, channels) uint8 with labels (N,) integers.
 
-    Returns None when `stopped()` turned true on the way. Raises DataError where there is nothing to evaluate.
+    indices   which of the images; None for all
+
+    Returns None when `stopped()` turned true on the way. Raises DataError where there is nothing to evaluate, and
+    unless there is one label, a class's number, for each image.
     """
-    if len(images) == 0 or len(images) != len(labels):
-        raise DataError(f"evaluation needs images, and a label for each: got {len(images)} and {len(labels)}")
-    log_probabilities = predict_log_probabilities(model, images, mean, std, batch_size, stopped)  # (N, K)
-    if len(log_probabilities) < len(images):
+    labels = np.asarray(labels)
+    require_labels(images, labels)
+    chosen = labels if indices is None else labels[indices]
+    if len(chosen) == 0:
+        raise DataError("evaluation needs images, and a label for each: got no image")
+    log_probabilities = predict_log_probabilities(model, images, mean, std, batch_size, stopped, indices)  # (N, K)
+    if log_probabilities is None:
         return None
-    return _evaluation(log_probabilities, labels)
-
-
-def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Evaluate logits (N, K) that were worked out elsewhere, against labels (N,) integers."""
-    return _evaluation(_log_softmax(logits.astype(np.float64)), labels)
-
-
-def _evaluation(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
+    classes = log_probabilities.shape[1]
+    if not 0 <= chosen.min() <= chosen.max() < classes:
+        outside = chosen.max() if chosen.max() >= classes else chosen.min()
+        raise DataError(f"the model tells {classes} classes apart, 0 to {classes - 1}, but there is a label {outside}")
     predictions = np.argmax(log_probabilities, axis=1)  # (N,)
-    loss = -float(np.mean(log_probabilities[np.arange(len(labels)), labels]))
-    return Evaluation(loss, float(np.mean(predictions == labels)), predictions, np.exp(log_probabilities))
+    loss = -float(np.mean(log_probabilities[np.arange(len(chosen)), chosen]))
+    return Evaluation(loss, float(np.mean(predictions == chosen)), predictions, np.exp(log_probabilities))
+
+
+def require_labels(images: np.ndarray, labels: np.ndarray) -> None:
+    """Raise DataError unless there is one whole number for each image."""
+    if len(images) == 0 or labels.shape[:1] != (len(images),):
+        given = len(labels) if labels.ndim else 1
+        raise DataError(f"evaluation needs images, and a label for each: got {len(images)} and {given}")
+    if labels.ndim != 1:
+        raise DataError(
+            f"labels should be of shape ({len(images)},), one class number per image, got {labels.shape}: "
+            "take the one column, labels[:, 0], or of rows with a number per class np.argmax(labels, axis=1)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"labels should be whole numbers, the classes' places in the list, got {labels.dtype}")
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

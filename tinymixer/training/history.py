@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinymixer.errors import TrainingError
-from tinymixer.training.files import replacing
+from tinymixer.files import replacing
 
 Row = dict[str, Any]
 
@@ -56,6 +56,11 @@ def read_rows(path: Path) -> list[Row]:
                 raise TrainingError(f"line {number} of {path} is not a row of metrics: expected an object with 'epoch'")
             rows.append(row)
     return rows
+
+
+def replace_last_row(path: Path, row: Row) -> None:
+    """Write the last row anew, as it gets its test figures. Raises CheckpointError when that fails."""
+    _write_rows(path, [*read_rows(path)[:-1], row])
 
 
 def keep_epochs(path: Path, epochs: int) -> None:

@@ -1,21 +1,34 @@
 """The sections of a recipe: what can be chosen for a training run.
 
-The command line makes its options from what is declared here. Field names are unique over all of these sections, so
-that each can be given as `--field-name`; the augmentation's fields stand at `data.Augmentation`, the model's at its
-configuration.
+The command line makes its options from what is declared here, from `data.Augmentation`, `engines.EngineOptions` and
+the models' configurations.
 """
 
 from dataclasses import dataclass
 
+from tinymixer.data import DATASETS
+from tinymixer.engines import EngineOptions
 from tinymixer.options import Options, option
 
 
 @dataclass(frozen=True)
 class DataOptions(Options):
-    """[data]: which images."""
+    """[data]: which images, and which of them choose and test."""
 
-    dataset: str = option("digits", "Data set to train on.", choices=("digits", "cifar10"))
-    data: str = option("", "Local archive or folder of the data set; empty means the cache.")
+    dataset: str = option("digits", "Data set to train on; own for your own images.", choices=(*DATASETS, "own"))
+    data: str = option(
+        "",
+        "Your own images (a folder with a subfolder per class, or an .npz file), or the data set's archive or folder; "
+        "empty means the cache.",
+    )
+    colours: str = option("auto", "Own pictures: read as grey or in colour.", choices=("auto", "grey", "colour"))
+    fit: str = option("crop", "Own pictures: cut to a square, or squeezed into one.", choices=("crop", "squeeze"))
+    test_share: float = option(
+        0.2, "Own images without a test set: share of each class that is set apart as one.", minimum=0, below=1
+    )
+    validation_share: float = option(
+        0.1, "Share of the training images, of each class, that choices are made on; 0 keeps none.", minimum=0, below=1
+    )
 
 
 @dataclass(frozen=True)
@@ -47,30 +60,16 @@ class ScheduleOptions(Options):
 
 
 @dataclass(frozen=True)
-class TrainingOptions(Options):
-    """[training]: the loop around the steps."""
+class TrainingOptions(EngineOptions):
+    """[training]: the loop around the steps, and how they are computed."""
 
     epochs: int = option(10, "Passes over the training images.", minimum=1)
     batch_size: int = option(128, "Images per step.", minimum=1)
     micro_batches: int = option(1, "Parts that a batch is worked through in, to save memory.", minimum=1)
     label_smoothing: float = option(0.0, "Share of each target spread evenly over all classes.", minimum=0, below=1)
-    seed: int = option(0, "Seed of the initial weights, the order, the augmentation and the masks.", minimum=0)
-    eval_batch_size: int = option(128, "Images per batch when the test set is evaluated.", minimum=1)
+    patience: int = option(
+        0, "Stop after so many epochs without a better one on the validation images; 0 never does.", minimum=0
+    )
+    seed: int = option(0, "Seed of the initial weights, the splits, the order and all random numbers.", minimum=0)
+    eval_batch_size: int = option(128, "Images per batch when a model is evaluated.", minimum=1)
     checkpoint_every_steps: int = option(0, "Save inside epochs too, every so many steps; 0 never does.", minimum=0)
-    backend: str = option("auto", "Array library to compute with.", choices=("auto", "numpy", "cupy"))
-    kernels: str = option(
-        "auto", "Fast kernels where there are any, or plain operations.", choices=("auto", "reference")
-    )
-    threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0)
-    slice_images: int = option(
-        0, "Images a thread on the processor works on at a time; 0 asks the cache: 256 to 512 tokens' worth.", minimum=0
-    )
-    dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
-    precision: str = option(
-        "float32",
-        "GPU: number format of activations and products; weights, statistics and losses stay float32.",
-        choices=("float32", "tf32", "bfloat16", "float16"),
-    )
-    captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
-    deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
-    recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")

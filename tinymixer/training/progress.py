@@ -1,4 +1,4 @@
-"""Whom a trainer tells what it is doing. Training itself never prints."""
+"""Receives a trainer's progress. Training itself never prints."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ class Progress:
     """Hears about a run and does nothing with it; override what you want to show."""
 
     def on_start(self, trainer: "Trainer") -> None:
-        """Before the first step. The trainer has `recipe`, `folder`, `backend`, `model`, `step`, `total_steps`,
+        """Before the first step. The trainer has `recipe`, `folder`, `engine`, `model`, `step`, `total_steps`,
         `steps_per_epoch` and `state`.
         """
 

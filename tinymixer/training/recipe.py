@@ -1,73 +1,54 @@
 """A recipe: everything that decides how a training run goes, as one value that can be read, changed and written.
 
-Recipes are TOML files with the sections of `tinymixer.training.options` and a [model] section for `MixerConfig`. A few
-come with the package (`recipe_names()`); anyone can write more.
+Recipes are TOML files with the sections of `tinymixer.training.options`, a [model] section for the configuration of
+one architecture, and perhaps [[groups]] of parameters. A few come with the package (`recipe_names()`); anyone can
+write more.
 """
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tinymixer.data.augmentation import Augmentation
+from tinymixer.data import Augmentation, Dataset
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.models.mixer_config import MixerConfig
-from tinymixer.options import Options, checked_value
-from tinymixer.training.options import (
-    DataOptions,
-    OptimizerOptions,
-    ScheduleOptions,
-    TrainingOptions,
-)
+from tinymixer.models import MixerConfig, architectures, config_class
+from tinymixer.optim import ParameterGroup
+from tinymixer.options import Options, checked_value, plain_value
+from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
+from tinymixer.training.own_model import OwnConfig
+from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
-SECTIONS: dict[str, type[Options]] = {
-    "model": MixerConfig,
-    "data": DataOptions,
-    "augmentation": Augmentation,
-    "optimizer": OptimizerOptions,
-    "schedule": ScheduleOptions,
-    "training": TrainingOptions,
-}
 TITLES = ("name", "description")
-TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-
-
-@dataclass(frozen=True)
-class RecipeField:
-    """One field of a recipe, as a command line or a form would present it. `kind` is bool, int, float or str."""
-
-    name: str
-    section: str
-    kind: type
-    default: Any
-    help: str
-    choices: tuple[str, ...]
-
-
-def recipe_fields() -> dict[str, RecipeField]:
-    """Every field of every section, by name, in the order of the file."""
-    fields = {}
-    for section, section_type in SECTIONS.items():
-        for info in section_type.field_infos():
-            fields[info.name] = RecipeField(info.name, section, info.kind, info.default, info.help, info.choices)
-    return fields
+DESCRIPTION_TABLE = "data_description"  # in a run's config.toml: what `DataDescription` says of its images
+FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave to the data
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run, fully resolved. Raises ConfigError where fields contradict each other."""
+    """A training run. Raises ConfigError where fields contradict each other.
+
+    architecture   the model's registered name, or "module:Class" for one of the user's own
+    model          its configuration
+    from_data      fields of the model that were left out, and are taken from the data (`fitted_to`); until then the
+                   configuration has stand-ins for them
+    groups         parameters that are treated unlike the others, by patterns of their names
+    """
 
     name: str = "custom"
     description: str = ""
-    model: MixerConfig = field(default_factory=MixerConfig)
+    architecture: str = "mlp_mixer"
+    model: Any = field(default_factory=MixerConfig)
     data: DataOptions = field(default_factory=DataOptions)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    groups: tuple[ParameterGroup, ...] = ()
+    from_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         training, optimizer, schedule = self.training, self.optimizer, self.schedule
@@ -87,26 +68,41 @@ class Recipe:
             )
         if optimizer.optimizer == "sgd" and optimizer.nesterov and optimizer.momentum == 0:
             raise ConfigError("'nesterov' needs a 'momentum' above 0")
-        self.augmentation.check(self.model.image_size, self.model.image_size)
+        if training.patience and not self.data.validation_share:
+            raise ConfigError(
+                "'patience' needs validation images to judge epochs by: choose a 'validation_share' above 0"
+            )
+        if "image_size" not in self.from_data:
+            self.augmentation.check(self.model.image_size, self.model.image_size)
+
+    # ----------------------------------------------------------------------------------------------- reading, writing
 
     def values(self) -> dict[str, Any]:
-        """Every field of every section in one flat dictionary."""
-        return {name: value for section in SECTIONS for name, value in self._section(section).items()}
+        """Every field of every section by its qualified name, such as "model.hidden_dim"."""
+        tables = {"model": {"architecture": self.architecture} | self.model.to_dict()}
+        tables |= {section: getattr(self, section).to_dict() for section in SECTIONS}
+        return {f"{section}.{name}": value for section, table in tables.items() for name, value in table.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Name, description and one dictionary per section, as in the TOML file."""
-        return {"name": self.name, "description": self.description} | {s: self._section(s) for s in SECTIONS}
+        sizes = {name: value for name, value in self.model.to_dict().items() if name not in self.from_data}
+        tables: dict[str, Any] = {"name": self.name, "description": self.description}
+        tables["model"] = {"architecture": self.architecture} | sizes
+        tables |= {section: getattr(self, section).to_dict() for section in SECTIONS}
+        if self.groups:
+            tables["groups"] = [group.to_dict() for group in self.groups]
+        return tables
 
-    def _section(self, section: str) -> dict[str, Any]:
-        return dataclasses.asdict(getattr(self, section))
+    def to_toml(self, more: Mapping[str, Any] | None = None) -> str:
+        """The whole recipe as TOML text, every default written out. Raises ConfigError without the package tomli-w.
 
-    def to_toml(self) -> str:
-        """The whole recipe as TOML text, every default written out. Raises ConfigError without the package tomli-w."""
+        more   further tables to write behind it
+        """
         try:
             import tomli_w
         except ImportError as error:
             raise ConfigError("writing a recipe needs the package tomli-w: pip install 'tinymixer[cli]'") from error
-        return tomli_w.dumps(self.to_dict())
+        return tomli_w.dumps(self.to_dict() | dict(more or {}))
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], source: str = "the recipe") -> "Recipe":
@@ -114,49 +110,84 @@ class Recipe:
 
         Raises ConfigError, naming `source`, for an unknown section or field and for a value of the wrong kind.
         """
-        sections = {}
+        parts: dict[str, Any] = {}
         for section, table in tables.items():
             if section in TITLES:
-                checked_value(section, table, str, {})
-                continue
-            if section not in SECTIONS:
-                raise ConfigError(_unknown_section(section, source))
-            if not isinstance(table, Mapping):
+                parts[section] = checked_value(section, table, str, {})
+            elif section == "groups":
+                parts["groups"] = _groups(table, source)
+            elif section not in ("model", *SECTIONS, DESCRIPTION_TABLE):
+                raise ConfigError(unknown_section(section, source))
+            elif not isinstance(table, Mapping):
                 raise ConfigError(f"'{section}' in {source} is a section: write [{section}] and its fields below it")
-            sections[section] = _build_section(section, table, source)
-        return cls(**{title: tables[title] for title in TITLES if title in tables}, **sections)
+            elif section in SECTIONS:
+                parts[section] = _build_section(section, SECTIONS[section], table, source)
+        model = tables.get("model", {})
+        return cls(**parts, **_model_parts(model if isinstance(model, Mapping) else {}, source))
 
     @classmethod
     def from_toml(cls, text: str, source: str = "the recipe") -> "Recipe":
         """Read a recipe from TOML text. Raises ConfigError for text that is not TOML, and as `from_dict`."""
-        try:
-            tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{source} is not valid TOML: {error}") from error
-        return cls.from_dict(tables, source)
+        return cls.from_dict(read_toml(text, source), source)
+
+    # ------------------------------------------------------------------------------------------------------- changing
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
         """This recipe with some fields replaced; text is read as the field's kind, None leaves a field as it is.
 
-        Dashes in names stand for underscores, as on the command line. Raises ConfigError for an unknown field or a
-        value that does not fit.
+        A field goes by its qualified name ("model.hidden_dim"), or by its short one where only one section has it.
+        Dashes stand for underscores, as on the command line. `architecture` replaces [model] by a model of that name
+        with the same sizes. Raises ConfigError for an unknown field or a value that does not fit.
         """
-        fields = recipe_fields()
         changes: dict[str, dict[str, Any]] = {}
         for given_name, value in overrides.items():
-            name = given_name.replace("-", "_")
-            if name not in fields:
-                raise ConfigError(f"unknown recipe field '{given_name}'.{nearest(name, fields)}")
+            found = find_field(given_name.replace("-", "_"), given_name)
             if value is not None:
-                parsed = _parse(str(value), fields[name].kind) if isinstance(value, str | Path) else value
-                changes.setdefault(fields[name].section, {})[name] = parsed
-        replaced = {s: _build_section(s, self._section(s) | new, "the recipe") for s, new in changes.items()}
+                parsed = parse(str(value), found.kind) if isinstance(value, str | Path) else plain_value(value)
+                changes.setdefault(found.section, {})[found.name] = parsed
+        replaced: dict[str, Any] = {}
+        if "model" in changes:
+            replaced = self._changed_model(changes.pop("model"))
+        for section, new in changes.items():
+            replaced[section] = _build_section(
+                section, SECTIONS[section], getattr(self, section).to_dict() | new, "the recipe"
+            )
         return dataclasses.replace(self, **replaced)
 
+    def _changed_model(self, changes: dict[str, Any]) -> dict[str, Any]:
+        architecture = checked_value("architecture", changes.pop("architecture", self.architecture), str, {})
+        stated = {name: value for name, value in self.model.to_dict().items() if name not in self.from_data}
+        if architecture != self.architecture:
+            names = [info.name for info in config_class(architecture).field_infos()]
+            stated = {name: value for name, value in stated.items() if name in names}
+        return _model_parts({"architecture": architecture} | stated | changes, "the recipe")
+
+    def fitted_to(self, dataset: Dataset) -> "Recipe":
+        """This recipe with the model's image_size, in_channels and num_classes taken from the data, where it left them
+        out. Raises ConfigError where it states one that is not the data's, and where the batch is too large.
+        """
+        found = {
+            "image_size": dataset.image_size,
+            "in_channels": dataset.in_channels,
+            "num_classes": dataset.num_classes,
+        }
+        for name, value in found.items():
+            stated = getattr(self.model, name, value)
+            if name not in self.from_data and stated != value:
+                raise ConfigError(
+                    f"the recipe has {name} = {stated}, but the data set '{dataset.name}' needs {name} = {value}: "
+                    f"leave {name} out of the recipe, and it is taken from the data"
+                )
+        values = {name: found[name] for name in self.from_data}
+        model = type(self.model).from_dict(self.model.to_dict() | values) if values else self.model
+        return dataclasses.replace(self, model=model, from_data=())
+
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
-        """The fields in which two recipes differ: name -> (value here, value in the other)."""
-        theirs = other.values()
-        return {name: (value, theirs[name]) for name, value in self.values().items() if value != theirs[name]}
+        """The fields in which two recipes differ: qualified name -> (value here, value in the other)."""
+        ours, theirs = self.values() | {"groups": self.groups}, other.values() | {"groups": other.groups}
+        return {
+            name: (ours.get(name), theirs.get(name)) for name in ours | theirs if ours.get(name) != theirs.get(name)
+        }
 
 
 def recipe_names() -> list[str]:
@@ -180,45 +211,65 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             f"there is no recipe '{name_or_path}': expected one of {', '.join(names)}, or the path of a TOML file."
             f"{nearest(str(name_or_path), names)}"
         )
-    try:
-        recipe = Recipe.from_toml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
+    recipe = Recipe.from_dict(read_toml_file(path), str(path))
     return recipe if recipe.name != Recipe.name else dataclasses.replace(recipe, name=path.stem)
 
 
-def _build_section(section: str, table: Mapping[str, Any], source: str) -> Any:
-    """Check names and kinds of one section's fields, then let the section check the values."""
-    own_fields = {name: entry for name, entry in recipe_fields().items() if entry.section == section}
-    values = {}
-    for name, value in table.items():
-        if name not in own_fields:
-            raise ConfigError(_unknown_field(name, section, own_fields, source))
-        values[name] = value
-    return SECTIONS[section](**values)
+def read_toml_file(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ConfigError when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
+    return read_toml(text, str(path))
 
 
-def _parse(text: str, kind: type) -> Any:
-    """Read a value from text; text that cannot be read comes back as it is, for `checked_value` to refuse."""
-    if kind is bool and text.lower() in TRUE_WORDS + FALSE_WORDS:
-        return text.lower() in TRUE_WORDS
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            return text
-    return text
+def read_toml(text: str, source: str) -> dict[str, Any]:
+    """The tables of TOML text. Raises ConfigError for text that is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source} is not valid TOML: it is nested too deeply") from error
 
 
-def _unknown_section(section: str, source: str) -> str:
-    fields = recipe_fields()
-    if section in fields:
-        return f"'{section}' in {source} belongs into the section [{fields[section].section}]"
-    return f"unknown section [{section}] in {source}: expected {', '.join(SECTIONS)}.{nearest(section, SECTIONS)}"
+def _build_section(section: str, options: type[Options], table: Mapping[str, Any], source: str) -> Any:
+    """Check the names of one section's fields, then let the section check the values."""
+    own = section_fields(options)
+    for name in table:
+        if name not in own:
+            raise ConfigError(unknown_field(name, section, own, source))
+    return options(**table)
 
 
-def _unknown_field(name: str, section: str, own_fields: Mapping[str, Any], source: str) -> str:
-    all_fields = recipe_fields()
-    if name in all_fields:
-        return f"'{name}' in {source} belongs into the section [{all_fields[name].section}], not [{section}]"
-    return f"unknown recipe field '{name}' in [{section}] of {source}.{nearest(name, own_fields)}"
+def _model_parts(table: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """architecture, model and from_data, from the [model] section of a recipe."""
+    values = dict(table)
+    architecture = checked_value("architecture", values.pop("architecture", "mlp_mixer"), str, {})
+    if ":" in architecture:
+        return {"architecture": architecture, "model": OwnConfig(values)}
+    if architecture not in architectures():
+        raise ConfigError(
+            f"unknown architecture '{architecture}' in {source}: expected one of {', '.join(architectures())}."
+            f"{nearest(architecture, architectures())}"
+        )
+    options = config_class(architecture)
+    own = section_fields(options)
+    for name in values:
+        if name not in own:
+            others = [other for other in architectures() if name in section_fields(config_class(other))]
+            if others:
+                raise ConfigError(f"'{name}' in {source} is no field of {architecture}: {', '.join(others)} has it")
+            raise ConfigError(unknown_field(name, "model", own, source))
+    missing = tuple(name for name in FROM_DATA if name in own and name not in values)
+    if "image_size" in missing and "patch_size" in own:  # a stand-in that patches fit into
+        patch = checked_value("patch_size", values.get("patch_size", own["patch_size"].default), int, {"minimum": 1})
+        values["image_size"] = patch * max(1, 32 // patch)
+    return {"architecture": architecture, "model": options(**values), "from_data": missing}
+
+
+def _groups(tables: Any, source: str) -> tuple[ParameterGroup, ...]:
+    if not isinstance(tables, Iterable) or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError(f"'groups' in {source} are tables: write [[groups]] and pattern = \"...\" below it")
+    return tuple(ParameterGroup.from_dict(table) for table in tables)

@@ -1,61 +1,55 @@
 """A whole run: the epochs around the step, and everything that keeps them safe."""
 
+import dataclasses
 import math
-import shlex
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tinymixer.backend import get_backend
-from tinymixer.data import Batches, Dataset, generator, load_dataset
-from tinymixer.errors import CheckpointError, TrainingError
-from tinymixer.models import MlpMixer
-from tinymixer.training.build import make_optimizer, require_fit, schedule_of
-from tinymixer.training.checkpoint import Checkpoint, RunState, load_checkpoint, save_checkpoint
-from tinymixer.training.computation import make_computation
-from tinymixer.training.evaluate import Evaluation, evaluate, evaluate_logits
-from tinymixer.training.fused import FusedTraining, fused_obstacle, require_precision
-from tinymixer.training.history import append_row, read_rows
+from tinymixer.data import Dataset, epoch_order
+from tinymixer.engines import Step, Work, choose_engine
+from tinymixer.errors import CheckpointError, ConfigError, TrainingError
+from tinymixer.models import Model
+from tinymixer.training.build import (
+    build_model,
+    fit_recipe,
+    load_data,
+    make_optimizer,
+    require_batch,
+    schedule_of,
+)
+from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinymixer.training.evaluate import Evaluation, evaluate
+from tinymixer.training.history import Row, append_row, read_rows, replace_last_row
+from tinymixer.training.load_run import load_run
 from tinymixer.training.progress import Progress
-from tinymixer.training.recipe import Recipe, recipe_names
-from tinymixer.training.run_folder import RunFolder, require_same_run
-from tinymixer.training.step import train_step
+from tinymixer.training.recipe import Recipe
+from tinymixer.training.result import TrainingResult, make_result
+from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
+from tinymixer.training.run_state import FEW_IMAGES, RunState
 from tinymixer.training.stop import StopSignals
 
 SECONDS_BETWEEN_PICTURES = 60.0
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a call of `Trainer.run` ended.
-
-    status          "finished", "interrupted" (by `signal`), or "already finished" when there was nothing left to do
-    message         one or two sentences for the user: the result, or how to go on
-    epochs          epochs finished
-    best_accuracy   highest test accuracy (0 to 1), None before the first epoch's end
-    seconds         spent on the run, over all its sittings
-    """
-
-    status: str
-    message: str
-    folder: Path
-    epochs: int
-    best_accuracy: float | None
-    seconds: float
-    signal: int | None = None
-
-
 class Trainer:
-    """Trains a Mixer by a recipe into a run folder.
+    """Trains a model by a recipe into a run folder.
 
-    recipe     what to train, and how
-    out        the run folder; None takes the first free of runs/NAME, runs/NAME-2, ...
-    dataset    the images; None loads the recipe's
-    progress   hears how it goes
-    resume     go on with the run in `out`, exactly where its last checkpoint stands
+    recipe      what to train, and how
+    out         the run folder; None takes the first free of runs/NAME, runs/NAME-2, ...
+    dataset     the images; None loads the recipe's
+    progress    receives how it goes
+    resume      go on with the run in `out`, exactly where its last checkpoint stands
+    model       a model of your own in place of the recipe's; its weights are where training begins
+    init_from   a run folder or checkpoint whose weights training begins with
 
-    Raises ConfigError when recipe and data do not fit, TrainingError when the folder cannot be used, CheckpointError
-    when the checkpoint to resume from cannot.
+    A share of the training images is held back for validation (`recipe.data.validation_share`): the best checkpoint
+    and early stopping are chosen on them alone. The test images are looked at once, at the end, with the checkpoint
+    that the run recommends.
+
+    Raises ConfigError when recipe, model and data do not fit, TrainingError when the folder cannot be used,
+    CheckpointError when the checkpoint to resume from cannot.
     """
 
     def __init__(
@@ -65,36 +59,50 @@ class Trainer:
         dataset: Dataset | None = None,
         progress: Progress | None = None,
         resume: bool = False,
+        model: Model | None = None,
+        init_from: str | Path | None = None,
     ) -> None:
         if resume and out is None:
             raise TrainingError("to resume a run, say in which folder it is: --out FOLDER")
-        self.recipe = recipe
+        if resume and init_from is not None:
+            raise ConfigError("--resume goes on with a run's own weights: leave --init-from out, or start a new run")
         self.progress = progress or Progress()
         self.resume = resume
-        training = recipe.training
-        self.dataset = dataset or load_dataset(recipe.data.dataset, path=recipe.data.data or None)
-        require_fit(recipe, self.dataset)
-        self.backend = get_backend(training.backend, training.kernels)
-        require_precision(recipe, self.backend)
-        self.model = MlpMixer(
-            recipe.model, backend=self.backend, dtype=training.dtype, seed=generator(training.seed, "init")
-        )
-        self.computation = make_computation(self.model, training.threads, training.slice_images)
+        self.dataset = dataset or load_data(recipe)
+        self.recipe = recipe = fit_recipe(recipe, self.dataset, model)
+        training, images = recipe.training, self.dataset
+        self.train_indices, self.validation_indices = images.split(recipe.data.validation_share, training.seed)
+        require_batch(recipe, images, len(self.train_indices))
+        self.model = model or build_model(recipe)
+        self.backend = self.model.backend
+        if init_from is not None:
+            load_from = load_run(init_from, backend=self.backend, model=model)
+            self.model.parameters.load(load_from.checkpoint.parameters)
+            self.model.parameters.load_buffers(load_from.checkpoint.buffers)
         self.optimizer = make_optimizer(recipe, self.model.parameters)
-        self.steps_per_epoch = len(self.dataset.train_images) // training.batch_size
+        self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
         self.schedule = schedule_of(recipe, self.steps_per_epoch)
-        self.augmentation = recipe.augmentation
-        self.fused: FusedTraining | None = None
-        if fused_obstacle(recipe, self.backend) is None:
-            self.fused = FusedTraining(
-                recipe, self.dataset, self.model, self.optimizer, self.schedule, self.augmentation
-            )
-        self.state = RunState()
-        self.folder = RunFolder.reopen(recipe, out) if resume and out else RunFolder.create(recipe, out)
-
+        work = Work(
+            images.train_images,
+            images.train_labels,
+            images.mean,
+            images.std,
+            training.batch_size,
+            recipe.augmentation,
+            training.label_smoothing,
+            training.micro_batches,
+            training.seed,
+        )
+        self.engine = choose_engine(self.model, training, work, self.optimizer)
+        self.state = RunState(validation_images=len(self.validation_indices))
+        self.folder = (
+            RunFolder.reopen(recipe, out, images.description)
+            if resume and out
+            else RunFolder.create(recipe, out, images.description)
+        )
         self._clock_started, self._seconds_before = time.perf_counter(), 0.0
-        self._steps_here, self._pictured = 0, time.perf_counter()
+        self._steps_here, self._pictured, self._noted = 0, time.perf_counter(), ""
 
     @property
     def seconds(self) -> float:
@@ -114,114 +122,156 @@ class Trainer:
         """
         with self.folder.locked(), StopSignals() as self.stop:
             self._restore() if self.resume else self._save(self.folder.last)
-            if self.state.epoch >= self.recipe.training.epochs:
+            if self._is_over() and self._is_tested():
                 return self._end("already finished")
             self.progress.on_start(self)
-            if self.fused is not None:
-                self.progress.on_note(self.fused.description)
-            while self.state.epoch < self.recipe.training.epochs:
-                self._train_epoch() if self.fused is None else self._train_epoch_fused(self.fused)
-                evaluation = None if self.stop.requested() else self._evaluate()
-                if evaluation is None:
+            self._say_what_is_missing()
+            while not self._is_over():
+                self._train_epoch()
+                if self.stop.requested() or not self._end_epoch():
                     self._save(self.folder.last)
                     return self._end("interrupted")
-                self._end_epoch(evaluation)
-            return self._end("finished")
+            return self._end("finished" if self._test() else "interrupted")
+
+    # --------------------------------------------------------------------------------------------------------- epochs
+
+    def _is_over(self) -> bool:
+        training, state = self.recipe.training, self.state
+        stopped_early = training.patience and state.epochs_without_progress() >= training.patience
+        return state.epoch >= training.epochs or bool(stopped_early)
 
     def _train_epoch(self) -> None:
         """Take the steps that are left of the epoch under way, or those before a stop is asked for."""
-        training, state = self.recipe.training, self.state
-        started = time.perf_counter()
-        for images, labels in self._batches():
-            if self.stop.requested():
-                return
-            result = train_step(
-                self.computation,
-                self.optimizer,
-                self.backend.asarray(images),
-                self.backend.asarray(labels),
-                self.schedule(self.step),
-                training.label_smoothing,
-                generator(training.seed, "masks", state.epoch, state.step),
-                training.micro_batches,
-            )
-            state.add_step(result.loss, result.correct, len(labels), time.perf_counter() - started)
-            self._report_steps(1)
-            if training.checkpoint_every_steps and self.step % training.checkpoint_every_steps == 0:
-                self._save(self.folder.last)
+        state, every = self.state, self.recipe.training.checkpoint_every_steps
+        while state.step < self.steps_per_epoch and not self.stop.requested():
             started = time.perf_counter()
-
-    def _train_epoch_fused(self, fused: FusedTraining) -> None:
-        """The same through the captured GPU step, which reports several steps at once."""
-        every, started = self.recipe.training.checkpoint_every_steps, time.perf_counter()
-        for steps, totals in fused.epoch(self.state.epoch, self.state.step, self.stop.requested):
-            now = time.perf_counter()
-            self.state.add_steps(steps, totals.loss_sum, totals.correct, totals.images, now - started)
-            started = now
-            self._report_steps(steps)
+            for steps, totals in self.engine.steps(self._plan()):
+                now = time.perf_counter()
+                state.add_steps(steps, totals.loss_sum, totals.correct, totals.images, now - started)
+                self._report_steps(steps)
+                started = time.perf_counter()
             if every and self.step % every == 0:
                 self._save(self.folder.last)
 
-    def _batches(self) -> Batches:
-        """The batches that are left of the epoch under way; a last, smaller one is left out."""
-        training, dataset = self.recipe.training, self.dataset
-        return Batches(
-            dataset.train_images,
-            dataset.train_labels,
-            batch_size=training.batch_size,
-            seed=training.seed,
-            epoch=self.state.epoch,
-            augmentation=self.augmentation,
-            mean=dataset.mean,
-            std=dataset.std,
-            start_step=self.state.step,
-            dtype=self.model.parameters.dtype,
-        )
+    def _plan(self) -> Iterator[Step]:
+        """The steps up to the epoch's end, a stop that is asked for, or the next checkpoint that is due."""
+        training, epoch, first = self.recipe.training, self.state.epoch, self.state.step
+        every, before = training.checkpoint_every_steps, self.state.epoch * self.steps_per_epoch
+        order = self.train_indices[epoch_order(training.seed, epoch, len(self.train_indices))]
+        for step in range(first, self.steps_per_epoch):
+            if self.stop.requested():
+                return
+            indices = order[step * training.batch_size : (step + 1) * training.batch_size]  # (B,)
+            yield Step(indices, epoch, step, self.schedule(before + step))
+            if every and (before + step + 1) % every == 0:
+                return
 
-    def _evaluate(self) -> Evaluation | None:
-        """Evaluate on the test images; None when a stop is asked for meanwhile."""
-        if self.fused is not None:
-            logits = self.fused.test_logits(self.stop.requested)  # (N, K)
-            return None if logits is None else evaluate_logits(logits, self.dataset.test_labels)
-        return evaluate(
-            self.computation,
-            self.dataset.test_images,
-            self.dataset.test_labels,
-            self.dataset.mean,
-            self.dataset.std,
-            self.recipe.training.eval_batch_size,
-            self.stop.requested,
-        )
+    def _end_epoch(self) -> bool:
+        """Judge the epoch and write it down; False when a stop was asked for meanwhile.
 
-    def _end_epoch(self, evaluation: Evaluation) -> None:
-        """Write the epoch down. The row goes before the checkpoint: after a crash in between, the epoch is repeated."""
-        if not math.isfinite(evaluation.loss):
-            raise TrainingError(
-                f"the test loss became {evaluation.loss} after step {self.step}: try a lower learning_rate"
-            )
+        The row goes before the checkpoint: after a crash in between, the epoch is repeated.
+        """
         state = self.state
-        row = {
+        row: Row = {
             "epoch": state.epoch + 1,
             "train_loss": state.loss_sum / state.images,
             "train_accuracy": state.correct / state.images,
-            "test_loss": evaluation.loss,
-            "test_accuracy": evaluation.accuracy,
+        }
+        validation = None
+        if len(self.validation_indices):
+            validation = self._evaluate("validation")
+            if validation is None:
+                return False
+            row |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
+        row |= {
             "images_per_second": state.images / state.train_seconds,
             "seconds": self.seconds - state.epoch_started,
             "learning_rate": self.schedule(self.step - 1),
         }
-        if state.end_epoch(evaluation.accuracy, self.seconds):
+        if state.end_epoch(validation, self.seconds):
             self._save(self.folder.best)
         append_row(self.folder.metrics, row)
         self._save(self.folder.last)
         self.progress.on_epoch(row)
         if time.perf_counter() - self._pictured > SECONDS_BETWEEN_PICTURES:
             self._draw_curves()
+        return True
+
+    def _evaluate(self, part: str) -> Evaluation | None:
+        """Evaluate on the validation or the test images; None when a stop is asked for meanwhile."""
+        data, size = self.dataset, self.recipe.training.eval_batch_size
+        images, labels, indices = (
+            (data.test_images, data.test_labels, None)
+            if part == "test"
+            else (data.train_images, data.train_labels, self.validation_indices)
+        )
+        found = evaluate(self.engine, images, labels, data.mean, data.std, size, self.stop.requested, indices)
+        self._pass_on_note()
+        if found is not None and not math.isfinite(found.loss):
+            raise TrainingError(
+                f"the {part} loss became {found.loss} after step {self.step}: try a lower learning_rate"
+            )
+        return found
+
+    # ------------------------------------------------------------------------------------------------------- the test
+
+    def _is_tested(self) -> bool:
+        rows = read_rows(self.folder.metrics)
+        return not len(self.dataset.test_images) or not rows or "test_accuracy" in rows[-1]
+
+    def _test(self) -> bool:
+        """Look at the test images, once, with the checkpoint that the run recommends; False when a stop came first."""
+        rows = read_rows(self.folder.metrics)
+        if self._is_tested():
+            return True
+        parameters, which = self.model.parameters, self.state.recommended
+        last = parameters.to_numpy(), parameters.buffers_to_numpy()
+        if which == "best":
+            best = load_checkpoint(self.folder.best)
+            self._load(best.parameters, best.buffers)
+        try:
+            evaluation = self._evaluate("test")
+        finally:
+            self._load(*last)
+        if evaluation is None:
+            return False
+        low, high = evaluation.interval
+        figures: dict[str, Any] = {
+            "test_loss": evaluation.loss,
+            "test_accuracy": evaluation.accuracy,
+            "test_interval": [low, high],
+            "test_images": len(self.dataset.test_images),
+            "tested": which,
+        }
+        replace_last_row(self.folder.metrics, rows[-1] | figures)
+        return True
+
+    def _load(self, parameters: Any, buffers: Any) -> None:
+        self.model.parameters.load(parameters)
+        self.model.parameters.load_buffers(buffers)
+        self.engine.refresh()
+
+    # ------------------------------------------------------------------------------------------- what is told and kept
+
+    def _say_what_is_missing(self) -> None:
+        for note in self.dataset.notes:
+            self.progress.on_note(note)
+        count = len(self.validation_indices)
+        if not count:
+            self.progress.on_note("no validation images: the run keeps and tests its last weights alone")
+        elif count < FEW_IMAGES:
+            self.progress.on_note(
+                f"{count} validation images tell epochs apart by luck (fewer than {FEW_IMAGES}): the last weights are "
+                "recommended"
+            )
+        if not len(self.dataset.test_images):
+            self.progress.on_note("no test images: there will be no test accuracy")
 
     def _report_steps(self, steps: int) -> None:
         state = self.state
         self._steps_here += steps
         seconds_per_step = (self.seconds - self._seconds_before) / self._steps_here
+        self._pass_on_note()
         self.progress.on_step(
             self.step,
             state.loss_sum / state.images,
@@ -230,22 +280,42 @@ class Trainer:
             (self.total_steps - self.step) * seconds_per_step,
         )
 
+    def _pass_on_note(self) -> None:
+        if self.engine.note and self.engine.note != self._noted:
+            self._noted = self.engine.note
+            self.progress.on_note(self._noted)
+
     def _save(self, path: Path) -> None:
         self.state.elapsed_seconds = self.seconds
-        parameters, optimizer = self.model.parameters.to_numpy(), self.optimizer.state_dict()
-        save_checkpoint(path, Checkpoint(self.recipe, self.state, parameters, optimizer))
+        parameters, state = self.model.parameters, dataclasses.replace(self.state)
+        save_checkpoint(
+            path,
+            Checkpoint(
+                self.recipe,
+                state,
+                parameters.to_numpy(),
+                self.optimizer.state_dict(),
+                parameters.buffers_to_numpy(),
+                self.dataset.description,
+            ),
+        )
 
     def _restore(self) -> None:
         """Go back to the last checkpoint; a run that was killed before its first one starts at the beginning."""
         folder = self.folder
         if folder.last.exists():
             checkpoint = load_checkpoint(folder.last)
+            if checkpoint.format == 1:
+                raise CheckpointError(
+                    f"{folder.last} was written by an earlier version, whose random numbers this one does not draw, so "
+                    f"the run cannot go on exactly: evaluate it, or begin a new run with its weights (--init-from "
+                    f"{folder.path})"
+                )
             require_same_run(checkpoint.recipe, self.recipe, folder.path)
-            self.model.parameters.load(checkpoint.parameters)
+            require_same_data(checkpoint.data, self.dataset.description, folder.path)
             self.optimizer.load_state_dict(checkpoint.optimizer)
+            self._load(checkpoint.parameters, checkpoint.buffers)
             self.state = checkpoint.state
-            if self.fused is not None:
-                self.fused.refresh()
         elif folder.best.exists() or read_rows(folder.metrics):
             raise CheckpointError(f"{folder.last} is missing, so the run cannot go on: put it back, or start a new run")
         if self.state.step > self.steps_per_epoch:
@@ -253,7 +323,7 @@ class Trainer:
                 f"{folder.last} stands at step {self.state.step} of an epoch of {self.steps_per_epoch}"
             )
         folder.clean_up(self.state.epoch)
-        folder.write_config(self.recipe)
+        folder.write_config(self.recipe, self.dataset.description)
         self._clock_started, self._seconds_before = time.perf_counter(), self.state.elapsed_seconds
         if self.step < self.total_steps:
             where = f"step {self.step} of {self.total_steps} (epoch {self.state.epoch + 1})"
@@ -277,25 +347,6 @@ class Trainer:
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":
             self._draw_curves()
-        state, folder = self.state, self.folder.path
-        best = state.best_accuracy if state.epoch else None
-        reached = "" if best is None else f", best test accuracy {best:.2%}"
-        if status == "interrupted":
-            name = f" {self.recipe.name}" if self.recipe.name in recipe_names() else ""
-            message = (
-                f"stopped after step {self.step} of {self.total_steps}{reached}; everything is saved. "
-                f"Go on with: tinymixer train{name} --out {shlex.quote(str(folder))} --resume"
-            )
-        else:
-            message = f"{status}: {state.epoch} epochs in {state.elapsed_seconds:.0f} s{reached}, saved in {folder}"
-        result = TrainingResult(
-            status,
-            message,
-            folder,
-            state.epoch,
-            best,
-            state.elapsed_seconds,
-            self.stop.signal if status == "interrupted" else None,
-        )
+        result = make_result(self, status)
         self.progress.on_end(result)
         return result

@@ -1,4 +1,4 @@
-"""The sliced step gives what the layers give: losses, logits and every gradient."""
+"""The cpu engine gives what the layers give: losses, logits and every gradient."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.shaken import shaken
 from tinymixer import MixerConfig, MlpMixer
+from tinymixer.draws import Draws
 from tinymixer.engines.cpu import CpuMixer, default_threads
 from tinymixer.errors import ConfigError, ShapeError
 from tinymixer.models.mlp_mixer import MlpMixer as Model
@@ -35,9 +36,13 @@ def batch(config, count, dtype, soft=False):
     return images, rng.dirichlet(np.ones(config.num_classes), count).astype(dtype) if soft else labels
 
 
+def draws_for(images, seed):
+    return Draws(seed, 0, 0, np.arange(len(images)))
+
+
 def by_layers(model, images, labels, smoothing, seed):
     model.parameters.zero_gradients()
-    logits, cache = model.forward(images, train=True, rng=np.random.default_rng(seed))
+    logits, cache = model.forward(images, train=True, rng=draws_for(images, seed))
     loss, dlogits = softmax_cross_entropy(logits, labels, smoothing)
     model.backward(dlogits, cache)
     target = labels if labels.ndim == 1 else labels.argmax(1)
@@ -62,7 +67,7 @@ def test_loss_and_gradients_are_those_of_the_layers(name, dtype, count, threads,
     model.parameters.zero_gradients()
     fast = CpuMixer(model, threads, slice_images)
     for _ in range(2):  # gradients are added
-        fast_loss, fast_correct = fast.loss_and_gradients(images, labels, 0.1, np.random.default_rng(5), share=0.5)
+        fast_loss, fast_correct = fast.loss_and_gradients(images, labels, 0.1, draws_for(images, 5), share=0.5)
         assert fast_loss == pytest.approx(loss, rel=TOLERANCE[dtype])
         assert fast_correct == correct
     assert_same_gradients(model.parameters.to_numpy(model.parameters.gradients), expected, TOLERANCE[dtype])
@@ -116,7 +121,7 @@ def test_the_same_threads_give_the_same_bits():
     for _ in range(5):
         model.parameters.zero_gradients()
         fast = CpuMixer(model, threads=2, slice_images=3)
-        fast.loss_and_gradients(images, labels, rng=np.random.default_rng(0))
+        fast.loss_and_gradients(images, labels, rng=draws_for(images, 0))
         runs.append(model.parameters.gradients.copy())
     for run in runs[1:]:
         np.testing.assert_array_equal(run, runs[0])
@@ -191,7 +196,7 @@ def test_what_cannot_be_sliced_is_a_sentence():
     from tests.strict_arrays import STRICT
 
     config = CONFIGS["odd sizes"]
-    with pytest.raises(ConfigError, match="for NumPy, this model computes with strict"):
+    with pytest.raises(ConfigError, match="it is for NumPy, and the model computes with strict"):
         CpuMixer(Model(config, backend=STRICT))
     with pytest.raises(ConfigError, match="threads must be 0"):
         CpuMixer(MlpMixer(config), threads=-1)

@@ -1,4 +1,4 @@
-"""The parts that the sliced step is made of, each by itself."""
+"""The parts that the cpu engine is made of, each by itself."""
 
 import numpy as np
 import pytest

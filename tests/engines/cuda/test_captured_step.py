@@ -7,14 +7,14 @@ from tests.kernels.fake_cupy import LAUNCHES, MEMORY, fake_gpu
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
 from tinymixer.data import Augmentation, Batches, epoch_order
-from tinymixer.data.randomness import generator
+from tinymixer.draws import Draws
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.staging import draw_step
+from tinymixer.engines.step import train_step
 from tinymixer.errors import BackendError, ConfigError, TrainingError
 from tinymixer.kernels.precision import get_precision
 from tinymixer.optim import SGD, AdamW
-from tinymixer.training.step import train_step
 
 CONFIG = MixerConfig(
     image_size=8, patch_size=4, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=32, num_blocks=2, layer_norm_eps=1e-3
@@ -91,7 +91,7 @@ class Reference:
                 dtype=self.model.parameters.dtype,
             )  # fmt: skip
             for step, (x, y) in enumerate(batches):
-                rng = generator(SEED, "masks", epoch, step)
+                rng = Draws(SEED, epoch, step, np.arange(BATCH))
                 rate = learning_rate(len(results))
                 options = rate, self.label_smoothing, rng, self.micro_batches
                 results.append(train_step(self.model, self.optimizer, x, y, *options))
@@ -156,19 +156,21 @@ def test_ten_steps_equal_the_reference(cupy, config, make_optimizer, captured):
     assert step.captured == captured
     done = 0
     while done < 10:
-        count = min(step.room, 10 - done)
+        count = min(step.free_slots, 10 - done)
         step.stage(numbers(step, count, augmentation, done))
         step.run(count)
         done += count
     found = step.recent(4)
     np.testing.assert_allclose(found[:, 0], [r.loss for r in wanted[-4:]], rtol=1e-5)
-    np.testing.assert_allclose(found[:, 1], [r.gradient_norm for r in wanted[-4:]], rtol=1e-5)
+    # AdamW divides a gradient by its own size, so that the roundings of small ones grow over ten steps.
+    tolerance = 1e-4 if isinstance(optimizer, AdamW) else 1e-5
+    np.testing.assert_allclose(found[:, 1], [r.gradient_norm for r in wanted[-4:]], rtol=tolerance)
     totals = step.totals()
     assert totals.images == 10 * BATCH
     assert totals.correct == sum(r.correct for r in wanted)
     assert totals.loss_sum == pytest.approx(sum(r.loss for r in wanted) * BATCH, rel=1e-5)
     assert optimizer.steps == 10
-    assert_same_weights(model.parameters, reference.model.parameters, 1e-5, optimizer)
+    assert_same_weights(model.parameters, reference.model.parameters, tolerance, optimizer)
     for name, vector in optimizer.state.items():
         np.testing.assert_allclose(host(vector), reference.optimizer.state[name], rtol=1e-4, atol=1e-5)
 
@@ -185,7 +187,7 @@ def test_ten_steps_equal_the_reference(cupy, config, make_optimizer, captured):
 )
 @pytest.mark.parametrize("config", [CONFIG, ODD], ids=["even", "odd"])
 def test_dropout_and_parts_equal_the_reference(cupy, config, options):
-    """The same masks, thrown on the device, and the same gradients, added up part by part."""
+    """The same masks, drawn on the device, and the same gradients, added up part by part."""
     options = dict(options)
     config = config_with(config, **{name: options.pop(name) for name in ("dropout", "drop_path") if name in options})
     reference = Reference(config, OPTIMIZERS["sgd"], micro_batches=options.get("micro_batches", 1))

@@ -8,13 +8,13 @@ import pytest
 from tinymixer import MixerConfig, MlpMixer
 from tinymixer.data import Batches, epoch_order
 from tinymixer.data.batches import mean_colour
-from tinymixer.data.randomness import generator
+from tinymixer.draws import Draws
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.engines.cuda.staging import draw_step
+from tinymixer.engines.step import train_step
 from tinymixer.errors import BackendError
 from tinymixer.training.build import make_optimizer, schedule_of
 from tinymixer.training.recipe import load_recipe
-from tinymixer.training.step import train_step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 RECIPE = load_recipe("cifar10-nano")
@@ -42,7 +42,7 @@ def on_numpy(dtype="float32", steps=STEPS):
         epoch = len(losses) // 8
         batches = Batches(images, labels, BATCH, SEED, epoch, AUGMENTATION, mean=MEAN, std=STD, dtype=np.dtype(dtype))
         for step, (x, y) in enumerate(batches):
-            rng = generator(SEED, "masks", epoch, step)
+            rng = Draws(SEED, epoch, step, np.arange(BATCH))
             losses.append(train_step(model, optimizer, x, y, learning_rate(len(losses)), SMOOTHING, rng).loss)
             if len(losses) == steps:
                 break

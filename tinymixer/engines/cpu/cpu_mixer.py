@@ -7,27 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.draws import Draws
 from tinymixer.engines.cpu.buffer_pool import BufferPool
 from tinymixer.engines.cpu.cache import largest_cache
 from tinymixer.engines.cpu.folding import FoldedWeights
 from tinymixer.engines.cpu.gelu import FORMS
 from tinymixer.engines.cpu.gradient_accumulator import GradientAccumulator, add_up_blocks, add_up_stem_and_head
-from tinymixer.engines.cpu.masks import NOTHING_DROPPED, BranchMasks, draw_masks
+from tinymixer.engines.cpu.masks import NOTHING_DROPPED, BlockMasks, draw_masks
 from tinymixer.engines.cpu.slices import SliceSize, choose_slice
 from tinymixer.engines.cpu.stack import BlockStack
 from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
 from tinymixer.engines.cpu.workspace import Workspace
+from tinymixer.engines.engine import EngineOptions, Work
+from tinymixer.engines.host_engine import HostEngine
 from tinymixer.errors import ConfigError
+from tinymixer.models import Model
 from tinymixer.models.mlp_mixer import MlpMixer
+from tinymixer.models.stock import difference_from_stock
 from tinymixer.ops import softmax_cross_entropy
+from tinymixer.optim import Optimizer
 from tinymixer.optim.chunks import ParallelMap
-
-BlockMasks = Sequence[tuple[BranchMasks, ...]]  # of each block's two branches
 
 FOLDED_BYTES = 24 << 20  # of folded weights at a time in a forward pass
 
 
-class CpuMixer:
+class CpuMixer(HostEngine):
     """Computes what `model` computes, from the same parameters and into the same gradients, but faster.
 
     model          an MlpMixer on NumPy
@@ -37,8 +41,8 @@ class CpuMixer:
     Four ideas; the rest is bookkeeping.
 
     1.  Slices. The batch is worked through some images at a time, forward and backward, in buffers that are used
-        again for every slice (`workspace.py`, `pool.py`): no page faults, and a branch's working set stays in the
-        cache.
+        again for every slice (`workspace.py`, `buffer_pool.py`): no page faults, and what a branch works on stays in
+        the cache.
     2.  Threads. One Python thread per core, each with its own slices, buffers and gradient vector; BLAS uses one
         thread. NumPy lets go of the interpreter lock inside every call. The threads' gradients are added in their
         order, so the same seed, slices and number of threads give the same bits.
@@ -47,16 +51,19 @@ class CpuMixer:
     4.  Few passes. What is left between the products is written with as few passes over the activations as NumPy
         allows (`gelu.py`, `layer_norm.py`).
 
-    Raises ConfigError for a model on another array library and for negative numbers.
+    Raises ConfigError for any other model, see `why_not`, and for negative numbers.
     """
 
+    name = "cpu"
+
     def __init__(self, model: MlpMixer, threads: int = 0, slice_images: int = 0) -> None:
-        if model.backend.xp is not np:
-            raise ConfigError(f"the sliced step is for NumPy, this model computes with {model.backend.name}")
+        obstacle = why_not(model)
+        if obstacle is not None:
+            raise ConfigError(f"the cpu engine cannot compute this model: {obstacle}")
         for name, value in (("threads", threads), ("slice_images", slice_images)):
             if value < 0:
                 raise ConfigError(f"{name} must be 0 (choose for me) or more, got {value}")
-        self.model = model
+        self.model: MlpMixer = model
         self.threads = threads or default_threads()
         dtype = model.parameters.dtype
         asked_for = SliceSize(slice_images, slice_images, "as asked for")
@@ -70,6 +77,26 @@ class CpuMixer:
         self._accumulators: list[GradientAccumulator] = []
         self._workspaces: dict[tuple[int, int, bool], Workspace] = {}
         self._pools = [BufferPool(dtype) for _ in range(self.threads)]
+
+    @classmethod
+    def make(cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None) -> "CpuMixer":
+        assert isinstance(model, MlpMixer)
+        return cls(model, options.threads, options.slice_images)._prepared(optimizer, work)
+
+    @classmethod
+    def obstacle(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> str | None:
+        if options.precision != "float32":
+            return f"precision '{options.precision}' belongs to the cuda engine"
+        if "reference" in (options.kernels, model.backend.kernels):
+            return "--kernels reference asks for the generic operations"
+        return why_not(model)
+
+    @property
+    def description(self) -> str:
+        size, threads = self.slice_size, self.threads
+        return f"in slices of {size.images} images ({size.reason}) on {threads} thread{'' if threads == 1 else 's'}"
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """images (B, height, width, in_channels), normalised  ->  logits (B, K)"""
@@ -104,7 +131,12 @@ class CpuMixer:
         return logits
 
     def loss_and_gradients(
-        self, images: np.ndarray, labels: np.ndarray, label_smoothing: float = 0.0, rng: Any = None, share: float = 1.0
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        label_smoothing: float = 0.0,
+        rng: Draws | None = None,
+        share: float = 1.0,
     ) -> tuple[float, int]:
         """Forward, loss and backward; the parameters' gradients, times share, are added to the model's.
 
@@ -114,14 +146,14 @@ class CpuMixer:
         self._fold(slice(0, self._stack.count), backward=True)
         self._accumulators = self._accumulators or [GradientAccumulator(self.model) for _ in range(self.threads)]
         count = len(images)
-        masks = draw_masks(self.model, count, rng)
 
         def work(thread: int, slices: list[slice]) -> tuple[float, int]:
             accumulator, loss, correct = self._accumulators[thread], 0.0, 0
             accumulator.empty = True
             for part in slices:
                 ws = self._workspace(thread, part.stop - part.start, train=True)
-                part_masks = [tuple(branch.of_slice(part) for branch in block) for block in masks]
+                draws = None if rng is None else rng.part(part)
+                part_masks = draw_masks(self.model, part.stop - part.start, draws)
                 logits = self._forward(ws, images[part], part_masks)
                 part_loss, dlogits = softmax_cross_entropy(logits, labels[part], label_smoothing)
                 weight = len(logits) / count
@@ -135,7 +167,7 @@ class CpuMixer:
         self._add_up()
         return sum(loss for loss, _ in results), sum(correct for _, correct in results)
 
-    def _forward(self, ws: Workspace, images: np.ndarray, masks: BlockMasks) -> np.ndarray:
+    def _forward(self, ws: Workspace, images: np.ndarray, masks: Sequence[BlockMasks]) -> np.ndarray:
         """A slice's images (n, height, width, in_channels)  ->  logits (n, K)"""
         model = self.model
         ws.stem.forward(self._folded, images)
@@ -149,7 +181,7 @@ class CpuMixer:
         self,
         ws: Workspace,
         dlogits: np.ndarray,
-        masks: BlockMasks,
+        masks: Sequence[BlockMasks],
         accumulator: GradientAccumulator,
     ) -> None:
         """dlogits (n, K); the slice's gradients are added to the thread's."""
@@ -205,6 +237,17 @@ class CpuMixer:
             parts = -(-(stop - start) // at_once)
             shares.append([slice(*pair) for pair in _cut(start, stop, parts)])
         return shares
+
+
+def why_not(model: Model) -> str | None:
+    """Why the slices cannot compute this model; None for a stock MlpMixer on NumPy whose tokens are mixed by an MLP."""
+    if model.backend.xp is not np:
+        return f"it is for NumPy, and the model computes with {model.backend.name}"
+    if type(model) is not MlpMixer:
+        return f"it was written for MlpMixer, and this is {type(model).__name__}"
+    if model.config.tokens != "mlp":
+        return f"it was written for tokens = 'mlp', and these are mixed by '{model.config.tokens}'"
+    return difference_from_stock(model)
 
 
 def _cut(start: int, stop: int, parts: int) -> Iterable[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 A step of nano is some 175 launches of a few microseconds each. Recorded in a graph, the GPU goes from one to the next
 by itself, and the host only draws the random numbers of steps to come and starts replays. Nothing that changes from
-step to step is baked in: a step finds its images, crops, coins and learning rate in a ring on the device
+step to step is baked in: a step finds its images, crops, the key of its masks and learning rate in a ring on the device
 (`staging.py`), its counters in `StepState`.
 """
 
@@ -18,8 +18,9 @@ from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
 from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
-from tinymixer.engines.cuda.step_results import StepResults, Totals
+from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.engine import Totals
 from tinymixer.errors import BackendError, ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
@@ -145,12 +146,12 @@ class CapturedStep:
     # ------------------------------------------------------------------------------------------ training
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """How many more steps can be staged now."""
-        return self._ring.room
+        return self._ring.free_slots
 
     def stage(self, steps: list[StepNumbers]) -> None:
-        """Hand over the numbers of steps to come, in order; at most `room`."""
+        """Hand over the numbers of steps to come, in order; at most `free_slots`."""
         self._ring.stage(steps)
 
     def run(self, steps: int = 1) -> None:
@@ -174,10 +175,10 @@ class CapturedStep:
         mixer, update, ring, augmentation = self._mixer, self._update, self._ring.device, self._augmentation
         self._kernels.launch(
             "begin_step<float>", layouts.flat(self.batch_size), update.device_state, ring["choices"], ring["rates"],
-            ring["generators"], self._choices, self._indices, mixer.generator, np.int32(self._ring.slots),
+            ring["keys"], self._choices, self._indices, mixer.key, np.int32(self._ring.slots),
             np.int32(self.batch_size),
         )  # fmt: skip
-        mixer.throw_coins()
+        mixer.draw_branches()
         for part in range(mixer.parts):
             these = slice(part * mixer.images, (part + 1) * mixer.images)
             mixer.forward(
@@ -241,6 +242,11 @@ class CapturedStep:
             self.stream.synchronize()
 
     # ------------------------------------------------------------------------------------------ evaluation
+
+    @property
+    def training_pixels(self) -> Any:
+        """The training images on the GPU, for `logits`."""
+        return self._pixels
 
     def resident(self, images: np.ndarray) -> Any:
         """Images (N, height, width, colours) uint8, copied to the GPU once, for `logits`."""

@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.engines.cuda.coins import GENERATOR_NUMBERS, CoinPositions, branch_rates
+from tinymixer.draws import threshold
+from tinymixer.engines.cuda.bernoulli_masks import (
+    KEY_NUMBERS,
+    branch_limits,
+    branch_places,
+    branch_rates,
+    dropout_place,
+    hidden_shape,
+)
 from tinymixer.engines.cuda.device_sums import DeviceSums
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.mixer_launches import MixerLaunches
@@ -68,7 +76,7 @@ class DeviceMixer:
         self.plan = plan_activations(config, images, precision, recompute)
         self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
         self.sums = DeviceSums(deterministic)
-        self._positions, self._part = CoinPositions(config, images, parts), 0
+        self._part = 0
         self._cupy = cupy
         self.launches = MixerLaunches(config, precision, images, multiprocessors)
         self._reserve_sums()
@@ -77,9 +85,10 @@ class DeviceMixer:
         if precision.has_working_copy:
             self.working = cupy.zeros(parameters.values.shape, precision.storage)
         self.image_factor = cupy.zeros((len(self.rates), parts * images), np.float32)  # (branches, batch)
-        self.generator = cupy.zeros(GENERATOR_NUMBERS, np.uint64)
+        self.key = cupy.zeros(KEY_NUMBERS, np.uint32)
         self._device_rates = cupy.asarray(self.rates)  # (branches,)
-        self._device_positions = cupy.asarray(self._positions.branches)  # (branches, parts)
+        self._device_places = cupy.asarray(branch_places(config.num_blocks))  # (branches,)
+        self._device_limits = cupy.asarray(branch_limits(config.num_blocks, config.drop_path))  # (branches,)
 
     # ------------------------------------------------------------------------------------------ layout
 
@@ -175,17 +184,17 @@ class DeviceMixer:
 
     # ------------------------------------------------------------------------------------------ forward
 
-    def throw_coins(self) -> None:
-        """Stochastic depth's factors for the whole batch, from `generator`."""
+    def draw_branches(self) -> None:
+        """Stochastic depth's factors for the whole batch, under `key`."""
         branches, images = self.image_factor.shape
         if self.config.drop_path:
             self._kernels.launch(
-                "branch_factors<float>", layouts.flat(branches * images), self.generator, self._device_positions,
-                self._device_rates, self.image_factor, i32(branches), i32(images), i32(self.parts),
+                "branch_factors<float>", layouts.flat(branches * images), self.key, self._device_places,
+                self._device_limits, self._device_rates, self.image_factor, i32(branches), i32(images),
             )  # fmt: skip
 
     def forward(
-        self, pixels: Any, choices: Any, colours: Any, padding: int, hole: int, train: bool, part: int = 0
+        self, pixels: Any, choices: Any, colours: Any, padding: int, cutout_box: int, train: bool, part: int = 0
     ) -> None:
         """From the data set (N, height, width, colours) uint8 and choices (B, 6) to `buffers["features"]` and logits.
 
@@ -195,7 +204,7 @@ class DeviceMixer:
         name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
-            i32(config.patch_size), i32(padding), i32(hole), i32(self.images), i64(buffers["patches"].size),
+            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i64(buffers["patches"].size),
         )  # fmt: skip
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):
@@ -265,14 +274,15 @@ class DeviceMixer:
         self._kernels.launch(name, layout, hidden, bias, activated, *sizes)
 
     def _drop(self, kind: str, block: int, hidden: Any) -> None:
-        """Dropout in a hidden layer, or in its gradient: the same coins both times."""
+        """Dropout in a hidden layer, or in its gradient: the same mask both times."""
         if not self.config.dropout:
             return
         (name, layout), rate = self.launches.dropout[kind], self.config.dropout
-        first = self._positions.hidden[self._part, block, kind]
+        _, images, columns = hidden_shape(self.config, kind, self.images)
         self._kernels.launch(
-            name, layout, hidden, self.generator, i64(first), i64(hidden.size), f32(rate), f32(1 / (1 - rate))
-        )
+            name, layout, hidden, self.key, np.uint32(dropout_place(block, kind)), i32(self._part * images),
+            i32(images), i32(columns), i64(hidden.size), np.uint32(threshold(1 - rate)), f32(1 / (1 - rate)),
+        )  # fmt: skip
 
     def _activate_again(self, kind: str, block: int) -> None:
         """GELU and dropout once more, where the results were not kept."""

@@ -1,6 +1,8 @@
 """Names and layouts of the launches of a Mixer's step: what depends on its sizes, and on nothing else."""
 
-from tinymixer.engines.cuda.coins import KINDS, hidden_size
+import math
+
+from tinymixer.engines.cuda.bernoulli_masks import KINDS, hidden_shape
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.launch import Launch
 from tinymixer.kernels.precision import Precision
@@ -46,9 +48,9 @@ class MixerLaunches:
         self.patches: Named = f"gather_patches<{number}, {v}>", layouts.flat(rows * config.patch_features, v)
         self.dropout: dict[str, Named] = {}
         for kind in KINDS if config.dropout else ():
-            size = hidden_size(config, kind, B)
-            v = layouts.vector_width(itemsize, size)
-            self.dropout[kind] = f"dropout<{number}, {v}>", layouts.striding(size, v, multiprocessors)
+            shape = hidden_shape(config, kind, B)
+            v = layouts.vector_width(itemsize, shape[2])
+            self.dropout[kind] = f"dropout<{number}, {v}>", layouts.striding(math.prod(shape), v, multiprocessors)
 
     @property
     def kernel_names(self) -> list[str]:

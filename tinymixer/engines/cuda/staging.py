@@ -1,9 +1,9 @@
 """The numbers of steps to come, drawn on the host and copied to the GPU ahead of time.
 
-Every step needs which images it takes, what happens to them, its learning rate and where the generator of its masks
-stands. They are keyed by (seed, epoch, step) like everywhere else, so the GPU sees the same crops and masks as NumPy
-would. A ring of `slots` steps lies on the device; the host fills one half while the GPU works through the other, and a
-recorded step finds its slot by the step counter.
+Every step needs which images it takes, what happens to them, its learning rate and the key of its masks. They belong to
+(seed, epoch, step) like everywhere else, so the GPU sees the same crops and masks as NumPy would. A ring of `slots`
+steps lies on the device; the host fills one half while the GPU works through the other, and a recorded step finds its
+slot by the step counter.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.data import Augmentation, Choices, generator
-from tinymixer.engines.cuda.coins import GENERATOR_NUMBERS, generator_numbers
+from tinymixer.data import Augmentation, Choices
+from tinymixer.draws import Draws
+from tinymixer.engines.cuda.bernoulli_masks import KEY_NUMBERS, step_key
 
 CHOICE_NUMBERS = 6  # the fields of `Choice` in cuda/patches.cu
 
 
-def pack_choices(indices: np.ndarray, choices: Choices | None, size: int, hole: int) -> np.ndarray:
+def pack_choices(indices: np.ndarray, choices: Choices | None, size: int, cutout_box: int) -> np.ndarray:
     """One record per image for the kernel that cuts patches: int32 (B, 6).
 
     indices   (B,), which images of the data set
     choices   what happens to them; None for nothing
-    size      height and width of the images;  hole  side of cutout's hole
+    size      height and width of the images;  cutout_box  its side in pixels
     """
     records = np.zeros((len(indices), CHOICE_NUMBERS), np.int32)  # (B, 6)
     records[:, 0] = indices
     if choices is not None:
         records[:, 1:3] = choices.crop
         records[:, 3] = choices.flip
-        records[:, 4:6] = (choices.cutout * size).astype(np.int64) - hole // 2
+        records[:, 4:6] = (choices.cutout * size).astype(np.int64) - cutout_box // 2
     return records
 
 
@@ -40,26 +41,26 @@ class StepNumbers:
     indices        int (B,), which images of the data set
     choices        what the augmentation does to them; None for nothing
     learning_rate
-    generator      uint64 (4,): where the generator of the step's masks stands (`coins.py`)
+    key            uint32 (4,): of the step's masks (`bernoulli_masks.py`)
     """
 
     indices: np.ndarray
     choices: Choices | None
     learning_rate: float
-    generator: np.ndarray
+    key: np.ndarray
 
 
 def draw_step(
     indices: np.ndarray, augmentation: Augmentation, learning_rate: float, seed: int, epoch: int, step: int
 ) -> StepNumbers:
-    """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: same generators, same order.
+    """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: the same `Draws`.
 
     `step` counts within the epoch. Raises nothing of its own.
     """
     choices = None
     if not augmentation.is_identity:
-        choices = augmentation.draw(generator(seed, "augment", epoch, step), len(indices))
-    return StepNumbers(indices, choices, learning_rate, generator_numbers(seed, epoch, step))
+        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))))
+    return StepNumbers(indices, choices, learning_rate, step_key(seed, epoch, step))
 
 
 class StagingRing:
@@ -69,13 +70,13 @@ class StagingRing:
     slots       even number of steps;  images  B
     """
 
-    def __init__(self, cupy: Any, stream: Any, slots: int, images: int, size: int, hole: int) -> None:
+    def __init__(self, cupy: Any, stream: Any, slots: int, images: int, size: int, cutout_box: int) -> None:
         self.slots, self._half = slots, slots // 2
-        self._cupy, self._stream, self._size, self._hole = cupy, stream, size, hole
+        self._cupy, self._stream, self._size, self._cutout_box = cupy, stream, size, cutout_box
         shapes = {
             "choices": ((slots, images, CHOICE_NUMBERS), np.int32),
             "rates": ((slots,), np.float32),
-            "generators": ((slots, GENERATOR_NUMBERS), np.uint64),
+            "keys": ((slots, KEY_NUMBERS), np.uint32),
         }
         self.device = {name: cupy.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._host = {name: pinned_empty(cupy, shape, dtype) for name, (shape, dtype) in shapes.items()}
@@ -85,17 +86,17 @@ class StagingRing:
         self.taken = 0  # steps launched since then
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Steps that can be staged now: slots of halves whose steps have all been launched."""
         return self.slots - (self.staged - self.taken // self._half * self._half)
 
     def stage(self, steps: list[StepNumbers]) -> None:
         """Copy the numbers of the next steps to the device, without waiting for the GPU unless it is a half behind.
 
-        Raises ValueError for more steps than there is room for.
+        Raises ValueError for more steps than there are free slots.
         """
-        if len(steps) > self.room:
-            raise ValueError(f"the ring has room for {self.room} steps, got {len(steps)}")
+        if len(steps) > self.free_slots:
+            raise ValueError(f"the ring has {self.free_slots} free slots for steps, got {len(steps)}")
         while steps:
             slot = self.staged % self.slots
             count = min(len(steps), self._half - slot % self._half)
@@ -107,9 +108,9 @@ class StagingRing:
         if event is not None:
             event.synchronize()  # the GPU has read what these slots held, so pinned and device memory are free
         for i, numbers in enumerate(steps, slot):
-            self._host["choices"][i] = pack_choices(numbers.indices, numbers.choices, self._size, self._hole)
+            self._host["choices"][i] = pack_choices(numbers.indices, numbers.choices, self._size, self._cutout_box)
             self._host["rates"][i] = numbers.learning_rate
-            self._host["generators"][i] = numbers.generator
+            self._host["keys"][i] = numbers.key
         piece = slice(slot, slot + len(steps))
         for name, device in self.device.items():
             device[piece].set(self._host[name][piece], stream=self._copies)

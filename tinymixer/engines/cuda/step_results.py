@@ -1,7 +1,6 @@
-"""What came of the steps that were started, read back without holding up those after them."""
+"""Reads the losses of finished steps without waiting for later ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,18 +8,9 @@ import numpy as np
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.staging import pinned_empty
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.engine import Totals
 from tinymixer.errors import TrainingError
 from tinymixer.optim import Optimizer
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Over some steps: the sum of the images' losses, right answers, images, and updates left out."""
-
-    loss_sum: float
-    correct: int
-    images: int
-    skipped: int
 
 
 class StepResults:

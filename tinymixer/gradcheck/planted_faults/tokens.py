@@ -106,7 +106,7 @@ def dropout_not_rescaled(dy: Array, cache: Cache) -> Array:
 
 @fault("dropout", _masked)
 def fresh_mask_in_the_backward(dy: Array, cache: Cache) -> Array:
-    """The backward throws new coins: other entries are dropped than in the forward."""
+    """The backward draws a new mask: other entries are dropped than in the forward."""
     keep, rate = cache
     return dy * (np.random.default_rng().random(keep.shape) >= rate) * (1.0 / (1.0 - rate))
 

@@ -1,14 +1,14 @@
 // From the data set, resident on the GPU as uint8, to normalised patches of an augmented batch.
 //
 // The host draws what happens to each image (tinymixer/data/augmentation.py) and sends six numbers per image; the
-// batch itself never crosses the bus. Order: crop out of the image padded by reflection, mirror, cut a hole, normalise.
+// batch itself never crosses the bus. Order: crop out of the image padded by reflection, mirror, blank out a box, normalise.
 #include "common.cuh"
 
 struct Choice {
     int index;        // which image of the data set
     int top, left;    // corner of the crop in the padded image
     int flip;         // 1: mirrored left to right
-    int hole_top, hole_left;
+    int box_top, box_left;
 };
 
 struct Images {
@@ -16,7 +16,7 @@ struct Images {
     int channels;  // colours
     int patch;     // P
     int padding;   // reflected pixels a side
-    int hole;      // side of the hole, 0 for none
+    int cutout_box;      // side of cutout's box, 0 for none
 };
 
 // Index of a pixel outside the image, reflected at the border pixel's middle as numpy.pad(mode="reflect") does.
@@ -36,8 +36,8 @@ __device__ inline float patch_entry(
     const int x = token % across * images.patch + in_patch % images.patch;
     const float *fill = colours, *mean = colours + images.channels, *std = colours + 2 * images.channels;
     float pixel;
-    if (y >= choice.hole_top && y < choice.hole_top + images.hole && x >= choice.hole_left &&
-        x < choice.hole_left + images.hole) {
+    if (y >= choice.box_top && y < choice.box_top + images.cutout_box && x >= choice.box_left &&
+        x < choice.box_left + images.cutout_box) {
         pixel = fill[colour];
     } else {
         const int column = choice.flip ? images.size - 1 - x : x;
@@ -53,8 +53,8 @@ __device__ inline float patch_entry(
 template <class T>
 __global__ void gather_patches_plain(
     const unsigned char* pixels, const Choice* choices, const float* colours, T* patches, int size, int channels, int patch,
-    int padding, int hole, int batch, int64 entries) {
-    const Images images = {size, channels, patch, padding, hole};
+    int padding, int cutout_box, int batch, int64 entries) {
+    const Images images = {size, channels, patch, padding, cutout_box};
     const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= entries) return;
     const int features = images.patch * images.patch * images.channels;
@@ -68,8 +68,8 @@ __global__ void gather_patches_plain(
 template <class T, int V>
 __global__ void gather_patches(
     const unsigned char* pixels, const Choice* choices, const float* colours, T* patches, int size, int channels, int patch,
-    int padding, int hole, int batch, int64 entries) {
-    const Images images = {size, channels, patch, padding, hole};
+    int padding, int cutout_box, int batch, int64 entries) {
+    const Images images = {size, channels, patch, padding, cutout_box};
     const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (i >= entries) return;  // entries is a multiple of V
     const int features = images.patch * images.patch * images.channels;

@@ -5,8 +5,8 @@ struct StagedChoice {
     int numbers[6];  // a Choice of patches.cu
 };
 
-struct StagedGenerator {
-    int64 numbers[4];  // a Generator of coins.cu
+struct StagedKey {
+    unsigned numbers[4];  // a Key of bernoulli_masks.cu
 };
 
 // The host fills a ring of `slots` steps on the device, many steps ahead. A recorded step cannot be told an address,
@@ -14,19 +14,19 @@ struct StagedGenerator {
 //
 //   staged_choices (slots, images)   -> choices (images,) and indices (images,)
 //   staged_rates (slots,)            -> state->learning_rate
-//   staged_generators (slots,)       -> generator, which throws the step's coins (coins.cu)
+//   staged_keys (slots,)             -> key, of the step's Bernoulli masks (bernoulli_masks.cu)
 //
 // block (threads), grid (ceil(images / threads))
 template <class T>
 __global__ void begin_step(
     StepState* state, const StagedChoice* staged_choices, const float* staged_rates,
-    const StagedGenerator* staged_generators, StagedChoice* choices, int* indices, StagedGenerator* generator,
+    const StagedKey* staged_keys, StagedChoice* choices, int* indices, StagedKey* key,
     int slots, int images) {
     const int64 slot = state->step % slots;
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i == 0) {
         state->learning_rate = staged_rates[slot];
-        *generator = staged_generators[slot];
+        *key = staged_keys[slot];
     }
     if (i < images) {
         choices[i] = staged_choices[slot * images + i];

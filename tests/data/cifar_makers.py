@@ -1,4 +1,4 @@
-"""Small data sets in CIFAR-10's layouts, made in memory: binary batches, Python 2's pickles, archives."""
+"""Small data sets in the layouts of CIFAR-10 and CIFAR-100, made in memory: binary batches, pickles, archives."""
 
 import dataclasses
 import gzip
@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tinymixer.data import manifest
-from tinymixer.data.cifar10 import BATCHES
+from tinymixer.data import cifar, manifest
 from tinymixer.data.manifest import Archive
 
 RECORDS = 12
+BATCHES = tuple(cifar.CIFAR10.batches)
+
+
+def so_few_are_complete(monkeypatch, name="cifar10", records=RECORDS, **changes):
+    """Make the loader take files of so few records for complete."""
+    layout = cifar.LAYOUTS[name]
+    small = dataclasses.replace(layout, batches=dict.fromkeys(layout.batches, records), **changes)
+    monkeypatch.setitem(cifar.LAYOUTS, name, small)
 
 
 def make_tables(records=RECORDS):
@@ -66,9 +73,10 @@ def make_tar(members, extra=()):
     return file.getvalue()
 
 
-def declare_official(monkeypatch, contents, urls=()):
-    """Make these bytes (layout -> content) CIFAR-10's official archives for the test; `urls`: layout -> its mirrors."""
-    real = manifest.load_manifest("cifar10")
+def declare_official(monkeypatch, contents, urls=(), name="cifar10"):
+    """Make these bytes (layout -> content) the official archives for the test; `urls`: layout -> its mirrors."""
+    read_manifest = manifest._read_manifest
+    real = read_manifest(name)
     archives = tuple(
         Archive(
             file=archive.file,
@@ -83,7 +91,7 @@ def declare_official(monkeypatch, contents, urls=()):
         if archive.layout in contents
     )
     fake = dataclasses.replace(real, archives=archives)
-    monkeypatch.setattr(manifest, "_read_manifest", lambda name: fake)
+    monkeypatch.setattr(manifest, "_read_manifest", lambda asked: fake if asked == name else read_manifest(asked))
     return fake
 
 

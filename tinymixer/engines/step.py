@@ -2,16 +2,22 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.models import MlpMixer
+from tinymixer.layers.layer import Layer
+from tinymixer.models import Model
 from tinymixer.optim import Optimizer, global_norm
-from tinymixer.training.computation import Computation, LayerByLayer
+from tinymixer.optim.chunks import ParallelMap
+
+if TYPE_CHECKING:
+    from tinymixer.engines.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -25,18 +31,18 @@ class StepResult:
 
 @np.errstate(over="ignore", invalid="ignore")  # what overflows becomes one error, with the step and the norm
 def train_step(
-    model: MlpMixer | Computation,
+    model: "Model | Engine",
     optimizer: Optimizer,
     images: Any,
     labels: Any,
     learning_rate: float,
     label_smoothing: float = 0.0,
-    rng: np.random.Generator | None = None,
+    rng: Draws | None = None,
     micro_batches: int = 1,
 ) -> StepResult:
     """Forward, loss, backward, update, for a batch on the model's backend.
 
-    model     a model, which is computed layer by layer, or a faster Computation of one (`make_computation`)
+    model     a model, which is computed by its layers, or an engine that computes one (`choose_engine`)
 
     images (B, height, width, channels) in the model's dtype, labels (B,) integers or (B, K) rows of probabilities
 
@@ -50,25 +56,34 @@ def train_step(
     count = labels.shape[0]
     if not 1 <= micro_batches <= count:
         raise ConfigError(f"micro_batches must lie between 1 and the batch's {count} images, got {micro_batches}")
-    computation = LayerByLayer(model) if isinstance(model, MlpMixer) else model
-    parameters, to_numpy = computation.model.parameters, computation.model.backend.to_numpy
+    compute, parallel_map, network = _ways(model)
+    parameters, to_numpy = network.parameters, network.backend.to_numpy
     parameters.zero_gradients()
     loss, correct = 0.0, 0
     for start, stop in _parts(count, micro_batches):
         part, share = slice(start, stop), (stop - start) / count
-        part_loss, part_correct = computation.loss_and_gradients(
-            images[part], labels[part], label_smoothing, rng, share
-        )
+        draws = None if rng is None else rng.part(part)
+        part_loss, part_correct = compute(images[part], labels[part], label_smoothing, draws, share)
         loss += part_loss * share
         correct += part_correct
     loss = float(to_numpy(loss))
     if not math.isfinite(loss):
         norm = float(to_numpy(global_norm(parameters.gradients)))
         raise _not_finite("loss", loss, optimizer.steps + 1, learning_rate, norm)
-    norm = float(to_numpy(optimizer.step(learning_rate, computation.parallel_map)))
+    norm = float(to_numpy(optimizer.step(learning_rate, parallel_map)))
     if not math.isfinite(norm):
         raise _not_finite("gradient norm", norm, optimizer.steps, learning_rate, norm)
+    parameters.apply_buffer_change()
     return StepResult(loss, int(to_numpy(correct)), norm)
+
+
+def _ways(model: "Model | Engine") -> tuple[Callable[..., tuple[Any, Any]], ParallelMap, Model]:
+    """How gradients are computed, how the update is spread, and the model."""
+    from tinymixer.engines.reference import loss_and_gradients
+
+    if isinstance(model, Layer):
+        return partial(loss_and_gradients, model), map, model
+    return model.loss_and_gradients, model.parallel_map, model.model
 
 
 def _parts(images: int, parts: int) -> Iterable[tuple[int, int]]:

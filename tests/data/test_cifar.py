@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.data import cifar10_makers as makers
-from tinymixer.data import cifar10, load_dataset
+from tests.data import cifar_makers as makers
+from tinymixer.data import load_dataset
 from tinymixer.errors import DataError
 
 TRAINING = [f"data_batch_{number}" for number in range(1, 6)]
@@ -17,7 +17,7 @@ TRAINING = [f"data_batch_{number}" for number in range(1, 6)]
 @pytest.fixture
 def tables(monkeypatch):
     """Six batches, and a loader for which so few records are complete."""
-    monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", makers.RECORDS)
+    makers.so_few_are_complete(monkeypatch)
     return makers.make_tables()
 
 
@@ -63,10 +63,12 @@ def test_archives(tables, tmp_path, monkeypatch, layout, make_members):
     assert len(list(tmp_path.iterdir())) == 1, "an archive is read in memory"
 
 
-@pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_python_batches_written_by_python_3(tables, tmp_path, protocol):
+@pytest.mark.parametrize("lay_out", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("key", [str, str.encode])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_python_batches_written_by_python_3(tables, tmp_path, protocol, key, lay_out):
     for name, table in tables.items():
-        batch = {"data": np.ascontiguousarray(table[:, 1:]), "labels": table[:, 0].tolist()}
+        batch = {key("data"): lay_out(table[:, 1:]), key("labels"): table[:, 0].tolist()}
         (tmp_path / name).write_bytes(pickle.dumps(batch, protocol=protocol))
     check(load_dataset("cifar10", tmp_path), tables)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinymixer.analysis.curves import plot_runs
 from tinymixer.errors import CheckpointError, TrainingError
+from tinymixer.training.plot_runs import plot_runs
 
 
 def write_run(folder, epochs, start=2.0):
@@ -16,9 +16,9 @@ def write_run(folder, epochs, start=2.0):
         {
             "epoch": epoch,
             "train_loss": start / epoch,
-            "test_loss": 1.2 * start / epoch,
+            "validation_loss": 1.2 * start / epoch,
             "train_accuracy": 1 - 0.8 / epoch,
-            "test_accuracy": 0.98 - 0.8 / epoch,
+            "validation_accuracy": 0.98 - 0.8 / epoch,
         }
         for epoch in range(1, epochs + 1)
     ]
@@ -59,7 +59,7 @@ def test_several_runs_share_a_picture_and_each_adds_to_it(tmp_path):
 
 
 def test_labels_tell_runs_apart(tmp_path):
-    from tinymixer.analysis.curves import _labels
+    from tinymixer.training.plot_runs import labels_of as _labels
 
     paths = [tmp_path / name for name in ("a/run", "b/run", "c")]
     for path in paths:
@@ -72,8 +72,8 @@ def test_labels_tell_runs_apart(tmp_path):
 def test_what_cannot_be_plotted_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(TrainingError, match="has no finished epoch to plot"):
         plot_runs([tmp_path], tmp_path / "curves.png")
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "test_loss": 0.5, "test_accuracy": "good"}\n')
-    with pytest.raises(TrainingError, match="has no number 'test_accuracy' for epoch 1"):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5, "validation_accuracy": "good"}\n')
+    with pytest.raises(TrainingError, match="has no number 'validation_accuracy' for epoch 1"):
         plot_runs([tmp_path], tmp_path / "curves.png")
     run = write_run(tmp_path / "run", 2)
     with pytest.raises(CheckpointError, match="could not be saved"):

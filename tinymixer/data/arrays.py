@@ -1,0 +1,185 @@
+"""Data sets of your own from arrays, in memory or in an .npz file."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from tinymixer.data.checks import as_array, checked_images, checked_labels, require_classes
+from tinymixer.data.dataset import Dataset
+from tinymixer.data.paths import expanded, shown
+from tinymixer.data.split import hold_out
+from tinymixer.errors import DataError
+
+# What the arrays of an .npz file may be called: (images, labels, test images, test labels).
+NAMES = (
+    ("images", "labels", "test_images", "test_labels"),
+    ("train_images", "train_labels", "test_images", "test_labels"),
+    ("x_train", "y_train", "x_test", "y_test"),
+)
+MOST_CLASSES = 65_536  # that labels without names may tell of
+# An .npz file may unpack to so many times its own size, and to so many bytes in any case: a bomb does a thousandfold.
+MOST_SQUEEZED = 100
+SMALL = 1 << 28
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+CHUNK = 1 << 20
+
+
+def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """mean and std per channel, (channels,) each, of pixels scaled to 0..1: exact, without a copy in floats.
+
+    images uint8 (N, height, width, channels). A channel that never changes gets a std of 1, so that it becomes 0.
+    """
+    counts = np.zeros((images.shape[3], 256), np.int64)
+    step = max(1, CHUNK // max(1, images[0].size))
+    for start in range(0, len(images), step):
+        for channel, channel_counts in enumerate(counts):
+            channel_counts += np.bincount(images[start : start + step, ..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    share = counts / np.sum(counts, axis=1, keepdims=True)  # (channels, 256)
+    mean = share @ values
+    std = np.sqrt(np.sum(share * (values - mean[:, None]) ** 2, axis=1))
+    return mean, np.where(std < 1e-6, 1.0, std)
+
+
+def dataset_from_arrays(
+    images: Any,
+    labels: Any,
+    test_images: Any,
+    test_labels: Any,
+    class_names: Sequence[str] | None,
+    name: str,
+    source: str,
+    test_share: float,
+    seed: int,
+) -> Dataset:
+    """See `Dataset.from_arrays`."""
+    if (test_images is None) != (test_labels is None):
+        raise DataError("Test images need test labels, and the other way round: give both or neither.")
+    train = _checked("", images, labels)
+    test = None if test_images is None else _checked("test_", test_images, test_labels)
+    if class_names is None:
+        class_names = _numbered([train, test] if test else [train])
+    require_classes("labels", train[1], class_names, name)
+    if test is None:
+        kept, held_out = hold_out(train[1], test_share, seed, purpose=1)
+        train, test = (train[0][kept], train[1][kept]), (train[0][held_out], train[1][held_out])
+    if not len(train[0]):
+        raise DataError(f"{name} has no training images.")
+    mean, std = statistics(train[0])
+    counts = np.bincount(train[1], minlength=len(class_names))
+    empty = [str(name) for name, count in zip(class_names, counts, strict=False) if not count]
+    notes = [f"{_listed(empty)} {'has' if len(empty) == 1 else 'have'} no training image"] if empty else []
+    return Dataset(name, *train, *test, list(class_names), mean, std, source, notes=tuple(notes))
+
+
+def dataset_from_npz(path: str | os.PathLike[str], test_share: float, seed: int) -> Dataset:
+    """A data set from an .npz file with the arrays images and labels, perhaps test_images, test_labels, class_names.
+
+    The names of Keras' files (x_train, y_train, x_test, y_test) will do, too. Nothing is unpickled, and a file that
+    unpacks to over a hundred times its size is not read. Raises DataError for a file that is missing, damaged, or holds
+    something else.
+    """
+    path = expanded(path)
+    arrays = _read_npz(path)
+    images, labels, test_images, test_labels = (
+        arrays.get(name) for name in next(names for names in NAMES if names[0] in arrays)
+    )
+    class_names = _names(arrays["class_names"]) if "class_names" in arrays else None
+    source = shown(path.absolute())
+    try:
+        return dataset_from_arrays(
+            images, labels, test_images, test_labels, class_names, shown(path.stem), source, test_share, seed
+        )
+    except DataError as error:
+        raise DataError(f"{shown(path)}: {error}") from error
+
+
+def _checked(prefix: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Images with their channels, grey ones with one, and their labels."""
+    images = as_array(f"{prefix}images", images)
+    images = checked_images(f"{prefix}images", images[..., None] if images.ndim == 3 else images)
+    return images, checked_labels(f"{prefix}labels", labels, len(images))
+
+
+def _numbered(parts: list[tuple[np.ndarray, np.ndarray]]) -> list[str]:
+    """ "0", "1", ... up to the largest label."""
+    largest = max((int(labels.max()) for _, labels in parts if labels.size), default=0)
+    if largest >= MOST_CLASSES:
+        raise DataError(
+            f"the largest label is {largest}, so there would be {largest + 1:,} classes: number the classes from 0, or "
+            "give class_names."
+        )
+    return [str(label) for label in range(largest + 1)]
+
+
+def _names(array: np.ndarray) -> list[str]:
+    """Class names from an array of text, bytes or numbers."""
+    values = array.ravel().tolist()
+    return [value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _listed(classes: list[str], most: int = 5) -> str:
+    """Such as "the class 0", "the classes 0, 3 and 4"."""
+    shown_names = classes[:most] + ([f"{len(classes) - most} more"] if len(classes) > most else [])
+    if len(shown_names) == 1:
+        return f"the class {shown_names[0]}"
+    return f"the classes {', '.join(shown_names[:-1])} and {shown_names[-1]}"
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of the file that are meant, and no others."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            names = next((names for names in NAMES if names[0] in found and names[1] in found), None)
+            if names is None:
+                raise DataError(
+                    f"{shown(path)} holds {', '.join(sorted(found)) or 'no array'}: expected 'images' and 'labels' "
+                    "(and perhaps 'test_images', 'test_labels', 'class_names'), or 'x_train' and 'y_train'."
+                )
+            wanted = [name for name in (*names, "class_names") if name in found]
+            limit = max(SMALL, MOST_SQUEEZED * path.stat().st_size)
+            if sum(found[name].file_size for name in wanted) > limit:
+                raise DataError(
+                    f"{shown(path)} would unpack to over {MOST_SQUEEZED} times its size, which no images do, so it was "
+                    "not read. If they really are so alike, save them without compression (np.savez)."
+                )
+            for name in wanted:
+                _refuse_promises(archive, found[name], path)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in wanted}
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {shown(path)}.") from error
+    except UNREADABLE as error:
+        reason = "it holds Python objects, which are never unpickled" if "allow_pickle" in str(error) else str(error)
+        raise DataError(f"{shown(path)} cannot be read as an .npz file ({reason}).") from error
+
+
+def _refuse_promises(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Raise DataError for an array whose header promises more than its file holds, before memory is taken for it."""
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file)
+    size = dtype.itemsize
+    for length in shape:
+        size *= int(length)
+    if size > member.file_size:
+        raise DataError(f"{shown(path)} is damaged: its array '{member.filename}' is smaller than its header says.")

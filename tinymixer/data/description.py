@@ -1,0 +1,72 @@
+"""What has to be known of a data set to use a model that was trained on it: small enough to travel with the model."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tinymixer.errors import DataError
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """A data set in words and numbers, written into a run's config.toml and its checkpoints.
+
+    class_names            the K names, in the order of the labels
+    mean, std              per channel, of the training pixels scaled to 0..1
+    image_size             height and width in pixels;  in_channels   1 (grey) or 3 (colour), or more
+    source                 where it came from: a folder or file, "" where that is not known
+    fingerprint            SHA-256 of all images and labels; "" where it was not kept
+
+    Raises DataError for values that cannot be, as a damaged file may hold them.
+    """
+
+    name: str
+    source: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    in_channels: int
+    fingerprint: str
+    train_images: int
+    test_images: int
+
+    def __post_init__(self) -> None:
+        for name in ("name", "source", "fingerprint"):
+            if not isinstance(getattr(self, name), str):
+                raise DataError(f"a data set's {name} is text, got {getattr(self, name)!r}")
+        for name, least in (("image_size", 1), ("in_channels", 1), ("train_images", 0), ("test_images", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise DataError(f"a data set's {name} is a whole number of at least {least}, got {value!r}")
+        names = self.class_names
+        if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise DataError(f"a data set's class_names are different names, got {names!r}")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            fits = len(values) == self.in_channels and all(
+                isinstance(value, float) and math.isfinite(value) for value in values
+            )
+            if not fits or (name == "std" and min(values) <= 0):
+                raise DataError(f"a data set's {name} has a number for each of its channels, got {values!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as TOML and JSON hold them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "DataDescription":
+        """What `to_dict` gave. Raises DataError for anything else."""
+        names = set(cls.__dataclass_fields__)
+        if not isinstance(values, Mapping) or set(values) != names:
+            raise DataError(f"the description of a data set holds {', '.join(sorted(names))}, got {values!r:.200}")
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        for name in ("class_names", "mean", "std"):
+            if not isinstance(plain[name], tuple):
+                raise DataError(f"a data set's {name} are a list, got {plain[name]!r}")
+        for name in ("mean", "std"):
+            plain[name] = tuple(float(value) if type(value) is int else value for value in plain[name])
+        return cls(**plain)

@@ -1,0 +1,200 @@
+"""Data sets of your own from pictures: which files of a folder belong to which class and part."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tinymixer.data.arrays import statistics
+from tinymixer.data.dataset import Dataset
+from tinymixer.data.images import checked_size, require_pillow
+from tinymixer.data.paths import expanded, shown
+from tinymixer.data.pictures import channels_of, in_both, left_out, read_pictures
+from tinymixer.data.split import hold_out
+from tinymixer.errors import ConfigError, DataError, nearest
+
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file, the class it belongs to, and the part of the data: "train", "val" or "test"."""
+
+    path: Path
+    label: int
+    part: str
+
+
+def dataset_from_folder(
+    path: str | os.PathLike[str], image_size: int, colours: str, fit: str, test_share: float, seed: int
+) -> Dataset:
+    """A data set from pictures: `path` holds a folder for each class, or train/, val/ and test/ that do.
+
+    image_size   pictures are turned upright and resized to so many pixels a side
+    colours      "grey", "colour", or "auto": colour where any of the pictures is
+    fit          "crop" cuts a picture to its central square first, "squeeze" does not
+    test_share   where there is no test set: the share of each class that becomes one, chosen by the seed
+
+    val/ beside test/ is validation; without test/ it is the test set. A picture that cannot be read is left out and
+    named in `notes`. Only the resized images are held in memory.
+
+    Raises DataError, naming the folder, for a class without pictures, fewer than two classes, and classes in classes.
+    """
+    if colours not in ("auto", "grey", "colour"):
+        raise ConfigError(f"colours expects auto, grey or colour, got '{colours}'")
+    image_size = checked_size(image_size)
+    require_pillow()
+    folder = expanded(path)
+    class_names, pictures, notes = find_pictures(folder)
+    if not any(each.part == "test" for each in pictures):
+        pictures = _set_test_apart(pictures, test_share, seed)
+    channels = channels_of([each.path for each in pictures]) if colours == "auto" else {"grey": 1, "colour": 3}[colours]
+    train, test = ([each for each in pictures if (each.part == "test") == is_test] for is_test in (False, True))
+    train_images, found, broken = read_pictures([each.path for each in train], image_size, channels, fit)
+    read = [train[index] for index in found]
+    _require_each_class(class_names, train, read)
+    test_images, found, broken_too = read_pictures([each.path for each in test], image_size, channels, fit)
+    read_test = [test[index] for index in found]
+    notes += left_out(broken + broken_too)
+    notes += in_both(train_images, [each.path for each in read], test_images, [each.path for each in read_test])
+    validation = np.flatnonzero([each.part == "val" for each in read])
+    return Dataset(
+        shown(folder.absolute().name) or "photos",
+        train_images,
+        np.array([each.label for each in read], np.int64),
+        test_images,
+        np.array([each.label for each in read_test], np.int64),
+        class_names,
+        *statistics(train_images),
+        source=shown(folder.absolute()),
+        validation_indices=validation if validation.size else None,
+        notes=tuple(notes),
+    )
+
+
+def holds_classes(folder: Path) -> bool:
+    """Whether a folder looks like pictures in a folder for each class."""
+    return folder.is_dir() and bool(_folders(folder))
+
+
+def find_pictures(folder: Path) -> tuple[list[str], list[Picture], list[str]]:
+    """The class names, all files that may be pictures, and notes on those that are none."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {shown(folder)}.")
+    parts = _parts(folder)
+    class_names = [shown(each.name) for each in _folders(parts["train"])]
+    if len(class_names) < 2:
+        found = f"one folder, {class_names[0]}" if class_names else "no folders"
+        raise DataError(
+            f"{shown(parts['train'])} holds {found}: expected a folder with pictures for each of at least two classes."
+        )
+    pictures: list[Picture] = []
+    loose: list[Path] = []
+    strange: list[Path] = []
+    for part, place in parts.items():
+        loose += [file for file in _listed(place) if not file.is_dir() and not _is_hidden(file)]
+        for class_folder in _folders(place):
+            name = shown(class_folder.name)
+            if name not in class_names:
+                raise DataError(
+                    f"{shown(class_folder)} is a class that {shown(parts['train'])} does not have: it has "
+                    f"{', '.join(class_names)}.{nearest(name, class_names)}"
+                )
+            label, files = class_names.index(name), list(_files(class_folder, strange))
+            if not files and part == "train":
+                raise DataError(f"{shown(class_folder)} holds no picture: fill it, or remove the folder.")
+            pictures += [Picture(file, label, part) for file in files]
+    notes = _noted(loose, "in no class's folder") + _noted(strange, "no picture{s}, going by the name")
+    return class_names, pictures, notes
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Where the classes are: "train", and perhaps "val" and "test". A folder `train` full of pictures is a class."""
+    inside = _folders(folder)
+    named = [each for each in inside if each.name.lower() in PARTS]
+    parts = {PARTS[each.name.lower()]: each for each in named}
+    if "train" not in parts or not _folders(parts["train"]):
+        return {"train": folder}
+    if len(parts) < len(inside):
+        others = ", ".join(shown(each.name) for each in inside if each not in parts.values())
+        raise DataError(
+            f"{shown(folder)} holds {parts['train'].name}/ and {others} beside it: expected one folder each for "
+            "training, validation (val/) and test (test/), and nothing else."
+        )
+    if "val" in parts and "test" not in parts:
+        parts["test"] = parts.pop("val")
+    return {part: parts[part] for part in ("train", "val", "test") if part in parts}
+
+
+def _set_test_apart(pictures: list[Picture], share: float, seed: int) -> list[Picture]:
+    """Make a share of each class test images."""
+    labels = np.array([each.label for each in pictures])
+    _, chosen = hold_out(labels, share, seed, purpose=1)
+    test = set(chosen.tolist())
+    return [replace(each, part="test") if index in test else each for index, each in enumerate(pictures)]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder, in natural order."""
+    try:
+        return sorted(folder.iterdir(), key=lambda each: _natural(each.name))
+    except OSError as error:
+        raise DataError(f"{shown(folder)} cannot be read: {error.strerror}.") from error
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith((".", "__")) or path.name.lower() in SYSTEM_FILES
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, in natural order; hidden ones do not count."""
+    return [each for each in _listed(folder) if each.is_dir() and not _is_hidden(each)]
+
+
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A key by which "10" comes after "9", and "a01" and "a1" always in the same order."""
+    bits = [bit for bit in re.split(r"([0-9]+)", name) if bit]
+    return [(0, int(bit), "") if bit[0] in "0123456789" else (1, 0, bit) for bit in bits], name
+
+
+def _files(folder: Path, strange: list[Path]) -> Iterator[Path]:
+    """The files of a class that may be pictures; what is none is noted. Raises DataError for classes in classes."""
+    from PIL import Image
+
+    endings = Image.registered_extensions()
+    for file in _listed(folder):
+        if _is_hidden(file):
+            continue
+        if file.is_dir():
+            raise DataError(
+                f"{shown(folder)} holds a folder, {shown(file.name)}: expected pictures alone in a class's folder, so "
+                "move them up, or make each of the inner folders a class."
+            )
+        if file.suffix.lower() in endings and (file.is_file() or not file.exists()):
+            yield file  # a broken link, too: whoever reads it says so
+        else:
+            strange.append(file)
+
+
+def _require_each_class(class_names: list[str], pictures: list[Picture], read: list[Picture]) -> None:
+    """Raise DataError unless a readable picture of each class is there to train on."""
+    there = {each.label for each in read if each.part == "train"}
+    for label, name in enumerate(class_names):
+        if label not in there:
+            files = [each.path for each in pictures if each.label == label and each.part == "train"]
+            raise DataError(
+                f"None of the {len(files)} training pictures of the class {name} can be read, {shown(files[0])} first."
+            )
+
+
+def _noted(files: list[Path], why: str) -> list[str]:
+    """One line on files that were left out; {s} stands for the plural's letter."""
+    if not files:
+        return []
+    more = len(files) - 1
+    others = f" and {more} more file{'s' if more > 1 else ''} are" if more else " is"
+    return [f"left out: {shown(files[0])}{others} {why.format(s='s' if more else '')}"]

@@ -1,0 +1,138 @@
+"""The cuda engine: the captured GPU step, fed with a plan of steps.
+
+It takes the same steps as the reference engine, with the same random numbers, many at a time: it draws the numbers of
+the next steps while the GPU works on those before, and reads losses only every so many steps, a few steps late, so
+that neither waits for the other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from tinymixer.data.batches import mean_colour
+from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
+from tinymixer.models import MlpMixer, Model
+from tinymixer.models.stock import difference_from_stock
+from tinymixer.optim import Optimizer
+
+STEPS_AT_ONCE = 32
+BATCHES_AT_ONCE = 32  # of an evaluation, before anyone asks whether to stop
+
+
+class CudaEngine(Engine):
+    """Trains a stock MlpMixer by `CapturedStep`.
+
+    Raises BackendError, naming a batch size that fits, when the GPU's memory is too small.
+    """
+
+    name = "cuda"
+
+    def __init__(self, model: MlpMixer, options: EngineOptions, work: Work, optimizer: Optimizer) -> None:
+        from tinymixer.engines.cuda.captured_step import CapturedStep
+
+        self.model, self._options, self._work = model, options, work
+        self.captured_step = CapturedStep(
+            model,
+            optimizer,
+            work.images,
+            work.labels,
+            batch_size=work.batch_size,
+            micro_batches=work.micro_batches,
+            mean=work.mean,
+            std=work.std,
+            fill=mean_colour(work.mean),
+            augmentation=work.augmentation,
+            label_smoothing=work.label_smoothing,
+            precision=options.precision,
+            captured=options.captured,
+            deterministic=options.deterministic,
+            recompute=options.recompute,
+        )
+        self.parallel_map = map
+        self._resident: list[tuple[np.ndarray, Any]] = [(work.images, self.captured_step.training_pixels)]
+
+    @classmethod
+    def make(cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None) -> "CudaEngine":
+        assert work is not None
+        assert optimizer is not None
+        assert isinstance(model, MlpMixer)
+        return cls(model, options, work, optimizer)
+
+    @classmethod
+    def obstacle(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> str | None:
+        if model.backend.name != "cupy":
+            return "it runs on a GPU (--backend cupy)"
+        if work is None or optimizer is None:
+            return "it is for training runs"
+        for applies, reason in (
+            (options.kernels == "reference", "--kernels reference asks for the generic operations"),
+            (options.dtype != "float32", "it keeps weights in float32 (--dtype float32)"),
+            (
+                work.batch_size % work.micro_batches,
+                "it takes parts of one size (--micro-batches must divide the batch)",
+            ),
+            (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
+            (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
+        ):
+            if applies:
+                return reason
+        return difference_from_stock(model)
+
+    @property
+    def description(self) -> str:
+        step = self.captured_step
+        how = "captured in a CUDA graph" if step.captured else "launched kernel by kernel"
+        return f"fused steps in {self._options.precision}, {how}" + (f" ({step.note})" if step.note else "")
+
+    def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
+        from tinymixer.engines.cuda.staging import draw_step
+
+        step, work = self.captured_step, self._work
+        plan, waiting = iter(plan), None
+        while True:
+            numbers = [
+                draw_step(each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step)
+                for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
+            ]
+            if numbers:
+                step.stage(numbers)
+                step.run(len(numbers))
+            if waiting is not None:
+                yield waiting[0], waiting[1]()
+            if not numbers:
+                return
+            waiting = len(numbers), step.later()
+
+    def pixel_logits(
+        self,
+        images: np.ndarray,
+        mean: Any,
+        std: Any,
+        indices: np.ndarray | None = None,
+        batch_size: int = 128,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> np.ndarray | None:
+        """As `Engine.pixel_logits`, normalised by the training set's mean and std, in batches of the step's size."""
+        chosen = np.arange(len(images)) if indices is None else indices
+        resident, rows = self._on_the_device(images), []
+        at_once = BATCHES_AT_ONCE * self._work.batch_size
+        for start in range(0, len(chosen), at_once):
+            if stopped():
+                return None
+            rows.append(self.captured_step.logits(resident, chosen[start : start + at_once]))
+        return np.concatenate(rows)  # (N, K)
+
+    def _on_the_device(self, images: np.ndarray) -> Any:
+        """The images' copy on the GPU, made when they are first asked for."""
+        for host, device in self._resident:
+            if host is images:
+                return device
+        self._resident.append((images, self.captured_step.resident(images)))
+        return self._resident[-1][1]
+
+    def refresh(self) -> None:
+        self.captured_step.refresh()

@@ -1,0 +1,163 @@
+"""The contract between training and evaluation on one side and the ways to compute a model on the other."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinymixer.data import Augmentation
+from tinymixer.draws import Draws
+from tinymixer.models import Model
+from tinymixer.optim import Optimizer
+from tinymixer.optim.chunks import ParallelMap
+from tinymixer.options import Options, option
+
+ENGINE_NAMES = ("reference", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class EngineOptions(Options):
+    """What decides how a step is computed, and in which precision; not what it computes."""
+
+    engine: str = option(
+        "auto", "How steps are computed; auto takes the fastest that can.", choices=("auto", *ENGINE_NAMES)
+    )
+    backend: str = option("auto", "Array library to compute with.", choices=("auto", "numpy", "cupy"))
+    kernels: str = option(
+        "auto", "Fast kernels where there are any, or plain operations.", choices=("auto", "reference")
+    )
+    threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0)
+    slice_images: int = option(
+        0, "Images a thread on the processor works on at a time; 0 chooses (cpu engine: by the cache).", minimum=0
+    )
+    dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
+    precision: str = option(
+        "float32",
+        "GPU: number format of activations and products; weights, statistics and losses stay float32.",
+        choices=("float32", "tf32", "bfloat16", "float16"),
+    )
+    captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
+    deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
+    recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Over some steps: the sum of the images' losses, right answers, images, and updates that were left out."""
+
+    loss_sum: float
+    correct: int
+    images: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan: which images it takes, and what changes from step to step.
+
+    indices         int64 (B,), images of the training set
+    epoch, step     step counts within the epoch; both are part of the key of all random numbers
+    learning_rate   for this step
+    """
+
+    indices: np.ndarray
+    epoch: int
+    step: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all steps of a run have in common.
+
+    images, labels    the training set: uint8 (N, height, width, channels) and int64 (N,)
+    mean, std         per channel, of pixels scaled to 0..1
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    batch_size: int
+    augmentation: Augmentation
+    label_smoothing: float = 0.0
+    micro_batches: int = 1
+    seed: int = 0
+
+
+class Engine:
+    """Computes a model: logits, gradients, whole steps.
+
+    name           by which it is asked for
+    model          whose parameters it reads and updates
+    parallel_map   a function like `map` that may do several things at once, for the update
+    note           a sentence for the user, where something did not go as it was meant to; else None
+
+    A faster engine takes only what it was written for, and says by `obstacle` what is in its way.
+    """
+
+    name: ClassVar[str]
+    model: Model
+    parallel_map: ParallelMap
+    note: str | None = None
+
+    @classmethod
+    def obstacle(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> str | None:
+        """Why this engine cannot compute this model with these options; None when it can.
+
+        work, optimizer   of the training run; None where only logits are wanted
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def make(cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None) -> "Engine":
+        """Build the engine where there is no obstacle."""
+        raise NotImplementedError
+
+    @property
+    def description(self) -> str:
+        """A clause that says how steps are computed, for the first lines of a run."""
+        raise NotImplementedError
+
+    def logits(self, images: Any) -> Any:
+        """images (B, height, width, in_channels), normalised, on the model's backend  ->  logits (B, K)"""
+        raise NotImplementedError
+
+    def loss_and_gradients(
+        self, images: Any, labels: Any, label_smoothing: float = 0.0, rng: Draws | None = None, share: float = 1.0
+    ) -> tuple[Any, Any]:
+        """images (B, ...), labels (B,) or (B, K)  ->  mean loss, images classified correctly.
+
+        The parameters' gradients, times share, are added to `model.parameters.gradients`, and the share of the change
+        of its buffers is collected. rng: the `Draws` of these images.
+        """
+        raise NotImplementedError
+
+    def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
+        """Take the steps of a plan, in order: yields (steps done, their totals), of one or several steps at a time.
+
+        When the plan ends, every step of it is done and reported. Raises TrainingError for a loss or a gradient that
+        is not finite; the weights are then those before that step.
+        """
+        raise NotImplementedError
+
+    def pixel_logits(
+        self,
+        images: np.ndarray,
+        mean: Any,
+        std: Any,
+        indices: np.ndarray | None = None,
+        batch_size: int = 128,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> np.ndarray | None:
+        """Logits (N, K) of images uint8 (N, height, width, channels), or of those that the indices choose.
+
+        None when `stopped()` turned true between two batches.
+        """
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Weights or optimizer state were loaded from outside: take them over, where the engine keeps copies."""

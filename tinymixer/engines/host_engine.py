@@ -1,0 +1,66 @@
+"""What the engines on the host have in common: a step is a batch, its gradients, and an update."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from tinymixer.data import normalise
+from tinymixer.data.batches import make_batch
+from tinymixer.draws import Draws
+from tinymixer.engines.engine import Engine, Step, Totals, Work
+from tinymixer.engines.step import train_step
+from tinymixer.optim import Optimizer
+
+
+class HostEngine(Engine):
+    """Builds `steps` from `loss_and_gradients` and the optimizer's update, and `pixel_logits` from `logits`."""
+
+    work: Work | None = None
+    optimizer: Optimizer | None = None
+
+    def _prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+        self.optimizer, self.work = optimizer, work
+        return self
+
+    def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
+        work, optimizer = self.work, self.optimizer
+        assert work is not None
+        assert optimizer is not None
+        backend, dtype = self.model.backend, self.model.parameters.dtype
+        for step in plan:
+            draws = Draws(work.seed, step.epoch, step.step, np.arange(len(step.indices)))
+            images = make_batch(work.images, step.indices, work.augmentation, draws, work.mean, work.std, dtype)
+            result = train_step(
+                self,
+                optimizer,
+                backend.asarray(images),
+                backend.asarray(work.labels[step.indices]),
+                step.learning_rate,
+                work.label_smoothing,
+                draws,
+                work.micro_batches,
+            )
+            count = len(step.indices)
+            yield 1, Totals(result.loss * count, result.correct, count)
+
+    @np.errstate(over="ignore", invalid="ignore")  # a model that has blown up shows in the loss
+    def pixel_logits(
+        self,
+        images: np.ndarray,
+        mean: Any,
+        std: Any,
+        indices: np.ndarray | None = None,
+        batch_size: int = 128,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> np.ndarray | None:
+        backend, dtype = self.model.backend, self.model.parameters.dtype
+        rows = []
+        count = len(images) if indices is None else len(indices)
+        for start in range(0, count, batch_size):
+            if stopped():
+                return None
+            part = slice(start, start + batch_size)
+            pixels = images[part] if indices is None else images[indices[part]]  # (B, height, width, channels)
+            rows.append(backend.to_numpy(self.logits(backend.asarray(normalise(pixels, mean, std, dtype)))))
+        return np.concatenate(rows)  # (N, K)

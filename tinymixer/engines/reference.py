@@ -1,0 +1,216 @@
+"""The engine to read: the model's own layers. What every faster engine is held to by tests."""
+
+import itertools
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinymixer.backend import namespace
+from tinymixer.draws import Draws
+from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
+from tinymixer.engines.engine import EngineOptions, Work
+from tinymixer.engines.host_engine import HostEngine
+from tinymixer.engines.slicing import Replicas, why_not_sliced
+from tinymixer.models import Model
+from tinymixer.optim import Optimizer
+
+TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of a vector of logits or gradients, slices against the whole
+SLICE_IMAGES = 16  # small enough for a layer's activations to stay in the cache, long enough for NumPy's calls
+
+
+class ReferenceEngine(HostEngine):
+    """Computes any model by its own layers.
+
+    model          whose `forward` and `backward` are called
+    threads        on the processor; 0 takes one per core
+    slice_images   images of a slice; 0 takes SLICE_IMAGES
+
+    Where the model's images are independent of each other and it computes on NumPy, the batch goes through it in
+    slices, several threads at once, each with a replica of the model that has gradients of its own. Nobody's word is
+    taken for it: the first batch is also computed whole, and where the two disagree, or the model keeps something of
+    the data on itself, batches stay whole and `note` says so.
+    """
+
+    name = "reference"
+
+    def __init__(self, model: Model, threads: int = 0, slice_images: int = 0) -> None:
+        self.model = model
+        self.threads = threads or default_threads()
+        self.slice_images = slice_images or SLICE_IMAGES
+        self._team = ThreadTeam(self.threads)
+        self.parallel_map = self._team.parallel_map if model.backend.xp is np else map
+        self._replicas: Replicas | None = None
+        self._whole = why_not_sliced(model)  # a reason to leave batches whole
+        self._checked: set[str] = set()
+
+    @classmethod
+    def make(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> "ReferenceEngine":
+        return cls(model, options.threads, options.slice_images)._prepared(optimizer, work)
+
+    @classmethod
+    def obstacle(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> str | None:
+        if options.precision != "float32":
+            return f"precision '{options.precision}' belongs to the cuda engine"
+        return None
+
+    @property
+    def description(self) -> str:
+        if self._whole is not None:
+            return f"layer by layer, batches whole ({self._whole})"
+        return f"layer by layer, in slices of {self.slice_images} on {self.threads} threads"
+
+    # ---------------------------------------------------------------------------------------------------- the model
+
+    def logits(self, images: Any) -> Any:
+        if self._stays_whole(images):
+            return self.model.forward(images)[0]
+        logits = self._sliced_logits(images)
+        if "logits" not in self._checked:
+            self._checked.add("logits")
+            whole = self.model.forward(images)[0]  # (B, K)
+            if not self._agrees((logits, whole)):
+                return whole
+        return logits
+
+    def loss_and_gradients(
+        self, images: Any, labels: Any, label_smoothing: float = 0.0, rng: Draws | None = None, share: float = 1.0
+    ) -> tuple[Any, Any]:
+        if self._stays_whole(images):
+            return loss_and_gradients(self.model, images, labels, label_smoothing, rng, share)
+        if "gradients" in self._checked:
+            return self._sliced(images, labels, label_smoothing, rng, share)
+        self._checked.add("gradients")
+        return self._checked_against_whole(images, labels, label_smoothing, rng, share)
+
+    # --------------------------------------------------------------------------------------------------- its slices
+
+    def _stays_whole(self, images: Any) -> bool:
+        return self._whole is not None or len(images) <= 1
+
+    def _made_replicas(self) -> Replicas | None:
+        """The replicas; None, with the reason noted, where the model cannot be copied."""
+        if self._replicas is None:
+            made = Replicas.of(self.model, self.threads)
+            if isinstance(made, str):
+                self._stay_whole(made)
+                return None
+            self._replicas = made
+        return self._replicas
+
+    def _stay_whole(self, reason: str) -> None:
+        self._whole, self._replicas = reason, None
+        self.note = f"batches are computed whole, not in slices on several threads: {reason}"
+
+    def _agrees(self, *pairs: tuple[Any, Any]) -> bool:
+        """Whether pairs of results are the same to rounding, and nothing was kept by the replicas on the way."""
+        replicas, tolerance = self._replicas, TOLERANCES[str(self.model.parameters.dtype)]
+        reason = None if replicas is None else replicas.what_they_kept()
+        if reason is None and not all(close(sliced, whole, tolerance) for sliced, whole in pairs):
+            reason = (
+                f"{type(self.model).__name__} gives other numbers for a slice than for the whole batch, so its images "
+                "are not independent (set independent_images = False in its class)"
+            )
+        if reason is not None:
+            self._stay_whole(reason)
+        return reason is None
+
+    def _checked_against_whole(
+        self, images: Any, labels: Any, label_smoothing: float, rng: Draws | None, share: float
+    ) -> tuple[Any, Any]:
+        """The first batch both ways. The slices' numbers are kept where they are right, so that all batches, and a run
+        that is resumed, are computed alike.
+        """
+        parameters = self.model.parameters
+        vectors = parameters.gradients, parameters.buffer_change
+        before = [vector.copy() for vector in vectors]
+        results, sums = [], []
+        for compute in (partial(loss_and_gradients, self.model), self._sliced):
+            for vector, value in zip(vectors, before, strict=True):
+                vector[...] = value
+            results.append(compute(images, labels, label_smoothing, rng, share))
+            sums.append([vector.copy() for vector in vectors])
+            if self._whole is not None:  # the model could not be copied
+                break
+        else:
+            losses = [np.array([float(loss)]) for loss, _ in results]
+            changes = [[after - value for after, value in zip(both, before, strict=True)] for both in sums]
+            if self._agrees(*zip(reversed(changes[1]), reversed(changes[0]), strict=True), (losses[1], losses[0])):
+                return results[1]
+        for vector, value in zip(vectors, sums[0], strict=True):
+            vector[...] = value
+        return results[0]
+
+    def _sliced_logits(self, images: Any) -> Any:
+        replicas = self._made_replicas()
+        if replicas is None:
+            return self.model.forward(images)[0]
+
+        def work(thread: int, slices: list[slice]) -> list[Any]:
+            return [replicas.models[thread].forward(images[part])[0] for part in slices]
+
+        replicas.take_buffers()
+        rows = self._team.run(work, self._shares(len(images)))
+        return np.concatenate([row for thread_rows in rows for row in thread_rows])  # (B, K)
+
+    def _sliced(
+        self, images: Any, labels: Any, label_smoothing: float, rng: Draws | None, share: float
+    ) -> tuple[Any, Any]:
+        replicas, count = self._made_replicas(), len(images)
+        if replicas is None:
+            return loss_and_gradients(self.model, images, labels, label_smoothing, rng, share)
+
+        def work(thread: int, slices: list[slice]) -> tuple[float, int]:
+            loss, correct = 0.0, 0
+            for part in slices:
+                weight = (part.stop - part.start) / count
+                draws = None if rng is None else rng.part(part)
+                part_loss, part_correct = loss_and_gradients(
+                    replicas.models[thread], images[part], labels[part], label_smoothing, draws, share * weight
+                )
+                loss += float(part_loss) * weight
+                correct += int(part_correct)
+            return loss, correct
+
+        replicas.take_buffers()
+        results = self._team.run(work, self._shares(count))
+        replicas.add_up(self.parallel_map)
+        return sum(loss for loss, _ in results), sum(correct for _, correct in results)
+
+    def _shares(self, count: int) -> list[list[slice]]:
+        """The images in slices of about equal length, of at most `slice_images`: a list of slices for each thread."""
+        shares = []
+        for start, stop in _cut(0, count, self.threads):
+            parts = -(-(stop - start) // self.slice_images)
+            shares.append([slice(*pair) for pair in _cut(start, stop, parts)])
+        return shares
+
+
+def _cut(start: int, stop: int, parts: int) -> Any:
+    """start to stop in so many pieces whose lengths differ by at most one."""
+    return itertools.pairwise(start + (stop - start) * i // parts for i in range(parts + 1)) if parts else ()
+
+
+def loss_and_gradients(
+    model: Model, images: Any, labels: Any, label_smoothing: float = 0.0, rng: Draws | None = None, share: float = 1.0
+) -> tuple[Any, Any]:
+    """Forward, loss, backward, by the model's own layers: see `Engine.loss_and_gradients`."""
+    xp = namespace(images)
+    logits, cache = model.forward(images, train=True, rng=rng)  # (B, K)
+    loss, dlogits = model.ops.softmax_cross_entropy(logits, labels, label_smoothing)
+    model.backward(dlogits * share, cache)
+    model.parameters.collect_buffer_change(lambda: model.update_buffers(cache), share)
+    target = labels if labels.ndim == 1 else xp.argmax(labels, axis=1)  # (B,)
+    return loss, xp.sum(xp.argmax(logits, axis=1) == target)
+
+
+def close(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+    """Whether two arrays of numbers are the same to rounding: their distance against their length as vectors."""
+    if not (np.all(np.isfinite(one)) and np.all(np.isfinite(other))):
+        return True  # a step that has blown up says so by its loss, either way
+    distance = np.linalg.norm(np.subtract(one, other, dtype=np.float64))
+    return bool(distance <= tolerance * np.linalg.norm(other.astype(np.float64)))

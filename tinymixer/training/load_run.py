@@ -1,0 +1,138 @@
+"""A trained model out of its run folder, with everything that is needed to use it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinymixer.backend import Backend, get_backend
+from tinymixer.data import DataDescription
+from tinymixer.data.manifest import load_manifest
+from tinymixer.errors import CheckpointError
+from tinymixer.models import Model, make_model
+from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
+from tinymixer.training.own_model import OwnConfig, config_values
+from tinymixer.training.recipe import Recipe
+
+WHICH = ("recommended", "best", "last")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and what it was trained on.
+
+    which   the checkpoint that the weights are from: "best", "last", or a file's name
+    data    class names, mean, std, size and colours of its images
+    """
+
+    model: Model
+    recipe: Recipe
+    data: DataDescription
+    checkpoint: Checkpoint
+    which: str
+
+
+def load_run(
+    run_or_file: str | Path,
+    which: str = "recommended",
+    backend: str | Backend = "auto",
+    kernels: str = "auto",
+    model: Model | None = None,
+) -> Run:
+    """Rebuild a trained model from a run folder or a checkpoint file.
+
+    which    of a run folder: "best" on its validation images, "last", or the one the run recommends: the best where
+             at least 100 validation images chose it, else the last
+    model    a model of your own to load the weights into, built as it was for training; a registered one is built here
+
+    Raises CheckpointError when there is none, or when it cannot be used.
+    """
+    if which not in WHICH:
+        raise CheckpointError(f"a run keeps its 'best' and its 'last' weights, not '{which}'")
+    path, name = Path(run_or_file), Path(run_or_file).name
+    if path.is_dir():
+        path, name = _checkpoint_of(path, which)
+    checkpoint = load_checkpoint(path)
+    recipe = checkpoint.recipe
+    try:
+        model = load_weights(checkpoint, model, backend, kernels)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be loaded: {error}") from error
+    return Run(model, recipe, checkpoint.data or described_by_manifest(recipe), checkpoint, name)
+
+
+def load_model(
+    run_or_file: str | Path,
+    which: str = "recommended",
+    backend: str | Backend = "auto",
+    kernels: str = "auto",
+    model: Model | None = None,
+) -> tuple[Model, Recipe]:
+    """The model and the recipe of `load_run`."""
+    run = load_run(run_or_file, which, backend, kernels, model)
+    return run.model, run.recipe
+
+
+def load_weights(
+    checkpoint: Checkpoint, model: Model | None, backend: str | Backend = "auto", kernels: str = "auto"
+) -> Model:
+    """The checkpoint's weights and buffers, in a model of its recipe, or in one that is given."""
+    recipe = checkpoint.recipe
+    if model is None:
+        if isinstance(recipe.model, OwnConfig):
+            raise CheckpointError(
+                f"its model, {recipe.architecture}, is not one of tinymixer's: build it as for training and hand it "
+                "over, load_run(..., model=MyModel(config))"
+            )
+        model = make_model(
+            recipe.architecture,
+            recipe.model,
+            backend=get_backend(backend, kernels),
+            dtype=recipe.training.dtype,
+            seed=None,
+        )
+    elif OwnConfig(config_values(model.config)) != OwnConfig(recipe.model.to_dict()):
+        raise CheckpointError(
+            f"the model handed over has another configuration ({config_values(model.config)}) than the one that was "
+            f"trained ({recipe.model.to_dict()})"
+        )
+    model.parameters.load(checkpoint.parameters)
+    model.parameters.load_buffers(checkpoint.buffers)
+    return model
+
+
+def described_by_manifest(recipe: Recipe) -> DataDescription:
+    """The data of a run of checkpoint format 1, which knew only the data sets that have a manifest."""
+    manifest = load_manifest(recipe.data.dataset)
+    return DataDescription(
+        name=manifest.name,
+        source="",
+        class_names=manifest.class_names,
+        mean=manifest.mean,
+        std=manifest.std,
+        image_size=manifest.image_size,
+        in_channels=manifest.channels,
+        fingerprint="",
+        train_images=manifest.train_images,
+        test_images=manifest.test_images,
+    )
+
+
+def normalisation(data: DataDescription) -> tuple[np.ndarray, np.ndarray]:
+    """mean and std of the data, as arrays (channels,)."""
+    return np.array(data.mean), np.array(data.std)
+
+
+def _checkpoint_of(folder: Path, which: str) -> tuple[Path, str]:
+    if which == "recommended":
+        last = folder / "last.npz"
+        which = load_checkpoint(last).state.recommended if last.is_file() else "best"
+    path = folder / f"{which}.npz"
+    if path.is_file():
+        return path, which
+    if which == "best" and (folder / "last.npz").is_file():
+        raise CheckpointError(
+            f"{folder} has no best.npz: no epoch is finished yet, or it keeps no validation images to choose one by; "
+            "choose its 'last' weights"
+        )
+    raise CheckpointError(f"{folder} holds no {which}.npz: expected the folder of a training run")

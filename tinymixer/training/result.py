@@ -1,0 +1,77 @@
+"""How a call of `Trainer.run` ended."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinymixer.training.history import read_rows
+from tinymixer.training.recipe import recipe_names
+
+if TYPE_CHECKING:
+    from tinymixer.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a call of `Trainer.run` ended.
+
+    status                "finished", "interrupted" (by `signal`), or "already finished" when there was nothing to do
+    message               one or two sentences for the user: the result, or how to go on
+    epochs                epochs finished
+    validation_accuracy   of the best epoch (0 to 1); None without validation images, and before the first epoch's end
+    test_accuracy         of the recommended checkpoint (0 to 1), measured once at the end; None before
+    test_interval         its 95 % interval, (low, high)
+    tested                which checkpoint that was, "best" or "last"
+    seconds               spent on the run, over all its sittings
+    """
+
+    status: str
+    message: str
+    folder: Path
+    epochs: int
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    test_interval: tuple[float, float] | None
+    tested: str | None
+    seconds: float
+    signal: int | None = None
+
+
+def make_result(trainer: "Trainer", status: str) -> TrainingResult:
+    """The result of a run as it stands in its folder."""
+    state, folder = trainer.state, trainer.folder.path
+    rows = read_rows(trainer.folder.metrics)
+    row = rows[-1] if rows else {}
+    test, interval = row.get("test_accuracy"), row.get("test_interval")
+    best = state.best_accuracy if state.best_epoch else None
+    if status == "interrupted":
+        reached = "" if best is None else f", best validation accuracy {100 * best:.2f} %"
+        named = f" {trainer.recipe.name}" if trainer.recipe.name in recipe_names() else ""
+        message = (
+            f"stopped after step {trainer.step} of {trainer.total_steps}{reached}; everything is saved. "
+            f"Go on with: tinymixer train{named} --out {shlex.quote(str(folder))} --resume"
+        )
+    else:
+        reached = "" if test is None or interval is None else f", {say_test(row)}"
+        message = f"{status}: {state.epoch} epochs in {state.elapsed_seconds:.0f} s{reached}, saved in {folder}"
+    return TrainingResult(
+        status,
+        message,
+        folder,
+        state.epoch,
+        best,
+        test,
+        None if interval is None else (interval[0], interval[1]),
+        row.get("tested"),
+        state.elapsed_seconds,
+        trainer.stop.signal if status == "interrupted" else None,
+    )
+
+
+def say_test(row: dict) -> str:
+    """The test figures of a run's last row in words: the accuracy, its interval, and whose weights."""
+    low, high = row["test_interval"]
+    weights = "weights of the best epoch on the validation images" if row["tested"] == "best" else "last weights"
+    accuracy, low, high = (100 * share for share in (row["test_accuracy"], low, high))
+    return f"test accuracy {accuracy:.2f} % (95 % interval {low:.1f} to {high:.1f} %; {weights})"

@@ -1,0 +1,86 @@
+"""Where a run stands: what has been done, and how it went so far."""
+
+import json
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tinymixer.errors import CheckpointError
+from tinymixer.training.evaluate import Evaluation
+
+FEW_IMAGES = 100  # fewer validation images than this tell epochs apart by luck
+
+
+@dataclass
+class RunState:
+    """Where a run stands.
+
+    epoch             epochs finished
+    step              steps finished of the epoch that is under way
+    loss_sum, correct, images   over those steps: sum of the images' losses, images classified correctly, images seen
+    train_seconds     spent on those steps
+    epoch_started     when this epoch began, in seconds of the run
+    elapsed_seconds   spent on the whole run, over all its sittings
+    validation_images   on which epochs are judged; 0 where there are none
+    best_epoch        the epoch with the lowest validation loss, 0 before any. The loss says more of a few images than
+                      the accuracy does, which moves in steps of an image
+    best_accuracy, best_loss   on the validation images after that epoch
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    images: int = 0
+    train_seconds: float = 0.0
+    epoch_started: float = 0.0
+    elapsed_seconds: float = 0.0
+    validation_images: int = 0
+    best_epoch: int = 0
+    best_accuracy: float = 0.0
+    best_loss: float = 0.0
+
+    def add_steps(self, steps: int, loss_sum: float, correct: int, images: int, seconds: float) -> None:
+        self.step += steps
+        self.loss_sum += loss_sum
+        self.correct += correct
+        self.images += images
+        self.train_seconds += seconds
+
+    def end_epoch(self, validation: Evaluation | None, elapsed_seconds: float) -> bool:
+        """Turn to the next epoch; say whether this one was the best so far on the validation images."""
+        self.epoch, self.step = self.epoch + 1, 0
+        self.loss_sum, self.correct, self.images, self.train_seconds = 0.0, 0, 0, 0.0
+        self.epoch_started = elapsed_seconds
+        if validation is None:
+            return False
+        improved = not self.best_epoch or validation.loss < self.best_loss
+        if improved:
+            self.best_epoch, self.best_accuracy, self.best_loss = self.epoch, validation.accuracy, validation.loss
+        return improved
+
+    def epochs_without_progress(self) -> int:
+        """Epochs since the best one."""
+        return self.epoch - self.best_epoch if self.best_epoch else 0
+
+    @property
+    def recommended(self) -> str:
+        """Which checkpoint to use: "best" where enough validation images chose it, otherwise "last"."""
+        return "best" if self.best_epoch and self.validation_images >= FEW_IMAGES else "last"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path, number: int) -> "RunState":
+        """Read the state of a checkpoint at `path` of format `number`. Raises CheckpointError for what cannot be."""
+        expected = {entry.name: type(entry.default) for entry in fields(cls)}
+        try:
+            values = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            values = None
+        if number == 1 and isinstance(values, dict):  # its best epoch was chosen on the test images: forgotten
+            values.pop("best_accuracy", None)
+            values |= {"validation_images": 0, "best_epoch": 0, "best_accuracy": 0.0, "best_loss": 0.0}
+        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != expected:
+            raise CheckpointError(f"{path} is damaged: its 'state' does not say where the run stands")
+        if any(not math.isfinite(value) or value < 0 for value in values.values()):
+            raise CheckpointError(f"{path} is damaged: its 'state' holds a number that cannot be")
+        return cls(**values)

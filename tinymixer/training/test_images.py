@@ -1,0 +1,56 @@
+"""The test images for a trained model: those of its own data, or others with the same classes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tinymixer.data import Dataset, load_dataset
+from tinymixer.errors import DataError, nearest
+from tinymixer.training.load_run import Run
+
+
+def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    """A data set, its test images, and labels in the numbering of the run's classes.
+
+    data   where the images are; None takes the run's own
+
+    Classes are matched by name, in whatever order they stand. Raises DataError for images of other classes, size or
+    colours than the model was trained on, and where there are none to test on.
+    """
+    known, options = run.data, run.recipe.data
+    path = data or options.data or None
+    if options.dataset == "own" and path is None:
+        raise DataError(
+            f"the run was trained on '{known.name}', images of your own: say where they are, with --data FOLDER or "
+            "--data FILE.npz"
+        )
+    dataset = load_dataset(
+        options.dataset,
+        path=path,
+        image_size=known.image_size,
+        colours="grey" if known.in_channels == 1 else "colour",
+        fit=options.fit,
+        test_share=options.test_share,
+        seed=run.recipe.training.seed,
+    )
+    size = dataset.image_size, dataset.in_channels
+    if size != (known.image_size, known.in_channels):
+        raise DataError(
+            f"the model takes images of {known.image_size} x {known.image_size} pixels with {known.in_channels} "
+            f"channels, those of '{dataset.name}' are {size[0]} x {size[0]} with {size[1]}"
+        )
+    if not len(dataset.test_images):
+        raise DataError(f"'{dataset.name}' has no test images to evaluate on: give a folder with a test part (test/)")
+    return dataset, dataset.test_images, relabelled(dataset, known.class_names)
+
+
+def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str]) -> np.ndarray:
+    """The test labels (N,) as places in these class names. Raises DataError for a class that is not among them."""
+    places = {name: place for place, name in enumerate(class_names)}
+    for name in dataset.class_names:
+        if name not in places:
+            raise DataError(
+                f"the model knows no class '{name}', which '{dataset.name}' has: it knows {', '.join(class_names)}."
+                f"{nearest(name, class_names)}"
+            )
+    return np.array([places[name] for name in dataset.class_names], np.int64)[dataset.test_labels]
