@@ -77,7 +77,7 @@ def _in_place(name):
     return operator
 
 
-for _name in ("add", "sub", "mul", "truediv", "matmul", "pow"):
+for _name in ("add", "sub", "mul", "truediv", "matmul", "pow", "and", "xor", "rshift"):
     setattr(StrictArray, f"__{_name}__", _binary(f"__{_name}__"))
     setattr(StrictArray, f"__r{_name}__", _binary(f"__r{_name}__"))
 for _name in ("add", "sub", "mul", "truediv"):
@@ -96,10 +96,12 @@ class StrictNamespace:
         function = getattr(np, name)
 
         def call(*arguments, **keywords):
-            if any(isinstance(argument, np.ndarray) and argument.ndim for argument in arguments):
+            moves_to_the_device = name == "asarray"
+            if not moves_to_the_device and any(isinstance(a, np.ndarray) and a.ndim for a in arguments):
                 raise NotAllowedError(f"xp.{name} was given a NumPy array")
             keywords = {key: _unwrap(value) for key, value in keywords.items()}
-            return _wrap(function(*map(_unwrap, arguments), **keywords))
+            arguments = arguments if moves_to_the_device else map(_unwrap, arguments)
+            return _wrap(function(*arguments, **keywords))
 
         return call
 

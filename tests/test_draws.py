@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.strict_arrays import NAMESPACE, STRICT
 from tinymixer.draws import Draws, place_number
 from tinymixer.errors import ConfigError, ShapeError
 from tinymixer.philox import philox4x32
@@ -27,9 +28,9 @@ ALL_ONES = 0xFFFFFFFF
 )
 def test_the_published_vectors(counter, key, words):
     """Known answers of Random123, kat_vectors, philox4x32 with ten rounds."""
-    assert philox4x32(np.array(counter, np.uint64), key).tolist() == words
+    assert [int(word) for word in philox4x32(tuple(np.array(counter, np.uint64)), key)] == words
     many = np.array(counter, np.uint64)[:, None, None] * np.ones((1, 3, 5), np.uint64)
-    assert (philox4x32(many, key) == np.array(words, np.uint64)[:, None, None]).all()
+    assert (np.array(philox4x32(tuple(many), key)) == np.array(words, np.uint64)[:, None, None]).all()
 
 
 def draws(images=6, seed=3, epoch=2, step=1):
@@ -63,13 +64,20 @@ def test_long_rows_are_drawn_in_chunks_alike(monkeypatch):
     np.testing.assert_array_equal(draws().at("x").bernoulli(0.5, (40, 6, 21), 1), whole)
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_another_array_library_draws_the_same_numbers(kind):
+    here, there = (KINDS[kind](draws().at("x", xp), (40, 6, 21), 1) for xp in (np, NAMESPACE))
+    np.testing.assert_array_equal(STRICT.to_numpy(there), here)
+    assert there.dtype == here.dtype
+
+
 def test_the_definition():
     """Element e of an image: half e % 8 of block e // 8; the lower half of a word before the upper."""
     found = draws().at("x").bernoulli(0.3, (11, 6), 1)
     for image in range(6):
         for element in range(11):
             counter = np.array([element // 8, image, place_number("x"), 1], np.uint64)
-            word = int(philox4x32(counter, draws().key)[element % 8 // 2])
+            word = int(philox4x32(tuple(counter), draws().key)[element % 8 // 2])
             half = word >> 16 * (element % 2) & 0xFFFF
             assert found[element, image] == (half < round(0.3 * 65536))
 
@@ -120,6 +128,9 @@ def test_any_seed(seed):
         (lambda: draws(step=2**32), "step of random numbers must be less than 4,294,967,296"),
         (lambda: Draws(0, 0, 0, np.zeros((2, 2), int)), "positions"),
         (lambda: Draws(0, 0, 0, np.array([0.5])), "positions"),
+        (lambda: Draws(0, 0, 0, np.array([2**32])), "positions"),
+        (lambda: draws(epoch=1.5), "epoch of random numbers must be a whole number, got 1.5"),
+        (lambda: draws(seed=True), "seed of random numbers must be a whole number, got True"),
         (lambda: draws().at("x").bernoulli(1.5, (6,)), "a probability lies between 0 and 1, got 1.5"),
         (lambda: draws().at("x").integers(0, (6,)), "a number of choices"),
     ],

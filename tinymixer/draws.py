@@ -27,7 +27,8 @@ from tinymixer.philox import philox4x32
 
 GENERATOR = "philox4x32-10"  # written into checkpoints: a run goes on only with the numbers it began with
 SPAWN_KEY = 4  # keeps these numbers apart from those of `data.randomness`, under the same seed
-CHUNK = 4096  # counters at a time, so that what is worked on stays in the cache
+CHUNK = 8192  # counters at a time: enough that calls cost little, few enough to stay in a processor's cache
+GPU_CHUNK = 1 << 21  # the same for an array library that computes elsewhere, where calls cost more and memory less
 TWO_16, TWO_32 = 1 << 16, 1 << 32
 
 
@@ -50,13 +51,16 @@ class Draws:
     def __post_init__(self) -> None:
         for name in ("seed", "epoch", "step"):
             value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise ConfigError(f"the {name} of random numbers must be a whole number, got {value!r}")
             if value < 0:
                 raise ConfigError(f"the {name} of random numbers must be 0 or more, got {value}")
             if name != "seed" and value >= TWO_32:
                 raise ConfigError(f"the {name} of random numbers must be less than {TWO_32:,}, got {value:,}")
         numbers = np.asarray(self.image_numbers)
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or (numbers.size and numbers.min() < 0):
-            raise ConfigError(f"image_numbers must be positions (B,), 0 or more, got {self.image_numbers!r}")
+        whole = numbers.ndim == 1 and numbers.dtype.kind in "iu"
+        if not whole or (numbers.size and not 0 <= numbers.min() <= numbers.max() < TWO_32):
+            raise ConfigError(f"image_numbers must be positions (B,), 0 to 2^32 - 1, got {self.image_numbers!r}")
         object.__setattr__(self, "image_numbers", numbers)
 
     def __len__(self) -> int:
@@ -141,23 +145,22 @@ class Place:
         elements = math.prod(rest)
         blocks = -(-elements // per_block)
         drawn = self.xp.zeros((len(images), blocks, per_block), dtype=dtype)  # (B, blocks, numbers of a block)
-        at_once = max(1, CHUNK // max(1, blocks))
+        chunk = CHUNK if self.xp is np else GPU_CHUNK
+        at_once = max(1, chunk // max(1, blocks))
         for first_image in range(0, len(images), at_once):
-            for first in range(0, blocks, CHUNK):
-                some, part = slice(first_image, first_image + at_once), slice(first, min(first + CHUNK, blocks))
+            for first in range(0, blocks, chunk):
+                some, part = slice(first_image, first_image + at_once), slice(first, min(first + chunk, blocks))
                 drawn[some, part] = make(self._words(images[some], part))
         by_image = drawn.reshape(len(images), blocks * per_block)[:, :elements].reshape(len(images), *rest)
         return by_image.transpose(*range(1, image_axis + 1), 0, *range(image_axis + 1, len(shape)))
 
     def _words(self, images: np.ndarray, blocks: slice) -> Array:
         """The words of some images and blocks: uint32 (images, blocks, 4)."""
-        xp, draws, shape = self.xp, self.draws, (len(images), blocks.stop - blocks.start)
-        counter = xp.zeros((4, *shape), dtype=np.uint64)
-        counter[0] = xp.arange(blocks.start, blocks.stop, dtype=np.uint64)
-        counter[1] = xp.asarray(images.astype(np.uint64))[:, None]
-        counter[2] = place_number(self.name)
-        counter[3] = draws.step
-        words = xp.zeros((*shape, 4), dtype=np.uint32)
-        for index, word in enumerate(philox4x32(counter, draws.key)):
+        xp, draws = self.xp, self.draws
+        block = xp.arange(blocks.start, blocks.stop, dtype=np.uint64)  # (blocks,)
+        image = xp.asarray(images.astype(np.uint64)).reshape(-1, 1)  # (images, 1)
+        place, step = (xp.zeros((1, 1), dtype=np.uint64) + number for number in (place_number(self.name), draws.step))
+        words = xp.zeros((len(images), blocks.stop - blocks.start, 4), dtype=np.uint32)
+        for index, word in enumerate(philox4x32((block, image, place, step), draws.key)):
             words[:, :, index] = word
         return words

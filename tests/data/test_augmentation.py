@@ -1,4 +1,4 @@
-"""Crops, flips and holes against plain loops, and what they must never do."""
+"""Crops, flips and cutout boxes against plain loops, and what they must never do."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_every_choice_is_drawn_about_equally_often():
     assert np.abs(choices.cutout.mean(axis=0) - 0.5).max() < 0.01
 
 
-def test_a_hole_has_its_size_and_colour_inside_the_image():
+def test_a_cutout_box_has_its_size_and_colour_inside_the_image():
     images = np.zeros((3, 8, 8, 2), dtype=np.uint8)
     choices = Choices(np.zeros((3, 2), int), np.zeros(3, bool), np.array([[0.5, 0.5], [0.0, 0.5], [0.999, 0.999]]))
     out = Augmentation(crop_padding=0, flip=False, cutout=4).apply(images, choices, fill=[7, 9])

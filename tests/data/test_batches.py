@@ -71,12 +71,12 @@ def test_augmentation_differs_between_epochs_and_steps():
     assert (first[0][0] != second[0][0]).any()
 
 
-def test_holes_are_near_zero_once_normalised():
+def test_cutout_boxes_are_near_zero_once_normalised():
     images, labels = np.full((8, 4, 4, 2), 255, dtype=np.uint8), np.zeros(8, dtype=np.int64)
     ((batch, _),) = Batches(images, labels, 8, augmentation=Augmentation(0, False, 2), mean=MEAN, std=STD)
-    holes = np.abs(batch).min(axis=-1) < 1
-    assert 8 <= holes.sum() <= 32
-    assert np.abs(batch[holes]).max() <= 0.5 / 255 / min(STD) + 1e-6
+    boxes = np.abs(batch).min(axis=-1) < 1
+    assert 8 <= boxes.sum() <= 32
+    assert np.abs(batch[boxes]).max() <= 0.5 / 255 / min(STD) + 1e-6
 
 
 @given(st.integers(1, 5), st.sampled_from([np.float32, np.float64]))

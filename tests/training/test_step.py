@@ -1,12 +1,14 @@
 """One training step: accumulation, soft labels, overfitting, the stop at a loss that is not finite."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.strict_arrays import STRICT
 from tinymixer.data import load_dataset, normalise
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.optim import SGD, AdamW
@@ -30,12 +32,14 @@ def model_with_a_head(config, **keywords):
     return model
 
 
+@pytest.mark.parametrize("dropped", [{}, {"dropout": 0.2, "drop_path": 0.3}], ids=["nothing dropped", "dropped"])
 @pytest.mark.parametrize("micro_batches", [2, 3, 7, 13])
-def test_accumulated_gradients_equal_the_whole_batch(micro_batches):
+def test_accumulated_gradients_equal_the_whole_batch(micro_batches, dropped):
     images, labels = batch(13)
-    whole, parts = (model_with_a_head(CONFIG, dtype="float64") for _ in range(2))
-    one = train_step(whole, SGD(whole.parameters), images, labels, 0.1, label_smoothing=0.1)
-    other = train_step(parts, SGD(parts.parameters), images, labels, 0.1, 0.1, micro_batches=micro_batches)
+    draws = Draws(3, 1, 2, np.arange(13))
+    whole, parts = (model_with_a_head(replace(CONFIG, **dropped), dtype="float64") for _ in range(2))
+    one = train_step(whole, SGD(whole.parameters), images, labels, 0.1, 0.1, draws)
+    other = train_step(parts, SGD(parts.parameters), images, labels, 0.1, 0.1, draws, micro_batches)
     assert other.loss == pytest.approx(one.loss, rel=1e-14)
     assert other.correct == one.correct
     assert other.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-12)

@@ -110,5 +110,5 @@ def make_batch(
 
 
 def mean_colour(mean: ArrayLike) -> Sequence[int]:
-    """The uint8 colour nearest to the mean: near zero once normalised, as cutout's authors fill their holes."""
+    """The uint8 colour nearest to the mean: near zero once normalised, as cutout's authors fill their boxes."""
     return np.rint(np.asarray(mean) * 255).astype(np.uint8)

@@ -24,6 +24,7 @@ FUNCTIONS = frozenset(
         "abs",
         "arange",
         "argmax",
+        "asarray",
         "broadcast_to",
         "concatenate",
         "exp",
@@ -41,11 +42,12 @@ FUNCTIONS = frozenset(
     }
 )
 
-METHODS = frozenset({"astype", "copy", "fill", "reshape", "transpose"})
+METHODS = frozenset({"astype", "copy", "fill", "reshape", "transpose", "view"})
 
 ATTRIBUTES = frozenset({"T", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"})
 
-# Arithmetic, comparison, @, indexing with slices and integers, and the in-place forms of arithmetic are allowed too.
+# Arithmetic, comparison, @, &, ^, >>, indexing with slices and integers, and the in-place forms of arithmetic are
+# allowed too.
 
 
 def namespace(x: Array) -> Any:

@@ -72,4 +72,4 @@ def _factors(
     if not rate:
         return None
     keep = layer.keep_mask(shape, rate, rng, place, image_axis)
-    return np.multiply(keep, 1 / (1 - rate), dtype=layer.parameters.dtype)
+    return np.multiply(keep, 1 / (1 - rate), dtype=layer.parameters.dtype, order="C")  # as the hidden layer lies

@@ -39,7 +39,7 @@ class CapturedStep:
 
     model, optimizer   on a CuPy backend, in float32; both are updated in place
     pixels, labels     uint8 (N, height, width, colours) and integers (N,), on the host
-    mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout's holes in pixel values
+    mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout boxes in pixel values
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
     micro_batches      parts of one size that a batch is worked through in, in a fraction of the memory

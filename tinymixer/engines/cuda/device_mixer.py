@@ -102,10 +102,10 @@ class DeviceMixer:
         self._norm_sums = []
         for i in range(2 * self.config.num_blocks + 1):
             norm, bias = self._norm_name(i), self._branch_bias_name(i)
-            room = [self.sums.reserve(blocks, C, target(f"{norm}.{name}")) for name in ("scale", "bias")]
+            norms = [self.sums.reserve(blocks, C, target(f"{norm}.{name}")) for name in ("scale", "bias")]
             across = self.sums.reserve_across(S, B, target(bias)) if self._by_token(i) else None
             down = None if self._by_token(i) else self.sums.reserve(blocks, C, target(bias))
-            self._norm_sums.append((*room, down, across))
+            self._norm_sums.append((*norms, down, across))
         self._gelu_sums = {}
         for block in range(self.config.num_blocks):
             for kind, parts, columns in (
