@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer import ops
-from tinymixer.errors import BackendError, nearest
+from tinymixer.errors import BackendError, first_line, nearest
 from tinymixer.ops.array_library import namespace
 from tinymixer.ops.protocol import Operations
 
@@ -56,10 +56,6 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has finished what was asked of it; nothing to wait for on the host."""
-
-    def random(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Any:
-        """Uniform float32 numbers in [0, 1), drawn on the host so that a seed means the same on every backend."""
-        return self.asarray(generator.random(shape, dtype=np.float32))
 
 
 class CupyBackend(Backend):
@@ -106,11 +102,11 @@ def cupy_obstacle() -> str | None:
     try:
         cupy: ModuleType = importlib.import_module("cupy")
     except ImportError as error:
-        return f"CuPy is installed but cannot be imported ({_first_line(error)}): reinstall it for your CUDA version"
+        return f"CuPy is installed but cannot be imported ({first_line(error)}): reinstall it for your CUDA version"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy is installed but finds no usable CUDA driver ({_first_line(error)}): check that nvidia-smi works"
+        return f"CuPy is installed but finds no usable CUDA driver ({first_line(error)}): check that nvidia-smi works"
     if not count:
         return "CuPy is installed but this machine has no CUDA GPU"
     return _missing_library()
@@ -126,11 +122,7 @@ def _missing_library() -> str | None:
         importlib.import_module("cupy").cuda.cublas  # noqa: B018
     except (ImportError, RuntimeError) as error:
         return (
-            f"CuPy does not find {library} ({_first_line(error)}): pip install 'cupy-cuda13x[ctk]' "
+            f"CuPy does not find {library} ({first_line(error)}): pip install 'cupy-cuda13x[ctk]' "
             "(or 'cupy-cuda12x[ctk]', to match your driver)"
         )
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

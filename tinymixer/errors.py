@@ -40,3 +40,16 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest of the choices, or "" when none is close."""
     matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def printable(text: str, but: str = "") -> str:
+    """Text without signs that a terminal or a picture would obey instead of showing, all but those in `but`.
+
+    Names in other people's files may hold escape sequences, and file names bytes that are no text.
+    """
+    return "".join(sign if sign.isprintable() or sign in but else "\N{REPLACEMENT CHARACTER}" for sign in text)

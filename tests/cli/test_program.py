@@ -81,7 +81,7 @@ def _failing_with(error):
             2,
             "error: the package 'PIL' is not installed: pip install 'tinymixer[cli]'\n",
         ),
-        (MemoryError(), 2, "error: out of memory: try a smaller --batch-size or --eval-batch-size\n"),
+        (MemoryError(), 2, "error: out of memory: try a smaller batch, picture or model\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
     ],
 )

@@ -1,5 +1,6 @@
 """Stopped at any step and resumed, a run ends with the same bits as one never stopped."""
 
+import dataclasses
 import signal
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.training.small_runs import (
     without_times,
 )
 from tinymixer.errors import CheckpointError, TrainingError
-from tinymixer.training import load_checkpoint, read_rows, resolve_recipe
+from tinymixer.training import load_checkpoint, read_rows, resolve_recipe, save_checkpoint
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,10 +178,98 @@ def test_a_checkpoint_from_another_configuration_is_refused(straight, tmp_path):
         run_small(tmp_path / "run", resume=True, hidden_dim=16)
 
 
-def test_a_lost_checkpoint_is_not_trained_over(tmp_path):
+def test_where_all_checkpoints_are_lost_nothing_is_trained_over(tmp_path):
     run_small(tmp_path / "run", StopAfter(7))
-    (tmp_path / "run" / "last.npz").unlink()
+    for name in ("last.npz", "previous.npz"):
+        (tmp_path / "run" / name).unlink()
     with pytest.raises(CheckpointError, match=r"last.npz is missing"):
+        run_small(tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "lost"])
+def test_a_damaged_checkpoint_is_gone_on_without_and_kept(tmp_path, damage):
+    """The run goes on from the checkpoint before, and ends where an unbroken one does."""
+    run_small(tmp_path / "straight")
+    run_small(tmp_path / "run", StopAfter(12))
+    last = tmp_path / "run" / "last.npz"
+    content = last.read_bytes()
+    if damage == "lost":
+        last.unlink()
+    else:
+        last.write_bytes(content[:-100] if damage == "cut" else content[:2000] + b"?" + content[2001:])
+    heard = Recorder()
+    run_small(tmp_path / "run", heard, resume=True)
+    assert any("Going on from" in note and "previous.npz" in note for note in heard.notes), heard.notes
+    assert_same_checkpoint(last, tmp_path / "straight" / "last.npz")
+    assert (tmp_path / "run" / "last.damaged.npz").exists() == (damage != "lost")
+
+
+def test_where_both_checkpoints_are_damaged_the_run_stays_as_it_is(tmp_path):
+    run_small(tmp_path / "run", StopAfter(7))
+    for name in ("last.npz", "previous.npz"):
+        path = tmp_path / "run" / name
+        path.write_bytes(path.read_bytes()[:-100])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(CheckpointError, match=r"last.npz cannot be read as a checkpoint"):
+        run_small(tmp_path / "run", resume=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "lost row", "changed row", "gone", "no text"])
+def test_a_damaged_history_is_mended_from_the_checkpoint(tmp_path, damage):
+    run_small(tmp_path / "straight")
+    run_small(tmp_path / "run", StopAfter(12))
+    path = tmp_path / "run" / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    broken = {
+        "nonsense": "nonsense\n" + lines[1],
+        "lost row": lines[1],
+        "changed row": lines[0].replace('"train_accuracy": ', '"train_accuracy": 1') + lines[1],
+        "no text": "\udcff" + "".join(lines),
+        "gone": None,
+    }[damage]
+    if broken is None:
+        path.unlink()
+    else:
+        path.write_bytes(broken.encode("utf-8", "surrogateescape"))
+    heard = Recorder()
+    run_small(tmp_path / "run", heard, resume=True)
+    assert without_times(read_rows(path)) == without_times(read_rows(tmp_path / "straight" / "metrics.jsonl"))
+    assert any("mended from the checkpoint" in note for note in heard.notes), heard.notes
+    assert (tmp_path / "run" / "metrics.damaged.jsonl").exists() == (broken is not None)
+
+
+def test_a_row_cut_short_by_a_crash_needs_no_word(tmp_path):
+    run_small(tmp_path / "run", StopAfter(12))
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_lo')
+    heard = Recorder()
+    run_small(tmp_path / "run", heard, resume=True)
+    assert not any("was mended" in note for note in heard.notes), heard.notes
+    assert [row["epoch"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_a_resumed_run_says_where_its_arithmetic_is_other(tmp_path):
+    run_small(tmp_path / "run", StopAfter(4), threads=1)
+    heard = Recorder()
+    run_small(tmp_path / "run", heard, resume=True, threads=2, epochs=3)
+    (note,) = [note for note in heard.notes if "arithmetic" in note]
+    assert "threads 1 then, 2 now" in note
+    assert "not bit for bit" in note
+    run_small(tmp_path / "same", StopAfter(4))
+    heard = Recorder()
+    run_small(tmp_path / "same", heard, resume=True)
+    assert not any("arithmetic" in note for note in heard.notes)
+
+
+def test_an_optimizer_at_another_step_than_the_run_is_found_out(tmp_path):
+    run_small(tmp_path / "run", StopAfter(7))
+    last = tmp_path / "run" / "last.npz"
+    checkpoint = load_checkpoint(last)
+    steps = next(name for name in checkpoint.optimizer if "step" in name)
+    optimizer = dict(checkpoint.optimizer) | {steps: np.asarray(checkpoint.optimizer[steps] + 1)}
+    save_checkpoint(last, dataclasses.replace(checkpoint, optimizer=optimizer))
+    with pytest.raises(CheckpointError, match="its optimizer after step 8"):
         run_small(tmp_path / "run", resume=True)
 
 

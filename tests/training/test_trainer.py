@@ -49,6 +49,7 @@ def test_a_run_folder_holds_what_the_design_says(tmp_path):
         "curves.png",
         "last.npz",
         "metrics.jsonl",
+        "previous.npz",
     ]
     assert load_recipe(tmp_path / "run" / "config.toml") == small_recipe().fitted_to(small_dataset())
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]["dtype"] == "float32"
@@ -207,14 +208,20 @@ def test_a_row_that_does_not_fit_on_the_disk_is_taken_back(tmp_path, monkeypatch
 def test_a_history_that_is_none_is_refused_by_its_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     for text, message in (
-        ('{"epoch": 1}\nnonsense\n{"epoch": 2}\n', "line 2 of .* is not JSON"),
+        ('{"epoch": 1}\nnonsense\n{"epoch": 2}\n', "line 2 of .* is not a row of metrics"),
+        ('{"epoch": 1}\n{"epoch": ' + "9" * 5000 + '}\n{"epoch": 2}\n', "line 2 of .* is not a row of metrics"),
+        ("[" * 100_000 + "\n", "line 1 of .* is not a row of metrics"),
         ('{"epoch": 1}\n[3]\n', "line 2 of .* is not a row of metrics"),
         ('{"epoch": "one"}\n', "line 1 of .* is not a row of metrics"),
     ):
         path.write_text(text)
         with pytest.raises(TrainingError, match=message):
             read_rows(path)
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(TrainingError, match=r"line 1 of .* is not a row of metrics"):
+        read_rows(path)
+    path.unlink()
+    path.mkdir()
     with pytest.raises(TrainingError, match="cannot be read"):
         read_rows(path)
 
@@ -243,9 +250,14 @@ def test_without_out_each_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
 def test_two_processes_cannot_train_into_one_folder(tmp_path):
     """A lock belongs to an open folder, so a second opening in this process stands for the other process."""
     trainer = Trainer(small_recipe(), tmp_path / "run", small_dataset())
-    with trainer.folder.locked(), pytest.raises(TrainingError, match="another process is training into"):
-        Trainer(small_recipe(), tmp_path / "run", small_dataset(), resume=True).run()
+    config = trainer.folder.config.read_bytes()
+    with pytest.raises(TrainingError, match="another process is training into"):
+        Trainer(small_recipe(), tmp_path / "run", small_dataset(), resume=True)
+    with pytest.raises(TrainingError, match="another process is training into"):
+        Trainer(small_recipe(seed=9), tmp_path / "run", small_dataset())
+    assert trainer.folder.config.read_bytes() == config
     assert trainer.run().status == "finished"
+    assert Trainer(small_recipe(), tmp_path / "run", small_dataset(), resume=True).run().status == "already finished"
 
 
 @pytest.mark.parametrize(
@@ -266,15 +278,6 @@ def test_a_recipe_that_does_not_fit_the_data_is_refused_before_a_folder_is_made(
 def test_resuming_needs_a_folder():
     with pytest.raises(TrainingError, match="say in which folder"):
         Trainer(small_recipe(), None, small_dataset(), resume=True)
-
-
-def test_a_damaged_checkpoint_is_not_resumed_and_not_written_over(tmp_path):
-    run_small(tmp_path / "run", StopAfter(7))
-    whole = (tmp_path / "run" / "last.npz").read_bytes()
-    (tmp_path / "run" / "last.npz").write_bytes(whole[:-100])
-    with pytest.raises(CheckpointError, match=r"last.npz cannot be read as a checkpoint .*; use the run's other one"):
-        run_small(tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "last.npz").read_bytes() == whole[:-100]
 
 
 def test_evaluation_does_not_depend_on_the_batch_size():
@@ -330,7 +333,13 @@ class TestSelection:
 
     def test_without_validation_images_only_the_last_weights_are_kept(self, tmp_path):
         result = run_small(tmp_path / "run", validation_share=0)
-        assert names_in(tmp_path / "run") == ["config.toml", "curves.png", "last.npz", "metrics.jsonl"]
+        assert names_in(tmp_path / "run") == [
+            "config.toml",
+            "curves.png",
+            "last.npz",
+            "metrics.jsonl",
+            "previous.npz",
+        ]
         assert (result.tested, result.validation_accuracy) == ("last", None)
         assert "validation_loss" not in read_rows(tmp_path / "run" / "metrics.jsonl")[0]
         with pytest.raises(CheckpointError, match="keeps no validation images"):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinymixer.analysis.curves import INK
+from tinymixer.analysis.figures import plain_settings, save_picture
 from tinymixer.errors import ShapeError
-from tinymixer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,9 +52,8 @@ def save_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
 
     Raises CheckpointError when the file cannot be written; the one that was there before then stays.
     """
-    figure = draw_confusion(confusion, class_names, title)
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    with plain_settings():
+        save_picture(draw_confusion(confusion, class_names, title), path)
     return path
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.analysis.figures import transparent_figure
-from tinymixer.files import replacing
+from tinymixer.analysis.figures import add_legend, plain_settings, save_picture, transparent_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # After Okabe and Ito, with a lighter blue: apart for the colour-blind, legible on white and on black.
 COLOURS = ("#2F8FD0", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#8C7AE6")
@@ -22,9 +22,15 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
     Runs of before version 2 of the checkpoints have a test curve in the place of the validation curve. Raises
     CheckpointError when the file cannot be written.
     """
+    with plain_settings():
+        save_picture(_curves(histories), path)
+
+
+def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
     figure = transparent_figure(10, 4)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     alone = len(histories) == 1
+    legends: dict[Axes, list[tuple[Any, str]]] = {loss_axes: [], accuracy_axes: []}
     for index, (label, rows) in enumerate(histories.items()):
         colour = COLOURS[index % len(COLOURS)]
         epochs = [row["epoch"] for row in rows]
@@ -35,17 +41,21 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
                 if all(value != value for value in values):  # no validation images: the training curve is all there is
                     continue
                 marker = "o" if len(rows) < 3 else None
-                name = f"{label}, {part}" if alone or part == judged else None
-                axes.plot(epochs, values, style, color=colour, marker=marker, linewidth=1.8, label=name)
+                (line,) = axes.plot(epochs, values, style, color=colour, marker=marker, linewidth=1.8)
+                if alone or part == judged:
+                    legends[axes].append((line, f"{label}, {part}"))
             if judged == "validation" and f"test_{quantity}" in rows[-1]:
                 value = scale * rows[-1][f"test_{quantity}"]
                 shown = f"{value:.1f} %" if quantity == "accuracy" else f"{value:.3f}"
-                axes.plot(epochs[-1:], [value], "x", color=colour, markersize=8, label=f"{label}, test: {shown}")
+                (cross,) = axes.plot(epochs[-1:], [value], "x", color=colour, markersize=8)
+                legends[axes].append((cross, f"{label}, test: {shown}"))
     key = "" if alone else " (dashed: training)"
     _style(loss_axes, f"Cross-entropy loss{key}")
     _style(accuracy_axes, f"Accuracy in %{key}")
-    with replacing(path) as file:
-        figure.savefig(file, format="png", transparent=True)
+    for axes, entries in legends.items():
+        handles, names = [entry[0] for entry in entries], [entry[1] for entry in entries]
+        add_legend(axes, handles, names, frameon=False, labelcolor=INK, fontsize="small")
+    return figure
 
 
 def _style(axes: "Axes", title: str) -> None:
@@ -60,4 +70,3 @@ def _style(axes: "Axes", title: str) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(INK)
-    axes.legend(frameon=False, labelcolor=INK, fontsize="small")

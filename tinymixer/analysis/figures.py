@@ -1,9 +1,31 @@
-"""What every picture of the package begins with."""
+"""What every picture of the package has in common: it looks the same for everybody, and shows names as they are."""
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinymixer.errors import ConfigError, first_line, printable
+from tinymixer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@contextlib.contextmanager
+def plain_settings() -> Iterator[None]:
+    """Within this block Matplotlib has its own settings, whatever the user's matplotlibrc says (LaTeX, say).
+
+    Raises ConfigError where Matplotlib cannot be used for a setting of the user's.
+    """
+    try:
+        import matplotlib
+        from matplotlib import rcParamsDefault
+    except (ValueError, RuntimeError, OSError) as error:  # MPLBACKEND that is none, a broken matplotlibrc
+        raise ConfigError(f"Matplotlib cannot be used: {first_line(error)}") from error
+    settings: Any = {name: value for name, value in rcParamsDefault.items() if "backend" not in name}
+    with matplotlib.rc_context(settings):
+        yield
 
 
 def transparent_figure(width: float, height: float, dots_per_inch: int = 120) -> "Figure":
@@ -15,3 +37,24 @@ def transparent_figure(width: float, height: float, dots_per_inch: int = 120) ->
     FigureCanvasAgg(figure)
     figure.patch.set_alpha(0)
     return figure
+
+
+def save_picture(figure: "Figure", path: Path) -> None:
+    """Draw a figure into a PNG file, all its texts as they are: "$" is no mathematics in a name somebody gave.
+
+    Raises CheckpointError when the file cannot be written; the one that was there before then stays.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text(), but="\n"))
+    with replacing(path) as file:
+        figure.savefig(file, format="png", transparent=True)
+
+
+def add_legend(axes: Any, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:
+    """A legend with these labels; Matplotlib alone would leave out those that begin with "_"."""
+    legend = axes.legend(handles, [f"label {index}" for index in range(len(labels))], **style)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_text(label)

@@ -1,11 +1,13 @@
 """The result as a picture: a bar for each contestant."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinymixer.analysis.curves import COLOURS, INK
-from tinymixer.analysis.figures import transparent_figure
-from tinymixer.files import replacing
+from tinymixer.analysis.figures import plain_settings, save_picture, transparent_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_chart(rows: list[dict[str, Any]], title: str, path: Path) -> None:
@@ -14,6 +16,11 @@ def draw_chart(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     Contestants without a speed get their name and "left out". Raises CheckpointError when the file cannot be written.
     Needs Matplotlib.
     """
+    with plain_settings():
+        save_picture(_bars(rows, title), path)
+
+
+def _bars(rows: list[dict[str, Any]], title: str) -> "Figure":
     figure = transparent_figure(8, 1.5 + 0.5 * len(rows))
     axes = figure.subplots()
     axes.patch.set_alpha(0)
@@ -33,8 +40,7 @@ def draw_chart(rows: list[dict[str, Any]], title: str, path: Path) -> None:
         spine.set_visible(False)
     axes.grid(axis="x", color=INK, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
-    with replacing(path) as file:
-        figure.savefig(file, format="png", transparent=True)
+    return figure
 
 
 def _against_ours(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What the user sees when a command cannot do its work: one sentence and an exit code, or a defect's traceback."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -7,26 +8,31 @@ from collections.abc import Sequence
 
 import click
 
-from tinymixer.errors import TinymixerError
+from tinymixer.cli.output import open_streams, silence
+from tinymixer.errors import TinymixerError, printable
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+NEWLINE = "\n"
 
 
 def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> int:
     """Run the program and return its exit code.
 
-    Bad input ends in `error: sentence` on standard error. An exception that nobody foresaw is a defect: it is shown
+    Bad input ends in `error: sentence` on standard error. Where a standard stream is closed (`>&-`, a daemon), what is
+    said there is lost and nothing else is. An exception that nobody foresaw is a defect: it is shown
     whole, since its traceback is what a report needs.
     """
+    open_streams()
+    colour = False if os.environ.get("NO_COLOR") else None  # no-color.org; None leaves it to click
     try:
-        code = program.main(arguments, prog_name="tinymixer", standalone_mode=False)
+        code = program.main(arguments, prog_name="tinymixer", standalone_mode=False, color=colour)
         sys.stdout.flush()  # a full disk or a closed pipe shows here, not while Python shuts down
     except click.UsageError as error:
         return _usage_error(error)
     except click.ClickException as error:
         return say_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _echo("interrupted")
         return INTERRUPTED
     except TinymixerError as error:
         return say_error(str(error))
@@ -35,12 +41,12 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
             return _defect()
         return say_error(f"the package '{error.name}' is not installed: pip install 'tinymixer[cli]'")
     except BrokenPipeError:
-        _leave_closed_pipe()
+        silence(sys.stdout)  # the reader went away (`... | head -1`): leave without a word
         return FAILED
     except OSError as error:
         return say_error(_operating_system_sentence(error))
     except MemoryError as error:
-        return say_error(f"out of memory ({error}): try a smaller --batch-size or --eval-batch-size".replace(" ()", ""))
+        return say_error(f"out of memory ({error}): try a smaller batch, picture or model".replace(" ()", ""))
     except Exception:  # the outermost frame: what nobody foresaw is shown whole, with what to do about it
         return _defect()
     return code if isinstance(code, int) else 0  # what click makes of `raise Exit(code)`
@@ -48,14 +54,14 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
 
 def say_error(sentence: str) -> int:
     """Print `error: sentence` to standard error and return the exit code for it."""
-    click.echo(f"error: {sentence}", err=True)
+    _echo(f"error: {printable(sentence, but=NEWLINE)}")
     return USER_ERROR
 
 
 def _usage_error(error: click.UsageError) -> int:
     say_error(error.format_message())
     if error.ctx is not None:
-        click.echo(f"'{error.ctx.command_path} --help' shows what there is.", err=True)
+        _echo(f"'{error.ctx.command_path} --help' shows what there is.")
     return USER_ERROR
 
 
@@ -66,17 +72,16 @@ def _operating_system_sentence(error: OSError) -> str:
 
 
 def _defect() -> int:
-    traceback.print_exc()
-    click.echo(
+    with contextlib.suppress(OSError, ValueError):
+        traceback.print_exc()
+    _echo(
         "\nThis is a defect of tinymixer, not of your input. Please report it with the lines above, the command, "
-        "and what 'tinymixer doctor' prints.",
-        err=True,
+        "and what 'tinymixer doctor' prints."
     )
     return FAILED
 
 
-def _leave_closed_pipe() -> None:
-    """The reader went away (`... | head -1`): leave without a word, also when Python flushes its streams at the end."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+def _echo(text: str) -> None:
+    """A line on standard error; where that cannot be written there is nobody to tell."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text, err=True)

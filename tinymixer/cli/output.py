@@ -1,13 +1,18 @@
 """How commands print: tables for people, JSON for programs."""
 
+import contextlib
 import json
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from tinymixer.errors import first_line, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,6 +20,39 @@ if TYPE_CHECKING:
 SPARKS = "\N{LOWER ONE EIGHTH BLOCK}\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs to read.")
+
+
+def open_streams() -> None:
+    """Make sure that there are standard streams, and that no sign which they cannot show stops a command."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, to the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence(stream: Any) -> None:
+    """Let what is written to a stream go nowhere, also what Python still flushes at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
+
+
+def tell(text: str, to_stderr: bool = False) -> None:
+    """Print a line of something that goes on whether anybody reads it or not.
+
+    Where the stream is closed, full, or has no reader any more, that is said once, on the other one if that is open,
+    and what follows goes nowhere.
+    """
+    stream = sys.stderr if to_stderr else sys.stdout
+    try:
+        click.echo(printable(text, but="\n"), err=to_stderr)
+    except (OSError, ValueError) as error:
+        silence(stream)
+        if not to_stderr and not isinstance(error, BrokenPipeError):
+            tell(f"standard output cannot be written ({first_line(error)}): going on without it", to_stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -47,7 +85,7 @@ def print_table(table: "Table") -> None:
         click.echo(line.rstrip())
 
 
-def print_labelled(rows: Mapping[str, str], indent: int = 0) -> None:
+def print_labelled(rows: Mapping[str, str], indent: int = 0, print_line: Callable[[str], None] = click.echo) -> None:
     """Print a label and a text per line; in a terminal, long texts go on below themselves."""
     margin = " " * (indent + 2 + max(map(len, rows)))
     for label, text in rows.items():
@@ -62,7 +100,7 @@ def print_labelled(rows: Mapping[str, str], indent: int = 0) -> None:
                 break_on_hyphens=False,
                 break_long_words=False,
             )
-        click.echo(line.rstrip())
+        print_line(line.rstrip())
 
 
 def percent(share: float | None, digits: int = 1) -> str:

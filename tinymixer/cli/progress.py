@@ -1,12 +1,11 @@
 """What a person sees of a training run: a live bar in a terminal, a line for each epoch everywhere."""
 
+import contextlib
 import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from tinymixer.cli.output import counted, print_labelled
+from tinymixer.cli.output import counted, print_labelled, tell
 from tinymixer.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ class TrainingDisplay(Progress):
         self.best = trainer.state.best_loss if trainer.state.best_epoch else math.inf
         if self.quiet:
             return
-        print_labelled(introduction(trainer))
-        click.echo(f"\n{EPOCH_HEADER}")
+        print_labelled(introduction(trainer), print_line=tell)
+        tell(f"\n{EPOCH_HEADER}")
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -51,8 +50,11 @@ class TrainingDisplay(Progress):
         state = (
             f"loss {loss:.3f}  {100 * accuracy:.1f}%  {images_per_second:,.0f} images/s  {duration(seconds_left)} left"
         )
-        self.bar.bar_format = self._bar_format(step - 1, state)
-        self.bar.update(step - self.bar.n)
+        try:
+            self.bar.bar_format = self._bar_format(step - 1, state)
+            self.bar.update(step - self.bar.n)
+        except (OSError, ValueError):  # the terminal is gone
+            self.bar = None
 
     def on_epoch(self, row: dict[str, Any]) -> None:
         loss = row.get("validation_loss", math.inf)
@@ -70,7 +72,8 @@ class TrainingDisplay(Progress):
     def close(self) -> None:
         """Take the bar off the screen, however the run ended."""
         if self.bar is not None:
-            self.bar.close()
+            with contextlib.suppress(OSError, ValueError):
+                self.bar.close()
             self.bar = None
 
     def _bar_format(self, step: int, state: str) -> str:
@@ -80,11 +83,13 @@ class TrainingDisplay(Progress):
 
     def _say(self, text: str, to_stderr: bool = False) -> None:
         """Print a line above the bar."""
-        if self.bar is not None:
-            self.bar.clear()
-        click.echo(text, err=to_stderr)
-        if self.bar is not None:
-            self.bar.refresh()
+        with contextlib.suppress(OSError, ValueError):
+            if self.bar is not None:
+                self.bar.clear()
+        tell(text, to_stderr)
+        with contextlib.suppress(OSError, ValueError):
+            if self.bar is not None:
+                self.bar.refresh()
 
 
 def introduction(trainer: "Trainer") -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import counted, percent, sparkline
+from tinymixer.cli.output import counted, percent, sparkline, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def train(
     finally:
         display.close()
     if result.signal is not None:
-        click.echo(f"\n{result.message}", err=True)
+        tell(f"\n{result.message}", to_stderr=True)
         raise Exit(128 + result.signal)
     _say_result(result, quiet)
 
@@ -88,17 +88,15 @@ def _say_result(result: "TrainingResult", quiet: bool) -> None:
     folder = result.folder
     rows = read_rows(folder / "metrics.jsonl")
     if not rows:  # someone took the history away from a finished run
-        click.echo(result.message)
+        tell(result.message)
         return
     if not quiet:
-        click.echo()
+        tell("")
         _draw_in_terminal(rows)
-    click.echo(
-        f"{result.status}: {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s{_say_figures(result, rows)}"
-    )
+    tell(f"{result.status}: {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s{_say_figures(result, rows)}")
     if not quiet:
-        click.echo(f"saved    {folder} (learning curves: {folder / 'curves.png'})")
-        click.echo(f"next     tinymixer eval {shlex.quote(str(folder))}")
+        tell(f"saved    {folder} (learning curves: {folder / 'curves.png'})")
+        tell(f"next     tinymixer eval {shlex.quote(str(folder))}")
 
 
 def _say_figures(result: "TrainingResult", rows: list[dict[str, Any]]) -> str:
@@ -118,5 +116,5 @@ def _draw_in_terminal(rows: list[dict[str, Any]]) -> None:
         return
     part = "validation" if "validation_loss" in rows[0] else "train"
     losses, accuracies = [row[f"{part}_loss"] for row in rows], [row[f"{part}_accuracy"] for row in rows]
-    click.echo(f"{part} loss      {sparkline(losses)}  {losses[0]:.4f} to {losses[-1]:.4f}")
-    click.echo(f"{part} accuracy  {sparkline(accuracies)}  {percent(accuracies[0], 2)} to {percent(accuracies[-1], 2)}")
+    tell(f"{part} loss      {sparkline(losses)}  {losses[0]:.4f} to {losses[-1]:.4f}")
+    tell(f"{part} accuracy  {sparkline(accuracies)}  {percent(accuracies[0], 2)} to {percent(accuracies[-1], 2)}")

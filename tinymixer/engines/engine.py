@@ -122,6 +122,11 @@ class Engine:
         """A clause that says how steps are computed, for the first lines of a run."""
         raise NotImplementedError
 
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What decides how sums are rounded, as names and plain values: with the same ones, the same bits."""
+        return {"engine": self.name}
+
     def logits(self, images: Any) -> Any:
         """images (B, height, width, in_channels), normalised, on the model's backend  ->  logits (B, K)"""
         raise NotImplementedError

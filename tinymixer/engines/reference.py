@@ -64,6 +64,11 @@ class ReferenceEngine(HostEngine):
             return f"layer by layer, batches whole ({self._whole})"
         return f"layer by layer, in slices of {self.slice_images} on {self.threads} threads"
 
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        whole = {"engine": self.name, "backend": self.model.backend.name}
+        return whole if self._whole else whole | {"threads": self.threads, "slice_images": self.slice_images}
+
     # ---------------------------------------------------------------------------------------------------- the model
 
     def logits(self, images: Any) -> Any:

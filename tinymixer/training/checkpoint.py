@@ -1,9 +1,10 @@
 """Checkpoints: everything a run needs to go on exactly, in one .npz file without a pickle in it.
 
 The arrays "parameters/<name>", "buffers/<name>" and "optimizer/<name>", and 0-d ones: "format" (a number), "recipe"
-(TOML text), "state" and "data" (JSON text, see `RunState` and `DataDescription`), "generator" (which random numbers
-the run draws) and "digest" (SHA-256 of all the others' names and contents). Format 1 had no buffers, data, generator
-and digest.
+(TOML text), "state" and "data" (JSON text, see `RunState` and `DataDescription`), "history" (JSON, the rows of
+metrics.jsonl so far), "arithmetic" (JSON, what may round differently elsewhere), "generator" (which random numbers the
+run draws) and "digest" (SHA-256 of all the others' names and contents). Format 1 had no buffers, data, generator and
+digest.
 """
 
 import dataclasses
@@ -12,13 +13,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinymixer.data import DataDescription
 from tinymixer.draws import GENERATOR
 from tinymixer.errors import CheckpointError, ConfigError, DataError
-from tinymixer.files import replacing
+from tinymixer.files import Say, replacing, say_nothing
 from tinymixer.training.checkpoint_file import read_arrays
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.run_state import RunState
@@ -34,6 +36,8 @@ class Checkpoint:
 
     data        the description of the images that the run is trained on; None in a checkpoint of format 1
     generator   of the run's random numbers; "" in a checkpoint of format 1
+    history     a row per finished epoch; None where the checkpoint holds none
+    arithmetic  what the run was computed with (`arithmetic_of`); empty where that was not written down
     """
 
     recipe: Recipe
@@ -44,9 +48,11 @@ class Checkpoint:
     data: DataDescription | None = None
     generator: str = GENERATOR
     format: int = FORMAT
+    history: list[dict[str, Any]] | None = None
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) -> None:
     """Write a checkpoint so that `path` holds either the old one or the new one, whatever happens.
 
     Raises CheckpointError when it cannot be written, or holds numbers that are not finite; the old one then stays.
@@ -61,9 +67,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays["recipe"] = np.array(checkpoint.recipe.to_toml())
     arrays["state"] = np.array(json.dumps(dataclasses.asdict(checkpoint.state)))
     arrays["data"] = np.array(json.dumps(None if checkpoint.data is None else checkpoint.data.to_dict()))
+    arrays["history"] = np.array(json.dumps(checkpoint.history))
+    arrays["arithmetic"] = np.array(json.dumps(dict(checkpoint.arithmetic)))
     arrays["generator"] = np.array(checkpoint.generator)
     arrays["digest"] = np.array(digest(arrays))
-    with replacing(path) as file:
+    with replacing(path, say) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
@@ -101,6 +109,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         _description(path, arrays),
         str(arrays["generator"]) if "generator" in arrays else "",
         int(found),
+        _history(path, arrays),
+        _json(path, arrays, "arithmetic", dict) or {},
     )
 
 
@@ -130,15 +140,35 @@ def _require_whole(path: Path, arrays: Mapping[str, np.ndarray], number: int) ->
     if str(arrays["digest"]) != digest(arrays):
         raise CheckpointError(
             f"{path} is damaged or was changed: its contents are not those that were saved; use the run's other "
-            "checkpoint (best.npz or last.npz), or start a new run"
+            "checkpoint (best.npz, last.npz or previous.npz), or start a new run"
         )
 
 
 def _description(path: Path, arrays: Mapping[str, np.ndarray]) -> DataDescription | None:
-    if "data" not in arrays:
+    values = _json(path, arrays, "data", dict)
+    try:
+        return None if values is None else DataDescription.from_dict(values)
+    except DataError as error:
+        raise CheckpointError(f"{path} is damaged: its 'data' does not describe a data set ({error})") from error
+
+
+def _history(path: Path, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]] | None:
+    rows = _json(path, arrays, "history", list)
+    if rows is not None and [row.get("epoch") if isinstance(row, dict) else 0 for row in rows] != [
+        *range(1, len(rows) + 1)
+    ]:
+        raise CheckpointError(f"{path} is damaged: its 'history' is not a row for each epoch")
+    return rows
+
+
+def _json(path: Path, arrays: Mapping[str, np.ndarray], name: str, kind: type) -> Any:
+    """The value of a JSON text, of the kind expected; None for null and where there is no such text."""
+    if name not in arrays:
         return None
     try:
-        values = json.loads(str(arrays["data"]))
-        return None if values is None else DataDescription.from_dict(values)
-    except (json.JSONDecodeError, RecursionError, DataError) as error:
-        raise CheckpointError(f"{path} is damaged: its 'data' does not describe a data set ({error})") from error
+        value = json.loads(str(arrays[name]))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: its '{name}' cannot be read ({error})") from error
+    if value is not None and not isinstance(value, kind):
+        raise CheckpointError(f"{path} is damaged: its '{name}' is not what it should be")
+    return value

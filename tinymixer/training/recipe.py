@@ -5,6 +5,7 @@ one architecture, and perhaps [[groups]] of parameters. A few come with the pack
 write more.
 """
 
+import codecs
 import dataclasses
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tinymixer.data import Augmentation, Dataset
-from tinymixer.errors import ConfigError, nearest
+from tinymixer.errors import ConfigError, nearest, printable
 from tinymixer.models import MixerConfig, architectures, config_class
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
@@ -23,6 +24,7 @@ from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
 TITLES = ("name", "description")
+MOST_BYTES = 1_000_000  # of a recipe
 DESCRIPTION_TABLE = "data_description"  # in a run's config.toml: what `DataDescription` says of its images
 FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave to the data
 
@@ -51,6 +53,8 @@ class Recipe:
     from_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for title in TITLES:
+            object.__setattr__(self, title, printable(getattr(self, title)))
         training, optimizer, schedule = self.training, self.optimizer, self.schedule
         if schedule.warmup_epochs > training.epochs:
             raise ConfigError(
@@ -216,10 +220,18 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def read_toml_file(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError when it cannot be read."""
+    """The tables of a TOML file, in UTF-8, or in UTF-16 with a mark, as PowerShell writes it.
+
+    Raises ConfigError when it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ConfigError(f"the recipe {path} has {size:,} bytes: expected a TOML file of at most {MOST_BYTES:,}")
+        content = path.read_bytes()
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if utf_16 else "utf-8-sig").replace("\r\n", "\n")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
     return read_toml(text, str(path))
 
@@ -228,9 +240,9 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
     """The tables of TOML text. Raises ConfigError for text that is not TOML."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, OverflowError) as error:  # ValueError: also a number of more digits than Python reads
         raise ConfigError(f"{source} is not valid TOML: {error}") from error
-    except RecursionError as error:
+    except (RecursionError, MemoryError) as error:
         raise ConfigError(f"{source} is not valid TOML: it is nested too deeply") from error
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinymixer.training.history import read_rows
 from tinymixer.training.recipe import recipe_names
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ class TrainingResult:
 def make_result(trainer: "Trainer", status: str) -> TrainingResult:
     """The result of a run as it stands in its folder."""
     state, folder = trainer.state, trainer.folder.path
-    rows = read_rows(trainer.folder.metrics)
-    row = rows[-1] if rows else {}
+    row = trainer.rows[-1] if trainer.rows else {}
     test, interval = row.get("test_accuracy"), row.get("test_interval")
     best = state.best_accuracy if state.best_epoch else None
     if status == "interrupted":

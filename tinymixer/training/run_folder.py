@@ -1,15 +1,14 @@
-"""The folder that a run leaves behind: config.toml, metrics.jsonl, last.npz, best.npz, curves.png."""
+"""The folder that a run leaves behind: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz, curves.png."""
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tinymixer.data import DataDescription
 from tinymixer.errors import TrainingError
-from tinymixer.files import remove_leftovers, replacing
-from tinymixer.training.history import keep_epochs
+from tinymixer.files import Say, keep_under, remove_leftovers, replacing, say_nothing
+from tinymixer.training.folder_lock import FolderLock
 from tinymixer.training.recipe import DESCRIPTION_TABLE, Recipe, load_recipe, read_toml_file
 
 DEFAULT_ROOT = Path("runs")
@@ -27,28 +26,44 @@ FREE_ON_RESUME = (
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    say   hears what the file system cannot do and what is no reason to stop
+    """
+
+    def __init__(self, path: str | Path, say: Say = say_nothing) -> None:
+        self.path, self.say = Path(path), say
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.jsonl"
         self.last = self.path / "last.npz"
+        self.previous = self.path / "previous.npz"
         self.best = self.path / "best.npz"
         self.curves = self.path / "curves.png"
+        self.lock = FolderLock(self.path, say)
 
     @classmethod
-    def create(cls, recipe: Recipe, path: str | Path | None = None, data: DataDescription | None = None) -> "RunFolder":
-        """Make a folder for a new run: `path`, or the first free of runs/NAME, runs/NAME-2, ...
+    def create(
+        cls,
+        recipe: Recipe,
+        path: str | Path | None = None,
+        data: DataDescription | None = None,
+        say: Say = say_nothing,
+    ) -> "RunFolder":
+        """Make and lock a folder for a new run: `path`, or the first free of runs/NAME, runs/NAME-2, ...
 
-        Raises TrainingError where a run is in the folder already, or where it cannot be made.
+        The lock comes before anything is looked at or written, so of several starts in one folder one goes on and the
+        others are told. Raises TrainingError where a run is in the folder already, another process trains into it, or
+        it cannot be made.
         """
         try:
-            folder = cls(_new_default_folder(recipe.name) if path is None else path)
+            folder = cls(_new_default_folder(recipe.name) if path is None else path, say)
             folder.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"the run folder {error.filename} cannot be made: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: a null character in the name
+            reason = getattr(error, "strerror", None) or error
+            raise TrainingError(f"the run folder {path or DEFAULT_ROOT} cannot be made: {reason}") from error
+        folder.lock.acquire()
         if folder.holds_a_run:
+            folder.lock.release()
             raise TrainingError(
                 f"{folder.path} holds a run already: add --resume to go on with it, or choose another --out"
             )
@@ -56,19 +71,21 @@ class RunFolder:
         return folder
 
     @classmethod
-    def reopen(cls, recipe: Recipe, path: str | Path, data: DataDescription) -> "RunFolder":
-        """Open the folder of a run that is to go on with `recipe` on this data.
+    def reopen(cls, recipe: Recipe, path: str | Path, data: DataDescription, say: Say = say_nothing) -> "RunFolder":
+        """Open and lock the folder of a run that is to go on with `recipe` on this data.
 
-        Raises TrainingError when there is no run, or when the recipe or the data would change what it computes.
+        Raises TrainingError when there is no run, when the recipe or the data would change what it computes, or when
+        another process trains into it.
         """
-        folder = cls(path)
+        folder = cls(path, say)
         require_same_run(folder.read_config(), recipe, folder.path)
         require_same_data(folder.read_description(), data, folder.path)
+        folder.lock.acquire()
         return folder
 
     @property
     def holds_a_run(self) -> bool:
-        return any(path.exists() for path in (self.config, self.metrics, self.last, self.best))
+        return any(path.exists() for path in (self.config, self.metrics, self.last, self.previous, self.best))
 
     def read_config(self) -> Recipe:
         """The recipe this run was started with. Raises TrainingError when the folder holds no run."""
@@ -82,38 +99,20 @@ class RunFolder:
         return None if table is None else DataDescription.from_dict(table)
 
     def write_config(self, recipe: Recipe, data: DataDescription | None) -> None:
-        with replacing(self.config) as file:
+        with replacing(self.config, self.say) as file:
             file.write(recipe.to_toml({} if data is None else {DESCRIPTION_TABLE: data.to_dict()}).encode())
 
-    def clean_up(self, epochs: int) -> None:
-        """Remove what a killed run left behind: half-written files, and rows past the `epochs` of the checkpoint."""
+    def clean_up(self) -> None:
+        """Remove what a killed run left behind half-written."""
         remove_leftovers(self.path)
-        keep_epochs(self.metrics, epochs)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from training into this folder. Raises TrainingError when one is.
-
-        The lock is the operating system's and ends with the process, however it ends. Where there is no such lock
-        (Windows), nothing is locked.
-        """
-        try:
-            import fcntl
-        except ImportError:
-            yield
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise TrainingError(
-                f"another process is training into {self.path}: wait for it or choose another --out"
-            ) from error
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+    def keep_last_as_previous(self) -> None:
+        """Let last.npz have the name previous.npz too, before a new one takes its place."""
+        if self.last.is_file():
+            try:
+                keep_under(self.last, self.previous)
+            except OSError as error:
+                self.say(f"{self.previous} could not be kept ({error.strerror or error}): the run has one checkpoint")
 
 
 def resolve_recipe(
@@ -170,7 +169,7 @@ def require_same_data(then: DataDescription | None, now: DataDescription, folder
 
 def _new_default_folder(name: str) -> Path:
     """Make and return the first of runs/NAME, runs/NAME-2, ... that is not there yet."""
-    number = 1
+    name, number = folder_name(name), 1
     while True:
         path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
         try:
@@ -178,3 +177,10 @@ def _new_default_folder(name: str) -> Path:
             return path
         except FileExistsError:
             number += 1
+
+
+def folder_name(name: str) -> str:
+    """A recipe's name as the name of one folder on any system: letters, digits, ".", "_" and "-"."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:80]
+    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain, re.IGNORECASE)  # devices, on Windows
+    return f"run-{plain}" if reserved else plain or "run"

@@ -1,4 +1,4 @@
-"""Stopping politely: Ctrl-C and SIGTERM ask for an end, and the trainer chooses the moment."""
+"""Stopping politely: Ctrl-C, SIGTERM and a closed terminal ask for an end, and the trainer chooses the moment."""
 
 import signal
 import threading
@@ -7,13 +7,17 @@ from typing import Any
 
 
 class StopSignals:
-    """Within this context, a first SIGINT or SIGTERM is remembered in `.signal`; a second one interrupts at once.
+    """Within this context, a first SIGINT, SIGTERM or SIGHUP is remembered in `.signal`; a second one interrupts at
+    once.
 
-    The handlers found on entry are put back on exit. Outside the main thread, where Python allows no handlers,
-    nothing is installed.
+    A signal that was ignored on entry stays ignored (`nohup`, a script's `&`), and one whose handler is not Python's
+    is left alone. The handlers found on entry are put back on exit. Outside the main thread, where Python allows no
+    handlers, nothing is installed.
     """
 
-    HANDLED = (signal.SIGINT, signal.SIGTERM)
+    HANDLED = tuple(
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+    )
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -25,12 +29,13 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
             for number in self.HANDLED:
-                self._before[number] = signal.signal(number, self._remember)
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, handler)
         self._before.clear()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from tinymixer.data import Dataset, epoch_order
 from tinymixer.engines import Step, Work, choose_engine
-from tinymixer.errors import CheckpointError, ConfigError, TrainingError
+from tinymixer.errors import CheckpointError, ConfigError, TrainingError, first_line
 from tinymixer.models import Model
+from tinymixer.training.arithmetic import arithmetic_of, other_arithmetic
 from tinymixer.training.build import (
     build_model,
     fit_recipe,
@@ -21,11 +22,13 @@ from tinymixer.training.build import (
 )
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
-from tinymixer.training.history import Row, append_row, read_rows, replace_last_row
+from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_last_row
 from tinymixer.training.load_run import load_run
+from tinymixer.training.memory import out_of_memory
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
+from tinymixer.training.resume import newest_checkpoint
 from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
 from tinymixer.training.run_state import FEW_IMAGES, RunState
 from tinymixer.training.stop import StopSignals
@@ -67,6 +70,7 @@ class Trainer:
         if resume and init_from is not None:
             raise ConfigError("--resume goes on with a run's own weights: leave --init-from out, or start a new run")
         self.progress = progress or Progress()
+        self._said: set[str] = set()
         self.resume = resume
         self.dataset = dataset or load_data(recipe)
         self.recipe = recipe = fit_recipe(recipe, self.dataset, model)
@@ -97,12 +101,13 @@ class Trainer:
         self.engine = choose_engine(self.model, training, work, self.optimizer)
         self.state = RunState(validation_images=len(self.validation_indices))
         self.folder = (
-            RunFolder.reopen(recipe, out, images.description)
+            RunFolder.reopen(recipe, out, images.description, self._say_once)
             if resume and out
-            else RunFolder.create(recipe, out, images.description)
+            else RunFolder.create(recipe, out, images.description, self._say_once)
         )
+        self.rows: list[Row] = []  # of metrics.jsonl
         self._clock_started, self._seconds_before = time.perf_counter(), 0.0
-        self._steps_here, self._pictured, self._noted = 0, time.perf_counter(), ""
+        self._steps_here, self._pictured = 0, time.perf_counter()
 
     @property
     def seconds(self) -> float:
@@ -115,23 +120,32 @@ class Trainer:
         return self.state.epoch * self.steps_per_epoch + self.state.step
 
     def run(self) -> TrainingResult:
-        """Train to the end, or until SIGINT or SIGTERM asks for a stop.
+        """Train to the end, or until SIGINT, SIGTERM or SIGHUP asks for a stop.
 
         Raises TrainingError for a loss that is not finite (the last good checkpoint stays), and CheckpointError or
         TrainingError when something cannot be read or saved.
         """
-        with self.folder.locked(), StopSignals() as self.stop:
-            self._restore() if self.resume else self._save(self.folder.last)
-            if self._is_over() and self._is_tested():
-                return self._end("already finished")
-            self.progress.on_start(self)
-            self._say_what_is_missing()
-            while not self._is_over():
-                self._train_epoch()
-                if self.stop.requested() or not self._end_epoch():
-                    self._save(self.folder.last)
-                    return self._end("interrupted")
-            return self._end("finished" if self._test() else "interrupted")
+        self.folder.lock.acquire()
+        try:
+            with StopSignals() as self.stop:
+                return self._run()
+        except MemoryError as error:
+            raise TrainingError(out_of_memory(error, self.recipe, self.dataset, self.model)) from error
+        finally:
+            self.folder.lock.release()
+
+    def _run(self) -> TrainingResult:
+        self._restore() if self.resume else self._save(self.folder.last)
+        if self._is_over() and self._is_tested():
+            return self._end("already finished")
+        self.progress.on_start(self)
+        self._say_what_is_missing()
+        while not self._is_over():
+            self._train_epoch()
+            if self.stop.requested() or not self._end_epoch():
+                self._save(self.folder.last)
+                return self._end("interrupted")
+        return self._end("finished" if self._test() else "interrupted")
 
     # --------------------------------------------------------------------------------------------------------- epochs
 
@@ -190,7 +204,8 @@ class Trainer:
         }
         if state.end_epoch(validation, self.seconds):
             self._save(self.folder.best)
-        append_row(self.folder.metrics, row)
+        append_row(self.folder.metrics, row, self._say_once)
+        self.rows.append(row)
         self._save(self.folder.last)
         self.progress.on_epoch(row)
         if time.perf_counter() - self._pictured > SECONDS_BETWEEN_PICTURES:
@@ -216,12 +231,10 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------------- the test
 
     def _is_tested(self) -> bool:
-        rows = read_rows(self.folder.metrics)
-        return not len(self.dataset.test_images) or not rows or "test_accuracy" in rows[-1]
+        return not len(self.dataset.test_images) or not self.rows or is_tested(self.rows[-1])
 
     def _test(self) -> bool:
         """Look at the test images, once, with the checkpoint that the run recommends; False when a stop came first."""
-        rows = read_rows(self.folder.metrics)
         if self._is_tested():
             return True
         parameters, which = self.model.parameters, self.state.recommended
@@ -235,15 +248,14 @@ class Trainer:
             self._load(*last)
         if evaluation is None:
             return False
-        low, high = evaluation.interval
-        figures: dict[str, Any] = {
+        self.rows[-1] |= {
             "test_loss": evaluation.loss,
             "test_accuracy": evaluation.accuracy,
-            "test_interval": [low, high],
+            "test_interval": list(evaluation.interval),
             "test_images": len(self.dataset.test_images),
             "tested": which,
         }
-        replace_last_row(self.folder.metrics, rows[-1] | figures)
+        write_last_row(self.folder.metrics, self.rows, self._say_once)
         return True
 
     def _load(self, parameters: Any, buffers: Any) -> None:
@@ -281,48 +293,54 @@ class Trainer:
         )
 
     def _pass_on_note(self) -> None:
-        if self.engine.note and self.engine.note != self._noted:
-            self._noted = self.engine.note
-            self.progress.on_note(self._noted)
+        if self.engine.note:
+            self._say_once(self.engine.note)
+
+    def _say_once(self, sentence: str) -> None:
+        """Tell the user something that is no reason to stop, the first time that it happens."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self.progress.on_note(sentence)
 
     def _save(self, path: Path) -> None:
         self.state.elapsed_seconds = self.seconds
         parameters, state = self.model.parameters, dataclasses.replace(self.state)
-        save_checkpoint(
-            path,
-            Checkpoint(
-                self.recipe,
-                state,
-                parameters.to_numpy(),
-                self.optimizer.state_dict(),
-                parameters.buffers_to_numpy(),
-                self.dataset.description,
-            ),
+        checkpoint = Checkpoint(
+            self.recipe,
+            state,
+            parameters.to_numpy(),
+            self.optimizer.state_dict(),
+            parameters.buffers_to_numpy(),
+            self.dataset.description,
+            history=self.rows[: state.epoch],
+            arithmetic=arithmetic_of(self.engine),
         )
+        if path == self.folder.last:
+            self.folder.keep_last_as_previous()
+        save_checkpoint(path, checkpoint, self._say_once)
 
     def _restore(self) -> None:
-        """Go back to the last checkpoint; a run that was killed before its first one starts at the beginning."""
+        """Go back to the newest checkpoint; a run that was killed before its first one starts at the beginning."""
         folder = self.folder
-        if folder.last.exists():
-            checkpoint = load_checkpoint(folder.last)
-            if checkpoint.format == 1:
-                raise CheckpointError(
-                    f"{folder.last} was written by an earlier version, whose random numbers this one does not draw, so "
-                    f"the run cannot go on exactly: evaluate it, or begin a new run with its weights (--init-from "
-                    f"{folder.path})"
-                )
+        checkpoint = newest_checkpoint(folder, self._say_once)
+        if checkpoint is not None:
             require_same_run(checkpoint.recipe, self.recipe, folder.path)
             require_same_data(checkpoint.data, self.dataset.description, folder.path)
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self._load(checkpoint.parameters, checkpoint.buffers)
             self.state = checkpoint.state
-        elif folder.best.exists() or read_rows(folder.metrics):
-            raise CheckpointError(f"{folder.last} is missing, so the run cannot go on: put it back, or start a new run")
-        if self.state.step > self.steps_per_epoch:
-            raise CheckpointError(
-                f"{folder.last} stands at step {self.state.step} of an epoch of {self.steps_per_epoch}"
-            )
-        folder.clean_up(self.state.epoch)
+            if self.state.step > self.steps_per_epoch or self.optimizer.steps != self.step:
+                raise CheckpointError(
+                    f"the checkpoint in {folder.path} is damaged: it stands after step {self.state.step} of epoch "
+                    f"{self.state.epoch + 1}, of {self.steps_per_epoch} steps each, and its optimizer after step "
+                    f"{self.optimizer.steps}"
+                )
+            if sentence := other_arithmetic(checkpoint.arithmetic, arithmetic_of(self.engine)):
+                self._say_once(sentence)
+        folder.clean_up()
+        self.rows = mend_rows(
+            folder.metrics, checkpoint.history if checkpoint else None, self.state.epoch, self._say_once
+        )
         folder.write_config(self.recipe, self.dataset.description)
         self._clock_started, self._seconds_before = time.perf_counter(), self.state.elapsed_seconds
         if self.step < self.total_steps:
@@ -330,19 +348,18 @@ class Trainer:
             self.progress.on_note(f"resuming after {where}")
 
     def _draw_curves(self) -> None:
-        """Draw curves.png; a picture that cannot be drawn is no reason to stop."""
+        """Draw curves.png; a picture that cannot be drawn is no reason to stop, whatever is the matter."""
         self._pictured = time.perf_counter()
-        rows = read_rows(self.folder.metrics)
-        if not rows:
+        if not self.rows:
             return
         try:
             from tinymixer.analysis.curves import draw_curves
 
-            draw_curves({self.recipe.name: rows}, self.folder.curves)
+            draw_curves({self.recipe.name: self.rows}, self.folder.curves)
         except ImportError:
-            self.progress.on_note("curves.png is not drawn, since Matplotlib is not installed: pip install matplotlib")
-        except CheckpointError as error:
-            self.progress.on_note(f"curves.png is not drawn: {error}")
+            self._say_once("curves.png is not drawn, since Matplotlib is not installed: pip install matplotlib")
+        except Exception as error:  # fonts, LaTeX, settings of the user's own: Matplotlib raises all kinds
+            self._say_once(f"curves.png is not drawn: {first_line(error)}")
 
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":

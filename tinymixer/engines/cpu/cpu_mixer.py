@@ -94,6 +94,10 @@ class CpuMixer(HostEngine):
         return why_not(model)
 
     @property
+    def arithmetic(self) -> dict[str, Any]:
+        return {"engine": self.name, "threads": self.threads, "slice_images": self.slice_size.images}
+
+    @property
     def description(self) -> str:
         size, threads = self.slice_size, self.threads
         return f"in slices of {size.images} images ({size.reason}) on {threads} thread{'' if threads == 1 else 's'}"

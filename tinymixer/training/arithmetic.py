@@ -1,0 +1,44 @@
+"""Which arithmetic a run is computed with: what may round differently on another machine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinymixer.engines import Engine
+
+
+def arithmetic_of(engine: Engine) -> dict[str, Any]:
+    """Engine, threads, slices, NumPy and BLAS, as values that JSON can hold: with the same ones, a run gives the same
+    bits.
+    """
+    return {**engine.arithmetic, "numpy": np.__version__, "blas": _blas()}
+
+
+def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """A sentence where a run goes on with other arithmetic than it began with; None where it is the same."""
+    differing = [
+        f"{name} {then.get(name, 'none')} then, {now.get(name, 'none')} now"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]
+    if not then or not differing:
+        return None
+    return (
+        f"the run goes on with other arithmetic ({'; '.join(differing)}): its numbers will be the same to rounding "
+        "(about 1e-6), not bit for bit those of an unbroken run"
+    )
+
+
+def _blas() -> str:
+    """The BLAS libraries, their versions and the processor they chose their kernels for, as far as is known."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "unknown (threadpoolctl is not installed)"
+    found = {
+        f"{pool['internal_api']} {pool.get('version') or ''} {pool.get('architecture') or ''}".strip()
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    }
+    return ", ".join(sorted(found)) or "unknown"

@@ -1,0 +1,25 @@
+"""What takes the memory of a run, for the sentence that says it is used up."""
+
+from tinymixer.data import Dataset
+from tinymixer.errors import first_line
+from tinymixer.models import Model
+from tinymixer.training.recipe import Recipe
+
+COPIES = 4  # of the parameters: values, gradients, and two vectors of an optimizer
+
+
+def out_of_memory(error: MemoryError, recipe: Recipe, dataset: Dataset, model: Model) -> str:
+    """A sentence that names what is large and what would make it smaller; the last checkpoint stays as it is."""
+    training, parameters = recipe.training, model.parameters
+    together = training.batch_size // training.micro_batches
+    return (
+        f"out of memory ({first_line(error)}). What is large here: the activations of {together} images at a time, "
+        f"which shrink with batch_size {training.batch_size} or grow fewer with more micro_batches "
+        f"({training.micro_batches}); those of evaluation, with eval_batch_size {training.eval_batch_size}; the "
+        f"parameters, {_bytes(COPIES * parameters.values.nbytes)} with gradients and optimizer; the images, "
+        f"{_bytes(dataset.train_images.nbytes + dataset.test_images.nbytes)}"
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
