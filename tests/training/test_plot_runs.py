@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -78,3 +79,41 @@ def test_what_cannot_be_plotted_is_refused_in_a_sentence(tmp_path):
     run = write_run(tmp_path / "run", 2)
     with pytest.raises(CheckpointError, match="could not be saved"):
         plot_runs([run], tmp_path / "no such folder" / "curves.png")
+
+
+def test_one_bad_run_costs_the_others_nothing(tmp_path):
+    from tinymixer.training.plot_runs import histories_of
+
+    good = [write_run(tmp_path / name, 2) for name in ("_baseline", "lr$0.1_$x")]
+    (tmp_path / "empty").mkdir()
+    broken = write_run(tmp_path / "broken", 2)
+    (broken / "metrics.jsonl").write_bytes(b"\xff\n{}\n")
+    runs = [good[0], tmp_path / "empty", broken, tmp_path / "nowhere", good[1]]
+    histories, left_out = histories_of(runs)
+    assert list(histories) == ["_baseline", "lr$0.1_$x"]
+    assert len(left_out) == 3
+    assert plot_runs(runs, tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["lr$0.1_$x", "$\\frac$", "_hidden", "a\x1b[2Jb", "r\udcffn"])
+def test_names_are_drawn_as_they_are(tmp_path, name, monkeypatch):
+    """No name is taken for mathematics, for a sign to leave a line out, or for bytes that are no text."""
+    from matplotlib.figure import Figure
+
+    from tinymixer.analysis.confusion_picture import save_confusion
+    from tinymixer.analysis.curves import draw_curves
+    from tinymixer.errors import printable
+
+    shown, save = [], Figure.savefig
+
+    def spy(figure, *arguments, **keywords):
+        shown.extend(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+        return save(figure, *arguments, **keywords)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+    rows = [{"epoch": epoch, "train_loss": 1.0, "train_accuracy": 0.5, "validation_loss": 1.0} for epoch in (1, 2, 3)]
+    with mpl.rc_context({"text.usetex": True, "axes.unicode_minus": False}):
+        draw_curves({name: rows, "other": rows}, tmp_path / "curves.png")
+        save_confusion(np.eye(2, dtype=int), [name, "b"], tmp_path / "confusion.png", title=f"{name} and $x$")
+    assert f"{printable(name)}, validation" in shown
+    assert f"{printable(name)} and $x$" in shown

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 
 from tests.training.small_runs import Recorder, names_in, run_small, small_dataset, small_recipe
 from tinymixer.errors import TrainingError
-from tinymixer.training import Trainer, load_checkpoint
+from tinymixer.training import Trainer, load_checkpoint, load_recipe
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
@@ -125,3 +128,27 @@ def test_out_of_memory_says_what_is_large(tmp_path, monkeypatch, where):
     with pytest.raises(TrainingError, match=f"out of memory .*3.20 GiB.*{field}"):
         trainer.run()
     assert load_checkpoint(tmp_path / "run" / "last.npz").state.step == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
+def test_of_three_starts_in_one_folder_one_goes_on(tmp_path):
+    """And the folder is its own: config.toml, checkpoint and history are the winner's, and the run can be resumed."""
+    program = (
+        "import sys; from tests.training.small_runs import run_small; from tinymixer.errors import TinymixerError\n"
+        "try: run_small(sys.argv[1], seed=int(sys.argv[2]), epochs=2)\n"
+        "except TinymixerError as error: sys.exit(str(error))"
+    )
+    for attempt in range(2):
+        folder = tmp_path / str(attempt)
+        starts = {
+            seed: subprocess.Popen(
+                [sys.executable, "-c", program, str(folder), str(seed)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+            )
+            for seed in (1, 2, 3)
+        }
+        said = {seed: process.communicate(timeout=60)[1] for seed, process in starts.items()}
+        (winner,) = [seed for seed, process in starts.items() if process.returncode == 0]
+        assert load_recipe(folder / "config.toml").training.seed == winner
+        assert load_checkpoint(folder / "last.npz").recipe.training.seed == winner
+        for seed in {1, 2, 3} - {winner}:
+            assert "another process is training into" in said[seed] or "holds a run already" in said[seed]

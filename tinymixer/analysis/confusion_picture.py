@@ -8,7 +8,7 @@ import numpy as np
 
 from tinymixer.analysis.curves import INK
 from tinymixer.analysis.figures import plain_settings, save_picture
-from tinymixer.errors import ShapeError
+from tinymixer.errors import ShapeError, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +114,8 @@ def _write(axes: Any, text: str, at: tuple[float, float], points: tuple[float, f
 
 
 def _label(axes: Any, class_names: Sequence[str], title: str) -> None:
-    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in class_names]
+    names = [printable(name) for name in class_names]  # ticks are written anew when they are drawn
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in names]
     ticks = range(len(names))
     slanted = max(map(len, names), default=0) > 3
     rotation = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from tinymixer.cli.output import make_table, percent, print_table
-from tinymixer.errors import ConfigError
+from tinymixer.cli.output import make_table, percent, print_table, tell
+from tinymixer.errors import ConfigError, TrainingError
 
 
 @click.command(short_help="Draw the learning curves of one or several runs.")
@@ -19,6 +19,8 @@ from tinymixer.errors import ConfigError
 def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     """Draw loss and accuracy of each RUN (a run's folder) over the epochs into one picture.
 
+    A run that has no finished epoch, or whose history is damaged, is named and left out.
+
     \b
     Examples:
       tinymixer plot runs/digits
@@ -29,17 +31,21 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     if out.suffix.lower() != ".png":
         raise ConfigError(f"curves are drawn as PNG: expected a file name ending in .png, got '{out}'")
 
-    from tinymixer.training.history import read_rows
-    from tinymixer.training.plot_runs import plot_runs
+    from tinymixer.analysis.curves import draw_curves
+    from tinymixer.training.plot_runs import histories_of
 
-    plot_runs(runs, out)
+    histories, left_out = histories_of(runs)
+    if not histories:
+        raise TrainingError("; ".join(left_out))
+    for sentence in left_out:
+        tell(f"left out: {sentence}", to_stderr=True)
+    draw_curves(histories, out)
     table = make_table(["run", "epochs", "best validation", "at epoch", "last validation", "test accuracy"])
-    for run in runs:
-        rows = read_rows(run / "metrics.jsonl" if run.is_dir() else run)
+    for label, rows in histories.items():
         last, judged = rows[-1], [row for row in rows if "validation_accuracy" in row]
         best = min(judged, key=lambda row: row["validation_loss"], default={})
         table.add_row(
-            str(run),
+            label,
             str(last["epoch"]),
             percent(best.get("validation_accuracy"), 2),
             str(best.get("epoch", "-")),

@@ -14,21 +14,38 @@ NUMBERS = [f"{part}_{quantity}" for part in ("train", "validation", "test") for 
 def plot_runs(runs: Sequence[str | Path], out: str | Path) -> Path:
     """Draw the learning curves of run folders (or metrics.jsonl files) into one PNG file and return its path.
 
-    Raises TrainingError for a folder without finished epochs, CheckpointError when the picture cannot be written.
-    Needs Matplotlib.
+    A run that cannot be drawn is left out (`histories_of` says why). Raises TrainingError when none is left,
+    CheckpointError when the picture cannot be written. Needs Matplotlib.
     """
-    histories: dict[str, Sequence[Row]] = {}
-    for run, label in zip(runs, labels_of([Path(run) for run in runs]), strict=True):
-        metrics = Path(run) / "metrics.jsonl" if Path(run).is_dir() else Path(run)
-        histories[label] = read_rows(metrics)
-        if not histories[label]:
-            raise TrainingError(f"{run} has no finished epoch to plot: expected the folder of a training run")
-        for row in histories[label]:
-            for name in NUMBERS:
-                if not isinstance(row.get(name, 0.0 if name != "train_loss" else None), int | float):
-                    raise TrainingError(f"{metrics} has no number '{name}' for epoch {row['epoch']}")
+    histories, left_out = histories_of(runs)
+    if not histories:
+        raise TrainingError("; ".join(left_out) or "there are no runs to plot")
     draw_curves(histories, Path(out))
     return Path(out)
+
+
+def histories_of(runs: Sequence[str | Path]) -> tuple[dict[str, list[Row]], list[str]]:
+    """The rows of each run by a label that tells it apart, and a sentence for each run that cannot be drawn."""
+    histories: dict[str, list[Row]] = {}
+    left_out = []
+    for run, label in zip(runs, labels_of([Path(run) for run in runs]), strict=True):
+        try:
+            histories[label] = _rows_of(Path(run))
+        except TrainingError as error:
+            left_out.append(str(error))
+    return histories, left_out
+
+
+def _rows_of(run: Path) -> list[Row]:
+    metrics = run / "metrics.jsonl" if run.is_dir() else run
+    rows = read_rows(metrics)
+    if not rows:
+        raise TrainingError(f"{run} has no finished epoch to plot: expected the folder of a training run")
+    for row in rows:
+        for name in NUMBERS:
+            if type(row.get(name, 0.0 if name != "train_loss" else None)) not in (int, float):
+                raise TrainingError(f"{metrics} has no number '{name}' for epoch {row['epoch']}")
+    return rows
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:
