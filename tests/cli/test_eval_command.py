@@ -59,6 +59,15 @@ def test_figures_are_shown_even_where_the_picture_cannot_be_saved(tinymixer, run
     assert outcome.json["images"] == 360
 
 
+def test_a_picture_nobody_asked_for_is_no_reason_to_fail(tinymixer, run):
+    (run / "confusion.png").unlink(missing_ok=True)
+    (run / "confusion.png").mkdir()
+    outcome = tinymixer("eval", run)
+    assert outcome.code == 0
+    assert "confusion matrix not drawn: " in outcome.err
+    assert "accuracy" in outcome.out
+
+
 def test_bad_runs_are_one_sentence(tinymixer, run, tmp_path):
     (tmp_path / "empty").mkdir()
     cut = run / "best.npz"

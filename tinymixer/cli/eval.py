@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinymixer.cli.output import json_option, make_table, percent, print_json, print_table
-from tinymixer.errors import CheckpointError
+from tinymixer.cli.output import json_option, make_table, percent, print_json, print_table, tell
+from tinymixer.errors import ConfigError, TinymixerError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,9 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
         )
         if not problem:
             click.echo(f"confusion matrix saved in {picture}")
-    if problem:
+        if problem and out is None:  # nobody asked for the picture: a word about it is enough
+            tell(f"confusion matrix not drawn: {first_line(problem)}", to_stderr=True)
+    if problem and out is not None:
         raise problem
 
 
@@ -114,8 +116,10 @@ def _save_picture(confusion: "np.ndarray", names: list[str], path: Path, title: 
 
     try:
         save_confusion(confusion, names, path, title)
-    except (CheckpointError, ModuleNotFoundError) as error:
+    except (TinymixerError, ModuleNotFoundError) as error:
         return error
+    except Exception as error:  # fonts, settings of the user's own: Matplotlib raises all kinds
+        return ConfigError(f"{path} could not be drawn: {first_line(error)}")
     return None
 
 
