@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import numpy as np
@@ -373,3 +374,26 @@ class TestSelection:
     )
     def test_the_interval_is_wilsons(self, correct, images, low, high):
         assert accuracy_interval(correct, images) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_progress_can_stop_a_run(tmp_path):
+    class Impatient(Recorder):
+        def on_step(self, step, *figures):
+            if step == 7:
+                self.stop()
+
+    result = run_small(tmp_path / "run", Impatient())
+    assert (result.status, result.signal) == ("interrupted", None)
+    assert load_checkpoint(tmp_path / "run" / "last.npz").state.epoch == 1
+    assert run_small(tmp_path / "run", resume=True).status == "finished"
+
+
+def test_a_notebook_shows_a_bar(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("tqdm")
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell, version_info=(8,)))
+    result = run_small(tmp_path / "run")
+    shown = capfd.readouterr()
+    assert "15/15" in shown.err
+    assert "validation=" in shown.err
+    assert result.message in shown.out

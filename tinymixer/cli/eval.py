@@ -56,7 +56,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
     """
     from tinymixer.analysis.per_class import class_results, confusion_matrix
     from tinymixer.training import evaluate, load_run
-    from tinymixer.training.load_run import normalisation
+    from tinymixer.training.loading import normalisation
     from tinymixer.training.test_images import matching_test_images
 
     loaded = load_run(run, checkpoint, backend)

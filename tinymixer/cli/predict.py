@@ -49,7 +49,7 @@ def predict(
     from tinymixer.data.images import load_image
     from tinymixer.training import load_run
     from tinymixer.training.evaluate import predict_log_probabilities
-    from tinymixer.training.load_run import normalisation
+    from tinymixer.training.loading import normalisation
 
     loaded = load_run(run, checkpoint, backend)
     known, options = loaded.data, loaded.recipe.data

@@ -26,6 +26,16 @@ class Model(Layer):
     config: Any
     independent_images: ClassVar[bool] = False
 
+    def summary(self) -> str:
+        """A table of layers, output shapes for one image, parameters and multiply-adds; `print(model.summary())`."""
+        from tinymixer.models.summary import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        parameters = self.parameters
+        return f"{type(self).__name__}({self.config!r}: {parameters.count:,} parameters, {parameters.dtype})"
+
     def check_images(self, images: Any) -> None:
         """Raise ShapeError unless there are images, of the size and the dtype of the model."""
         config = self.config

@@ -4,7 +4,7 @@ from tinymixer.engines.step import StepResult, train_step
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, accuracy_interval, evaluate
 from tinymixer.training.history import read_rows
-from tinymixer.training.load_run import Run, load_model, load_run
+from tinymixer.training.loading import Run, load_model, load_run
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe, load_recipe, recipe_names
 from tinymixer.training.recipe_fields import recipe_fields

@@ -7,7 +7,17 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Hears about a run and does nothing with it; override what you want to show."""
+    """Hears about a run and does nothing with it; override what you want to show.
+
+    `stop()`, called from any of its methods or from another thread, ends the run as Ctrl-C does: after the step,
+    everything saved.
+    """
+
+    stop_requested = False
+
+    def stop(self) -> None:
+        """Ask the trainer to save and stop."""
+        self.stop_requested = True
 
     def on_start(self, trainer: "Trainer") -> None:
         """Before the first step. The trainer has `recipe`, `folder`, `engine`, `model`, `step`, `total_steps`,

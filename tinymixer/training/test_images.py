@@ -6,7 +6,7 @@ import numpy as np
 
 from tinymixer.data import Dataset, load_dataset
 from tinymixer.errors import DataError, nearest
-from tinymixer.training.load_run import Run
+from tinymixer.training.loading import Run
 
 
 def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np.ndarray, np.ndarray]:

@@ -23,8 +23,9 @@ from tinymixer.training.build import (
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_last_row
-from tinymixer.training.load_run import load_run
+from tinymixer.training.loading import load_run
 from tinymixer.training.memory import out_of_memory
+from tinymixer.training.notebook import default_progress
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
@@ -42,7 +43,7 @@ class Trainer:
     recipe      what to train, and how
     out         the run folder; None takes the first free of runs/NAME, runs/NAME-2, ...
     dataset     the images; None loads the recipe's
-    progress    receives how it goes
+    progress    receives how it goes, and can stop it; None shows a bar in a notebook and nothing elsewhere
     resume      go on with the run in `out`, exactly where its last checkpoint stands
     model       a model of your own in place of the recipe's; its weights are where training begins
     init_from   a run folder or checkpoint whose weights training begins with
@@ -69,7 +70,7 @@ class Trainer:
             raise TrainingError("to resume a run, say in which folder it is: --out FOLDER")
         if resume and init_from is not None:
             raise ConfigError("--resume goes on with a run's own weights: leave --init-from out, or start a new run")
-        self.progress = progress or Progress()
+        self.progress = progress or default_progress()
         self._said: set[str] = set()
         self.resume = resume
         self.dataset = dataset or load_data(recipe)
@@ -120,7 +121,7 @@ class Trainer:
         return self.state.epoch * self.steps_per_epoch + self.state.step
 
     def run(self) -> TrainingResult:
-        """Train to the end, or until SIGINT, SIGTERM or SIGHUP asks for a stop.
+        """Train to the end, or until SIGINT, SIGTERM, SIGHUP or `progress.stop()` asks for a stop.
 
         Raises TrainingError for a loss that is not finite (the last good checkpoint stays), and CheckpointError or
         TrainingError when something cannot be read or saved.
@@ -142,10 +143,13 @@ class Trainer:
         self._say_what_is_missing()
         while not self._is_over():
             self._train_epoch()
-            if self.stop.requested() or not self._end_epoch():
+            if self._stop_requested() or not self._end_epoch():
                 self._save(self.folder.last)
                 return self._end("interrupted")
         return self._end("finished" if self._test() else "interrupted")
+
+    def _stop_requested(self) -> bool:
+        return self.stop.requested() or self.progress.stop_requested
 
     # --------------------------------------------------------------------------------------------------------- epochs
 
@@ -157,7 +161,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         """Take the steps that are left of the epoch under way, or those before a stop is asked for."""
         state, every = self.state, self.recipe.training.checkpoint_every_steps
-        while state.step < self.steps_per_epoch and not self.stop.requested():
+        while state.step < self.steps_per_epoch and not self._stop_requested():
             started = time.perf_counter()
             for steps, totals in self.engine.steps(self._plan()):
                 now = time.perf_counter()
@@ -173,7 +177,7 @@ class Trainer:
         every, before = training.checkpoint_every_steps, self.state.epoch * self.steps_per_epoch
         order = self.train_indices[epoch_order(training.seed, epoch, len(self.train_indices))]
         for step in range(first, self.steps_per_epoch):
-            if self.stop.requested():
+            if self._stop_requested():
                 return
             indices = order[step * training.batch_size : (step + 1) * training.batch_size]  # (B,)
             yield Step(indices, epoch, step, self.schedule(before + step))
@@ -220,7 +224,7 @@ class Trainer:
             if part == "test"
             else (data.train_images, data.train_labels, self.validation_indices)
         )
-        found = evaluate(self.engine, images, labels, data.mean, data.std, size, self.stop.requested, indices)
+        found = evaluate(self.engine, images, labels, data.mean, data.std, size, self._stop_requested, indices)
         self._pass_on_note()
         if found is not None and not math.isfinite(found.loss):
             raise TrainingError(

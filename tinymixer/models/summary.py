@@ -1,0 +1,124 @@
+"""What a model is made of: its layers, the shapes that leave them, their parameters and multiply-adds, as a table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinymixer import ops
+from tinymixer.backend import Backend
+from tinymixer.layers.layer import Layer
+from tinymixer.ops.array_library import Array, Cache
+
+
+@dataclass
+class LayerRow:
+    """A layer with parameters of its own: its place, class, output shape for one image, parameters, multiply-adds."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+class CountingOperations:
+    """The operations, with products that are counted in the place of being computed."""
+
+    def __init__(self) -> None:
+        self.multiply_adds = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ops, name)
+
+    def linear_forward(self, x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        self.multiply_adds += x.size * weight.shape[1]
+        return np.zeros((*x.shape[:-1], weight.shape[1]), x.dtype), None
+
+    def token_linear_forward(self, x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        self.multiply_adds += x.size * weight.shape[0]
+        return np.zeros((weight.shape[0], *x.shape[1:]), x.dtype), None
+
+
+def layer_rows(model: Any) -> list[LayerRow]:
+    """A row for each layer with parameters of its own, in the order in which an image meets them.
+
+    A fresh model of the same class and configuration takes one image of zeros; products are counted, not computed. So
+    it takes next to no time, whatever the size. Raises whatever the model's class raises.
+    """
+    counting: Any = CountingOperations()
+    fresh = type(model)(model.config, backend=Backend("counting", np, counting), seed=None)
+    rows: list[LayerRow] = []
+    for layer in _layers(fresh):
+        if layer is not fresh and any("." not in name for name in layer.parameters.names):
+            layer.forward = _noted(layer, counting, rows)  # type: ignore[method-assign]
+    config = model.config
+    fresh.forward(np.zeros((1, config.image_size, config.image_size, config.in_channels), fresh.parameters.dtype))
+    return rows
+
+
+def summary(model: Any) -> str:
+    """The rows as a table to print, equal blocks once, and the sums."""
+    lines = [("layer", "", "output", "parameters", "multiply-adds")]
+    rows = layer_rows(model)
+    for row, times in _without_repeats(rows):
+        shape = " x ".join(map(str, row.output))
+        name = row.name if times == 1 else row.name.replace(".0.", f".0-{times - 1}.")
+        lines.append((name, row.kind, shape, f"{row.parameters * times:,}", f"{row.multiply_adds * times:,}"))
+    total = sum(row.multiply_adds for row in rows)
+    lines.append(("all", type(model).__name__, "", f"{model.parameters.count:,}", f"{total:,}"))
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return "\n".join(
+        "  ".join(text.ljust(width) if column < 3 else text.rjust(width)
+                  for column, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    )  # fmt: skip
+
+
+def _noted(layer: Layer, counting: CountingOperations, rows: list[LayerRow]) -> Any:
+    forward = layer.forward
+
+    def noting(*arguments: Any, **keywords: Any) -> tuple[Any, Any]:
+        before = counting.multiply_adds
+        y, cache = forward(*arguments, **keywords)
+        parameters, count = layer.parameters, counting.multiply_adds - before
+        rows.append(LayerRow(parameters.prefix, type(layer).__name__, _one_image(y.shape), parameters.count, count))
+        return y, cache
+
+    return noting
+
+
+def _one_image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without the axis of the one image: (S, 1, C) -> (S, C), (1, K) -> (K,)."""
+    return tuple(size for axis, size in enumerate(shape) if axis != (1 if len(shape) == 3 else 0))
+
+
+def _layers(layer: Any) -> Iterator[Layer]:
+    """A layer and all its parts."""
+    yield layer
+    for value in vars(layer).values():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, Layer):
+                yield from _layers(part)
+
+
+def _without_repeats(rows: list[LayerRow]) -> list[tuple[LayerRow, int]]:
+    """The rows of the first of several equal blocks with how many blocks there are; every other row with 1."""
+    blocks: dict[str, dict[str, list[LayerRow]]] = {}
+    for row in rows:
+        head, _, rest = row.name.partition(".")
+        if rest[:1].isdigit():
+            blocks.setdefault(head, {}).setdefault(rest.partition(".")[0], []).append(row)
+    equal = {
+        head for head, numbered in blocks.items()
+        if len({tuple((row.kind, row.output, row.parameters) for row in block) for block in numbered.values()}) == 1
+    }  # fmt: skip
+    kept = []
+    for row in rows:
+        head, _, rest = row.name.partition(".")
+        if head not in equal or not rest[:1].isdigit():
+            kept.append((row, 1))
+        elif rest.partition(".")[0] == "0":
+            kept.append((row, len(blocks[head])))
+    return kept
