@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer import ops
-from tinymixer.errors import BackendError, first_line, nearest
+from tinymixer.errors import BackendError, first_line, install_line, nearest
 from tinymixer.ops.array_library import namespace
 from tinymixer.ops.protocol import Operations
 
@@ -98,7 +98,7 @@ def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backen
 def cupy_obstacle() -> str | None:
     """Say in one sentence why CuPy cannot be used here and what mends it; None when it can."""
     if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed: pip install 'tinymixer[cuda13]' (or [cuda12], to match your driver)"
+        return f"CuPy is not installed: {install_line('cuda13')} (or [cuda12], to match your driver)"
     try:
         cupy: ModuleType = importlib.import_module("cupy")
     except ImportError as error:

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+REPOSITORY = "https://github.com/tinymixer/tinymixer"
+
 
 class TinymixerError(Exception):
     """Something the user can mend. The command line prints the message alone, without a traceback."""
@@ -34,6 +36,11 @@ class CheckpointError(TinymixerError):
 
 class TrainingError(TinymixerError):
     """Training cannot go on: a loss that is not finite, a run folder in use, a full disk."""
+
+
+def install_line(extra: str) -> str:
+    """The command that installs the package with one of its extras, from where it really is to be had."""
+    return f"pip install 'tinymixer[{extra}] @ git+{REPOSITORY}'"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -11,7 +11,9 @@ from tests.cli.running import ENVIRONMENT
 from tinymixer import __version__
 from tinymixer.cli import main
 from tinymixer.cli.failures import run_reporting_failures
-from tinymixer.errors import ConfigError
+from tinymixer.errors import ConfigError, install_line
+
+CLI = install_line("cli")
 
 COMMANDS = ("train", "eval", "predict", "plot", "gradcheck", "bench", "data", "doctor")
 
@@ -48,7 +50,7 @@ def test_without_its_packages_it_says_what_to_install(capsys, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("click", "rich") else real(name))
     assert main(["doctor"]) == 2
-    assert capsys.readouterr().err == "error: the command line needs click, rich: pip install 'tinymixer[cli]'\n"
+    assert capsys.readouterr().err == "error: the command line needs click, rich: " + CLI + "\n"
 
 
 def test_help_loads_nothing_heavy():
@@ -79,7 +81,7 @@ def _failing_with(error):
         (
             ModuleNotFoundError("no", name="PIL"),
             2,
-            "error: the package 'PIL' is not installed: pip install 'tinymixer[cli]'\n",
+            "error: the package 'PIL' is not installed: " + CLI + "\n",
         ),
         (MemoryError(), 2, "error: out of memory: try a smaller batch, picture or model\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),

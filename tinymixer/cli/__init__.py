@@ -9,6 +9,8 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from tinymixer.errors import install_line
+
 REQUIRED = ("click", "rich", "tqdm")
 
 
@@ -16,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` are those after the program's name."""
     missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"error: the command line needs {', '.join(missing)}: pip install 'tinymixer[cli]'", file=sys.stderr)
+        print(f"error: the command line needs {', '.join(missing)}: {install_line('cli')}", file=sys.stderr)
         return 2
     from tinymixer.cli.failures import run_reporting_failures
     from tinymixer.cli.program import program

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from tinymixer.cli.output import open_streams, silence
-from tinymixer.errors import TinymixerError, printable
+from tinymixer.errors import TinymixerError, install_line, printable
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 NEWLINE = "\n"
@@ -39,7 +39,7 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
     except ModuleNotFoundError as error:
         if (error.name or "tinymixer").split(".")[0] == "tinymixer":
             return _defect()
-        return say_error(f"the package '{error.name}' is not installed: pip install 'tinymixer[cli]'")
+        return say_error(f"the package '{error.name}' is not installed: {install_line('cli')}")
     except BrokenPipeError:
         silence(sys.stdout)  # the reader went away (`... | head -1`): leave without a word
         return FAILED

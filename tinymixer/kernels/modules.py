@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.errors import BackendError
+from tinymixer.errors import BackendError, first_line
 from tinymixer.kernels.launch import Launch
 
 SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage")
@@ -55,7 +55,7 @@ class Kernels:
             self._functions: Mapping[str, Any] = {name: module.get_function(name) for name in names}
         except (cupy.cuda.compiler.CompileException, RuntimeError, ImportError, OSError) as error:
             raise BackendError(
-                f"the CUDA kernels cannot be compiled ({_first_line(error)}): install CUDA's headers and NVRTC with "
+                f"the CUDA kernels cannot be compiled ({first_line(error)}): install CUDA's headers and NVRTC with "
                 "pip install 'cupy-cuda13x[ctk]', or go without them: --kernels reference"
             ) from error
 
@@ -76,7 +76,3 @@ def _argument(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         raise TypeError(f"a kernel needs to know how many bytes {value!r} has: pass np.int32, np.int64 or np.float32")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

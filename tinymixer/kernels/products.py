@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.errors import first_line, install_line
 from tinymixer.kernels.precision import CUDA_R_32F, Precision
 
 WORKSPACE_BYTES = 32 << 20  # what cuBLAS recommends for Hopper; its own pool cannot be used in a captured stream
@@ -78,8 +79,8 @@ def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Product
         cublas, handle = _own_handle()
     except (ImportError, RuntimeError, OSError) as error:
         return _cupy_products(cupy, precision), (
-            f"nvmath-python cannot be used ({_first_line(error)}), so the step is not captured in a CUDA graph: "
-            "pip install 'tinymixer[cuda13]' (or [cuda12])"
+            f"nvmath-python cannot be used ({first_line(error)}), so the step is not captured in a CUDA graph: "
+            f"{install_line('cuda13')} (or [cuda12])"
         )
     workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
     cublas.set_stream(handle, stream.ptr)  # first: it takes a workspace that was set before away again
@@ -111,7 +112,3 @@ def _cupy_products(cupy: Any, precision: Precision) -> Products:
         cublas.gemmEx(cupy.cuda.device.get_cublas_handle(), *arguments)
 
     return Products(gemm, precision, False, lambda: None)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -105,7 +105,7 @@ class Recipe:
         try:
             import tomli_w
         except ImportError as error:
-            raise ConfigError("writing a recipe needs the package tomli-w: pip install 'tinymixer[cli]'") from error
+            raise ConfigError("writing a recipe needs the package tomli-w: pip install tomli-w") from error
         return tomli_w.dumps(self.to_dict() | dict(more or {}))
 
     @classmethod
