@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tinymixer.lessons.answers import code_cells
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
+from tinymixer.lessons.notebook import code_cells
 
 pytest.importorskip("jupytext", reason="jupytext is not installed: pip install 'tinymixer[dev]'")
 pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'tinymixer[dev]'")
@@ -26,7 +26,7 @@ def test_the_notebooks_are_what_their_source_makes(stem):
     exercise, solution = make_notebooks.notebooks_of(stem)
     advice = "run 'make lessons' and commit what it changes"
     assert (FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8") == make_notebooks.written(exercise), advice
-    committed = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
+    committed, _ = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
     assert committed == [cell.source for cell in solution.cells if cell.cell_type == "code"], advice
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tinymixer.lessons.board import grade_exercise
+from tinymixer.lessons.progress import grade_exercise
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.grading import NOT_YET
 
