@@ -9,19 +9,18 @@ import pytest
 
 from tests.lessons.notebooks import RIGHT, RIGHT_FORWARD, write_notebook
 from tinymixer.errors import ConfigError, DataError
-from tinymixer.lessons.answers import run_needed, write_files
-from tinymixer.lessons.exercise import find_exercise
+from tinymixer.lessons.answers import grade, write_files
 from tinymixer.lessons.notebook import read_notebook
 from tinymixer.lessons.progress import grade_exercise, grade_folder
 
 
-def answers_of(path, *numbers):
-    return run_needed(read_notebook(path), list(numbers))
+def verdicts_on(path, *numbers):
+    return {verdict.number: verdict for verdict in grade(read_notebook(path), list(numbers))}
 
 
 def verdict_on(tmp_path, *cells, number="2.2"):
     """The verdict on an exercise whose notebook has these cells, reached in this process."""
-    return answers_of(write_notebook(tmp_path / "a.ipynb", *cells), number).verdict(find_exercise(number))
+    return verdicts_on(write_notebook(tmp_path / "a.ipynb", *cells), number)[number]
 
 
 def test_what_an_answer_rests_on_is_run_and_experiments_are_not(tmp_path):
@@ -97,6 +96,18 @@ RIGHT_IN_THE_NOTEBOOK = {
     "a comment and nothing else": ["# nothing\n", "", RIGHT],
     "an early exit": ["import sys\nsys.exit()", "exit()", "quit", RIGHT],
     "an await beside it": ["import asyncio\nawait asyncio.sleep(0)", RIGHT],
+    "names that a later cell uses for something else": [
+        "AXIS = ZERO = 0",
+        USES + "check('2.2', my_bias_gradient)",
+        "for AXIS in (1, 2):\n    ZERO = AXIS",
+        "def my_bias_gradient(dy): return 'an experiment'",
+    ],
+    "checked before its constant": [USES + "check('2.2', my_bias_gradient)", "AXIS = ZERO = 0"],
+    "checked twice": [
+        "def my_bias_gradient(dy): return 0\ncheck('2.2', my_bias_gradient)",
+        RIGHT + "check(2.2, my_bias_gradient)",
+    ],
+    "written anew below, unchecked": ["def my_bias_gradient(dy): return 0\ncheck('2.2', my_bias_gradient)", RIGHT],
     "prints that are no answer's": ["print('x' * 10_000_000)", RIGHT],
 }
 
@@ -135,7 +146,7 @@ def test_what_a_cell_would_write_can_be_imported(tmp_path, monkeypatch):
     write_files(read_notebook(path), folder)
     assert not (tmp_path / "outside.py").exists()
     monkeypatch.syspath_prepend(folder)
-    assert answers_of(path, "2.2").verdict(find_exercise("2.2")).passed
+    assert verdicts_on(path, "2.2")["2.2"].passed
     sys.modules.pop("my_written_helpers")
 
 
@@ -147,11 +158,11 @@ def test_a_command_that_gives_a_value_is_told_of(tmp_path):
 
 
 def test_a_cell_that_is_not_python_is_told_of_and_the_others_count(tmp_path):
-    answers = answers_of(
+    verdicts = verdicts_on(
         write_notebook(tmp_path / "a.ipynb", "def my_linear_forward(x, weight, bias:\n", RIGHT), "2.1", "2.2"
     )
-    assert answers.verdict(find_exercise("2.2")).passed
-    verdict = answers.verdict(find_exercise("2.1"))
+    assert verdicts["2.2"].passed
+    verdict = verdicts["2.1"]
     assert verdict.state == "wrong"
     assert "Code cell 1 is not Python yet" in verdict.sentence
 
@@ -167,9 +178,9 @@ def test_a_cell_that_is_not_python_is_told_of_and_the_others_count(tmp_path):
 )
 def test_a_statement_that_fails_is_told_of_where_it_is_needed(tmp_path, cell, words):
     needs_it = "def my_linear_forward(x, weight, bias):\n    return np2.dot(x, weight) + bias"
-    answers = answers_of(write_notebook(tmp_path / "a.ipynb", cell, RIGHT, needs_it), "2.1", "2.2")
-    assert answers.verdict(find_exercise("2.2")).passed
-    verdict = answers.verdict(find_exercise("2.1"))
+    verdicts = verdicts_on(write_notebook(tmp_path / "a.ipynb", cell, RIGHT, needs_it), "2.1", "2.2")
+    assert verdicts["2.2"].passed
+    verdict = verdicts["2.1"]
     assert "NameError" in verdict.sentence
     assert words in verdict.details["notebook"]
 
@@ -183,16 +194,16 @@ def test_a_cell_without_its_source_costs_itself_only(tmp_path):
     path = tmp_path / "a.ipynb"
     good = {"cell_type": "code", "source": RIGHT}
     path.write_text(json.dumps({"cells": [1, None, {"cell_type": "code"}, {"cell_type": "code", "source": [3]}, good]}))
-    answers = answers_of(path, "2.1", "2.2")
-    assert answers.verdict(find_exercise("2.2")).passed
-    assert "Code cell 1 is damaged" in answers.verdict(find_exercise("2.1")).sentence
+    verdicts = verdicts_on(path, "2.1", "2.2")
+    assert verdicts["2.2"].passed
+    assert "Code cell 1 is damaged" in verdicts["2.1"].sentence
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_other_encodings_are_read(tmp_path, encoding):
     path = write_notebook(tmp_path / "a.ipynb", RIGHT)
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
-    assert answers_of(path, "2.2").verdict(find_exercise("2.2")).passed
+    assert verdicts_on(path, "2.2")["2.2"].passed
 
 
 DAMAGED = ["", "   \n", "{}", "[]", "null", '{"cells": 3}', "\x00\xff", '{"cells": [', "[" * 100_000, "<<<<<<< HEAD"]
@@ -229,9 +240,9 @@ def test_a_folder_without_lessons_is_a_sentence(tmp_path):
 
 def test_a_deleted_exercise_is_told_of(tmp_path):
     path = write_notebook(tmp_path / "02_linear.ipynb", RIGHT)
-    answers = answers_of(path, "2.1", "2.2")
-    assert "does not define my_linear_forward" in answers.verdict(find_exercise("2.1")).sentence
-    assert answers.verdict(find_exercise("2.2")).passed
+    verdicts = verdicts_on(path, "2.1", "2.2")
+    assert "does not define my_linear_forward" in verdicts["2.1"].sentence
+    assert verdicts["2.2"].passed
 
 
 def test_the_learners_own_test_file_of_before_still_runs(tmp_path):

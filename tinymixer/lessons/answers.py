@@ -14,7 +14,7 @@ from typing import Any
 
 from tinymixer.lessons.exercise import Exercise, find_exercise
 from tinymixer.lessons.grading import WRONG, Verdict, examine
-from tinymixer.lessons.notebook import Notebook, Statement
+from tinymixer.lessons.notebook import EVERYTHING, Notebook, Statement
 from tinymixer.lessons.running import Printed, cut, message_of
 
 Place = tuple[int, int]  # a statement's cell and line
@@ -61,11 +61,23 @@ class Answers:
             sentence = f"the notebook does not define {' and '.join(missing)}. {cut(said, 600)}"
             return Verdict(exercise.number, exercise.title, WRONG, sentence, {})
         verdict = examine(exercise.number, *(self.names[name] for name in exercise.functions))
-        rests_on = {name for one in self.notebook.needed_for(exercise.functions) for name in one.binds | one.needs}
-        lost = " ".join(dict.fromkeys(self.lost[name] for name in sorted(rests_on & self.lost.keys())))
+        lost = " ".join(dict.fromkeys(self.lost[name] for name in sorted(self._rests_on(exercise) & self.lost.keys())))
         if lost and verdict.state == WRONG:
             return replace(verdict, details=verdict.details | {"notebook": cut(lost, 600)})
         return verdict
+
+    def complete(self, exercise: Exercise) -> bool:
+        """Whether all that the exercise's functions rest on is there already."""
+        bound = {name for one in self.notebook.statements for name in one.binds}
+        return all(name in self.names for name in self._rests_on(exercise) & bound - {EVERYTHING})
+
+    def defined_again(self, exercise: Exercise, index: int) -> bool:
+        """Whether a statement after this one defines one of the exercise's functions."""
+        return any(one.binds.intersection(exercise.functions) for one in self.notebook.statements[index + 1 :])
+
+    def _rests_on(self, exercise: Exercise) -> set[str]:
+        needed = (self.notebook.statements[index] for index in self.notebook.needed_for(exercise.functions))
+        return set(exercise.functions).union(*(one.needs for one in needed))
 
 
 def write_files(notebook: Notebook, folder: Path) -> None:
@@ -78,32 +90,50 @@ def write_files(notebook: Notebook, folder: Path) -> None:
                 target.write_text(text, encoding="utf-8")
 
 
-def run_needed(
+def grade(
     notebook: Notebook,
     numbers: list[str],
     skip: dict[Place, str] | None = None,
     before_statement: Callable[[Statement], None] = lambda statement: None,
-) -> Answers:
-    """Run the statements that these exercises rest on.
+    before_exercise: Callable[[str], None] = lambda number: None,
+) -> Iterator[Verdict]:
+    """Run the statements that these exercises rest on, and give the verdict on each exercise where it is checked.
 
-    skip: statements that are not to be run, each with the sentence about it. before_statement: told of each one.
-    A statement that fails for want of a name is tried again after the others, since a notebook need not be in order.
+    So an answer meets its constants as `check` met them, whatever later cells make of these names. An exercise that
+    needs something from a later cell, is wrong and defined again, or is not checked, is examined at the end; a
+    statement that fails for want of a name is tried again there.
+
+    skip: statements that are not to be run, each with the sentence about it. before_...: told of each.
     """
     for file, text in notebook.texts.items():
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     module = types.ModuleType("__main__")
     answers = Answers(notebook, vars(module), list(notebook.troubles))
     answers.names |= {"get_ipython": _NoShell, "display": _display}
-    functions = [name for number in numbers for name in find_exercise(number).functions]
-    waiting = notebook.needed_for(functions)
+    left = [find_exercise(number) for number in numbers]
+    needed = set(notebook.needed_for(name for exercise in left for name in exercise.functions))
+    waiting: list[Statement] = []
     with _as_main(module):
-        while waiting:
-            again = [one for one in waiting if not _run(one, answers, skip or {}, before_statement)]
+        for index, one in enumerate(notebook.statements):
+            if index in needed and not _run(one, answers, skip or {}, before_statement):
+                waiting.append(one)
+            for exercise in [one for one in left if notebook.checks.get(one.number) == index]:
+                if answers.complete(exercise):
+                    before_exercise(exercise.number)
+                    verdict = answers.verdict(exercise)
+                    if verdict.passed or not answers.defined_again(exercise, index):
+                        left.remove(exercise)
+                        yield verdict
+        while again := [one for one in waiting if not _run(one, answers, skip or {}, before_statement)]:
             if len(again) == len(waiting):
                 break
             waiting = again
-    answers.troubles += [said for one in waiting for said in {answers.lost.get(name, "") for name in one.binds} if said]
-    return answers
+        for said in (answers.lost.get(name) for one in again for name in one.binds):
+            if said and said not in answers.troubles:
+                answers.troubles.append(said)
+        for exercise in left:
+            before_exercise(exercise.number)
+            yield answers.verdict(exercise)
 
 
 @contextlib.contextmanager

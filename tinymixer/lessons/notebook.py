@@ -15,7 +15,7 @@ import re
 import stat
 import types
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +52,28 @@ class Statement:
 
 @dataclass(frozen=True)
 class Notebook:
-    """statements: in order; troubles: a sentence per cell that is not Python; texts: file name -> the cell's Python
-    (for tracebacks); files: name -> text, what %%writefile would write.
+    """What the code cells of a notebook say.
+
+    statements  in order
+    checks      exercise -> the statement, by its place in `statements`, that checks it (the last one that does)
+    troubles    a sentence per cell that is not Python
+    texts       file name, as tracebacks have it -> the cell as Python
+    files       name -> text: what %%writefile would write
     """
 
-    statements: list[Statement]
-    troubles: list[str]
-    texts: dict[str, str]
-    files: dict[str, str]
+    statements: list[Statement] = field(default_factory=list)
+    checks: dict[str, int] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
-    def needed_for(self, names: Iterable[str]) -> list[Statement]:
-        """The statements that these names rest on, in order."""
+    def needed_for(self, names: Iterable[str]) -> list[int]:
+        """The statements that these names rest on, by their places in `statements`, in order."""
         wanted, chosen = set(names) | {EVERYTHING}, set[int]()
         while True:
             found = [index for index, one in enumerate(self.statements) if index not in chosen and one.binds & wanted]
             if not found:
-                return [self.statements[index] for index in sorted(chosen)]
+                return sorted(chosen)
             chosen.update(found)
             wanted.update(*(self.statements[index].needs for index in found))
 
@@ -127,7 +133,7 @@ def _content(path: Path) -> bytes:
 
 def parsed(sources: list[str], name: str, troubles: Iterable[str] = ()) -> Notebook:
     """The statements of these cells."""
-    notebook = Notebook([], list(troubles), {}, {})
+    notebook = Notebook(troubles=list(troubles))
     variables = set[str]()  # not modules, functions or classes
     flags = 0  # `from __future__ import ...` holds for the cells after it too
     for index, source in enumerate(sources):
@@ -150,6 +156,7 @@ def parsed(sources: list[str], name: str, troubles: Iterable[str] = ()) -> Noteb
                 variables |= binds
             if not binds and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
                 binds = variables & set(_root(statement.value))  # TABLE.append(3) changes TABLE
+            notebook.checks.update(dict.fromkeys(_checks(statement), len(notebook.statements)))
             notebook.statements.append(
                 Statement(cell, statement.lineno, code, frozenset(binds), frozenset(_needs(code)))
             )
@@ -287,6 +294,14 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
         if isinstance(constant, types.CodeType):
             yield constant
             yield from _codes(constant)
+
+
+def _checks(statement: ast.stmt) -> Iterator[str]:
+    """The exercises that a statement checks: the 2.3 of check("2.3", ...)."""
+    for node in ast.walk(statement):
+        match node:
+            case ast.Call(ast.Name("check") | ast.Attribute(attr="check"), [ast.Constant(number), *_]):
+                yield str(number)
 
 
 def _root(node: ast.AST) -> Iterator[str]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tinymixer.errors import DataError
-from tinymixer.lessons.answers import run_needed, write_files
-from tinymixer.lessons.exercise import all_exercises, find_exercise
+from tinymixer.lessons.answers import grade, write_files
+from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.notebook import Statement, read_notebook
 from tinymixer.lessons.running import message_of
 
@@ -78,11 +78,9 @@ def _grade(
     with contextlib.suppress(OSError):
         os.chdir(path.parent)
     skip = {(cell, line): said for cell, line, said in request["skip"]}
-    answers = run_needed(notebook, request["numbers"], skip, before_statement)
     memory, threads = memory_in_use(), threading.active_count()
-    for number in request["numbers"]:
-        step(exercise=number)
-        say(verdict=asdict(answers.verdict(find_exercise(number))))
+    for verdict in grade(notebook, request["numbers"], skip, before_statement, lambda number: step(exercise=number)):
+        say(verdict=asdict(verdict))
         if memory_in_use() > memory + MUCH_KEPT or threading.active_count() > threads:
             break  # the next exercise begins in a fresh process
     say(complete=True)
