@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.folder import fill_folder, lessons_source
 
@@ -27,15 +28,17 @@ HOSTILE = {  # -> the source of exercise 2.2, or what is in the place of 02_line
 
 @dataclass(frozen=True)
 class Learner:
-    """folder; solved: the lessons that are done, the others being untouched; hostile: a key of HOSTILE, or None."""
+    """A folder: lessons that are in it, those that are solved (the others are untouched), a key of HOSTILE or None."""
 
     folder: Path
-    solved: frozenset[int]
+    lessons: set[int]
+    solved: set[int]
     hostile: str | None
 
     def expected(self) -> dict[str, str]:
         """exercise -> the state that its row must have."""
-        states = {one.number: "passed" if one.lesson in self.solved else "not yet" for one in all_exercises()}
+        exercises = [one for one in all_exercises() if one.lesson in self.lessons]
+        states = {one.number: "passed" if one.lesson in self.solved else "not yet" for one in exercises}
         if self.hostile:
             states["2.2"] = "wrong"
         if self.hostile == "damaged":
@@ -43,14 +46,17 @@ class Learner:
         return states
 
 
-def make_class(folder: Path, hostile: list[str | None]) -> list[Learner]:
+def make_class(folder: Path, hostile: list[str | None], lessons: set[int] | None = None) -> list[Learner]:
     """A folder per entry, each with its own lessons solved; lesson 02 always is, but for its hostile item."""
     learners = []
     for index, item in enumerate(hostile):
-        learner = Learner(folder / f"learner_{index:02d}", frozenset({2, *range(3, 3 + index % 12)}), item)
+        kept = lessons or set(range(len(LESSONS)))
+        learner = Learner(folder / f"learner_{index:02d}", kept, {2, *range(3, 3 + index % 12)}, item)
         fill_folder(learner.folder)
         for path in learner.folder.glob("[0-9][0-9]_*.ipynb"):
-            if int(path.name[:2]) in learner.solved:
+            if int(path.name[:2]) not in kept:
+                path.unlink()
+            elif int(path.name[:2]) in learner.solved:
                 path.write_bytes((lessons_source() / "solutions" / path.name).read_bytes())
         if item:
             _spoil(learner.folder / "02_linear.ipynb", HOSTILE[item])
@@ -77,7 +83,8 @@ def grade(learner: Learner) -> tuple[float, list[str]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
     rows = {row["exercise"]: row for row in json.loads(done.stdout)}
-    wrong = [
+    wrong = [] if rows.keys() == learner.expected().keys() else ["other rows than expected"]
+    wrong += [
         f"{number} is {rows[number]['state']}, expected {state}: {rows[number]['sentence']}"
         for number, state in learner.expected().items()
         if rows[number]["state"] != state

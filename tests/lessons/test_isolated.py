@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.lessons.notebooks import RIGHT_FORWARD, write_notebook
+from tinymixer.lessons import worker
 from tinymixer.lessons.isolated import Patience, grade_notebook
 from tinymixer.lessons.progress import grade_folder
 
@@ -119,6 +120,20 @@ def test_modules_beside_the_notebook_are_found_and_those_of_ours_are_not_replace
     (tmp_path / "json.py").write_text("raise SystemExit")
     verdicts = graded(tmp_path, "from helpers_of_mine import total", "def my_bias_gradient(dy): return total(dy)")
     assert verdicts["2.2"].passed, verdicts["2.2"]
+
+
+def test_a_system_without_limits_of_memory_does_without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # Windows
+    worker._limit_memory(2**30)
+    monkeypatch.setattr(worker, "STATM", worker.Path("no_such_file"))
+    assert worker.memory_in_use() == 0
+
+
+def test_nothing_is_left_in_the_learners_folder(tmp_path):
+    (tmp_path / "helpers_of_mine.py").write_text("def total(dy):\n    return dy.sum(axis=0)\n")
+    cells = ("%%writefile more.py\n1", "from helpers_of_mine import total as my_bias_gradient")
+    assert graded(tmp_path, *cells)["2.2"].passed
+    assert {path.name for path in tmp_path.iterdir()} == {"02_linear.ipynb", "helpers_of_mine.py"}
 
 
 def test_patience_wears_off_and_ends():

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -144,23 +145,28 @@ class _Attempt:
 def _attempt(request: dict[str, Any], cancelled: threading.Event) -> _Attempt:
     """Have a process do what is asked, for as long as it keeps to its time."""
     attempt = _Attempt()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # here, since the process may be ended
+        _start_and_listen(request | {"folder": folder}, attempt, cancelled)
+    return attempt
+
+
+def _start_and_listen(request: dict[str, Any], attempt: _Attempt, cancelled: threading.Event) -> None:
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", START],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | ONE_THREAD | {"MPLBACKEND": "agg"},
+            env=os.environ | ONE_THREAD | {"MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"},
             start_new_session=True,  # so that what an answer starts can be ended with it, and Ctrl-C is this process's
         )
     except OSError as error:
         attempt.how = f"could not be started: {error.strerror or error}."
-        return attempt
+        return
     try:
         _listen(process, request, attempt, cancelled)
     finally:
         _end(process)
-    return attempt
 
 
 def _listen(

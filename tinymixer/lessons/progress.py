@@ -38,13 +38,17 @@ def grade_folder(folder: Path) -> list[LessonState]:
             f"There are no lessons in {folder}: expected {LESSONS[0].stem}.ipynb and so on. 'tinymixer lessons' puts "
             "them there, or name the folder where yours are."
         )
+    graded = _graded([(path, _numbers(lesson)) for lesson, path in found])
+    return [LessonState(lesson, [graded[number] for number in _numbers(lesson)]) for lesson, _ in found]
+
+
+def _graded(notebooks: list[tuple[Path, list[str]]]) -> dict[str, Verdict]:
+    """The verdicts on exercises of several notebooks, some side by side."""
     patience = Patience()
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         try:
-            graded = [pool.submit(grade_notebook, path, _numbers(lesson), patience) for lesson, path in found]
-            return [
-                LessonState(lesson, list(one.result().values())) for (lesson, _), one in zip(found, graded, strict=True)
-            ]
+            graded = [pool.submit(grade_notebook, path, numbers, patience) for path, numbers in notebooks]
+            return {number: verdict for one in graded for number, verdict in one.result().items()}
         except BaseException:
             patience.cancelled.set()  # Ctrl-C: the processes are ended before this one goes on
             raise
@@ -61,12 +65,20 @@ def notebook_of(lesson: Lesson, folder: Path) -> Path | None:
 
 
 def grade_exercise(number: str, folder: Path) -> Verdict:
-    """The verdict on one exercise as answered in a folder, in a process of its own.
+    """The verdict on one exercise as answered in a folder; see `grade_exercises`."""
+    return grade_exercises([number], folder)[number]
 
-    Raises ConfigError for an exercise that there is not, DataError where its notebook is missing.
+
+def grade_exercises(numbers: list[str], folder: Path) -> dict[str, Verdict]:
+    """The verdicts on exercises as answered in a folder, each notebook in a process of its own.
+
+    Raises ConfigError for an exercise that there is not, DataError where a notebook is missing.
     """
-    lesson = LESSONS[find_exercise(number).lesson]
-    path = notebook_of(lesson, folder)
-    if path is None:
-        raise DataError(f"{lesson.stem}.ipynb is not in {folder}: 'tinymixer lessons' puts it there.")
-    return grade_notebook(path, [number])[number]
+    notebooks: dict[Path, list[str]] = {}
+    for number in numbers:
+        lesson = LESSONS[find_exercise(number).lesson]
+        path = notebook_of(lesson, folder)
+        if path is None:
+            raise DataError(f"{lesson.stem}.ipynb is not in {folder}: 'tinymixer lessons' puts it there.")
+        notebooks.setdefault(path, []).append(number)
+    return _graded(list(notebooks.items()))

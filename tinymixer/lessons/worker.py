@@ -9,7 +9,6 @@ import faulthandler
 import json
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,11 +22,12 @@ from tinymixer.lessons.notebook import Statement, read_notebook
 from tinymixer.lessons.running import message_of
 
 LARGEST_FILE = 2**30  # bytes
+STATM = Path("/proc/self/statm")  # Linux: pages of address space, and more
 MUCH_KEPT = 2**28  # bytes of memory that an exercise may leave behind before the next gets a fresh process
 
 
 def main(request: dict[str, Any]) -> None:
-    """Do what is asked and end the process. request: path, numbers, skip, seconds (of each step), memory (bytes)."""
+    """Do what is asked and end the process. request: path, numbers, skip, folder, seconds, memory."""
     events = os.dup(1)  # standard output, which the answers do not get
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -54,13 +54,12 @@ def _work(request: dict[str, Any], events: int) -> None:
     all_exercises()  # imported before memory is limited
     _limit_memory(request["memory"])
     step()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            _grade(request, Path(folder), say, step, before_statement)
-        except DataError as error:
-            say(unreadable=str(error))
-        except BaseException as error:  # KeyboardInterrupt too, which here can only come from an answer
-            say(failed=f"stopped its check with {message_of(error)}.")
+    try:
+        _grade(request, Path(request["folder"]), say, step, before_statement)
+    except DataError as error:
+        say(unreadable=str(error))
+    except BaseException as error:  # KeyboardInterrupt too, which here can only come from an answer
+        say(failed=f"stopped its check with {message_of(error)}.")
 
 
 def _grade(
@@ -104,6 +103,6 @@ def _limit_memory(most: int) -> None:
 def memory_in_use() -> int:
     """The bytes of address space that this process has, 0 where the system does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        return int(STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return 0
