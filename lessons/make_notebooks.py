@@ -45,8 +45,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 PAGES = {"README": "map", "cheatsheet": "cheatsheet"}  # text -> the notebook that shows it
-BOARD = """
-# Your board: run this cell to see what is done.
+PROGRESS = """
+# Your progress: run this cell to see what is done.
 import sys
 
 !{sys.executable} -m tinymixer lessons status .
@@ -84,14 +84,14 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
 
 
 def page(name: str) -> NotebookNode:
-    """The notebook that shows one of the texts; the map has the learner's board below it."""
+    """The notebook that shows one of the texts; the map has the learner's progress below it."""
     text = (LESSONS_FOLDER / f"{name}.md").read_text(encoding="utf-8")
     for text_name, notebook_name in PAGES.items():
         text = text.replace(f"]({text_name}.md)", f"]({notebook_name}.ipynb)")
     text = text.replace("](../", f"](https://github.com/{REPOSITORY}/blob/main/")
     cells = [new_markdown_cell(text.strip(), id=f"{name}-text")]
     if name == "README":
-        cells.append(new_code_cell(BOARD.strip(), id=f"{name}-board"))
+        cells.append(new_code_cell(PROGRESS.strip(), id=f"{name}-progress"))
     return new_notebook(cells=cells, metadata=METADATA)
 
 
@@ -105,9 +105,9 @@ def _header(stem: str, exercise: bool) -> list[NotebookNode]:
         else f"[Exercises](../{stem}.ipynb)"
     )
     overview = (
-        "[Map of the course](README.md)"
+        f"[Map of the course]({PAGES['README']}.ipynb)"
         if exercise
-        else "[Map of the course](../README.md)"
+        else f"[Map of the course](../{PAGES['README']}.ipynb)"
     )
     return [
         new_markdown_cell(f"{link} · {overview} · {other}", id=f"{stem}-links"),

@@ -301,10 +301,10 @@ check("0.3", my_accuracy)
 #
 # | | |
 # |---|---|
-# | `tinymixer lessons status` | the board: every exercise of the course, done, wrong (and why) or not yet, and which is next |
+# | `tinymixer lessons status` | your progress: every exercise of the course, done, wrong (and why) or not yet, and which is next |
 # | `pytest tinymixer-lessons -k task_0_1` | one exercise as a test: 0.1 is `task_0_1`, 2.3 is `task_2_3` |
 #
-# Stuck for a quarter of an hour? Read the hint again and print the shapes on the way. Then look into the same notebook in the folder `solutions`.
+# Stuck for a quarter of an hour? Read the hint again and print the shapes on the way: what your function prints stands below the verdict. Then look into the same notebook in the folder `solutions`.
 #
 # **Try it.** Go back to the cell that trains, set `patch_size` to 4, then to 1, and run it again. How many tokens has an image then? What becomes of the number of
 # parameters, of the accuracy, and of the time it takes? What does the class of each misread image have in common with what the network says?

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinymixer.lessons.board import grade_exercise
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises, as_tuple, find_exercise
 from tinymixer.lessons.grading import examine
+from tinymixer.lessons.progress import grade_folder
 
 SOURCES = Path(__file__).parents[2] / "lessons" / "source"
 EXERCISES = [pytest.param(exercise, id=exercise.task) for exercise in all_exercises()]
@@ -35,10 +35,14 @@ def test_the_reference_passes_whatever_the_random_numbers(exercise):
         assert verdict.passed, str(verdict)
 
 
+@pytest.fixture(scope="module")
+def solutions():
+    return {verdict.number: verdict for state in grade_folder(SOURCES) for verdict in state.verdicts}
+
+
 @pytest.mark.parametrize("exercise", EXERCISES)
-def test_the_solution_of_the_lesson_passes(exercise):
-    verdict = grade_exercise(exercise.number, SOURCES)
-    assert verdict.passed, str(verdict)
+def test_the_solution_of_the_lesson_passes(exercise, solutions):
+    assert solutions[exercise.number].passed, str(solutions[exercise.number])
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)

@@ -1,5 +1,8 @@
 """What a learner is told: passed, not yet, or the first wrong element with a hint."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +13,8 @@ from tinymixer import ops
 from tinymixer.errors import ConfigError
 from tinymixer.lessons import NotYet, check, examine
 from tinymixer.lessons.comparing import first_difference
+from tinymixer.lessons.exercise import find_exercise
+from tinymixer.lessons.notebook import notebook_remarks
 
 
 def right_backward(dy, cache):
@@ -122,13 +127,168 @@ def test_an_unknown_exercise_is_a_sentence(number):
             examine(number, right_backward)
 
 
-def test_what_an_answer_prints_does_not_disturb_the_check(capsys):
+def test_what_an_answer_prints_is_shown_below_the_verdict_once(capsys):
     def talkative(dy, cache):
-        print("hello")
+        print("dy", dy.shape, "\nhello")
         return right_backward(dy, cache)
 
     check("2.3", talkative)
-    assert "hello" not in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        "\u2714 2.3 Linear backward: right. dx, dweight and dbias are as expected on 3 inputs.\n"
+        "    printed   dy (4, 2) \n"
+        "              hello\n"
+    )
+
+
+def test_what_an_unwritten_and_a_failing_answer_print_is_shown_too():
+    def unwritten(dy, cache):
+        print("so far")
+        raise NotYet
+
+    def failing(dy, cache):
+        print("so far")
+        return dy.nothing
+
+    assert examine("2.3", unwritten).printed == "so far"
+    assert examine("2.3", failing).printed == "so far"
+
+
+@pytest.mark.parametrize("text", ["line\n" * 1000, "x" * 100_000, "\x1b[2J\x00\ud800" * 100])
+def test_what_is_printed_is_cut_to_size(text):
+    verdict = examine("2.2", lambda dy: print(text) or dy.sum(axis=0))
+    assert verdict.passed
+    assert 10 < len(verdict.printed) < 2000
+    assert len(verdict.printed.splitlines()) < 20
+    assert verdict.printed.encode()  # nothing that a terminal or a file could not take
+    assert "\x1b" not in verdict.printed
+
+
+def test_printing_without_end_is_ended():
+    def endless(dy):
+        while True:
+            try:
+                print("x" * 1000)
+            except Exception:
+                return dy.sum(axis=0)
+
+    verdict = examine("2.2", endless)
+    assert verdict.state == "wrong"
+    assert "characters were printed" in verdict.sentence
+
+
+class Unbearable:
+    """Breaks whatever looks at it."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def _raise(self, *_, **__):
+        raise self.error("on purpose")
+
+    __repr__ = __str__ = __array__ = __len__ = __eq__ = __float__ = __call__ = _raise
+    __hash__ = None
+
+
+ERRORS = [
+    SystemExit,
+    RuntimeError,
+    NotImplementedError,
+    UnicodeError,
+    MemoryError,
+    RecursionError,
+    GeneratorExit,
+    StopIteration,
+    BaseException,
+    EOFError,
+    OSError,
+    type("Mine", (Exception,), {"__str__": lambda self: 1 / 0}),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_whatever_an_answer_raises_or_returns_is_a_verdict(error, capsys):
+    def raising(dy):
+        raise error
+
+    for answer in (raising, lambda dy: Unbearable(error), lambda dy: [Unbearable(error)], Unbearable(error)):
+        check("2.2", answer)
+        assert "2.2" in capsys.readouterr().out
+        assert examine("2.2", answer).state == "wrong"
+
+
+def test_interrupting_is_the_users():
+    def interrupted(dy):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check("2.2", interrupted)
+
+
+def test_in_a_notebook_exit_ends_the_answer_and_not_the_kernel():
+    class Exit:  # IPython's ends the kernel and raises nothing
+        _ip = object()
+
+        def __call__(self):
+            raise AssertionError("the kernel ends")
+
+    names = {"exit": Exit()}
+    exec("def my_bias_gradient(dy):\n    exit()", names)
+    assert "SystemExit" in examine("2.2", names["my_bias_gradient"]).sentence
+    assert isinstance(names["exit"], Exit)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "latin-1", "utf-8"])
+def test_a_console_without_unicode_gets_the_verdict_too(encoding, monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(content, encoding=encoding))
+    for answer in (right_backward, lambda dy, cache: print("\u03c3 \u2714"), lambda dy, cache: ...):
+        check("2.3", answer)
+    sys.stdout.flush()
+    assert content.getvalue().decode(encoding).count("2.3 Linear backward") == 3
+
+
+class TestRemarks:
+    """What check says at once, since status will not find it."""
+
+    def remarks(self, *cells, answer=None, **more):
+        names = {"get_ipython": lambda: None, "In": ["", *cells], **more}
+        for cell in cells:
+            if "get_ipython" not in cell:
+                exec(cell, names)
+        return notebook_remarks(find_exercise("2.2"), (answer or names["my_bias_gradient"],), names)
+
+    def test_nothing_where_all_is_well(self):
+        cell = "import numpy as np\neps = 0\ndef my_bias_gradient(dy): return np.sum(dy, axis=len([])) + eps"
+        assert self.remarks(cell) == []
+        assert notebook_remarks(find_exercise("2.2"), (print,), {}) == []  # no notebook
+
+    def test_a_function_of_another_name(self):
+        (remark,) = self.remarks("def my_bias_gradient(dy): ...", answer=lambda dy: dy.sum(axis=0))
+        assert "looks for a function named my_bias_gradient" in remark
+
+    def test_a_name_that_no_cell_defines(self):
+        (remark,) = self.remarks("def my_bias_gradient(dy): return dy.sum(axis=AXIS)", AXIS=0)
+        assert "No cell defines AXIS" in remark
+
+    def test_a_command_of_the_notebook(self):
+        cells = ("FILES = get_ipython().getoutput('ls')", "def my_bias_gradient(dy): return dy.sum(axis=len(FILES))")
+        (remark,) = self.remarks(*cells, FILES=[])
+        assert "% or !" in remark
+
+    def test_only_the_last_definition_counts(self):
+        cells = ("def my_bias_gradient(dy): return OLD", "def my_bias_gradient(dy): return dy.sum(axis=0)")
+        assert self.remarks(*cells, OLD=0) == []
+
+    def test_a_timed_cell_defines_what_is_in_it(self):
+        timed = "get_ipython().run_cell_magic('time', '', 'AXIS = 0\\n')"
+        assert self.remarks(timed, "def my_bias_gradient(dy): return dy.sum(axis=AXIS)", AXIS=0) == []
+
+    def test_check_says_them_below_its_verdict(self, capsys):
+        names = {"check": check, "get_ipython": None, "In": []}
+        exec("check('2.2', lambda dy: dy.sum(axis=0))", names)
+        said = capsys.readouterr().out
+        assert ": right" in said
+        assert "status    'tinymixer lessons status' looks for" in said
 
 
 class TestDifferences:

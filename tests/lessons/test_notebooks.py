@@ -2,13 +2,16 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tinymixer.lessons.answers import code_cells
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
+from tinymixer.lessons.folder import fill_folder
+from tinymixer.lessons.notebook import code_cells
+from tinymixer.lessons.pictures import in_words
 
 pytest.importorskip("jupytext", reason="jupytext is not installed: pip install 'tinymixer[dev]'")
 pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'tinymixer[dev]'")
@@ -26,7 +29,7 @@ def test_the_notebooks_are_what_their_source_makes(stem):
     exercise, solution = make_notebooks.notebooks_of(stem)
     advice = "run 'make lessons' and commit what it changes"
     assert (FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8") == make_notebooks.written(exercise), advice
-    committed = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
+    committed, _ = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
     assert committed == [cell.source for cell in solution.cells if cell.cell_type == "code"], advice
 
 
@@ -64,15 +67,22 @@ def test_every_exercise_is_checked_in_its_lesson(stem):
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_every_picture_has_a_text_in_its_place(stem):
+def test_every_picture_has_a_text_that_reaches_every_reader(stem):
     notebook = json.loads((FOLDER / "solutions" / f"{stem}.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    pictures = [index for index, output in enumerate(outputs) if "image/png" in output.get("data", {})]
     assert pictures
-    for picture in pictures:
-        assert len(picture["metadata"]["image/png"]["alt"]) > 20
+    for index in pictures:
+        alt = outputs[index]["metadata"]["image/png"]["alt"]
+        assert len(alt) > 20
+        assert "".join(outputs[index]["data"]["text/plain"]) == alt  # VS Code's alternative text
+        assert "".join(outputs[index + 1]["data"]["text/html"]) == in_words(alt)
     assert not [output for output in outputs if output["output_type"] in ("error",)]
     assert (FOLDER / "solutions" / f"{stem}.ipynb").stat().st_size <= make_notebooks.LARGEST_SOLUTION
+
+
+def test_the_text_of_a_picture_is_text_and_no_html():
+    assert "x &lt; y &amp; &lt;b&gt;" in in_words("x < y & <b>")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +98,21 @@ def test_the_pages_are_what_their_texts_make(text, notebook):
     written = (FOLDER / f"{notebook}.ipynb").read_text(encoding="utf-8")
     assert written == make_notebooks.written(make_notebooks.page(text)), "run 'make lessons' and commit what it changes"
     assert "](../" not in written
+
+
+def test_every_link_of_a_learners_folder_leads_somewhere(tmp_path):
+    fill_folder(tmp_path / "mine")
+    counted, dead = 0, []
+    for path in (tmp_path / "mine").rglob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+            for link in re.findall(r"\]\(\s*<?([^)#\s>]+)|(?:href|src)=[\"']?([^\"'#\s>]+)", text):
+                link = link[0] or link[1]
+                if not re.match(r"[a-z]+:", link):
+                    counted += 1
+                    dead += [f"{path.name}: {link}"] * (not (path.parent / link).is_file())
+    assert counted > 80
+    assert not dead
 
 
 def test_the_map_and_the_badges_know_every_lesson():

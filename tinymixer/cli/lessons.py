@@ -1,19 +1,20 @@
-"""tinymixer lessons: opens the course; tinymixer lessons status: the board of what is done."""
+"""tinymixer lessons: opens the course; tinymixer lessons status: what of it is done."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import counted, json_option, print_json
-from tinymixer.errors import ConfigError
+from tinymixer.cli.output import counted, json_option
+from tinymixer.errors import ConfigError, TinymixerError
 
 if TYPE_CHECKING:
-    from tinymixer.lessons.board import LessonState
+    from tinymixer.lessons.progress import LessonState
 
 COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 
@@ -55,18 +56,26 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
 def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
     """Check every exercise as it is answered in FOLDER (by default the folder of 'tinymixer lessons').
 
+    The answers run in processes of their own, with limits: one that ends Python or never ends costs its own row only.
+
     \b
     Examples:
       tinymixer lessons status
       tinymixer lessons status my-course --json
     """
-    from tinymixer.lessons.board import grade_folder
+    from tinymixer.lessons.progress import grade_folder
+    from tinymixer.lessons.text import encodable
 
-    states = grade_folder(folder or context.obj)
+    try:
+        states = grade_folder(folder or context.obj)
+    except TinymixerError:
+        if as_json:
+            _print_rows([])  # whoever reads this gets JSON whatever happens; the sentence goes to standard error
+        raise
     if as_json:
-        print_json(_as_rows(states))
+        _print_rows(states)
     else:
-        _show_board(states)
+        click.echo(encodable(_progress(states), sys.stdout), nl=False)
 
 
 def _open_jupyterlab(folder: Path, page: str) -> int:
@@ -83,36 +92,40 @@ def _open_jupyterlab(folder: Path, page: str) -> int:
         return 0
 
 
-def _as_rows(states: "list[LessonState]") -> list[dict[str, Any]]:
-    return [
+def _print_rows(states: "list[LessonState]") -> None:
+    """Print a JSON row per exercise, in ASCII, which every console and pipe takes."""
+    rows = [
         {
             "exercise": verdict.number,
             "lesson": state.lesson.title,
             "title": verdict.title,
             "state": verdict.state,
             "sentence": verdict.sentence,
+            "details": verdict.details,
             "hint": verdict.hint,
+            "printed": verdict.printed,
         }
         for state in states
         for verdict in state.verdicts
     ]
+    click.echo(json.dumps(rows, indent=2))
 
 
-def _show_board(states: "list[LessonState]") -> None:
+def _progress(states: "list[LessonState]") -> str:
+    """A line per lesson with a mark per exercise, and what is wrong."""
     from tinymixer.lessons.grading import MARKS, WRONG
 
+    lines = []
     width = max(len(state.lesson.title) for state in states)
     for state in states:
         marks = " ".join(click.style(MARKS[verdict.state], fg=COLOURS[verdict.state]) for verdict in state.verdicts)
         share = f"{state.done} of {len(state.verdicts)}"
         padding = " " * (2 * max(len(other.verdicts) for other in states) - 2 * len(state.verdicts))
-        click.echo(f"{state.lesson.number:02d}  {state.lesson.title:<{width}}  {marks}{padding}  {share}")
+        lines.append(f"{state.lesson.number:02d}  {state.lesson.title:<{width}}  {marks}{padding}  {share}")
     verdicts = [verdict for state in states for verdict in state.verdicts]
-    done = sum(verdict.passed for verdict in verdicts)
-    click.echo(f"\n{done} of {len(verdicts)} exercises done")
-    for verdict in verdicts:
-        if verdict.state == WRONG:
-            click.echo(f"\n{verdict}")
+    lines.append(f"\n{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done")
+    lines += [f"\n{verdict}" for verdict in verdicts if verdict.state == WRONG]
     following = next((verdict for verdict in verdicts if not verdict.passed), None)
     if following is not None and following.state != WRONG:
-        click.echo(f"next: {following.number} {following.title}")
+        lines.append(f"next: {following.number} {following.title}")
+    return "\n".join(lines) + "\n"

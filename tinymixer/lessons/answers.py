@@ -1,93 +1,172 @@
-"""Reading the answers out of a notebook, without running its experiments.
+"""The answers of a notebook: the statements they rest on are run, and the exercises examined, in this process.
 
-Of the code cells only what defines something is run: imports, functions, classes, and constants in CAPITALS. So the
-board of a whole course takes a second, and an answer must stand on its own: it may use what is imported, constants,
-and the other functions of its notebook, but no variable that some cell left behind.
+`isolated.py` has it done in a process of its own.
 """
 
-import ast
 import contextlib
-import io
-import json
 import linecache
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tinymixer.errors import DataError
 from tinymixer.lessons.exercise import Exercise, find_exercise
 from tinymixer.lessons.grading import WRONG, Verdict, examine
+from tinymixer.lessons.notebook import EVERYTHING, Notebook, Statement
+from tinymixer.lessons.running import Printed, cut, message_of
 
-DEFINITIONS = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Place = tuple[int, int]  # a statement's cell and line
 
 
-def grade_notebook(path: Path, numbers: list[str]) -> dict[str, Verdict]:
-    """The verdict on each of these exercises as they are answered in a notebook (or in a jupytext source).
+class NotebookCommand(Exception):  # noqa: N818, the learner reads it
+    """A line with % or ! was needed to have an answer's value."""
 
-    Raises DataError when the file cannot be read as a notebook.
+    def __str__(self) -> str:
+        return "a command of the notebook (% or !) is not run here; write the value itself"
+
+
+class _NoShell:
+    """Stands where IPython's shell is in a notebook."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotebookCommand
+
+
+def _display(*values: Any, **_: Any) -> None:
+    """In the place of IPython's display, which a notebook has without an import."""
+    sys.stdout.write(" ".join(map(repr, values)) + "\n")
+
+
+@dataclass
+class Answers:
+    """What a notebook defines of what its exercises need.
+
+    names     the functions, and all they rest on
+    troubles  a sentence for each cell or statement that could not be run
+    lost      name -> the sentence about the statement that should have defined it
     """
-    names, troubles = definitions(path)
-    return {number: _grade(find_exercise(number), names, troubles) for number in numbers}
+
+    notebook: Notebook
+    names: dict[str, Any]
+    troubles: list[str]
+    lost: dict[str, str] = field(default_factory=dict)
+
+    def verdict(self, exercise: Exercise) -> Verdict:
+        """The verdict on an exercise as it is answered here."""
+        missing = [name for name in exercise.functions if name not in self.names]
+        if missing:
+            said = " ".join(self.troubles) or "Its cell may have been deleted: take a fresh notebook beside yours."
+            sentence = f"the notebook does not define {' and '.join(missing)}. {cut(said, 600)}"
+            return Verdict(exercise.number, exercise.title, WRONG, sentence, {})
+        verdict = examine(exercise.number, *(self.names[name] for name in exercise.functions))
+        lost = " ".join(dict.fromkeys(self.lost[name] for name in sorted(self._rests_on(exercise) & self.lost.keys())))
+        if lost and verdict.state == WRONG:
+            return replace(verdict, details=verdict.details | {"notebook": cut(lost, 600)})
+        return verdict
+
+    def complete(self, exercise: Exercise) -> bool:
+        """Whether all that the exercise's functions rest on is there already."""
+        bound = {name for one in self.notebook.statements for name in one.binds}
+        return all(name in self.names for name in self._rests_on(exercise) & bound - {EVERYTHING})
+
+    def defined_again(self, exercise: Exercise, index: int) -> bool:
+        """Whether a statement after this one defines one of the exercise's functions."""
+        return any(one.binds.intersection(exercise.functions) for one in self.notebook.statements[index + 1 :])
+
+    def _rests_on(self, exercise: Exercise) -> set[str]:
+        needed = (self.notebook.statements[index] for index in self.notebook.needed_for(exercise.functions))
+        return set(exercise.functions).union(*(one.needs for one in needed))
 
 
-def definitions(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """What the code cells of a notebook define, by name, and a sentence for each cell that could not be run."""
-    names: dict[str, Any] = {"__name__": path.stem}
-    troubles = []
-    for index, source in enumerate(code_cells(path)):
-        file = f"<{path.name}, code cell {index + 1}>"
-        source = "\n".join(_without_magic(line) for line in source.splitlines())
+def write_files(notebook: Notebook, folder: Path) -> None:
+    """Write what %%writefile cells would write, into a folder of our own."""
+    for name, text in notebook.files.items():
+        target = (folder / name).resolve()
+        if target.is_relative_to(folder.resolve()):
+            with contextlib.suppress(OSError, ValueError):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+
+
+def grade(
+    notebook: Notebook,
+    numbers: list[str],
+    skip: dict[Place, str] | None = None,
+    before_statement: Callable[[Statement], None] = lambda statement: None,
+    before_exercise: Callable[[str], None] = lambda number: None,
+) -> Iterator[Verdict]:
+    """Run the statements that these exercises rest on, and give the verdict on each exercise where it is checked.
+
+    So an answer meets its constants as `check` met them, whatever later cells make of these names. An exercise that
+    needs something from a later cell, is wrong and defined again, or is not checked, is examined at the end; a
+    statement that fails for want of a name is tried again there.
+
+    skip: statements that are not to be run, each with the sentence about it. before_...: told of each.
+    """
+    for file, text in notebook.texts.items():
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    module = types.ModuleType("__main__")
+    answers = Answers(notebook, vars(module), list(notebook.troubles))
+    answers.names |= {"get_ipython": _NoShell, "display": _display}
+    left = [find_exercise(number) for number in numbers]
+    needed = set(notebook.needed_for(name for exercise in left for name in exercise.functions))
+    waiting: list[Statement] = []
+    with _as_main(module):
+        for index, one in enumerate(notebook.statements):
+            if index in needed and not _run(one, answers, skip or {}, before_statement):
+                waiting.append(one)
+            for exercise in [one for one in left if notebook.checks.get(one.number) == index]:
+                if answers.complete(exercise):
+                    before_exercise(exercise.number)
+                    verdict = answers.verdict(exercise)
+                    if verdict.passed or not answers.defined_again(exercise, index):
+                        left.remove(exercise)
+                        yield verdict
+        while again := [one for one in waiting if not _run(one, answers, skip or {}, before_statement)]:
+            if len(again) == len(waiting):
+                break
+            waiting = again
+        for said in (answers.lost.get(name) for one in again for name in one.binds):
+            if said and said not in answers.troubles:
+                answers.troubles.append(said)
+        for exercise in left:
+            before_exercise(exercise.number)
+            yield answers.verdict(exercise)
+
+
+@contextlib.contextmanager
+def _as_main(module: types.ModuleType) -> Iterator[None]:
+    """A notebook is the module __main__; dataclasses and pickles look it up."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
+
+
+def _run(
+    one: Statement, answers: Answers, skip: dict[Place, str], before_statement: Callable[[Statement], None]
+) -> bool:
+    """Run a statement. False where a name that it needs is not there (yet)."""
+    later = False
+    if said := skip.get((one.cell, one.line)):
+        answers.troubles.append(said)
+    else:
+        before_statement(one)
         try:
-            tree = ast.parse(source, file)
-        except SyntaxError as error:
-            troubles.append(f"Code cell {index + 1} is not Python yet (line {error.lineno}: {error.msg}).")
-            continue
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        for statement in tree.body:
-            if not _defines(statement):
-                continue
-            code = compile(ast.Module([statement], []), file, "exec")
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    exec(code, names)
-            except Exception as error:
-                troubles.append(f"Code cell {index + 1}, line {statement.lineno}: {type(error).__name__}: {error}.")
-    return names, troubles
-
-
-def code_cells(path: Path) -> list[str]:
-    """The code of a notebook, a text per cell; of a Python file, the whole."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if path.suffix == ".py":
-        return [text]
-    try:
-        cells = json.loads(text)["cells"]
-        sources = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no Jupyter notebook: expected JSON with cells. Is it damaged?") from error
-    return ["".join(source) if isinstance(source, list) else source for source in sources]
-
-
-def _without_magic(line: str) -> str:
-    """The line, or `pass` in place of IPython's own commands (%pip, !ls)."""
-    code = line.lstrip()
-    return line.replace(code, "pass") if code.startswith(("%", "!")) else line
-
-
-def _defines(statement: ast.stmt) -> bool:
-    if isinstance(statement, DEFINITIONS):
-        return True
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return bool(targets) and all(isinstance(target, ast.Name) and target.id.isupper() for target in targets)
-
-
-def _grade(exercise: Exercise, names: dict[str, Any], troubles: list[str]) -> Verdict:
-    missing = [name for name in exercise.functions if name not in names]
-    if missing:
-        said = " ".join(troubles) or "Its cell may have been deleted: take a fresh notebook beside yours."
-        return Verdict(
-            exercise.number, exercise.title, WRONG, f"the notebook does not define {' and '.join(missing)}. {said}", {}
-        )
-    return examine(exercise.number, *(names[name] for name in exercise.functions))
+            with contextlib.redirect_stdout(Printed()):
+                exec(one.code, answers.names)
+        except BaseException as error:  # a statement may raise anything, SystemExit too
+            said = f"{one.place[0].upper()}{one.place[1:]}: {message_of(error)}."
+            later = isinstance(error, NameError)
+            if not later:
+                answers.troubles.append(said)
+    for name in one.binds:
+        if said:
+            answers.lost[name] = said
+        else:
+            answers.lost.pop(name, None)
+    return not later

@@ -56,7 +56,7 @@ class Exercise:
     """One exercise.
 
     number     "2.3": the third of lesson 02
-    title      a few words for the board
+    title      a few words for the progress page
     functions  what the notebook calls the learner's function (or class), such as ("my_linear_backward",)
     reference  the right answer: of the package wherever it has one. A tuple where `functions` are several
     cases      makes the inputs from a random generator: argument tuples, the easiest first. Sizes all different first

@@ -13,14 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from tinymixer.lessons.board import grade_exercise
+from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.grading import NOT_YET
+from tinymixer.lessons.progress import grade_exercises, notebook_of
+
+FOLDER = Path(__file__).parent
+HERE = [exercise for exercise in all_exercises() if notebook_of(LESSONS[exercise.lesson], FOLDER)]
 
 
-@pytest.mark.parametrize("number", [pytest.param(e.number, id=e.task) for e in all_exercises()])
-def test_exercise(number):
-    verdict = grade_exercise(number, Path(__file__).parent)
+@pytest.fixture(scope="session")
+def verdicts(request):
+    chosen = [item.callspec.params["number"] for item in request.session.items if item.path == Path(__file__)]
+    return grade_exercises(chosen, FOLDER)  # in processes of their own, with limits of time and memory
+
+
+@pytest.mark.parametrize("number", [pytest.param(exercise.number, id=exercise.task) for exercise in HERE])
+def test_exercise(number, verdicts):
+    verdict = verdicts[number]
     if verdict.state == NOT_YET:
         pytest.skip("not yet")
     assert verdict.passed, f"\\n{verdict}"

@@ -1,7 +1,9 @@
 """check("2.3", my_linear_backward): right, or the first wrong element with a hint, or not yet."""
 
+import contextlib
 import inspect
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,14 @@ import numpy as np
 from tinymixer.errors import ShapeError
 from tinymixer.lessons.comparing import first_difference, same
 from tinymixer.lessons.exercise import Exercise, NotYet, as_tuple, find_exercise
-from tinymixer.lessons.running import Outcome, describe, run
+from tinymixer.lessons.notebook import notebook_remarks
+from tinymixer.lessons.running import Outcome, TooMuchPrinted, cut, describe, message_of, run
+from tinymixer.lessons.text import encodable
 
 PASSED, WRONG, NOT_YET = "passed", "wrong", "not yet"
 MARKS = {PASSED: "\N{HEAVY CHECK MARK}", WRONG: "\N{HEAVY BALLOT X}", NOT_YET: "\N{MIDDLE DOT}"}
+LINES_SHOWN = 12  # of what an answer printed
+CHARACTERS_SHOWN = 800
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Verdict:
     details   label -> text: the inputs, the element, expected, got
     hint      what to do about it; "" where nothing can be said
     known     whether the hint was written for this very mistake
+    printed   what the answer printed on the inputs that are told of (on the first where it passed), cut to size
     """
 
     number: str
@@ -33,6 +40,7 @@ class Verdict:
     details: dict[str, str]
     hint: str = ""
     known: bool = False
+    printed: str = ""
 
     @property
     def passed(self) -> bool:
@@ -40,18 +48,25 @@ class Verdict:
 
     def __str__(self) -> str:
         lines = [f"{MARKS[self.state]} {self.number} {self.title}: {self.sentence}"]
-        labelled = self.details | ({"hint": self.hint} if self.hint else {})
-        lines += [f"    {label:<8}  {text}" for label, text in labelled.items()]
+        labelled = self.details | {"hint": self.hint, "printed": self.printed.replace("\n", "\n" + " " * 14)}
+        lines += [f"    {label:<8}  {text}" for label, text in labelled.items() if text]
         return "\n".join(lines)
 
 
 def check(number: str, *answers: Any) -> None:
     """Say whether the answer to an exercise is right: `check("2.3", my_linear_backward)`.
 
-    Prints what passed, or the first wrong element with the expected value, yours and a hint. It never raises for an
-    answer, however wrong; for an exercise that there is not it raises ConfigError.
+    Prints what passed, or the first wrong element with the expected value, yours and a hint; then what the answer
+    printed, and what `tinymixer lessons status` could not use of it. It never raises for an answer, however wrong
+    (Ctrl-C passes); for an exercise that there is not it raises ConfigError.
     """
-    print(examine(number, *answers))
+    verdict = examine(number, *answers)
+    remarks: list[str] = []
+    if verdict.passed:
+        with contextlib.suppress(Exception):  # a comfort: the verdict does not depend on it
+            remarks = notebook_remarks(find_exercise(number), answers, sys._getframe(1).f_globals)
+    verdict = replace(verdict, details=verdict.details | ({"status": " ".join(remarks)} if remarks else {}))
+    print(encodable(str(verdict), sys.stdout))
 
 
 def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
@@ -67,17 +82,45 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
             {"expected": f'check("{number}", {names})', "got": given},
         )
     cases = list(exercise.cases(np.random.default_rng(seed)))
-    try:
-        outcomes = [run(exercise, answers, case) for case in cases]
-    except NotYet:
-        names = " and ".join(exercise.functions)
-        return _verdict(exercise, NOT_YET, f"not yet. Write {names} above, run its cell, then this one again.")
     expected = [run(exercise, exercise.reference, case) for case in cases]
-    for case, right, outcome in zip(cases, expected, outcomes, strict=True):
+    for right in expected:
+        assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
+    outcomes = []
+    for case in cases:
+        outcomes.append(run(exercise, answers, case))
+        if not isinstance(outcomes[-1].error, Exception | None):
+            break  # exit(), or too much printed: more inputs would show no more
+    try:
+        return _judged(exercise, cases, expected, outcomes)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # what came back may be of a class that breaks whatever looks at it
+        sentence = f"what came back cannot be compared: {message_of(error)}."
+        return _verdict(exercise, WRONG, sentence, printed=outcomes[0].printed)
+
+
+def _judged(
+    exercise: Exercise, cases: list[tuple[Any, ...]], expected: list[Outcome], outcomes: list[Outcome]
+) -> Verdict:
+    for outcome in outcomes:
+        if isinstance(outcome.error, NotYet):
+            names = " and ".join(exercise.functions)
+            sentence = f"not yet. Write {names} above, run its cell, then this one again."
+            return _verdict(exercise, NOT_YET, sentence, printed=outcome.printed)
+    for case, right, outcome in zip(cases, expected, outcomes, strict=False):
         if wrong := _complaint_about(exercise, case, right, outcome):
-            return _with_hint(exercise, wrong, cases, expected, outcomes)
+            found = _with_hint(exercise, wrong, cases, expected, outcomes)
+            return replace(found, printed=_to_show(outcome.printed))
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
-    return _verdict(exercise, PASSED, f"right. {_listed(exercise.compared)} as expected on {inputs}.")
+    sentence = f"right. {_listed(exercise.compared)} as expected on {inputs}."
+    return _verdict(exercise, PASSED, sentence, printed=outcomes[0].printed)
+
+
+def _to_show(printed: str) -> str:
+    """The first lines of what was printed."""
+    printed = printed.strip("\n")
+    lines = cut(printed, CHARACTERS_SHOWN).splitlines()
+    return "\n".join(lines[:LINES_SHOWN] + ["..."] * (len(lines) > LINES_SHOWN))
 
 
 @dataclass(frozen=True)
@@ -94,8 +137,7 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
     inputs = _inputs(exercise, case)
     if outcome.error is not None:
         details = {"inputs": inputs} | ({"line": outcome.line} if outcome.line else {})
-        kind = type(outcome.error).__name__
-        return _Wrong(None, f"it stopped with {kind}: {outcome.error}", details, _error_hint(outcome.error))
+        return _Wrong(None, f"it stopped with {message_of(outcome.error)}", details, _error_hint(outcome.error))
     if outcome.outputs is None:
         wanted = f"{len(exercise.returns)} values: {', '.join(exercise.returns)}"
         return _Wrong(
@@ -104,7 +146,7 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
             {"inputs": inputs, "expected": wanted, "got": outcome.shape_of_answer},
             "End the function with a return of " + ", ".join(exercise.returns) + ", in this order.",
         )
-    assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
+    assert right.outputs is not None
     agreed: list[str] = []
     for name in exercise.compared:
         found = first_difference(name, right.outputs[name], outcome.outputs[name], exercise.tolerance)
@@ -123,14 +165,14 @@ def _with_hint(
     output = wrong.output or _first_wrong_output(exercise, expected, outcomes)
     for mistake in exercise.mistakes:
         theirs = [run(exercise, as_tuple(mistake.wrong), case) for case in cases]
-        if all(_alike(exercise, output, one, other) for one, other in zip(theirs, outcomes, strict=True)):
+        if all(_alike(exercise, output, one, other) for one, other in zip(theirs, outcomes, strict=False)):
             return _verdict(exercise, WRONG, wrong.sentence, wrong.details, mistake.hint, known=True)
     return _verdict(exercise, WRONG, wrong.sentence, wrong.details, wrong.general_hint)
 
 
 def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: list[Outcome]) -> str | None:
     """Where one case ends in an error, another may show which output is wrong."""
-    for right, outcome in zip(expected, outcomes, strict=True):
+    for right, outcome in zip(expected, outcomes, strict=False):
         if right.outputs is None or outcome.outputs is None:
             continue
         for name in exercise.compared:
@@ -149,26 +191,34 @@ def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome)
     return all(same(one.outputs[name], other.outputs[name], exercise.tolerance) for name in compared)
 
 
-def _gist(error: Exception | None) -> str:
+def _gist(error: BaseException | None) -> str:
     """What an error is about. That shapes do not fit is said differently by NumPy's functions and by the package's."""
-    return "shapes" if _about_shapes(error) else f"{type(error).__name__}: {error}"
+    return "shapes" if _about_shapes(error) else "" if error is None else message_of(error)
 
 
-def _about_shapes(error: Exception | None) -> bool:
+def _about_shapes(error: BaseException | None) -> bool:
     words = ("matmul", "shapes", "broadcast", "aligned")
     return isinstance(error, ShapeError) or (
         isinstance(error, ValueError) and any(word in str(error) for word in words)
     )
 
 
-def _error_hint(error: Exception) -> str:
-    text = str(error)
+def _error_hint(error: BaseException) -> str:
+    text = message_of(error)
     if "read-only" in text:
         return (
             "The function writes into its input, which belongs to the caller: make a new array (y = x * 2, not x *= 2)."
         )
     if _about_shapes(error):
         return "Two shapes do not fit. Write the shape of each factor beside its line: the inner sizes must be equal."
+    if isinstance(error, SystemExit):
+        return "exit() and sys.exit() end the whole program: end a function with return."
+    if isinstance(error, TooMuchPrinted):
+        return f"Take the prints out of the loop: what is printed is shown up to {CHARACTERS_SHOWN} characters."
+    if isinstance(error, MemoryError):
+        return "An array or a list grows far beyond what the exercise needs: print the shapes on the way."
+    if isinstance(error, EOFError):
+        return "Nobody is asked while answers are checked: take input() out."
     if isinstance(error, NameError):
         return "A name is used before it is made; the functions of an exercise may use np, math and what they make."
     return ""
@@ -210,5 +260,7 @@ def _verdict(
     details: dict[str, str] | None = None,
     hint: str = "",
     known: bool = False,
+    printed: str = "",
 ) -> Verdict:
-    return Verdict(exercise.number, exercise.title, state, sentence, details or {}, hint, known)
+    shown = _to_show(printed)
+    return Verdict(exercise.number, exercise.title, state, sentence, details or {}, hint, known, shown)

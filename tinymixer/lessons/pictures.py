@@ -1,5 +1,7 @@
 """Figures for the lessons: legible on a light page and on a dark one, small, with a text in place of each."""
 
+import base64
+import html
 import io
 from typing import Any
 
@@ -26,8 +28,12 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
 
 
 def show(figure: Any, alt: str) -> None:
-    """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it."""
-    from IPython.display import Image, display
+    """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it.
+
+    JupyterLab gives no picture an alternative text, whatever its metadata say. So the text also stands below, folded,
+    where a screen reader comes to it, and in the place of the picture where only text is shown.
+    """
+    from IPython.display import display
 
     for legend in filter(None, [*figure.legends, *(axes.get_legend() for axes in figure.axes)]):
         legend.set_frame_on(False)  # Matplotlib styles it when it is made, which is after new_figure
@@ -35,4 +41,11 @@ def show(figure: Any, alt: str) -> None:
             text.set_color(INK)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None, "Description": alt})
-    display(Image(data=content.getvalue(), format="png", alt=alt))
+    picture = base64.b64encode(content.getvalue()).decode("ascii")
+    display({"image/png": picture, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
+    display({"text/html": in_words(alt), "text/plain": ""}, raw=True)
+
+
+def in_words(alt: str) -> str:
+    """The text of a picture as HTML that every front end shows: folded, for eyes and for screen readers."""
+    return f"<details><summary>The picture in words</summary>{html.escape(alt)}</details>"

@@ -5,8 +5,9 @@ import copy
 import inspect
 import io
 import linecache
+import reprlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,33 +15,89 @@ import numpy as np
 
 from tinymixer.lessons.exercise import Exercise, NotYet, as_tuple
 
+MOST_PRINTED = 1_000_000  # characters; an answer that prints more is stopped
+KEPT = 4_000  # characters that are kept to be shown
+LONGEST_MESSAGE = 300  # characters of an error's own message
+
+
+class TooMuchPrinted(BaseException):
+    """Ends an answer that prints without end. No Exception, so that an answer's own `except Exception` lets it pass."""
+
+    def __str__(self) -> str:
+        return f"more than {MOST_PRINTED:,} characters were printed"
+
+
+class Printed(io.TextIOBase):
+    """Takes what an answer prints: keeps the beginning, counts the rest, and stops it at MOST_PRINTED."""
+
+    def __init__(self) -> None:
+        self.kept = ""
+        self.count = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        """Raises TooMuchPrinted."""
+        self.count += len(text)
+        if len(self.kept) < KEPT:
+            self.kept += text[: KEPT - len(self.kept)]
+        if self.count > MOST_PRINTED:
+            raise TooMuchPrinted
+        return len(text)
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What an answer did with one case: its outputs by name, or the error it raised and the line that raised it."""
 
     outputs: dict[str, Any] | None
-    error: Exception | None = None
+    error: BaseException | None = None
     line: str = ""
     shape_of_answer: str = ""  # what came back, where it was not the outputs asked for
+    printed: str = ""
 
 
 def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
-    """Run an answer on one case. Its inputs are copies that cannot be written to; what it prints is not shown.
+    """Run an answer on one case. Its inputs are copies that cannot be written to; what it prints is kept.
 
-    Raises NotYet when the answer is still to be written.
+    Whatever the answer raises is in the Outcome: NotYet where it is still to be written, SystemExit too. Only
+    KeyboardInterrupt, which is the user's, passes.
     """
     functions = as_tuple(answer)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+    printed = Printed()
+    with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), _exit_as_in_python(functions):
+        try:
             returned = exercise.call(*functions, *frozen_copy(arguments))
-    except NotYet:
-        raise
-    except Exception as error:
-        return Outcome(None, error, _line_of(error, functions))
-    if returned is Ellipsis or returned is NotImplemented:
-        raise NotYet
-    return _named(exercise.returns, returned)
+            if returned is Ellipsis or returned is NotImplemented:
+                raise NotYet
+            outputs, shape = _named(exercise.returns, returned)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an answer may raise anything
+            return Outcome(None, error, _line_of(error, functions), printed=printed.kept)
+    return Outcome(outputs, shape_of_answer=shape, printed=printed.kept)
+
+
+@contextlib.contextmanager
+def _exit_as_in_python(functions: tuple[Any, ...]) -> Iterator[None]:
+    """In a notebook, exit and quit end the kernel and raise nothing. While an answer runs, they raise SystemExit."""
+    replaced = []
+    for function in functions:
+        names = getattr(function, "__globals__", {})
+        for name in ("exit", "quit"):
+            if hasattr(names.get(name), "_ip"):  # IPython's
+                replaced.append((names, name, names[name]))
+                names[name] = _exit
+    try:
+        yield
+    finally:
+        for names, name, original in replaced:
+            names[name] = original
+
+
+def _exit(*_: object) -> None:
+    raise SystemExit
 
 
 def frozen_copy(value: Any) -> Any:
@@ -58,34 +115,59 @@ def frozen_copy(value: Any) -> Any:
     return value
 
 
-def _named(names: Sequence[str], returned: Any) -> Outcome:
+def _named(names: Sequence[str], returned: Any) -> tuple[dict[str, Any] | None, str]:
+    """The outputs by name, or None and what came back in their place."""
     if len(names) == 1:
-        return Outcome({names[0]: returned})
+        return {names[0]: returned}, ""
     if not isinstance(returned, tuple | list) or len(returned) != len(names):
-        return Outcome(None, shape_of_answer=describe(returned))
-    return Outcome(dict(zip(names, returned, strict=True)))
+        return None, describe(returned)
+    return dict(zip(names, returned, strict=True)), ""
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 80
+_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 20
 
 
 def describe(value: Any) -> str:
     """A value in a few words: "float64 (3, 4)", "3 values", "None"."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
-    if isinstance(value, tuple | list) and any(isinstance(part, np.ndarray) for part in value):
-        return f"{len(value)} values ({', '.join(describe(part) for part in value)})"
+    if isinstance(value, tuple | list) and any(isinstance(part, np.ndarray) for part in value[:20]):
+        return f"{len(value)} values ({', '.join(describe(part) for part in value[:20])})"
     if callable(value):
-        return getattr(value, "__name__", type(value).__name__)
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        return str(getattr(value, "__name__", type(value).__name__))
+    try:
+        return cut(_short.repr(value), 60)
+    except Exception:  # somebody's own __repr__, or a number of too many digits
+        return f"a {type(value).__name__}"
 
 
-def _line_of(error: Exception, functions: tuple[Any, ...]) -> str:
+def message_of(error: BaseException) -> str:
+    """The error's kind and message, such as "ValueError: no such axis"; cut to size, and safe to print."""
+    try:
+        text = str(error)
+    except Exception:  # an error may be the learner's own class
+        text = ""
+    kind = type(error).__name__
+    return f"{kind}: {cut(text, LONGEST_MESSAGE)}" if text else kind
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and dots; without characters that no terminal or file could take."""
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    text = "".join(letter if letter.isprintable() or letter in "\n\t" else f"\\x{ord(letter):02x}" for letter in text)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _line_of(error: BaseException, functions: tuple[Any, ...]) -> str:
     """The learner's own line, the last one inside the functions given, that led to the error."""
     files: set[str] = set()
     for function in functions:
-        with contextlib.suppress(TypeError):  # a class made in a notebook has no file
+        with contextlib.suppress(Exception):  # a class made in a notebook has no file
             files.add(inspect.getfile(inspect.unwrap(function)))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     if not frames:
         return ""
     last = frames[-1]
-    return (last.line or linecache.getline(last.filename, last.lineno or 0)).strip()
+    return cut((last.line or linecache.getline(last.filename, last.lineno or 0)).strip(), LONGEST_MESSAGE)

@@ -1,0 +1,84 @@
+"""A learner's progress: what is done, what is wrong, what is still to do."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinymixer.errors import DataError
+from tinymixer.lessons.course import LESSONS, Lesson
+from tinymixer.lessons.exercise import all_exercises, find_exercise
+from tinymixer.lessons.grading import PASSED, Verdict
+from tinymixer.lessons.isolated import Patience, grade_notebook
+
+SIDE_BY_SIDE = 4  # notebooks; one that waits for its limit of time should not hold up the others
+
+
+@dataclass(frozen=True)
+class LessonState:
+    """A lesson and the verdict on each of its exercises."""
+
+    lesson: Lesson
+    verdicts: list[Verdict]
+
+    @property
+    def done(self) -> int:
+        return sum(verdict.state == PASSED for verdict in self.verdicts)
+
+
+def grade_folder(folder: Path) -> list[LessonState]:
+    """The state of every lesson whose notebook (or jupytext source) lies in the folder.
+
+    Each notebook is graded in a process of its own: what one holds does not touch the others. Raises DataError when
+    there is none.
+    """
+    found = [(lesson, path) for lesson in LESSONS if (path := notebook_of(lesson, folder)) is not None]
+    if not found:
+        raise DataError(
+            f"There are no lessons in {folder}: expected {LESSONS[0].stem}.ipynb and so on. 'tinymixer lessons' puts "
+            "them there, or name the folder where yours are."
+        )
+    graded = _graded([(path, _numbers(lesson)) for lesson, path in found])
+    return [LessonState(lesson, [graded[number] for number in _numbers(lesson)]) for lesson, _ in found]
+
+
+def _graded(notebooks: list[tuple[Path, list[str]]]) -> dict[str, Verdict]:
+    """The verdicts on exercises of several notebooks, some side by side."""
+    patience = Patience()
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        try:
+            graded = [pool.submit(grade_notebook, path, numbers, patience) for path, numbers in notebooks]
+            return {number: verdict for one in graded for number, verdict in one.result().items()}
+        except BaseException:
+            patience.cancelled.set()  # Ctrl-C: the processes are ended before this one goes on
+            raise
+
+
+def _numbers(lesson: Lesson) -> list[str]:
+    return [exercise.number for exercise in all_exercises() if exercise.lesson == lesson.number]
+
+
+def notebook_of(lesson: Lesson, folder: Path) -> Path | None:
+    """The notebook of a lesson in a folder, or its source; None where there is neither."""
+    paths = (folder / f"{lesson.stem}{ending}" for ending in (".ipynb", ".py"))
+    return next((path for path in paths if os.path.lexists(path)), None)  # one that cannot be read has its sentence
+
+
+def grade_exercise(number: str, folder: Path) -> Verdict:
+    """The verdict on one exercise as answered in a folder; see `grade_exercises`."""
+    return grade_exercises([number], folder)[number]
+
+
+def grade_exercises(numbers: list[str], folder: Path) -> dict[str, Verdict]:
+    """The verdicts on exercises as answered in a folder, each notebook in a process of its own.
+
+    Raises ConfigError for an exercise that there is not, DataError where a notebook is missing.
+    """
+    notebooks: dict[Path, list[str]] = {}
+    for number in numbers:
+        lesson = LESSONS[find_exercise(number).lesson]
+        path = notebook_of(lesson, folder)
+        if path is None:
+            raise DataError(f"{lesson.stem}.ipynb is not in {folder}: 'tinymixer lessons' puts it there.")
+        notebooks.setdefault(path, []).append(number)
+    return _graded(list(notebooks.items()))

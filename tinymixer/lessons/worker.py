@@ -1,0 +1,108 @@
+"""The process in which the answers of one notebook are run; `isolated.py` starts it and reads what it says.
+
+It says one JSON object a line: what it is about to run, and each verdict. Where a step takes too long, a thread of
+Python's faulthandler, which waits for nobody, writes the stack and ends the process.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tinymixer.errors import DataError
+from tinymixer.lessons.answers import grade, write_files
+from tinymixer.lessons.exercise import all_exercises
+from tinymixer.lessons.notebook import Statement, read_notebook
+from tinymixer.lessons.running import message_of
+
+LARGEST_FILE = 2**30  # bytes
+STATM = Path("/proc/self/statm")  # Linux: pages of address space, and more
+MUCH_KEPT = 2**28  # bytes of memory that an exercise may leave behind before the next gets a fresh process
+
+
+def main(request: dict[str, Any]) -> None:
+    """Do what is asked and end the process. request: path, numbers, skip, folder, seconds, memory."""
+    events = os.dup(1)  # standard output, which the answers do not get
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    try:
+        _work(request, events)
+    finally:
+        os._exit(1)  # at once, whatever threads an answer has started
+
+
+def _work(request: dict[str, Any], events: int) -> None:
+    def say(**event: Any) -> None:
+        line = json.dumps(event).encode() + b"\n"
+        while line:
+            line = line[os.write(events, line) :]
+
+    def step(**what: Any) -> None:
+        say(**what)
+        faulthandler.dump_traceback_later(request["seconds"], exit=True, file=events)
+
+    def before_statement(statement: Statement) -> None:
+        step(statement=[statement.cell, statement.line])
+
+    all_exercises()  # imported before memory is limited
+    _limit_memory(request["memory"])
+    step()
+    try:
+        _grade(request, Path(request["folder"]), say, step, before_statement)
+    except DataError as error:
+        say(unreadable=str(error))
+    except BaseException as error:  # KeyboardInterrupt too, which here can only come from an answer
+        say(failed=f"stopped its check with {message_of(error)}.")
+
+
+def _grade(
+    request: dict[str, Any],
+    folder: Path,
+    say: Callable[..., None],
+    step: Callable[..., None],
+    before_statement: Callable[[Statement], None],
+) -> None:
+    path = Path(request["path"])
+    notebook = read_notebook(path)
+    say(texts={file.rpartition(" ")[2].strip(">"): text for file, text in notebook.texts.items()})
+    write_files(notebook, folder)
+    sys.path[:0] = [str(folder), str(path.parent)]
+    with contextlib.suppress(OSError):
+        os.chdir(path.parent)
+    skip = {(cell, line): said for cell, line, said in request["skip"]}
+    memory, threads = memory_in_use(), threading.active_count()
+    for verdict in grade(notebook, request["numbers"], skip, before_statement, lambda number: step(exercise=number)):
+        say(verdict=asdict(verdict))
+        if memory_in_use() > memory + MUCH_KEPT or threading.active_count() > threads:
+            break  # the next exercise begins in a fresh process
+    say(complete=True)
+
+
+def _limit_memory(most: int) -> None:
+    """Let this process have `most` bytes more than it has, where the system can hold it to that (Linux)."""
+    try:
+        import resource
+    except ImportError:  # Windows: only time limits an answer's memory
+        return
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: LARGEST_FILE}
+    if in_use := memory_in_use():
+        limits[resource.RLIMIT_AS] = in_use + most
+    for kind, limit in limits.items():
+        with contextlib.suppress(OSError, ValueError):
+            _, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def memory_in_use() -> int:
+    """The bytes of address space that this process has, 0 where the system does not say."""
+    try:
+        return int(STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
