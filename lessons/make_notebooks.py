@@ -153,9 +153,8 @@ def execute(notebook: NotebookNode, name: str) -> float:
             record_timing=False,
         )
         try:
-            client.execute(
-                stderr=subprocess.DEVNULL
-            )  # the kernel's own log; what cells write to stderr is an output
+            # stderr: the kernel's own log (what cells write there is an output). A bar is for who waits, not for print.
+            client.execute(stderr=subprocess.DEVNULL, env={**os.environ, "TQDM_DISABLE": "1"})
         except CellExecutionError as error:
             raise LessonError(f"{name}: a cell fails.\n{error}") from error
     for cell in notebook.cells:

@@ -625,6 +625,7 @@ for path in sorted(trainer.folder.path.iterdir()):
 # * `metrics.jsonl`: a row per finished epoch, which we read above.
 # * `last.npz`: weights, the optimizer's state (AdamW's two means, the count of steps) and where the run stands. Written beside and
 #   renamed, so that a power cut at any moment leaves a readable file.
+# * `previous.npz`: the checkpoint before. Should `last.npz` be damaged all the same, a resumed run goes on from here and says so.
 # * `best.npz`: the same from the epoch with the lowest validation loss. (Choosing by test accuracy would flatter; lesson 13 says why.)
 # * `curves.png`: the picture.
 #

@@ -504,8 +504,8 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 # Read the second figure with the first: with 360 test images the two accuracies may well differ by chance alone. Whatever came out, it is now
 # reported as it is. Going back to try something else "because the test was not good enough" would make it a validation set.
 #
-# (The package's trainer writes down the test accuracy after every epoch, and `best.npz` is chosen by it. Many do so. For the
-# reason above, the accuracy of the *last* epoch is the more honest figure to report.)
+# (The package's trainer does the same: it holds a share of the training images back, chooses `best.npz` by the loss on them, and looks
+# at the test images once, at the end. Many programs write down a test accuracy after every epoch and report the best: that is a choice made on the test set.)
 #
 # **Try it.** (1) Give "shifts" 800 steps, and "nothing" as well. What changes? (2) Is a model with twice the channels (`width=64`) better or worse
 # than "nothing"? Guess first. (3) Repeat "dropout 0.2" with five other seeds. Would you publish it?

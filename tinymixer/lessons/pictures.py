@@ -21,7 +21,7 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
     coloured = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(coloured, INK)
     settings |= {"font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
-    settings |= {"axes.facecolor": "none", "image.interpolation": "nearest"}
+    settings |= {"text.usetex": False, "axes.facecolor": "none", "image.interpolation": "nearest"}
     with rc_context(settings):
         figure = transparent_figure(width, height, DOTS_PER_INCH)
         return figure, figure.subplots(rows, columns, **keywords)

@@ -1,6 +1,8 @@
 """A run's progress in a notebook, where nobody has asked for another display."""
 
+import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tinymixer.training.progress import Progress
@@ -10,12 +12,14 @@ if TYPE_CHECKING:
 
 
 def default_progress() -> Progress:
-    """A bar in a notebook that has tqdm; elsewhere nothing is shown."""
+    """A bar in a notebook that has tqdm and was not told otherwise (TQDM_DISABLE); elsewhere nothing is shown."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is None or not hasattr(shell, "kernel"):
+    if shell is None or not hasattr(shell, "kernel") or os.environ.get("TQDM_DISABLE"):
         return Progress()
     try:
-        import tqdm.auto  # noqa: F401
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # without ipywidgets its bar is made of signs, which will do
+            import tqdm.auto  # noqa: F401
     except ImportError:
         return Progress()
     return NotebookProgress()
