@@ -179,14 +179,14 @@ def _listen(
         process.stdin.close()
     lines: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_read_lines, args=(process.stdout, lines), daemon=True).start()
-    until = time.monotonic() + STARTING
+    until, ended = time.monotonic() + STARTING, False
     while time.monotonic() < until and not attempt.complete and not cancelled.is_set():
         try:
             line = lines.get(timeout=0.1)
         except queue.Empty:
-            if process.poll() is None:
-                continue
-            line = b""
+            if process.poll() is not None and not ended:  # its last lines may still be on their way
+                ended, until = True, time.monotonic() + GRACE
+            continue
         if not line:
             break
         attempt.hear(line)
