@@ -154,7 +154,9 @@ def execute(notebook: NotebookNode, name: str) -> float:
         )
         try:
             # stderr: the kernel's own log (what cells write there is an output). A bar is for who waits, not for print.
-            client.execute(stderr=subprocess.DEVNULL, env={**os.environ, "TQDM_DISABLE": "1"})
+            client.execute(
+                stderr=subprocess.DEVNULL, env={**os.environ, "TQDM_DISABLE": "1"}
+            )
         except CellExecutionError as error:
             raise LessonError(f"{name}: a cell fails.\n{error}") from error
     for cell in notebook.cells:

@@ -185,3 +185,17 @@ def test_small_formats(text, expected):
 
 def test_a_long_curve_is_as_wide_as_asked():
     assert len(sparkline([float(i) for i in range(1000)], width=50)) == 50
+
+
+def test_what_was_fetched_can_be_deleted(tinymixer, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYMIXER_CACHE", str(tmp_path / "cache"))
+    assert tinymixer("data", "clean").out == "nothing was fetched\n"
+    (tmp_path / "cache").mkdir()
+    names = ["cifar-10-binary.tar.gz.part", "cifar10.lock", "mine.txt"]
+    for name in names:
+        (tmp_path / "cache" / name).write_bytes(b"x" * 1000)
+    outcome = tinymixer("data", "clean", "cifar10", "--yes")
+    assert outcome.code == 0
+    assert names[0] in outcome.out
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["mine.txt"]
+    assert tinymixer("data", "clean", "cifar11").is_error("There is no data set 'cifar11'")

@@ -1,5 +1,8 @@
 """tinymixer predict."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,3 +65,22 @@ def test_bad_arguments_are_one_sentence(tinymixer, finished_run, digits):
     assert tinymixer("predict", "nowhere", "0.png").is_error("nowhere")
     assert tinymixer("predict", finished_run, "missing.png").is_error("missing.png")
     assert tinymixer("predict", finished_run, "0.png", "--top", "0").is_error("--top")
+
+
+def test_folders_and_a_table_for_a_spreadsheet(tinymixer, finished_run, digits, tmp_path):
+    inside = tmp_path / "new" / "deeper"
+    inside.mkdir(parents=True)
+    for name in digits:
+        (tmp_path / name).rename(inside / name)
+    (tmp_path / "new" / ".hidden").write_text("no picture")
+    (tmp_path / "new" / "broken.png").write_text("hello")
+    outcome = tinymixer("predict", finished_run, "new", "--csv", "answers.csv", "--json")
+    assert outcome.code == 2  # for the broken one
+    assert [Path(answer["image"]).name for answer in outcome.json] == ["broken.png", *digits]
+    with (tmp_path / "answers.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["image", "class", *map(str, range(10))]
+    assert [row[1] for row in rows] == [answer["predictions"][0]["class"] for answer in outcome.json[1:]]
+    assert all(sum(map(float, row[2:])) == pytest.approx(1, abs=1e-5) for row in rows)
+    (tmp_path / "empty").mkdir()
+    assert tinymixer("predict", finished_run, "empty").is_error("holds no files")

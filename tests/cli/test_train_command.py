@@ -139,3 +139,14 @@ class TestStopping:
         assert code == 0
         assert "validation accuracy  " in screen
         assert "\N{FULL BLOCK}" in screen.split("validation accuracy  ")[1]
+
+
+@pytest.mark.parametrize(("option", "meant"), [("--lr", "--learning-rate"), ("--bs", "--batch-size")])
+def test_options_by_other_programs_names_are_told_ours(tinymixer, option, meant):
+    assert tinymixer("train", option, "1").is_error(f"here it is called {meant}")
+
+
+def test_help_shows_defaults(tinymixer):
+    shown = " ".join(tinymixer("train", "--help").out.split())
+    assert "Channels of a token (C). [default: 128]" in shown
+    assert "Number of classes (K). [default: the data's]" in shown

@@ -93,6 +93,31 @@ def info(name: str | None, image_size: int | None, colours: str, fit: str, as_js
         _show(facts)
 
 
+@data.command(short_help="Delete fetched archives from the cache.")
+@click.argument("name", required=False)
+@click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
+def clean(name: str | None, yes: bool) -> None:
+    """Delete what was fetched of the data set NAME, or of all; files that are not ours stay.
+
+    \b
+    Examples:
+      tinymixer data clean
+      tinymixer data clean cifar10 --yes
+    """
+    from tinymixer.data.cached import fetched_files
+
+    files = fetched_files(name)
+    size = sum(path.stat().st_size for path in files)
+    if not files:
+        click.echo("nothing was fetched")
+        return
+    for path in files:
+        click.echo(f"{path.stat().st_size / 1e6:8.1f} MB  {path}")
+    if yes or click.confirm(f"Delete {counted(len(files), 'file')}, {size / 1e6:.1f} MB?"):
+        for path in files:
+            path.unlink(missing_ok=True)
+
+
 def _own_facts(dataset: "Dataset") -> dict[str, Any]:
     """A data set that was read, as plain values: its description, the images of each class, what was left out."""
     import numpy as np

@@ -12,6 +12,30 @@ from tinymixer.cli.output import open_streams, silence
 from tinymixer.errors import TinymixerError, install_line, printable
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+CALLED_OTHERWISE = {  # what other programs call an option -> what it is called here
+    "lr": "learning-rate",
+    "wd": "weight-decay",
+    "bs": "batch-size",
+    "b": "batch-size",
+    "batch": "batch-size",
+    "dim": "hidden-dim",
+    "depth": "num-blocks",
+    "layers": "num-blocks",
+    "lr-scheduler": "schedule",
+    "scheduler": "schedule",
+    "optim": "optimizer",
+    "opt": "optimizer",
+    "device": "backend",
+    "num-workers": "threads",
+    "workers": "threads",
+    "output": "out",
+    "output-dir": "out",
+    "model": "architecture",
+    "arch": "architecture",
+    "early-stopping": "patience",
+    "pretrained": "init-from",
+    "finetune": "init-from",
+}
 NEWLINE = "\n"
 
 
@@ -59,7 +83,11 @@ def say_error(sentence: str) -> int:
 
 
 def _usage_error(error: click.UsageError) -> int:
-    say_error(error.format_message())
+    meant = CALLED_OTHERWISE.get(error.option_name.lstrip("-")) if isinstance(error, click.NoSuchOption) else None
+    if meant is not None and isinstance(error, click.NoSuchOption):
+        say_error(f"There is no option '{error.option_name}': here it is called --{meant}.")
+    else:
+        say_error(error.format_message())
     if error.ctx is not None:
         _echo(f"'{error.ctx.command_path} --help' shows what there is.")
     return USER_ERROR

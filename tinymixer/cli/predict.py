@@ -1,5 +1,7 @@
 """tinymixer predict: what a trained model sees in image files."""
 
+import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from tinymixer.cli.eval import backend_option, checkpoint_option, run_argument
 from tinymixer.cli.failures import USER_ERROR, say_error
 from tinymixer.cli.output import json_option, print_json
 from tinymixer.errors import DataError
+from tinymixer.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,23 +29,38 @@ BAR_WIDTH = 30
 @click.option(
     "--invert", is_flag=True, help="Swap light and dark: for dark ink on paper, since digits are light on dark."
 )
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write a row for each image: its file, the class, and the probability of every class.",
+)
 @checkpoint_option
 @backend_option
 @json_option
 def predict(
-    run: Path, images: tuple[Path, ...], top: int, invert: bool, checkpoint: str, backend: str, as_json: bool
+    run: Path,
+    images: tuple[Path, ...],
+    top: int,
+    invert: bool,
+    csv_file: Path | None,
+    checkpoint: str,
+    backend: str,
+    as_json: bool,
 ) -> None:
     """Show what the model in RUN (a run's folder or a checkpoint file) takes each IMAGE for, with probabilities.
 
-    Any format that Pillow reads will do. Each image is cut to its central square and resized to what the model was
-    trained on. A file that cannot be read gets a sentence on standard error; the others are shown all the same, and
-    the exit code is 2.
+    An IMAGE is a picture file, or a folder, whose pictures are taken with those in its folders. Each is cut to its
+    central square and resized to what the model was trained on. A file that cannot be read gets a sentence on standard
+    error; the others are shown all the same, and the exit code is 2.
 
     \b
     Examples:
       tinymixer predict runs/cifar10-nano holiday.jpg
       tinymixer predict runs/digits scanned-seven.png --invert
       tinymixer predict runs/cifar10-nano *.png --top 3 --json
+      tinymixer predict runs/photos new-pictures --csv answers.csv
     """
     import numpy as np
 
@@ -54,6 +72,7 @@ def predict(
     loaded = load_run(run, checkpoint, backend)
     known, options = loaded.data, loaded.recipe.data
     pixels, problems = {}, {}
+    images = tuple(file for path in images for file in _files(path))
     for path in images:
         try:
             pixels[path] = load_image(path, known.image_size, known.in_channels, invert, options.fit)
@@ -80,8 +99,31 @@ def predict(
                 _show(path, best)
     if as_json:
         print_json(answers)
+    if csv_file is not None:
+        _write_csv(csv_file, probabilities, known.class_names)
     if problems:
         raise Exit(USER_ERROR)
+
+
+def _files(path: Path) -> list[Path]:
+    """A file itself; of a folder the files in it and below, in order, but for hidden ones."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
+    if not found:
+        raise DataError(f"The folder {path} holds no files.")
+    return found
+
+
+def _write_csv(path: Path, probabilities: "dict[Path, np.ndarray]", class_names: Sequence[str]) -> None:
+    """A row for each image that could be read. Raises CheckpointError where the file cannot be written."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["image", "class", *class_names])
+    for image, row in probabilities.items():
+        rows.writerow([str(image), class_names[int(row.argmax())], *(f"{share:.6f}" for share in row)])
+    with replacing(path) as file:
+        file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _best(probabilities: "np.ndarray", class_names: Sequence[str], top: int) -> list[dict[str, Any]]:

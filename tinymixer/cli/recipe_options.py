@@ -1,8 +1,11 @@
 """An option for every field of a recipe, made from what the recipe's sections declare."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from tinymixer.training.recipe_fields import RecipeField
 
 SECTION_TITLES = {
     "model": "Model",
@@ -13,6 +16,7 @@ SECTION_TITLES = {
     "training": "Training",
 }
 METAVARS = {"data.data": "PATH"}
+TAKEN_FROM_DATA = ("model.image_size", "model.in_channels", "model.num_classes")
 
 
 class RecipeOption(click.Option):
@@ -66,10 +70,21 @@ def make_recipe_options() -> list[RecipeOption]:
                 type=None if entry.kind is bool else value_type,
                 default=None,
                 metavar=METAVARS.get(entry.qualified),
-                help=_sentence(entry.help),
+                help=_sentence(entry.help) + _default(entry),
             )
         )
     return options
+
+
+def _default(entry: "RecipeField") -> str:
+    """What a field is where neither the recipe nor the command line says it."""
+    if entry.qualified in TAKEN_FROM_DATA:
+        return " [default: the data's]"
+    value = entry.default
+    if value == "" or value is None:
+        return ""
+    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+    return f" [default: {shown:g}]" if isinstance(shown, float) else f" [default: {shown}]"
 
 
 def parameter_name(qualified: str) -> str:
