@@ -6,6 +6,7 @@ the host and the device, waits for the device, and says which implementation of 
 
 import importlib
 import importlib.util
+import shutil
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Self
@@ -98,6 +99,8 @@ def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backen
 def cupy_obstacle() -> str | None:
     """Say in one sentence why CuPy cannot be used here and what mends it; None when it can."""
     if importlib.util.find_spec("cupy") is None:
+        if shutil.which("nvidia-smi") is None:
+            return "there is no NVIDIA driver (nvidia-smi) here, and no CuPy"
         return f"CuPy is not installed: {install_line('cuda13')} (or [cuda12], to match your driver)"
     try:
         cupy: ModuleType = importlib.import_module("cupy")

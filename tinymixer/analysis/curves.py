@@ -27,12 +27,13 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
 
 
 def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
-    figure = transparent_figure(10, 4)
+    alone, many = len(histories) == 1, len(histories) > len(COLOURS)
+    figure = transparent_figure(10, 4 + (0.28 * len(histories) if many else 0))
     loss_axes, accuracy_axes = figure.subplots(1, 2)
-    alone = len(histories) == 1
+    colours = _many_colours(len(histories)) if many else COLOURS
     legends: dict[Axes, list[tuple[Any, str]]] = {loss_axes: [], accuracy_axes: []}
     for index, (label, rows) in enumerate(histories.items()):
-        colour = COLOURS[index % len(COLOURS)]
+        colour = colours[index]
         epochs = [row["epoch"] for row in rows]
         judged = "validation" if any("validation_loss" in row for row in rows) else "test"
         for axes, quantity, scale in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):
@@ -54,8 +55,22 @@ def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
     _style(accuracy_axes, f"Accuracy in %{key}")
     for axes, entries in legends.items():
         handles, names = [entry[0] for entry in entries], [entry[1] for entry in entries]
-        add_legend(axes, handles, names, frameon=False, labelcolor=INK, fontsize="small")
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2} if many else {}  # off the curves
+        add_legend(axes, handles, names, frameon=False, labelcolor=INK, fontsize="small", **below)
+    figure.supxlabel(
+        "Training curves are measured while training, with the recipe's dropout, label smoothing and augmentation; the "
+        "others without.",
+        color=INK,
+        fontsize=7.5,
+    )
     return figure
+
+
+def _many_colours(count: int) -> list[Any]:
+    """So many colours, as far apart as a scale of all colours lets them be."""
+    from matplotlib import colormaps
+
+    return [colormaps["turbo"](0.06 + 0.88 * index / (count - 1)) for index in range(count)]
 
 
 def _style(axes: "Axes", title: str) -> None:
