@@ -140,5 +140,5 @@ def _description(path: Path, arrays: Mapping[str, np.ndarray]) -> DataDescriptio
     try:
         values = json.loads(str(arrays["data"]))
         return None if values is None else DataDescription.from_dict(values)
-    except (json.JSONDecodeError, RecursionError, DataError) as error:
+    except (ValueError, RecursionError, DataError) as error:
         raise CheckpointError(f"{path} is damaged: its 'data' does not describe a data set ({error})") from error

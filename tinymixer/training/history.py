@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tinymixer.borders import read_text
 from tinymixer.errors import TrainingError
 from tinymixer.files import replacing
 
+LARGEST_FILE = 100_000_000  # bytes: a million epochs have less
 Row = dict[str, Any]
 
 
@@ -40,14 +42,11 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     rows = []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}): expected one JSON object per line") from error
+    lines = read_text(path, TrainingError, LARGEST_FILE).split("\n")
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line) if line.strip() else None
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of over 4,300 digits
             if number == len(lines):
                 break
             raise TrainingError(f"line {number} of {path} is not JSON: expected one object per epoch") from error

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tinymixer.borders import guarded, read_text, reason_of, shown_path
 from tinymixer.data import Augmentation, Dataset
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import MixerConfig, architectures, config_class
@@ -24,6 +25,7 @@ from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, sectio
 
 TITLES = ("name", "description")
 DESCRIPTION_TABLE = "data_description"  # in a run's config.toml: what `DataDescription` says of its images
+LARGEST_FILE = 1_000_000  # bytes of a recipe
 FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave to the data
 
 
@@ -217,21 +219,21 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 def read_toml_file(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError when it cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
-    return read_toml(text, str(path))
+    return read_toml(read_text(path, ConfigError, LARGEST_FILE, utf16=True), shown_path(path))
 
 
 def read_toml(text: str, source: str) -> dict[str, Any]:
     """The tables of TOML text. Raises ConfigError for text that is not TOML."""
+    if len(text) > LARGEST_FILE:
+        raise ConfigError(f"{source} has {len(text):,} characters, far more than a recipe has")
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{source} is not valid TOML: it is nested too deeply") from error
+        with guarded(ConfigError, f"{source} is not valid TOML"):
+            return tomllib.loads(text)
+    except ConfigError as error:
+        cause = error.__cause__
+        if isinstance(cause, tomllib.TOMLDecodeError):
+            raise ConfigError(f"{source} is not valid TOML: {reason_of(cause)}") from cause
+        raise
 
 
 def _build_section(section: str, options: type[Options], table: Mapping[str, Any], source: str) -> Any:
