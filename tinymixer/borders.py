@@ -20,7 +20,7 @@ LONGEST_REASON = 200  # characters of a reason that somebody else's content or l
 
 @contextlib.contextmanager
 def guarded(error_class: type[TinymixerError], what: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever the block raises into `error_class("{what} ({reason}){advice}")`.
+    """Turn whatever the block raises into `error_class("{what}: {reason}{advice}")`.
 
     Errors of our own pass as they are, and so do KeyboardInterrupt and SystemExit.
     """
@@ -29,7 +29,7 @@ def guarded(error_class: type[TinymixerError], what: str, advice: str = "") -> I
     except TinymixerError:
         raise
     except Exception as error:
-        raise error_class(f"{what} ({reason_of(error)}){advice}") from error
+        raise error_class(f"{what}: {reason_of(error)}{advice}") from error
 
 
 def reason_of(error: BaseException) -> str:
@@ -93,7 +93,7 @@ def _without_waiting(path: str, flags: int) -> int:
 def require_file(path: str | os.PathLike[str], error_class: type[TinymixerError], name: str) -> None:
     """Raise `error_class` unless a file lies at the path."""
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise error_class(f"There is no file {name}.") from error
     if stat.S_ISDIR(mode):
@@ -105,7 +105,7 @@ def require_file(path: str | os.PathLike[str], error_class: type[TinymixerError]
 def read_text(
     path: str | os.PathLike[str], error_class: type[TinymixerError], largest: int, utf16: bool = False
 ) -> str:
-    """A text file as text in UTF-8, or with `utf16` in UTF-16 where a byte-order mark says so (as PowerShell writes it).
+    """A text file as text in UTF-8, or with `utf16` in UTF-16 where a byte-order mark says so, as PowerShell's has it.
 
     Raises `error_class` for anything else, and for a file of more than `largest` bytes.
     """

@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from tinymixer.borders import guarded, opened, shortened, shown_path
+from tinymixer.borders import guarded, opened, shortened
 from tinymixer.errors import TinymixerError
 
 MAGIC = b"\x93NUMPY"
@@ -44,7 +44,7 @@ class ArchiveError(ValueError):
 
 @contextmanager
 def npz_file(path: Path, error_class: type[TinymixerError], what: str, advice: str = "") -> Iterator["NpzFile"]:
-    """Open an .npz file. Whatever goes wrong with it is raised as `error_class("{what} ({reason}){advice}")`."""
+    """Open an .npz file. Whatever goes wrong with it is raised as `error_class("{what}: {reason}{advice}")`."""
     with opened(path, error_class) as file, guarded(error_class, what, advice), zipfile.ZipFile(file) as archive:
         yield NpzFile(archive, path.stat().st_size)
 

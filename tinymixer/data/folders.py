@@ -10,7 +10,7 @@ import numpy as np
 
 from tinymixer.data.arrays import statistics
 from tinymixer.data.dataset import Dataset
-from tinymixer.data.images import checked_size, require_pillow
+from tinymixer.data.images import checked_size, picture_endings, require_pillow
 from tinymixer.data.paths import expanded, shown
 from tinymixer.data.pictures import channels_of, in_both, left_out, read_pictures
 from tinymixer.data.split import hold_out
@@ -163,9 +163,7 @@ def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 def _files(folder: Path, strange: list[Path]) -> Iterator[Path]:
     """The files of a class that may be pictures; what is none is noted. Raises DataError for classes in classes."""
-    from PIL import Image
-
-    endings = Image.registered_extensions()
+    endings = picture_endings()
     for file in _listed(folder):
         if _is_hidden(file):
             continue

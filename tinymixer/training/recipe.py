@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tinymixer.borders import guarded, read_text, reason_of, shown_path
+from tinymixer.borders import guarded, read_text, shown_path
 from tinymixer.data import Augmentation, Dataset
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import MixerConfig, architectures, config_class
@@ -226,14 +226,8 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
     """The tables of TOML text. Raises ConfigError for text that is not TOML."""
     if len(text) > LARGEST_FILE:
         raise ConfigError(f"{source} has {len(text):,} characters, far more than a recipe has")
-    try:
-        with guarded(ConfigError, f"{source} is not valid TOML"):
-            return tomllib.loads(text)
-    except ConfigError as error:
-        cause = error.__cause__
-        if isinstance(cause, tomllib.TOMLDecodeError):
-            raise ConfigError(f"{source} is not valid TOML: {reason_of(cause)}") from cause
-        raise
+    with guarded(ConfigError, f"{source} is not valid TOML"):
+        return tomllib.loads(text)
 
 
 def _build_section(section: str, options: type[Options], table: Mapping[str, Any], source: str) -> Any:
