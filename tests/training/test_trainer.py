@@ -272,7 +272,7 @@ def test_a_damaged_checkpoint_is_not_resumed_and_not_written_over(tmp_path):
     run_small(tmp_path / "run", StopAfter(7))
     whole = (tmp_path / "run" / "last.npz").read_bytes()
     (tmp_path / "run" / "last.npz").write_bytes(whole[:-100])
-    with pytest.raises(CheckpointError, match=r"last.npz cannot be read as a checkpoint .*; use the run's other one"):
+    with pytest.raises(CheckpointError, match=r"last.npz cannot be read as a checkpoint: .*; use the run's other one"):
         run_small(tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "last.npz").read_bytes() == whole[:-100]
 

@@ -23,6 +23,8 @@ def fetch(
     timeout: float = 30.0,
     attempts: int = 4,
     backoff: float = 1.0,
+    slowest: float = 1000.0,
+    total: float = 12 * 3600.0,
 ) -> Path:
     """Fetch a data set into the cache and return the path of its archive, or of the folder with its several files; at
     once when it is there already.
@@ -31,7 +33,8 @@ def fetch(
     mirrors: URLs of folders that hold the archives under their usual names, tried first: a server in the class room.
     progress: makes a progress bar, called as tqdm is: progress(total=, initial=, desc=, unit=, unit_scale=,
         unit_divisor=); `tqdm.tqdm` itself does. notify: told in sentences what goes wrong on the way.
-    timeout, attempts, backoff: patience with each server, in seconds, connections, seconds (see `Patience`).
+    timeout, attempts, backoff, slowest, total: patience with each server, in seconds, connections, seconds, bytes a
+        second, seconds (see `Patience`).
 
     A download broken off stays as `.part` and is resumed by the next fetch. A second process that fetches at the same
     time waits for the first. The archive appears under its name complete and with the right SHA-256, or not at all.
@@ -42,7 +45,7 @@ def fetch(
         return datasets_folder() / manifest.bundled.file
     folder = cache_folder(cache) / manifest.parts_folder
     tell = notify if notify is not None else _ignore
-    patience = Patience(timeout, attempts, backoff)
+    patience = Patience(timeout, attempts, backoff, slowest, total)
     with _alone_in(folder, name, tell):
         if not manifest.parts_folder:
             return _fetch_one_of(manifest.archives, manifest, folder, mirrors, patience, tell, progress)

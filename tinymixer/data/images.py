@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA")
 # Decoded in one go, with several copies of the picture in memory at once: fewer pixels of these.
 DECODED_WHOLE, SHARE_OF_THOSE = ("WEBP", "AVIF", "JPEG2000"), 3
-# How many times the size that is wanted a JPEG is decoded at, at least. At 4 a photograph of 12 megapixels takes a half to
-# a third of the time of its whole decoding, and its pixels differ by 0 to 3 of 255 on average; at 2 it would be a tenth to
-# a third faster again, and differ by up to 5.
+# How many times the size that is wanted a JPEG is decoded at, at least. At 4 a photograph of 12 megapixels takes a half
+# to a third of its whole decoding's time, and pixels differ by 0 to 3 of 255 on average; at 2 it would be up to a third
+# faster again, and differ by up to 5.
 DRAFT = 4
 LARGE = 4_000_000  # pixels, above which a picture is shrunk strip by strip, and alone
 STRIP = 1_000_000  # pixels of a strip
@@ -87,7 +87,7 @@ def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.
     with opened_picture(path, name) as picture, guarded(DataError, damaged):
         # A JPEG several times too large is decoded at a half, a quarter or an eighth of its size.
         picture.draft(None, (DRAFT * image_size, DRAFT * image_size))
-        turn = TURNS.get(picture.getexif().get(ORIENTATION))
+        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
         if picture.width * picture.height > LARGE:
             with _one_large_at_a_time:
                 small = _shrunk(picture, image_size, in_channels, name)
@@ -132,7 +132,7 @@ def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
 
 
 def _formats_here() -> list[str]:
-    """Those of FORMATS that this Pillow reads: AVIF may be missing, and MPO (several JPEGs in one) is opened as JPEG."""
+    """Those of FORMATS that this Pillow opens: AVIF may be missing, and MPO (several JPEGs) is opened as JPEG."""
     from PIL import Image
 
     Image.init()

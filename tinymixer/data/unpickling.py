@@ -32,7 +32,7 @@ MOST_ARGUMENTS = 8  # of a call, and items of an array's state
 DEEPEST = 16  # marks that may be open at once, and containers in containers
 
 
-class _NotABatch(ValueError):
+class _NotABatchError(ValueError):
     """Why a pickle is not read, in words that continue a sentence."""
 
 
@@ -49,7 +49,7 @@ class _Name:
 
     def __init__(self, module_name: object, global_name: object) -> None:
         if (module_name, global_name) not in _ADMITTED:
-            raise _NotABatch(f"it asks for {module_name}.{global_name}, which no such batch needs")
+            raise _NotABatchError(f"it asks for {module_name}.{global_name}, which no such batch needs")
         self.is_encode = module_name == "_codecs"
 
 
@@ -71,30 +71,31 @@ class _Machine:
         self.marks = 0
 
     def run(self) -> object:
-        """What the pickle stands for. Raises _NotABatch for an instruction that no batch needs, ValueError for damage."""
+        """What the pickle stands for. Raises _NotABatchError for what no batch needs, other errors for damage."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
             if count > MOST_INSTRUCTIONS:
-                raise _NotABatch(f"it has over {MOST_INSTRUCTIONS:,} instructions")
+                raise _NotABatchError(f"it has over {MOST_INSTRUCTIONS:,} instructions")
             if opcode.name in VALUES:
-                self.stack.append(_bytes_of_python2(argument) if opcode.name in PYTHON2_TEXT else argument)
+                # Python 2's text is bytes, which pickletools gives as Latin-1.
+                self.stack.append(str(argument).encode("latin-1") if opcode.name in PYTHON2_TEXT else argument)
             elif opcode.name == "STOP":
                 return self.pop()
             elif opcode.name in INSTRUCTIONS:
                 INSTRUCTIONS[opcode.name](self, argument)
             else:
-                raise _NotABatch(f"it has the instruction {opcode.name}, which no such batch needs")
-        raise _NotABatch("it ends too early")
+                raise _NotABatchError(f"it has the instruction {opcode.name}, which no such batch needs")
+        raise _NotABatchError("it ends too early")
 
     def pop(self) -> Any:
         value = self.stack.pop()
         if value is MARK:
-            raise _NotABatch("its instructions do not fit together")
+            raise _NotABatchError("its instructions do not fit together")
         return value
 
     def mark(self, _: object) -> None:
         self.marks += 1
         if self.marks > DEEPEST:
-            raise _NotABatch("it is nested too deeply")
+            raise _NotABatchError("it is nested too deeply")
         self.stack.append(MARK)
 
     def since_mark(self) -> list[Any]:
@@ -102,7 +103,7 @@ class _Machine:
         while self.stack[place] is not MARK:
             place -= 1
             if place < 0:
-                raise _NotABatch("its instructions do not fit together")
+                raise _NotABatchError("its instructions do not fit together")
         values = self.stack[place + 1 :]
         del self.stack[place:]
         self.marks -= 1
@@ -123,12 +124,12 @@ class _Machine:
         self.closed.update(inner)
         self.depths[id(container)] = max(depth, self.depths[id(container)])
         if depth > DEEPEST:
-            raise _NotABatch("it is nested too deeply")
+            raise _NotABatchError("it is nested too deeply")
 
     def last(self, kind: type) -> Any:
         """The container on top, which must be of this kind."""
         if not self.stack or type(self.stack[-1]) is not kind or id(self.stack[-1]) in self.closed:
-            raise _NotABatch("its instructions do not fit together")
+            raise _NotABatchError("its instructions do not fit together")
         return self.stack[-1]
 
     def tuple_of(self, count: int) -> None:
@@ -140,22 +141,26 @@ class _Machine:
         self.deepen(target, values)
         target.extend(values)
 
+    def dictionary(self, values: list[Any]) -> None:
+        self.put({})
+        self.update(values)
+
     def update(self, values: list[Any]) -> None:
         target = self.last(dict)
         self.deepen(target, values)
         for key, value in zip(values[::2], values[1::2], strict=True):
             if type(key) not in (str, bytes, int, _Record):
-                raise _NotABatch("it has a dictionary whose keys are no names")
+                raise _NotABatchError("it has a dictionary whose keys are no names")
             target[key] = value
 
     def remember(self, number: int) -> None:
         if not self.stack:
-            raise _NotABatch("its instructions do not fit together")
+            raise _NotABatchError("its instructions do not fit together")
         self.memo[number] = self.stack[-1]
 
     def recall(self, number: int) -> None:
         if number not in self.memo:
-            raise _NotABatch(f"it recalls number {number}, which it never kept")
+            raise _NotABatchError(f"it recalls number {number}, which it never kept")
         self.stack.append(self.memo[number])
 
     def name(self, module_name: object, global_name: object) -> None:
@@ -164,13 +169,13 @@ class _Machine:
     def reduce(self, _: object) -> None:
         arguments, called = self.pop(), self.pop()
         if type(called) is not _Name or type(arguments) is not tuple or len(arguments) > MOST_ARGUMENTS:
-            raise _NotABatch("it calls what is no name")
+            raise _NotABatchError("it calls what is no name")
         match arguments:
             case (str(text), "latin1" | "latin-1") if called.is_encode:
                 # Python 3's way of writing bytes in protocol 2, each of them once: more would be a bomb.
                 self.letters_left -= len(text)
                 if self.letters_left < 0:
-                    raise _NotABatch("it encodes more text than it has")
+                    raise _NotABatchError("it encodes more text than it has")
                 self.stack.append(text.encode("latin-1"))
             case _:
                 self.put(_Record(*arguments), arguments)
@@ -178,7 +183,7 @@ class _Machine:
     def build(self, _: object) -> None:
         state, target = self.pop(), self.pop()
         if not isinstance(target, _Record) or type(state) is not tuple or len(state) > MOST_ARGUMENTS:
-            raise _NotABatch("it sets the state of what is no array")
+            raise _NotABatchError("it sets the state of what is no array")
         target.state = state
         self.stack.append(target)
 
@@ -206,7 +211,7 @@ INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "APPEND": lambda machine, _: machine.extend([machine.pop()]),
     "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
     "EMPTY_DICT": lambda machine, _: machine.put({}),
-    "DICT": lambda machine, _: (values := machine.since_mark(), machine.put({}), machine.update(values)),
+    "DICT": lambda machine, _: machine.dictionary(machine.since_mark()),
     "SETITEM": lambda machine, _: machine.update([machine.pop(), machine.pop()][::-1]),
     "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
     "PUT": _Machine.remember,
@@ -221,11 +226,6 @@ INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "REDUCE": _Machine.reduce,
     "BUILD": _Machine.build,
 }
-
-
-def _bytes_of_python2(text: str) -> bytes:
-    """Python 2's str, which pickletools gives as text, as the bytes that it was."""
-    return text.encode("latin-1")
 
 
 def read_python_batch(

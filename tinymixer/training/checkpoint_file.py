@@ -7,7 +7,7 @@ import numpy as np
 from tinymixer.errors import CheckpointError
 from tinymixer.npz import npz_file
 
-ADVICE = "; it is damaged or another file: use the run's other one (best.npz or last.npz), or start a new run"
+ADVICE = ". It is damaged or another file; use the run's other one (best.npz or last.npz), or start a new run"
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
