@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from tinymixer.borders import reason_of, shortened
 from tinymixer.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -198,8 +199,8 @@ def _receive(
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise MirrorError("its certificate is not trusted here") from error
         if isinstance(error, (ValueError, http.client.InvalidURL)):
-            raise MirrorError(f"it is not a usable URL ({error})") from error
-        raise _BrokenOffError(f"the connection failed ({reason})") from error
+            raise MirrorError(f"it is not a usable URL ({reason_of(error)})") from error
+        raise _BrokenOffError(f"the connection failed ({shortened(str(reason))})") from error
 
 
 def _version(response: "http.client.HTTPResponse") -> str | None:
@@ -224,5 +225,5 @@ def _agreed_start(response: "http.client.HTTPResponse", offset: int, size: int) 
     else:
         raise MirrorError(f"the server answered {response.status}")
     if length not in ("*", str(size)):
-        raise MirrorError(f"it has a file of {length} bytes where {size} were expected")
+        raise MirrorError(f"it has a file of {shortened(length, 30)} bytes where {size} were expected")
     return start

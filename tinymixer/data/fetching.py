@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tinymixer.borders import guarded, shortened
 from tinymixer.data.archives import sha256_of
 from tinymixer.data.download import MirrorError, PartFile, Patience, download
 from tinymixer.data.manifest import Archive, Manifest, cache_folder, datasets_folder, load_manifest
@@ -46,7 +47,7 @@ def fetch(
     folder = cache_folder(cache) / manifest.parts_folder
     tell = notify if notify is not None else _ignore
     patience = Patience(timeout, attempts, backoff, slowest, total)
-    with _alone_in(folder, name, tell):
+    with _alone_in(folder, name, tell), guarded(DownloadError, f"{manifest.title} could not be kept in {folder}"):
         if not manifest.parts_folder:
             return _fetch_one_of(manifest.archives, manifest, folder, mirrors, patience, tell, progress)
         for archive in manifest.archives:
@@ -74,8 +75,8 @@ def _fetch_one_of(
         try:
             return _fetch_from(url, archive, folder, patience, tell, progress)
         except MirrorError as error:
-            failures.append(f"{url}: {error}")
-            tell(f"{url}: {error}.")
+            failures.append(f"{url}: {shortened(str(error))}")
+            tell(f"{failures[-1]}.")
     by_hand = "the files" if manifest.parts_folder else "an archive"
     raise DownloadError(
         f"{manifest.title} could not be fetched from any of its mirrors ({'; '.join(failures)}). Try again later, "

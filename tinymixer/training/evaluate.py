@@ -109,7 +109,9 @@ def evaluate(
 
 def require_labels(images: np.ndarray, labels: np.ndarray) -> None:
     """Raise DataError unless there is one whole number for each image."""
-    if not images.ndim or len(images) == 0 or labels.shape[:1] != (len(images),):
+    if not images.ndim:
+        raise DataError("evaluation needs images (N, height, width, channels), got a number")
+    if len(images) == 0 or labels.shape[:1] != (len(images),):
         given = len(labels) if labels.ndim else 1
         raise DataError(f"evaluation needs images, and a label for each: got {len(images)} and {given}")
     if labels.ndim != 1:
