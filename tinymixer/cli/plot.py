@@ -29,6 +29,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     if out.suffix.lower() != ".png":
         raise ConfigError(f"curves are drawn as PNG: expected a file name ending in .png, got '{out}'")
 
+    from tinymixer.borders import shown_path
     from tinymixer.training.history import read_rows
     from tinymixer.training.plot_runs import plot_runs
 
@@ -39,7 +40,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
         last, judged = rows[-1], [row for row in rows if "validation_accuracy" in row]
         best = min(judged, key=lambda row: row["validation_loss"], default={})
         table.add_row(
-            str(run),
+            shown_path(run),
             str(last["epoch"]),
             percent(best.get("validation_accuracy"), 2),
             str(best.get("epoch", "-")),
@@ -47,4 +48,4 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
             percent(last.get("test_accuracy"), 2),
         )
     print_table(table)
-    click.echo(f"curves saved in {out}")
+    click.echo(f"curves saved in {shown_path(out)}")
