@@ -9,11 +9,11 @@ import pytest
 Image = pytest.importorskip("PIL.Image")
 
 
-def test_runs_and_pictures_whose_names_are_no_text(tinymixer, run, tmp_path, monkeypatch):
+def test_runs_and_pictures_whose_names_are_no_text(tinymixer, finished_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     odd, picture = os.fsdecode(b"r\xffn"), os.fsdecode(b"\xfe.png")
     try:
-        shutil.copytree(run, odd)
+        shutil.copytree(finished_run, odd)
         Image.new("L", (16, 16), 90).save(tmp_path / "a.png")
         os.link("a.png", picture)
     except OSError:

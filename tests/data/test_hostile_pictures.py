@@ -98,6 +98,13 @@ def test_formats_that_are_decoded_whole_may_have_fewer_pixels(tmp_path, monkeypa
         load_image(tmp_path / "a.webp", 8, 3)
 
 
+@pytest.mark.parametrize("size", [(1, 200_000), (200_000, 1)])
+def test_a_picture_that_is_one_line(tmp_path, size):
+    Image.new("1", size).save(tmp_path / "line.png")
+    with pytest.raises(DataError, match=r"line.png is 200,000 pixels long, and 100,000 are the most"):
+        load_image(tmp_path / "line.png", 8, 3)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")

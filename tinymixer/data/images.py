@@ -26,6 +26,7 @@ DECODED_WHOLE, SHARE_OF_THOSE = ("WEBP", "AVIF", "JPEG2000"), 3
 # to a third of its whole decoding's time, and pixels differ by 0 to 3 of 255 on average; at 2 it would be up to a third
 # faster again, and differ by up to 5.
 DRAFT = 4
+LONGEST_SIDE = 100_000  # pixels: a row of pixels takes memory of its own, so that a thin picture may take gigabytes
 LARGE = 4_000_000  # pixels, above which a picture is shrunk strip by strip, and alone
 STRIP = 1_000_000  # pixels of a strip
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held
@@ -126,6 +127,8 @@ def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
             raise
         with picture:
             limit = PIXELS.value // (SHARE_OF_THOSE if picture.format in DECODED_WHOLE else 1)
+            if max(picture.size) > LONGEST_SIDE:
+                raise DataError(f"{name} is {max(picture.size):,} pixels long, and {LONGEST_SIDE:,} are the most here.")
             if picture.width * picture.height > limit:
                 raise DataError(_too_large(name, limit))
             yield picture
