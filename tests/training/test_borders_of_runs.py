@@ -82,6 +82,12 @@ def test_patch_sizes_are_suggested_without_trying_all_numbers():
         (b"[" * 100_000 + b"\n{}", "line 1 of .* is not JSON"),
         (b'{"epoch": ' + b"9" * 5000 + b"}\n{}", "line 1 of .* is not JSON"),
         (b'{"epoch": 1e400}\n', "is not a row of metrics"),
+        (b'{"epoch": 1, "train_loss": "x"}', "its 'train_loss' is no number"),
+        (b'{"epoch": 1, "seconds": NaN}', "its 'seconds' is no number"),
+        (b'{"epoch": 1' + b"0" * 400 + b"}", "its 'epoch' is no number"),
+        (b'{"epoch": 1, "validation_accuracy": 0.5}', "it has no 'validation_loss' beside its other figures"),
+        (b'{"epoch": 1, "test_accuracy": 0.5}', "it has no 'test_interval' beside its other figures"),
+        (b'{"epoch": 1, "test_accuracy": 0.5, "test_interval": [1], "tested": "best"}', "is not two numbers"),
         (b"\xff\xfe\x00", "is not text in UTF-8|not text in UTF-8"),
     ],
 )

@@ -6,10 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tinymixer.borders import read_text
+from tinymixer.borders import read_text, shown_value
 from tinymixer.errors import TrainingError
 from tinymixer.files import replacing
 
+NUMBERS = (
+    "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "images_per_second", "seconds",
+    "learning_rate", "test_loss", "test_accuracy", "test_images",
+)  # fmt: skip
+TOGETHER = (("validation_loss", "validation_accuracy"), ("test_accuracy", "test_interval", "tested"))
 LARGEST_FILE = 100_000_000  # bytes: a million epochs have less
 Row = dict[str, Any]
 
@@ -53,8 +58,26 @@ def read_rows(path: Path) -> list[Row]:
         if row is not None:
             if not isinstance(row, dict) or type(row.get("epoch")) is not int:
                 raise TrainingError(f"line {number} of {path} is not a row of metrics: expected an object with 'epoch'")
+            if (fault := _fault(row)) is not None:
+                raise TrainingError(f"line {number} of {path} is not a row of metrics: {fault}")
             rows.append(row)
     return rows
+
+
+def _fault(row: Row) -> str | None:
+    """What no row of ours can have; None where nothing is wrong."""
+    for name in NUMBERS:
+        value = row.get(name, 0.0)
+        if type(value) not in (int, float) or not -1e300 < value < 1e300:
+            return f"its '{name}' is no number ({shown_value(value)})"
+    for together in TOGETHER:
+        if 0 < sum(name in row for name in together) < len(together):
+            missing = next(name for name in together if name not in row)
+            return f"it has no '{missing}' beside its other figures"
+    interval = row.get("test_interval", [0.0, 1.0])
+    if not isinstance(interval, list) or [type(value) for value in interval] != [float, float]:
+        return f"its 'test_interval' is not two numbers ({shown_value(interval)})"
+    return None
 
 
 def replace_last_row(path: Path, row: Row) -> None:
