@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tinymixer.borders import counted, shown_value
 from tinymixer.errors import ConfigError, nearest
 
+LARGEST = 2**63 - 1  # of a whole number, as in TOML
 KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -50,19 +52,24 @@ def checked_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]
     naming the field, for anything else.
     """
     value = plain_value(value)
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]} of at most 18 digits, got {counted(value)}")
     if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
-        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]}, got {value!r}")
+        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]}, got {shown_value(value)}")
     choices = metadata.get("choices", ())
     if choices and value not in choices:
-        raise ConfigError(f"'{name}' expects one of {', '.join(choices)}, got '{value}'.{nearest(str(value), choices)}")
+        raise ConfigError(
+            f"'{name}' expects one of {', '.join(choices)}, got {shown_value(value)}."
+            f"{nearest(str(value)[:100], choices)}"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"'{name}' expects a finite number, got {value!r}")
+        raise ConfigError(f"'{name}' expects a finite number, got {shown_value(value)}")
     for bound, fits, words in BOUNDS:
         limit = metadata.get(bound)
         if limit is not None and not fits(value, limit):
-            raise ConfigError(f"'{name}' expects {words.format(limit)}, got {value!r}")
+            raise ConfigError(f"'{name}' expects {words.format(limit)}, got {shown_value(value)}")
     return value
 
 

@@ -22,6 +22,10 @@ class Mirror:
     ranges_work: bool = True
     length_sent: bool = True
     content_range: str | None = None
+    drips: bool = False  # a byte every now and then
+    endless_start: bool = False  # lines before the headers, for ever
+    etag: str | None = None
+    conditions: list[str | None] = field(default_factory=list)  # requests' If-Range headers
     ranges: list[str | None] = field(default_factory=list)
 
 
@@ -33,6 +37,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         wanted = self.headers.get("Range")
         mirror.ranges.append(wanted)
+        mirror.conditions.append(self.headers.get("If-Range"))
+        if mirror.endless_start:
+            with contextlib.suppress(ConnectionError):
+                while not self.server.closing.wait(0.001):
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
         if mirror.answers:
             self.send_error(mirror.answers.pop(0))
             return
@@ -50,9 +60,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = mirror.content[start:]
         if mirror.length_sent:
             self.send_header("Content-Length", str(len(content)))
+        if mirror.etag:
+            self.send_header("ETag", mirror.etag)
         self.end_headers()
         with contextlib.suppress(ConnectionError):
-            if mirror.drops:
+            if mirror.drips:
+                for place in range(len(content)):
+                    self.wfile.write(content[place : place + 1])
+                    if self.server.closing.wait(0.02):
+                        break
+            elif mirror.drops:
                 self.wfile.write(content[: mirror.drops.pop(0)])
             elif mirror.stalls:
                 self.wfile.write(content[: mirror.stalls.pop(0)])

@@ -212,7 +212,7 @@ def test_a_file_that_may_not_be_read(archive, monkeypatch):
     def refuse(*_arguments, **_options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("tinymixer.borders.os.open", refuse)
     with pytest.raises(DataError, match=r"cannot be read: Permission denied"):
         load_dataset("cifar10", archive)
 

@@ -223,7 +223,7 @@ def test_a_history_that_is_none_is_refused_by_its_line(tmp_path):
         read_rows(path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(TrainingError, match="cannot be read"):
+    with pytest.raises(TrainingError, match="is a folder"):
         read_rows(path)
 
 

@@ -55,6 +55,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
       tinymixer eval runs/digits --json
     """
     from tinymixer.analysis.per_class import class_results, confusion_matrix
+    from tinymixer.data.paths import shown
     from tinymixer.training import evaluate, load_run
     from tinymixer.training.loading import normalisation
     from tinymixer.training.test_images import matching_test_images
@@ -75,13 +76,13 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
     classes = class_results(confusion, known.class_names)
     low, high = evaluation.interval
 
-    title = f"{run}: {percent(evaluation.accuracy, 2)} of {len(images):,} test images right"
+    title = f"{shown(run)}: {percent(evaluation.accuracy, 2)} of {len(images):,} test images right"
     picture = out or (run if run.is_dir() else run.parent) / "confusion.png"
     problem = _save_picture(confusion, list(known.class_names), picture, title)
     if as_json:
         print_json(
             {
-                "run": str(run),
+                "run": shown(run),
                 "checkpoint": loaded.which,
                 "dataset": dataset.name,
                 "source": dataset.source,
@@ -92,7 +93,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
                 "accuracy_interval": [low, high],
                 "classes": [result.to_dict() for result in classes],
                 "confusion": confusion.tolist(),
-                "confusion_picture": None if problem else str(picture),
+                "confusion_picture": None if problem else shown(picture),
             }
         )
     else:
@@ -103,7 +104,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
             f"{percent(low)} to {percent(high)}), loss {evaluation.loss:.4f}, {loaded.which} weights"
         )
         if not problem:
-            click.echo(f"confusion matrix saved in {picture}")
+            click.echo(f"confusion matrix saved in {shown(picture)}")
         if problem and out is None:  # nobody asked for the picture: a word about it is enough
             tell(f"confusion matrix not drawn: {first_line(problem)}", to_stderr=True)
     if problem and out is not None:

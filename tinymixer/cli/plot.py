@@ -32,6 +32,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
         raise ConfigError(f"curves are drawn as PNG: expected a file name ending in .png, got '{out}'")
 
     from tinymixer.analysis.curves import draw_curves
+    from tinymixer.borders import shown_path
     from tinymixer.training.plot_runs import histories_of
 
     histories, left_out = histories_of(runs)
@@ -53,4 +54,4 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
             percent(last.get("test_accuracy"), 2),
         )
     print_table(table)
-    click.echo(f"curves saved in {out}")
+    click.echo(f"curves saved in {shown_path(out)}")

@@ -65,6 +65,7 @@ def predict(
     import numpy as np
 
     from tinymixer.data.images import load_image
+    from tinymixer.data.paths import shown
     from tinymixer.training import load_run
     from tinymixer.training.evaluate import predict_log_probabilities
     from tinymixer.training.loading import normalisation
@@ -91,12 +92,12 @@ def predict(
     for path in images:
         if path in problems:
             say_error(problems[path])
-            answers.append({"image": str(path), "error": problems[path]})
+            answers.append({"image": shown(path), "error": problems[path]})
         else:
             best = _best(probabilities[path], known.class_names, top)
-            answers.append({"image": str(path), "predictions": best})
+            answers.append({"image": shown(path), "predictions": best})
             if not as_json:
-                _show(path, best)
+                _show(shown(path), best)
     if as_json:
         print_json(answers)
     if csv_file is not None:
@@ -132,8 +133,8 @@ def _best(probabilities: "np.ndarray", class_names: Sequence[str], top: int) -> 
     return [{"class": class_names[k], "label": int(k), "probability": float(probabilities[k])} for k in order]
 
 
-def _show(path: Path, best: list[dict[str, Any]]) -> None:
-    click.echo(str(path))
+def _show(name: str, best: list[dict[str, Any]]) -> None:
+    click.echo(name)
     block = "\N{FULL BLOCK}" if "utf" in (sys.stdout.encoding or "").lower() else "#"
     width = max(len(entry["class"]) for entry in best)
     for entry in best:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
+from tinymixer.borders import reason_of
 from tinymixer.errors import DataError
 
 CHUNK = 1 << 20
@@ -77,8 +78,10 @@ def read_members(
                 yield base, content.read() if content is not None else b""
     except GZIP_ERRORS as error:
         raise DataError(f"{name} is damaged: it cannot be unpacked to its end ({error}).") from error
-    except tarfile.TarError as error:
-        raise DataError(f"{name} is not a readable tar archive ({error}).") from error
+    except DataError:
+        raise
+    except Exception as error:  # tarfile raises more than TarError for odd headers
+        raise DataError(f"{name} is not a readable tar archive ({reason_of(error)}).") from error
 
 
 def _refuse_unsafe(member: tarfile.TarInfo, name: str) -> None:

@@ -1,20 +1,19 @@
 """Data sets of your own from arrays, in memory or in an .npz file."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
+from tinymixer.borders import shortened
 from tinymixer.data.checks import as_array, checked_images, checked_labels, require_classes
 from tinymixer.data.dataset import Dataset
 from tinymixer.data.paths import expanded, shown
 from tinymixer.data.split import hold_out
 from tinymixer.errors import DataError
+from tinymixer.npz import npz_file
 
 # What the arrays of an .npz file may be called: (images, labels, test images, test labels).
 NAMES = (
@@ -23,21 +22,7 @@ NAMES = (
     ("x_train", "y_train", "x_test", "y_test"),
 )
 MOST_CLASSES = 65_536  # that labels without names may tell of
-# An .npz file may unpack to so many times its own size, and to so many bytes in any case: a bomb does a thousandfold.
-MOST_SQUEEZED = 100
-SMALL = 1 << 28
-UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+MOST_NAMED = 10  # arrays that an error lists
 CHUNK = 1 << 20
 
 
@@ -56,6 +41,26 @@ def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = share @ values
     std = np.sqrt(np.sum(share * (values - mean[:, None]) ** 2, axis=1))
     return mean, np.where(std < 1e-6, 1.0, std)
+
+
+def constant_channels(images: np.ndarray) -> list[str]:
+    """A note on channels that are one number in all of the images (N, height, width, channels)."""
+    constant = [
+        str(channel) for channel in range(images.shape[3]) if images[..., channel].min() == images[..., channel].max()
+    ]
+    if not constant:
+        return []
+    which = f"channel {constant[0]} is" if len(constant) == 1 else f"channels {', '.join(constant)} are"
+    return [f"{which} the same in every training image, which tells nothing: the std was taken as 1"]
+
+
+def require_two_classes(labels: np.ndarray, name: str) -> None:
+    """Raise DataError where all of the labels (N,), which are some, are one class."""
+    if labels.min() == labels.max():
+        raise DataError(
+            f"the training images of {name} are all of class {labels[0]}: expected images of at least two classes, "
+            "since there is nothing to tell apart."
+        )
 
 
 def dataset_from_arrays(
@@ -83,9 +88,11 @@ def dataset_from_arrays(
     if not len(train[0]):
         raise DataError(f"{name} has no training images.")
     mean, std = statistics(train[0])
+    require_two_classes(train[1], name)
     counts = np.bincount(train[1], minlength=len(class_names))
     empty = [str(name) for name, count in zip(class_names, counts, strict=False) if not count]
     notes = [f"{_listed(empty)} {'has' if len(empty) == 1 else 'have'} no training image"] if empty else []
+    notes += constant_channels(train[0])
     return Dataset(name, *train, *test, list(class_names), mean, std, source, notes=tuple(notes))
 
 
@@ -145,41 +152,14 @@ def _listed(classes: list[str], most: int = 5) -> str:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of the file that are meant, and no others."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            names = next((names for names in NAMES if names[0] in found and names[1] in found), None)
-            if names is None:
-                raise DataError(
-                    f"{shown(path)} holds {', '.join(sorted(found)) or 'no array'}: expected 'images' and 'labels' "
-                    "(and perhaps 'test_images', 'test_labels', 'class_names'), or 'x_train' and 'y_train'."
-                )
-            wanted = [name for name in (*names, "class_names") if name in found]
-            limit = max(SMALL, MOST_SQUEEZED * path.stat().st_size)
-            if sum(found[name].file_size for name in wanted) > limit:
-                raise DataError(
-                    f"{shown(path)} would unpack to over {MOST_SQUEEZED} times its size, which no images do, so it was "
-                    "not read. If they really are so alike, save them without compression (np.savez)."
-                )
-            for name in wanted:
-                _refuse_promises(archive, found[name], path)
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in wanted}
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {shown(path)}.") from error
-    except UNREADABLE as error:
-        reason = "it holds Python objects, which are never unpickled" if "allow_pickle" in str(error) else str(error)
-        raise DataError(f"{shown(path)} cannot be read as an .npz file ({reason}).") from error
-
-
-def _refuse_promises(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    """Raise DataError for an array whose header promises more than its file holds, before memory is taken for it."""
-    with archive.open(member) as file:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file)
-    size = dtype.itemsize
-    for length in shape:
-        size *= int(length)
-    if size > member.file_size:
-        raise DataError(f"{shown(path)} is damaged: its array '{member.filename}' is smaller than its header says.")
+    what = f"{shown(path)} cannot be read as an .npz file"
+    with npz_file(path, DataError, what) as archive:
+        found = set(archive.names)
+        names = next((names for names in NAMES if names[0] in found and names[1] in found), None)
+        if names is None:
+            held = ", ".join(shortened(name, 40) for name in sorted(found)[:MOST_NAMED]) or "no array"
+            raise DataError(
+                f"{shown(path)} holds {held}: expected 'images' and 'labels' (and perhaps 'test_images', "
+                "'test_labels', 'class_names'), or 'x_train' and 'y_train'."
+            )
+        return archive.read([name for name in (*names, "class_names") if name in found], compressed=True)

@@ -81,9 +81,16 @@ class Augmentation(Options):
 
         fill: the colour of a cutout box, one number or one per channel.
         """
+        images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ShapeError(
                 f"Augmentation expects uint8 images (B, height, width, channels), got {images.dtype} {images.shape}."
+            )
+        colour = np.asarray(fill)
+        if colour.shape not in ((), (1,), images.shape[3:]) or not np.all((colour >= 0) & (colour <= 255)):
+            raise ShapeError(
+                f"fill is a colour from 0 to 255, one number or one for each of {images.shape[3]} channels, got "
+                f"{fill!r}."
             )
         if len(choices) != len(images):
             raise ShapeError(f"The choices are for {len(choices)} images, the batch has {len(images)}.")

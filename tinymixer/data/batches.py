@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinymixer.data.augmentation import Augmentation
+from tinymixer.data.checks import as_array, checked_labels, checked_statistics
 from tinymixer.data.dataset import normalise
 from tinymixer.data.randomness import generator
 from tinymixer.draws import Draws
-from tinymixer.errors import ConfigError, ShapeError
+from tinymixer.errors import ConfigError, DataError, ShapeError
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
@@ -43,13 +44,13 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
         The order changes with the epoch, so that other images are left out each time.
 
     `step` is the step the next batch belongs to, `steps` how many the whole epoch has; len() is the same number.
-    Raises ConfigError or ShapeError here, before the first batch.
+    Raises ConfigError, ShapeError or DataError here, before the first batch.
     """
 
     def __init__(
         self,
-        images: np.ndarray,
-        labels: np.ndarray,
+        images: ArrayLike,
+        labels: ArrayLike,
         batch_size: int,
         seed: int = 0,
         epoch: int = 0,
@@ -62,12 +63,17 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
         drop_last: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        images, labels = as_array("images", images), as_array("labels", labels)
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ShapeError(
                 f"Batches expects uint8 images (N, height, width, channels), got {images.dtype} {images.shape}."
             )
         if labels.shape != (len(images),):
             raise ShapeError(f"Batches expects one label per image, ({len(images)},), got {labels.shape}.")
+        labels = checked_labels("labels", labels, len(images))
+        if labels.size and labels.min() < 0:
+            raise DataError(f"labels[{np.argmin(labels)}] is {labels.min()}; classes are numbered from 0.")
+        mean, std = (checked_statistics(*each, images.shape[3]) for each in (("mean", mean), ("std", std)))
         self.steps = steps_per_epoch(len(images), batch_size, drop_last)
         if not 0 <= start_step <= self.steps:
             raise ConfigError(f"start_step must lie in 0..{self.steps}, the steps of this epoch, got {start_step}.")
@@ -76,7 +82,7 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.epoch, self.step = batch_size, seed, epoch, start_step
         self.augmentation = None if augmentation is None or augmentation.is_identity else augmentation
-        self.mean, self.std, self.dtype = np.asarray(mean), np.asarray(std), dtype
+        self.mean, self.std, self.dtype = mean, std, dtype
         self.order = epoch_order(seed, epoch, len(images)) if shuffle else np.arange(len(images))  # (N,)
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """Whether arrays are images, labels and statistics, by what they mean and not only by their type."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,13 +95,23 @@ def checked_statistics(name: str, values: Any, channels: int) -> np.ndarray:
         raise DataError(f"{name} must have one number per channel, ({channels},), got {values!r}.") from error
     if numbers.shape != (channels,):
         raise DataError(f"{name} must have one number per channel, ({channels},), got {values!r}.")
-    bad = np.flatnonzero(~np.isfinite(numbers) | ((numbers <= 0) if name == "std" else False))
-    if bad.size:
-        channel, why = int(bad[0]), ""
-        if name == "std":
-            why = (
-                ", and pixels are divided by it: a channel that never changes has a std of 0; leave it out, or give it "
-                "a std of 1"
-            )
-        raise DataError(f"the {name} of channel {channel} is {numbers[channel]}{why}.")
+    for channel, number in enumerate(numbers):
+        if why := _why_not(name, float(number)):
+            raise DataError(f"the {name} of channel {channel} is {float(number)}, {why}.")
     return numbers
+
+
+def _why_not(name: str, number: float) -> str:
+    """Why a mean or std of pixels scaled to 0..1 cannot be so; "" where it can."""
+    if not math.isfinite(number):
+        return "which is no number to work with: look for NaN or an overflow where it was worked out"
+    if name == "std" and number == 0:
+        return (
+            "and pixels are divided by it: a channel that never changes has a std of 0; leave it out, or give it a std "
+            "of 1"
+        )
+    if number < 0:
+        return f"and {'no standard deviation' if name == 'std' else 'no mean of pixels'} is below 0"
+    if number > (1 if name == "mean" else 2):  # no std is above 0.5, but some people choose 1
+        return "and pixels are scaled to 0..1: divide a mean and a std of the values 0..255 by 255"
+    return ""

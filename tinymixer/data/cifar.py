@@ -7,13 +7,13 @@ The binary layout (https://www.cs.toronto.edu/~kriz/cifar.html): files of record
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from tinymixer.borders import opened
 from tinymixer.data.archives import gzip_is_cut_short, read_members, sha256_of
 from tinymixer.data.dataset import Dataset
 from tinymixer.data.manifest import Archive, Manifest, load_manifest
@@ -95,7 +95,7 @@ def load_cifar(name: str, path: str | os.PathLike[str]) -> Dataset:
             f"There is no file or folder {path}; give the {layout.manifest.title} archive or the folder it was "
             f"unpacked to, or fetch it with `tinymixer data fetch {name}`."
         )
-    with _opened(path) as file:
+    with opened(path, DataError) as file:
         archive = _official_archive(file, path, layout)
         return _assemble(_read_archive(file, str(path), archive, layout), str(path), layout)
 
@@ -109,16 +109,6 @@ def is_cifar(name: str, folder: Path) -> bool:
         for batch in layout.batches
         for suffix in ("", ".bin")
     )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file; what the system says about reading it becomes a sentence."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _find_batches(path: Path, layout: Layout) -> tuple[Path, str]:
@@ -144,7 +134,7 @@ def _read_folder(folder: Path, form: str, layout: Layout) -> Iterator[tuple[str,
         raise DataError(f"{folder} lacks {', '.join(missing)}: unpack the archive again.")
     for batch in layout.batches:
         file_path = folder / f"{batch}{suffix}"
-        with _opened(file_path) as file:
+        with opened(file_path, DataError) as file:
             # One byte more than can be right, so that a huge file is refused without being read.
             content = file.read(layout.largest_member + 1)
         yield batch, _parse(content, str(file_path), form, batch, layout)

@@ -194,9 +194,9 @@ class Dataset:
 def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, dtype: DTypeLike = np.float32) -> np.ndarray:
     """uint8 images (B, height, width, channels) -> (images / 255 - mean) / std, float of the same shape.
 
-    mean, std: one number per channel, of pixels scaled to 0..1.
+    mean, std: one number per channel, of pixels scaled to 0..1. Raises DataError for numbers that cannot be.
     """
-    mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)  # (channels,)
+    mean, std = (checked_statistics(*each, images.shape[-1]) for each in (("mean", mean), ("std", std)))  # (channels,)
     # Written as one multiplication and one subtraction per pixel, in the dtype asked for.
     normalised = images * (1 / (255 * std)).astype(dtype)  # (B, height, width, channels)
     normalised -= (mean / std).astype(dtype)

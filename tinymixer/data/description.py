@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tinymixer.borders import IMAGE_VALUES, shown_value
 from tinymixer.errors import DataError
 
 
@@ -35,21 +36,22 @@ class DataDescription:
     def __post_init__(self) -> None:
         for name in ("name", "source", "fingerprint"):
             if not isinstance(getattr(self, name), str):
-                raise DataError(f"a data set's {name} is text, got {getattr(self, name)!r}")
+                raise DataError(f"a data set's {name} is text, got {shown_value(getattr(self, name))}")
         for name, least in (("image_size", 1), ("in_channels", 1), ("train_images", 0), ("test_images", 0)):
             value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise DataError(f"a data set's {name} is a whole number of at least {least}, got {value!r}")
+            if type(value) is not int or not least <= value < 1 << 60:
+                raise DataError(f"a data set's {name} is a whole number of at least {least}, got {shown_value(value)}")
+        IMAGE_VALUES.require(self.image_size**2 * self.in_channels, "the data set", DataError)
         names = self.class_names
         if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-            raise DataError(f"a data set's class_names are different names, got {names!r}")
+            raise DataError(f"a data set's class_names are different names, got {shown_value(names)}")
         for name in ("mean", "std"):
             values = getattr(self, name)
             fits = len(values) == self.in_channels and all(
                 isinstance(value, float) and math.isfinite(value) for value in values
             )
             if not fits or (name == "std" and min(values) <= 0):
-                raise DataError(f"a data set's {name} has a number for each of its channels, got {values!r}")
+                raise DataError(f"a data set's {name} has a number for each of its channels, got {shown_value(values)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as TOML and JSON hold them."""
@@ -60,13 +62,20 @@ class DataDescription:
         """What `to_dict` gave. Raises DataError for anything else."""
         names = set(cls.__dataclass_fields__)
         if not isinstance(values, Mapping) or set(values) != names:
-            raise DataError(f"the description of a data set holds {', '.join(sorted(names))}, got {values!r:.200}")
+            raise DataError(
+                f"the description of a data set holds {', '.join(sorted(names))}, got {shown_value(values)}"
+            )
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         for name in ("class_names", "mean", "std"):
             if not isinstance(plain[name], tuple):
-                raise DataError(f"a data set's {name} are a list, got {plain[name]!r}")
+                raise DataError(f"a data set's {name} are a list, got {shown_value(plain[name])}")
         for name in ("mean", "std"):
-            plain[name] = tuple(float(value) if type(value) is int else value for value in plain[name])
+            plain[name] = tuple(_number(value) for value in plain[name])
         return cls(**plain)
+
+
+def _number(value: Any) -> Any:
+    """A whole number as a float where it can be one; anything else as it is."""
+    return float(value) if type(value) is int and abs(value) < 1 << 60 else value

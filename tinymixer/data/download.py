@@ -14,10 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from tinymixer.borders import reason_of, shortened
 from tinymixer.errors import DownloadError
 
 if TYPE_CHECKING:
     import http.client
+
+    from tinymixer.data.watched import Watch
 
 CHUNK = 1 << 18
 # A connection that brought this much before it broke does not count as a failed attempt.
@@ -38,12 +41,15 @@ class Patience:
     """How long to bear with a server.
 
     timeout: seconds without a byte before a connection counts as broken. attempts: how many fruitless connections in a
-    row end it. backoff: seconds before the second attempt, doubled for each one after it.
+    row end it. backoff: seconds before the second attempt, doubled for each one after it. slowest: bytes a second, over
+    each `timeout` seconds, below which a connection counts as broken too. total: seconds for all of it, from this URL.
     """
 
     timeout: float = 30.0
     attempts: int = 4
     backoff: float = 1.0
+    slowest: float = 1000.0
+    total: float = 12 * 3600.0
 
 
 class PartFile:
@@ -54,8 +60,13 @@ class PartFile:
 
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.complete_size = path, size
+        self.version: tuple[str, str] | None = None  # URL and ETag or date of the file that the bytes are from
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise DownloadError(f"{path} cannot be written: it is a link or no plain file. Remove it.")
         try:
-            self.file = path.open("ab", buffering=0)
+            self.file = open(  # noqa: SIM115  (closed in __exit__)
+                path, "ab", buffering=0, opener=_not_through_links
+            )
         except OSError as error:
             raise DownloadError(f"{path} cannot be written: {error.strerror or error}.") from error
         self.size = self.file.tell()
@@ -98,6 +109,10 @@ class PartFile:
             raise DownloadError(f"{self.path} cannot be written: {error.strerror or error}.") from error
 
 
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
 def download(
     url: str,
     part: PartFile,
@@ -112,13 +127,18 @@ def download(
     Raises MirrorError when this URL is of no use, DownloadError when the file cannot be written. Either way, and when
     interrupted, what was received stays in the file.
     """
-    fruitless = 0
+    from tinymixer.data.watched import Watch
+
+    fruitless, most, until = 0, part.size, time.monotonic() + patience.total
     while part.size < part.complete_size:
-        before = part.size
         try:
-            _receive(url, part, patience.timeout, notify, advance)
+            _receive(url, part, Watch(patience.timeout, patience.slowest, until), notify, advance)
         except _BrokenOffError as error:
-            fruitless = 0 if part.size - before >= WORTHWHILE else fruitless + 1
+            # Only what was never there before counts: a server that begins again each time would be asked for ever.
+            fruitless = 0 if part.size - most >= WORTHWHILE else fruitless + 1
+            most = max(most, part.size)
+            if time.monotonic() > until:
+                raise MirrorError(f"{error}, after {patience.total:g} seconds") from error
             if fruitless >= patience.attempts:
                 raise MirrorError(f"{error}, {fruitless} times in a row") from error
             wait = patience.backoff * 2 ** max(fruitless - 1, 0)
@@ -131,7 +151,7 @@ def download(
 def _receive(
     url: str,
     part: PartFile,
-    timeout: float,
+    watch: "Watch",
     notify: Callable[[str], object],
     advance: Callable[[int], object],
 ) -> None:
@@ -141,16 +161,24 @@ def _receive(
     import urllib.error
     import urllib.request
 
+    from tinymixer.data.watched import TooSlowError, watched_opener
+
     headers = {"User-Agent": "tinymixer", "Accept-Encoding": "identity"}
     if part.size:
         headers["Range"] = f"bytes={part.size}-"
+        if part.version is not None and part.version[0] == url:
+            headers["If-Range"] = part.version[1]  # a file that has changed comes whole
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        request = urllib.request.Request(url, headers=headers)
+        with watched_opener(watch).open(request, timeout=watch.timeout) as response:
+            watch.content_begins()
             start = _agreed_start(response, part.size, part.complete_size)
             if start != part.size:
                 notify(f"{url}: the server cannot resume, so the download begins again.")
                 advance(start - part.size)
                 part.truncate(start)
+            version = _version(response)
+            part.version = None if version is None else (url, version)
             while part.size < part.complete_size:
                 content = response.read1(min(CHUNK, part.complete_size - part.size))
                 if not content:
@@ -164,13 +192,21 @@ def _receive(
     except (OSError, http.client.HTTPException, ValueError) as error:
         # Only the network is meant: PartFile has turned the disk's errors into DownloadError.
         reason = getattr(error, "reason", error)
+        if isinstance(reason, TooSlowError):
+            raise _BrokenOffError(str(reason)) from error
         if isinstance(reason, TimeoutError):
-            raise _BrokenOffError(f"nothing came for {timeout:g} seconds") from error
+            raise _BrokenOffError(f"nothing came for {watch.timeout:g} seconds") from error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise MirrorError("its certificate is not trusted here") from error
         if isinstance(error, (ValueError, http.client.InvalidURL)):
-            raise MirrorError(f"it is not a usable URL ({error})") from error
-        raise _BrokenOffError(f"the connection failed ({reason})") from error
+            raise MirrorError(f"it is not a usable URL ({reason_of(error)})") from error
+        raise _BrokenOffError(f"the connection failed ({shortened(str(reason))})") from error
+
+
+def _version(response: "http.client.HTTPResponse") -> str | None:
+    """What tells this file from a later one of the same name, for If-Range: a strong ETag, else the date."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _agreed_start(response: "http.client.HTTPResponse", offset: int, size: int) -> int:
@@ -189,5 +225,5 @@ def _agreed_start(response: "http.client.HTTPResponse", offset: int, size: int) 
     else:
         raise MirrorError(f"the server answered {response.status}")
     if length not in ("*", str(size)):
-        raise MirrorError(f"it has a file of {length} bytes where {size} were expected")
+        raise MirrorError(f"it has a file of {shortened(length, 30)} bytes where {size} were expected")
     return start

@@ -6,11 +6,11 @@ number of axes, the length of each axis as a big-endian 32-bit number, then the 
 
 import gzip
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from tinymixer.borders import guarded, opened
 from tinymixer.data.archives import sha256_of
 from tinymixer.data.dataset import Dataset
 from tinymixer.data.manifest import Archive, load_manifest
@@ -59,25 +59,19 @@ def find_fashion_mnist(folder: Path) -> Path | None:
 
 def _read(path: Path, archive: Archive) -> np.ndarray:
     """The array in one file, its hash compared before anything in it is unpacked."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            found = sha256_of(file) if size == archive.bytes else None
-            if found != archive.sha256:
-                reason = (
-                    f"it has {size:,} bytes, expected {archive.bytes:,}" if found is None else "its SHA-256 differs"
-                )
-                raise DataError(
-                    f"{path} is not the official file of Fashion-MNIST ({reason}): it is damaged, or MNIST's, which "
-                    f"has the same name. {FETCH_AGAIN}"
-                )
-            file.seek(0)
-            with gzip.GzipFile(fileobj=file) as stream:
-                content = stream.read(LARGEST_FILE)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged: it cannot be unpacked to its end ({error}).") from error
+    damaged = f"{path} is damaged: it cannot be unpacked to its end"
+    with opened(path, DataError) as file:
+        size = os.fstat(file.fileno()).st_size
+        found = sha256_of(file) if size == archive.bytes else None
+        if found != archive.sha256:
+            reason = f"it has {size:,} bytes, expected {archive.bytes:,}" if found is None else "its SHA-256 differs"
+            raise DataError(
+                f"{path} is not the official file of Fashion-MNIST ({reason}): it is damaged, or MNIST's, which "
+                f"has the same name. {FETCH_AGAIN}"
+            )
+        file.seek(0)
+        with guarded(DataError, damaged), gzip.GzipFile(fileobj=file) as stream:
+            content = stream.read(LARGEST_FILE)
     return read_idx(content, str(path))
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tinymixer.borders import guarded, shortened
 from tinymixer.data.archives import sha256_of
 from tinymixer.data.download import MirrorError, PartFile, Patience, download
 from tinymixer.data.manifest import Archive, Manifest, cache_folder, datasets_folder, load_manifest
@@ -23,6 +24,8 @@ def fetch(
     timeout: float = 30.0,
     attempts: int = 4,
     backoff: float = 1.0,
+    slowest: float = 1000.0,
+    total: float = 12 * 3600.0,
 ) -> Path:
     """Fetch a data set into the cache and return the path of its archive, or of the folder with its several files; at
     once when it is there already.
@@ -31,7 +34,8 @@ def fetch(
     mirrors: URLs of folders that hold the archives under their usual names, tried first: a server in the class room.
     progress: makes a progress bar, called as tqdm is: progress(total=, initial=, desc=, unit=, unit_scale=,
         unit_divisor=); `tqdm.tqdm` itself does. notify: told in sentences what goes wrong on the way.
-    timeout, attempts, backoff: patience with each server, in seconds, connections, seconds (see `Patience`).
+    timeout, attempts, backoff, slowest, total: patience with each server, in seconds, connections, seconds, bytes a
+        second, seconds (see `Patience`).
 
     A download broken off stays as `.part` and is resumed by the next fetch. A second process that fetches at the same
     time waits for the first. The archive appears under its name complete and with the right SHA-256, or not at all.
@@ -42,8 +46,8 @@ def fetch(
         return datasets_folder() / manifest.bundled.file
     folder = cache_folder(cache) / manifest.parts_folder
     tell = notify if notify is not None else _ignore
-    patience = Patience(timeout, attempts, backoff)
-    with _alone_in(folder, name, tell):
+    patience = Patience(timeout, attempts, backoff, slowest, total)
+    with _alone_in(folder, name, tell), guarded(DownloadError, f"{manifest.title} could not be kept in {folder}"):
         if not manifest.parts_folder:
             return _fetch_one_of(manifest.archives, manifest, folder, mirrors, patience, tell, progress)
         for archive in manifest.archives:
@@ -71,8 +75,8 @@ def _fetch_one_of(
         try:
             return _fetch_from(url, archive, folder, patience, tell, progress)
         except MirrorError as error:
-            failures.append(f"{url}: {error}")
-            tell(f"{url}: {error}.")
+            failures.append(f"{url}: {shortened(str(error))}")
+            tell(f"{failures[-1]}.")
     by_hand = "the files" if manifest.parts_folder else "an archive"
     raise DownloadError(
         f"{manifest.title} could not be fetched from any of its mirrors ({'; '.join(failures)}). Try again later, "

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinymixer.data.arrays import statistics
 from tinymixer.data.dataset import Dataset
-from tinymixer.data.images import checked_size, require_pillow
+from tinymixer.data.images import checked_size, picture_endings, require_pillow
 from tinymixer.data.paths import expanded, shown
 from tinymixer.data.pictures import channels_of, in_both, left_out, read_pictures
 from tinymixer.data.split import hold_out
@@ -50,7 +50,8 @@ def dataset_from_folder(
     require_pillow()
     folder = expanded(path)
     class_names, pictures, notes = find_pictures(folder)
-    if not any(each.part == "test" for each in pictures):
+    drawn = not any(each.part == "test" for each in pictures)
+    if drawn:
         pictures = _set_test_apart(pictures, test_share, seed)
     channels = channels_of([each.path for each in pictures]) if colours == "auto" else {"grey": 1, "colour": 3}[colours]
     train, test = ([each for each in pictures if (each.part == "test") == is_test] for is_test in (False, True))
@@ -59,6 +60,13 @@ def dataset_from_folder(
     _require_each_class(class_names, train, read)
     test_images, found, broken_too = read_pictures([each.path for each in test], image_size, channels, fit)
     read_test = [test[index] for index in found]
+    if drawn:
+        moved, told = _instead_of_broken(class_names, read, test, read_test, test_share, seed)
+        notes += told
+        stays = np.setdiff1d(np.arange(len(read)), moved)
+        test_images = np.concatenate([test_images, train_images[moved]])
+        read_test += [replace(read[index], part="test") for index in moved]
+        train_images, read = train_images[stays] if len(moved) else train_images, [read[index] for index in stays]
     notes += left_out(broken + broken_too)
     notes += in_both(train_images, [each.path for each in read], test_images, [each.path for each in read_test])
     validation = np.flatnonzero([each.part == "val" for each in read])
@@ -138,6 +146,33 @@ def _set_test_apart(pictures: list[Picture], share: float, seed: int) -> list[Pi
     return [replace(each, part="test") if index in test else each for index, each in enumerate(pictures)]
 
 
+def _instead_of_broken(
+    class_names: list[str],
+    train: list[Picture],
+    test: list[Picture],
+    read_test: list[Picture],
+    share: float,
+    seed: int,
+) -> tuple[np.ndarray, list[str]]:
+    """Which of the readable training pictures become test pictures, for classes whose test pictures were all broken.
+
+    Places in `train`, and notes. The draw goes by names, so that a picture which breaks moves no other; a class that
+    lost all of its test pictures draws again, among those that can be read, and one is left to train on.
+    """
+    lost = {each.label for each in test} - {each.label for each in read_test}
+    labels = np.array([each.label for each in train], np.int64)
+    moved, notes = [], []
+    for label in sorted(lost):
+        members = np.flatnonzero(labels == label)
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        if count:
+            _, chosen = hold_out(np.zeros(len(members), np.int64), count / len(members), seed, purpose=1)
+            moved.append(members[chosen])
+        instead = f"{count} of its training pictures took their place" if count else "it has none now"
+        notes.append(f"no test picture of {class_names[label]} could be read: {instead}")
+    return np.concatenate([np.empty(0, np.int64), *moved]), notes
+
+
 def _listed(folder: Path) -> list[Path]:
     """What is in a folder, in natural order."""
     try:
@@ -163,9 +198,7 @@ def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 def _files(folder: Path, strange: list[Path]) -> Iterator[Path]:
     """The files of a class that may be pictures; what is none is noted. Raises DataError for classes in classes."""
-    from PIL import Image
-
-    endings = Image.registered_extensions()
+    endings = picture_endings()
     for file in _listed(folder):
         if _is_hidden(file):
             continue

@@ -2,7 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any
+
+from tinymixer.borders import shown_path as shown
+
+__all__ = ["expanded", "shown"]
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -14,8 +17,3 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return given.expanduser()
     except RuntimeError:  # no home folder is known
         return given
-
-
-def shown(path: Any) -> str:
-    """A path or name as text that can be printed and written, whatever bytes it is made of."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

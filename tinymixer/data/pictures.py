@@ -5,11 +5,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from tinymixer.data.images import UNREADABLE, read_picture
+from tinymixer.data.images import opened_picture, read_picture
 from tinymixer.data.paths import shown
 from tinymixer.errors import DataError
 
@@ -20,17 +21,15 @@ MOST_THREADS = 8
 
 def channels_of(paths: Sequence[Path]) -> int:
     """1 where every picture is grey, else 3; looks at headers alone."""
-    from PIL import Image
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path in paths:
-            try:
-                with Image.open(path) as opened:
-                    if opened.mode not in GREY_MODES:
-                        return 3
-            except (*UNREADABLE, Image.DecompressionBombError):
-                continue  # whoever reads it says what is wrong
+            with (
+                suppress(DataError),
+                opened_picture(path, shown(path)) as picture,
+            ):  # whoever reads it says what is wrong
+                if picture.mode not in GREY_MODES:
+                    return 3
     return 1
 
 

@@ -1,16 +1,20 @@
 """Reading the Python batches of CIFAR-10 and CIFAR-100 without running anything in them.
 
-A pickle is a program: it may call any function it can name. The official batches name three things, all of NumPy, to
-rebuild one array; Python 3's protocol 2 writes bytes as text to be encoded and names a fourth. This reader admits those
-names and puts inert records in their place, so that no function runs on the pickle's behalf, and NumPy's own
-unpickling, which trusts its input, is not reached either. Every other name is refused before it is looked up.
+A pickle is a program for a small machine with a stack and a memo: it may call any function it can name. The official
+batches name three things, all of NumPy, to rebuild one array; Python 3's protocol 2 writes bytes as text to be encoded
+and names a fourth. Here is a machine of our own that knows the instructions such files are made of and no others, and
+that puts an inert record where a name is called: no function runs on the pickle's behalf. What it makes is never more
+than the file has bytes for: a memo is a dictionary here and not an array as long as its largest number, keys are
+text (so that no nest of containers is hashed), and containers lie a few deep.
 """
 
-import io
-import pickle
+import pickletools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from tinymixer.borders import guarded
 from tinymixer.errors import DataError
 
 # How NumPy writes an array: `_reconstruct` in protocols 2 to 4, `_frombuffer` in protocol 5; NumPy 2 renamed `core`.
@@ -23,54 +27,205 @@ _ADMITTED = {
     ("numpy._core.numeric", "_frombuffer"),
     ("_codecs", "encode"),
 }
+MOST_INSTRUCTIONS = 3_000_000  # the largest official file, CIFAR-100's training images, has about 500,000
+MOST_ARGUMENTS = 8  # of a call, and items of an array's state
+DEEPEST = 16  # marks that may be open at once, and containers in containers
 
-# What a damaged or hostile pickle can make the reader raise; the documentation of pickle calls its own list incomplete.
-_UNPICKLING_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+
+class _NotABatchError(ValueError):
+    """Why a pickle is not read, in words that continue a sentence."""
 
 
 class _Record:
     """Stands in for an object of NumPy's: keeps what the pickle says of it, does nothing with it."""
 
     def __init__(self, *arguments: object) -> None:
-        self.arguments = tuple(map(_plain, arguments))
+        self.arguments = arguments
         self.state: object = None
 
-    def __setstate__(self, state: object) -> None:
-        self.state = tuple(map(_plain, state)) if isinstance(state, tuple) else state
 
+class _Name:
+    """Stands in for a function or class that a pickle asks for."""
 
-class _EncodedText(_Record):
-    """Stands in for bytes as Python 3 writes them in protocol 2: text, and the name of its encoding."""
-
-
-class _InertUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str) -> type[_Record]:
+    def __init__(self, module_name: object, global_name: object) -> None:
         if (module_name, global_name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, which no such batch needs")
-        return _EncodedText if module_name == "_codecs" else _Record
+            raise _NotABatchError(f"it asks for {module_name}.{global_name}, which no such batch needs")
+        self.is_encode = module_name == "_codecs"
 
 
-def _plain(value: object) -> object:
-    """The bytes that encoded text stands for; anything else as it is."""
-    match value:
-        case _EncodedText(arguments=(str(text), "latin1" | "latin-1")):
-            try:
-                return text.encode("latin-1")
-            except UnicodeEncodeError:
-                return value
-        case _:
-            return value
+MARK = object()
+
+
+class _Machine:
+    """The stack, the memo and the instructions. What is put on the stack are plain values and records."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.letters_left = content, len(content)
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.depths: dict[
+            int, int
+        ] = {}  # id of a container -> how many containers deep it is; all stay alive in `kept`
+        self.kept: list[Any] = []
+        self.closed: set[int] = set()
+        self.marks = 0
+
+    def run(self) -> object:
+        """What the pickle stands for. Raises _NotABatchError for what no batch needs, other errors for damage."""
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
+            if count > MOST_INSTRUCTIONS:
+                raise _NotABatchError(f"it has over {MOST_INSTRUCTIONS:,} instructions")
+            if opcode.name in VALUES:
+                # Python 2's text is bytes, which pickletools gives as Latin-1.
+                self.stack.append(str(argument).encode("latin-1") if opcode.name in PYTHON2_TEXT else argument)
+            elif opcode.name == "STOP":
+                return self.pop()
+            elif opcode.name in INSTRUCTIONS:
+                INSTRUCTIONS[opcode.name](self, argument)
+            else:
+                raise _NotABatchError(f"it has the instruction {opcode.name}, which no such batch needs")
+        raise _NotABatchError("it ends too early")
+
+    def pop(self) -> Any:
+        value = self.stack.pop()
+        if value is MARK:
+            raise _NotABatchError("its instructions do not fit together")
+        return value
+
+    def mark(self, _: object) -> None:
+        self.marks += 1
+        if self.marks > DEEPEST:
+            raise _NotABatchError("it is nested too deeply")
+        self.stack.append(MARK)
+
+    def since_mark(self) -> list[Any]:
+        place = len(self.stack) - 1
+        while self.stack[place] is not MARK:
+            place -= 1
+            if place < 0:
+                raise _NotABatchError("its instructions do not fit together")
+        values = self.stack[place + 1 :]
+        del self.stack[place:]
+        self.marks -= 1
+        return values
+
+    def put(self, container: Any, inside: Any = ()) -> None:
+        """Put a new container on the stack that holds these values."""
+        self.kept.append(container)
+        self.depths[id(container)] = 0
+        self.stack.append(container)
+        self.deepen(container, inside)
+
+    def deepen(self, container: Any, inside: Any) -> None:
+        """Note how deep a container is that gets these values. What lies in another one is changed no more, so that
+        this stays true."""
+        inner = [id(value) for value in inside if id(value) in self.depths]
+        depth = 1 + max((self.depths[key] for key in inner), default=0)
+        self.closed.update(inner)
+        self.depths[id(container)] = max(depth, self.depths[id(container)])
+        if depth > DEEPEST:
+            raise _NotABatchError("it is nested too deeply")
+
+    def last(self, kind: type) -> Any:
+        """The container on top, which must be of this kind."""
+        if not self.stack or type(self.stack[-1]) is not kind or id(self.stack[-1]) in self.closed:
+            raise _NotABatchError("its instructions do not fit together")
+        return self.stack[-1]
+
+    def tuple_of(self, count: int) -> None:
+        values = [self.pop() for _ in range(count)][::-1]
+        self.put(tuple(values), values)
+
+    def extend(self, values: list[Any]) -> None:
+        target = self.last(list)
+        self.deepen(target, values)
+        target.extend(values)
+
+    def dictionary(self, values: list[Any]) -> None:
+        self.put({})
+        self.update(values)
+
+    def update(self, values: list[Any]) -> None:
+        target = self.last(dict)
+        self.deepen(target, values)
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if type(key) not in (str, bytes, int, _Record):
+                raise _NotABatchError("it has a dictionary whose keys are no names")
+            target[key] = value
+
+    def remember(self, number: int) -> None:
+        if not self.stack:
+            raise _NotABatchError("its instructions do not fit together")
+        self.memo[number] = self.stack[-1]
+
+    def recall(self, number: int) -> None:
+        if number not in self.memo:
+            raise _NotABatchError(f"it recalls number {number}, which it never kept")
+        self.stack.append(self.memo[number])
+
+    def name(self, module_name: object, global_name: object) -> None:
+        self.stack.append(_Name(module_name, global_name))
+
+    def reduce(self, _: object) -> None:
+        arguments, called = self.pop(), self.pop()
+        if type(called) is not _Name or type(arguments) is not tuple or len(arguments) > MOST_ARGUMENTS:
+            raise _NotABatchError("it calls what is no name")
+        match arguments:
+            case (str(text), "latin1" | "latin-1") if called.is_encode:
+                # Python 3's way of writing bytes in protocol 2, each of them once: more would be a bomb.
+                self.letters_left -= len(text)
+                if self.letters_left < 0:
+                    raise _NotABatchError("it encodes more text than it has")
+                self.stack.append(text.encode("latin-1"))
+            case _:
+                self.put(_Record(*arguments), arguments)
+
+    def build(self, _: object) -> None:
+        state, target = self.pop(), self.pop()
+        if not isinstance(target, _Record) or type(state) is not tuple or len(state) > MOST_ARGUMENTS:
+            raise _NotABatchError("it sets the state of what is no array")
+        target.state = state
+        self.stack.append(target)
+
+
+# Instructions that put their own argument on the stack.
+PYTHON2_TEXT = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
+VALUES = PYTHON2_TEXT | {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
+    "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
+}  # fmt: skip
+INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    "PROTO": lambda machine, version: None,
+    "FRAME": lambda machine, length: None,
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "MARK": _Machine.mark,
+    "EMPTY_TUPLE": lambda machine, _: machine.put(()),
+    "TUPLE1": lambda machine, _: machine.tuple_of(1),
+    "TUPLE2": lambda machine, _: machine.tuple_of(2),
+    "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "TUPLE": lambda machine, _: machine.put(tuple(values := machine.since_mark()), values),
+    "EMPTY_LIST": lambda machine, _: machine.put([]),
+    "LIST": lambda machine, _: machine.put(values := machine.since_mark(), values),
+    "APPEND": lambda machine, _: machine.extend([machine.pop()]),
+    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
+    "EMPTY_DICT": lambda machine, _: machine.put({}),
+    "DICT": lambda machine, _: machine.dictionary(machine.since_mark()),
+    "SETITEM": lambda machine, _: machine.update([machine.pop(), machine.pop()][::-1]),
+    "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
+    "PUT": _Machine.remember,
+    "BINPUT": _Machine.remember,
+    "LONG_BINPUT": _Machine.remember,
+    "MEMOIZE": lambda machine, _: machine.remember(len(machine.memo)),
+    "GET": _Machine.recall,
+    "BINGET": _Machine.recall,
+    "LONG_BINGET": _Machine.recall,
+    "GLOBAL": lambda machine, name: machine.name(*name.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.name(*[machine.pop(), machine.pop()][::-1]),
+    "REDUCE": _Machine.reduce,
+    "BUILD": _Machine.build,
+}
 
 
 def read_python_batch(
@@ -89,13 +244,8 @@ def read_python_batch(
     Raises DataError when the pickle asks for anything but plain containers, text, numbers and uint8 arrays, or does not
     hold a batch.
     """
-    try:
-        batch = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except _UNPICKLING_ERRORS as error:
-        reason = str(error) or "its pickle is damaged"
-        raise DataError(
-            f"{name} is not a batch of {title}: {reason}. Nothing in it was run. {advice}".rstrip()
-        ) from error
+    with guarded(DataError, f"{name} is not a batch of {title}", f". Nothing in it was run. {advice}".rstrip()):
+        batch = _Machine(content).run()
     labels = _entry(batch, label_entry, name, title)
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         raise DataError(f"The labels in {name} are not a list of whole numbers, so it is not a batch of {title}.")
@@ -115,7 +265,7 @@ def _entry(batch: object, wanted: str, name: str, title: str) -> object:
     """A value of the batch's dictionary, whose keys are bytes when Python 2 wrote it and text when Python 3 did."""
     if isinstance(batch, dict):
         for key, value in batch.items():
-            if _plain(key) in (wanted.encode(), wanted):
+            if key in (wanted.encode(), wanted):
                 return value
     raise DataError(f"{name} has no entry '{wanted}', so it is not a batch of {title}.")
 

@@ -1,10 +1,14 @@
 """What the configurations of all models that cut images into patches have in common."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tinymixer.borders import BLOCKS, CLASSES, IMAGE_VALUES, PARAMETERS
 from tinymixer.errors import ConfigError
 from tinymixer.options import Options, option
+
+MOST_SUGGESTED = 8  # patch sizes that fit, in an error
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,25 @@ class PatchConfig(Options):
     num_classes: int = option(10, "Number of classes (K).", minimum=1)
 
     def require_consistent(self) -> None:
+        """Sizes that fit each other, and none beyond the limits of `borders`, looked at before anything is built."""
+        name = type(self).noun
+        BLOCKS.require(self.num_blocks, name)
+        CLASSES.require(self.num_classes, name)
+        IMAGE_VALUES.require(self.image_size**2 * self.in_channels, name)
         if self.image_size % self.patch_size:
-            divisors = [size for size in range(1, self.image_size + 1) if self.image_size % size == 0]
+            divisors = [size for size in range(1, math.isqrt(self.image_size) + 1) if self.image_size % size == 0]
+            divisors = sorted({*divisors, *(self.image_size // size for size in divisors)})
+            nearest = sorted(sorted(divisors, key=lambda size: abs(size - self.patch_size))[:MOST_SUGGESTED])
             raise ConfigError(
                 f"patch_size {self.patch_size} does not divide image_size {self.image_size}: choose one of "
-                + ", ".join(map(str, divisors))
+                + ", ".join(map(str, nearest))
             )
+        PARAMETERS.require(self.parameter_count, name)
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of parameters of a model of these sizes, without building it; 0 where a class does not say."""
+        return 0
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """One way to say that an array has the wrong shape, in the letters of the documentation."""
 
-from tinymixer.errors import ShapeError
+import numpy as np
+
+from tinymixer.errors import DataError, ShapeError
 from tinymixer.ops.array_library import Array
 
 
@@ -22,3 +24,18 @@ def expect_shape(name: str, x: Array, letters: str, **sizes: int) -> None:
     layout = "(" + ", ".join(axes) + ("," if len(axes) == 1 else "") + ")"
     given = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
     raise ShapeError(f"expected {name} of shape {layout}{' with ' + given if given else ''}, got {shape}")
+
+
+def expect_labels(name: str, labels: Array, classes: int) -> None:
+    """Raise DataError unless labels (B,) are whole numbers in 0..K-1.
+
+    Their values are looked at in the host's memory alone: on a GPU that would wait for all the work before it.
+    """
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"expected {name} that are whole numbers, the classes' places in the list, got {labels.dtype}")
+    if isinstance(labels, np.ndarray) and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes:
+            raise DataError(
+                f"expected {name} from 0 to {classes - 1}, one of {classes} classes, got {low if low < 0 else high}"
+            )

@@ -3,7 +3,7 @@
 from tinymixer.errors import ConfigError
 from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
-from tinymixer.ops.shapes import expect_shape
+from tinymixer.ops.shapes import expect_labels, expect_shape
 
 
 def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing: float = 0.0) -> tuple[Array, Cache]:
@@ -17,8 +17,8 @@ def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing
     (Szegedy et al. 2016, section 7) mixes each target with the uniform distribution: (1 - e) target + e / K.
 
     Labels must lie in 0..K-1 and rows of probabilities must sum to 1: the data loaders check that once, since
-    looking at the values here would make a GPU wait at every step. Raises ShapeError for other shapes, ConfigError
-    for a label_smoothing outside [0, 1).
+    looking at the values here would make a GPU wait at every step; labels on the host are looked at all the same.
+    Raises ShapeError for other shapes, DataError for other labels, ConfigError for a label_smoothing outside [0, 1).
     """
     xp = namespace(logits)
     expect_shape("logits", logits, "B K")
@@ -27,6 +27,7 @@ def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing
     images, classes = logits.shape
     if targets.ndim == 1:
         expect_shape("targets", targets, "B", B=images)
+        expect_labels("targets", targets, classes)
         target = (targets.reshape(images, 1) == xp.arange(classes)).astype(statistics_dtype(logits))  # (B, K)
     else:
         expect_shape("targets", targets, "B K", B=images, K=classes)

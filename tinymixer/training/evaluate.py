@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.data.checks import as_array, checked_images, checked_statistics
 from tinymixer.engines import Engine, choose_engine
 from tinymixer.errors import DataError
 from tinymixer.models import Model
@@ -87,11 +88,13 @@ def evaluate(
     Returns None when `stopped()` turned true on the way. Raises DataError where there is nothing to evaluate, and
     unless there is one label, a class's number, for each image.
     """
-    labels = np.asarray(labels)
+    images, labels = as_array("images", images), as_array("labels", labels)
     require_labels(images, labels)
     chosen = labels if indices is None else labels[indices]
     if len(chosen) == 0:
         raise DataError("evaluation needs images, and a label for each: got no image")
+    images = checked_images("images", images)
+    mean, std = (checked_statistics(*each, images.shape[3]) for each in (("mean", mean), ("std", std)))
     log_probabilities = predict_log_probabilities(model, images, mean, std, batch_size, stopped, indices)  # (N, K)
     if log_probabilities is None:
         return None
@@ -106,6 +109,8 @@ def evaluate(
 
 def require_labels(images: np.ndarray, labels: np.ndarray) -> None:
     """Raise DataError unless there is one whole number for each image."""
+    if not images.ndim:
+        raise DataError("evaluation needs images (N, height, width, channels), got a number")
     if len(images) == 0 or labels.shape[:1] != (len(images),):
         given = len(labels) if labels.ndim else 1
         raise DataError(f"evaluation needs images, and a label for each: got {len(images)} and {given}")

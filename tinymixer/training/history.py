@@ -7,9 +7,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinymixer.borders import opened, shown_path, shown_value
 from tinymixer.errors import TrainingError
 from tinymixer.files import Say, replacing, say_nothing, sync_file
 
+NUMBERS = (
+    "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "images_per_second", "seconds",
+    "learning_rate", "test_loss", "test_accuracy", "test_images",
+)  # fmt: skip
+TOGETHER = (("validation_loss", "validation_accuracy"), ("test_accuracy", "test_interval", "tested"))
+LARGEST_FILE = 100_000_000  # bytes: a million epochs have less
 Row = dict[str, Any]
 TEST_FIGURES = {"test_loss": float, "test_accuracy": float, "test_interval": list, "test_images": int, "tested": str}
 DAMAGED = "metrics.damaged.jsonl"
@@ -40,11 +47,12 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises TrainingError for a file that is not a history.
     """
-    rows, damaged, lines = _scan(path)
-    if damaged and damaged != [lines]:
+    rows, faults, _ = _scan(path)
+    if faults:
+        number, fault = next(iter(faults.items()))
         raise TrainingError(
-            f"line {damaged[0]} of {path} is not a row of metrics: expected a JSON object with 'epoch' for each epoch "
-            "(resuming the run mends its history from the checkpoint)"
+            f"line {number} of {path} is not a row of metrics: {fault} (resuming the run mends its history from the "
+            "checkpoint)"
         )
     return rows
 
@@ -58,7 +66,8 @@ def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = sa
     missing or changed, it is mended from the checkpoint as far as that goes, said, and the file kept as it was under
     the name metrics.damaged.jsonl.
     """
-    found, damaged, lines = _scan(path)
+    found, faults, cut_short = _scan(path)
+    damaged = list(faults)
     by_epoch = {row["epoch"]: row for row in found}
     rows: list[Row] = []
     missing: list[int] = []
@@ -76,8 +85,7 @@ def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = sa
             missing.append(epoch)
             continue
         rows.append(row)
-    cut_short = damaged == [lines]  # by a crash, as happens
-    if (damaged and not cut_short) or missing or changed:
+    if damaged or missing or changed:
         with contextlib.suppress(OSError):
             shutil.copyfile(path, path.with_name(DAMAGED))
         what = [
@@ -87,9 +95,25 @@ def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = sa
         ]  # fmt: skip
         mended = "it was mended from the checkpoint" if len(rows) == epochs else "their figures are lost"
         say(f"{path} had {', '.join(what)}: {mended}; the file as it was is kept as {DAMAGED}")
-    if rows != found or damaged:
+    if rows != found or damaged or cut_short:
         _write_rows(path, rows, say)
     return rows
+
+
+def _fault(row: Row) -> str | None:
+    """What no row of ours can have; None where nothing is wrong."""
+    for name in NUMBERS:
+        value = row.get(name, 0.0)
+        if type(value) not in (int, float) or not -1e300 < value < 1e300:
+            return f"its '{name}' is no number ({shown_value(value)})"
+    for together in TOGETHER:
+        if 0 < sum(name in row for name in together) < len(together):
+            missing = next(name for name in together if name not in row)
+            return f"it has no '{missing}' beside its other figures"
+    interval = row.get("test_interval", [0.0, 1.0])
+    if not isinstance(interval, list) or [type(value) for value in interval] != [float, float]:
+        return f"its 'test_interval' is not two numbers ({shown_value(interval)})"
+    return None
 
 
 def write_last_row(path: Path, rows: Sequence[Row], say: Say = say_nothing) -> None:
@@ -102,27 +126,35 @@ def is_tested(row: Row) -> bool:
     return all(type(row.get(name)) is kind for name, kind in TEST_FIGURES.items()) and len(row["test_interval"]) == 2
 
 
-def _scan(path: Path) -> tuple[list[Row], list[int], int]:
-    """The rows in a file, the numbers of the lines that are none, and the number of lines."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return [], [], 0
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be read ({error.strerror or error})") from error
-    rows, damaged = [], []
+def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
+    """The rows in a file; what is wrong with the lines that are none, by their numbers; whether a crash has cut the
+    last line short, which is no fault.
+    """
+    if not path.exists():
+        return [], {}, False
+    with opened(path, TrainingError) as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise TrainingError(f"{shown_path(path)} has more than {LARGEST_FILE:,} bytes, far more than a history has")
+    lines = content.split(b"\n")
+    rows: list[Row] = []
+    faults: dict[int, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError, MemoryError):  # ValueError: also bytes that are no text, too many digits
+            if number == len(lines) and line.startswith(b"{"):
+                return rows, faults, True
             row = None
-        if isinstance(row, dict) and type(row.get("epoch")) is int:
-            rows.append(row)
+        if not isinstance(row, dict) or type(row.get("epoch")) is not int:
+            faults[number] = "expected a JSON object with 'epoch'"
+        elif (fault := _fault(row)) is not None:
+            faults[number] = fault
         else:
-            damaged.append(number)
-    return rows, damaged, len(lines)
+            rows.append(row)
+    return rows, faults, False
 
 
 def _write_rows(path: Path, rows: Iterable[Row], say: Say) -> None:

@@ -58,7 +58,14 @@ def load_run(
         model = load_weights(checkpoint, model, backend, kernels)
     except CheckpointError as error:
         raise CheckpointError(f"{path} cannot be loaded: {error}") from error
-    return Run(model, recipe, checkpoint.data or described_by_manifest(recipe), checkpoint, name)
+    data = checkpoint.data or described_by_manifest(recipe)
+    described = {"image_size": data.image_size, "in_channels": data.in_channels, "num_classes": len(data.class_names)}
+    for field, value in described.items():
+        if (built := getattr(model.config, field, value)) != value:
+            raise CheckpointError(
+                f"{path} is damaged or was changed: its model has {field} = {built}, its data {field} = {value}"
+            )
+    return Run(model, recipe, data, checkpoint, name)
 
 
 def load_model(
@@ -83,6 +90,13 @@ def load_weights(
             raise CheckpointError(
                 f"its model, {recipe.architecture}, is not one of tinymixer's: build it as for training and hand it "
                 "over, load_run(..., model=MyModel(config))"
+            )
+        claimed = getattr(recipe.model, "parameter_count", 0)
+        held = sum(array.size for array in checkpoint.parameters.values())
+        if claimed > 2 * held:  # before memory is taken for what the weights cannot fill
+            raise CheckpointError(
+                f"its recipe is for a model of {claimed:,} parameters, and it holds {held:,}: it is damaged or "
+                "was changed"
             )
         model = make_model(
             recipe.architecture,

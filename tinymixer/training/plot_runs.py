@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinymixer.analysis.curves import draw_curves
+from tinymixer.borders import shown_path
 from tinymixer.errors import TrainingError
 from tinymixer.training.history import Row, read_rows
 
@@ -51,7 +52,7 @@ def _rows_of(run: Path) -> list[Row]:
 def labels_of(paths: Sequence[Path]) -> list[str]:
     """Short names for the runs that tell them apart."""
     folders = [path if path.is_dir() else path.parent for path in paths]
-    names = [folder.resolve().name for folder in folders]
+    names = [shown_path(folder.resolve().name) for folder in folders]
     if len(set(names)) == len(names):
         return names
     shared = os.path.commonpath([folder.resolve() for folder in folders])

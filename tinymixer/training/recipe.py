@@ -5,7 +5,6 @@ one architecture, and perhaps [[groups]] of parameters. A few come with the pack
 write more.
 """
 
-import codecs
 import dataclasses
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tinymixer.borders import guarded, read_text, shown_path
 from tinymixer.data import Augmentation, Dataset
 from tinymixer.errors import ConfigError, nearest, printable
 from tinymixer.models import MixerConfig, architectures, config_class
@@ -24,8 +24,8 @@ from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
 TITLES = ("name", "description")
-MOST_BYTES = 1_000_000  # of a recipe
 DESCRIPTION_TABLE = "data_description"  # in a run's config.toml: what `DataDescription` says of its images
+LARGEST_FILE = 1_000_000  # bytes of a recipe
 FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave to the data
 
 
@@ -220,30 +220,16 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def read_toml_file(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, in UTF-8, or in UTF-16 with a mark, as PowerShell writes it.
-
-    Raises ConfigError when it cannot be read.
-    """
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise ConfigError(f"the recipe {path} has {size:,} bytes: expected a TOML file of at most {MOST_BYTES:,}")
-        content = path.read_bytes()
-        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if utf_16 else "utf-8-sig").replace("\r\n", "\n")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
-    return read_toml(text, str(path))
+    """The tables of a TOML file. Raises ConfigError when it cannot be read."""
+    return read_toml(read_text(path, ConfigError, LARGEST_FILE, utf16=True), shown_path(path))
 
 
 def read_toml(text: str, source: str) -> dict[str, Any]:
     """The tables of TOML text. Raises ConfigError for text that is not TOML."""
-    try:
+    if len(text) > LARGEST_FILE:
+        raise ConfigError(f"{source} has {len(text):,} characters, far more than a recipe has")
+    with guarded(ConfigError, f"{source} is not valid TOML"):
         return tomllib.loads(text)
-    except (ValueError, OverflowError) as error:  # ValueError: also a number of more digits than Python reads
-        raise ConfigError(f"{source} is not valid TOML: {error}") from error
-    except (RecursionError, MemoryError) as error:
-        raise ConfigError(f"{source} is not valid TOML: it is nested too deeply") from error
 
 
 def _build_section(section: str, options: type[Options], table: Mapping[str, Any], source: str) -> Any:

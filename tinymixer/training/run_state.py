@@ -1,13 +1,13 @@
 """Where a run stands: what has been done, and how it went so far."""
 
 import json
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tinymixer.errors import CheckpointError
 from tinymixer.training.evaluate import Evaluation
 
+LARGEST = 1e15  # steps, images or seconds of any run
 FEW_IMAGES = 100  # fewer validation images than this tell epochs apart by luck
 
 
@@ -74,13 +74,26 @@ class RunState:
         expected = {entry.name: type(entry.default) for entry in fields(cls)}
         try:
             values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError: no JSON, or a number of over 4,300 digits
             values = None
         if number == 1 and isinstance(values, dict):  # its best epoch was chosen on the test images: forgotten
             values.pop("best_accuracy", None)
             values |= {"validation_images": 0, "best_epoch": 0, "best_accuracy": 0.0, "best_loss": 0.0}
         if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != expected:
             raise CheckpointError(f"{path} is damaged: its 'state' does not say where the run stands")
-        if any(not math.isfinite(value) or value < 0 for value in values.values()):
+        if any(not 0 <= value <= LARGEST for value in values.values()):  # so is no NaN
             raise CheckpointError(f"{path} is damaged: its 'state' holds a number that cannot be")
-        return cls(**values)
+        state = cls(**values)
+        state._require_sense(path)
+        return state
+
+    def _require_sense(self, path: Path) -> None:
+        """Raise CheckpointError where the numbers contradict each other."""
+        for agree, what in (
+            (bool(self.step) == bool(self.images), f"{self.step} steps of the epoch and {self.images} images"),
+            (self.correct <= self.images, f"{self.correct} of {self.images} images classified correctly"),
+            (self.best_epoch <= self.epoch, f"the best of {self.epoch} epochs to be number {self.best_epoch}"),
+            (self.best_accuracy <= 1, f"an accuracy of {self.best_accuracy:g}"),
+        ):
+            if not agree:
+                raise CheckpointError(f"{path} is damaged: its 'state' says {what}")

@@ -1,0 +1,170 @@
+"""Where foreign content comes in: one guard around each kind of file, files that are really files, and limits.
+
+Nobody has the full list of what a damaged file makes a parser raise (NumPy, Pillow, zipfile and json each have raised
+RecursionError, OverflowError, RuntimeError, AttributeError and SystemError of their own). So a border does not list
+exceptions: whatever is raised inside it becomes one sentence, and what a file claims is compared with a limit first.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tinymixer.errors import ConfigError, TinymixerError
+
+LONGEST_REASON = 200  # characters of a reason that somebody else's content or library gave
+
+
+@contextlib.contextmanager
+def guarded(error_class: type[TinymixerError], what: str, advice: str = "") -> Iterator[None]:
+    """Turn whatever the block raises into `error_class("{what}: {reason}{advice}")`.
+
+    Errors of our own pass as they are, and so do KeyboardInterrupt and SystemExit.
+    """
+    try:
+        yield
+    except TinymixerError:
+        raise
+    except Exception as error:
+        raise error_class(f"{what}: {reason_of(error)}{advice}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, as one printable line of a bearable length; its class where it says nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    try:
+        text = str(error)
+    except Exception:  # an exception whose text cannot be made, such as one that holds an endless number
+        text = ""
+    return shortened(text) or type(error).__name__
+
+
+def shortened(text: str, most: int = LONGEST_REASON) -> str:
+    """Any text as one printable line of at most so many characters: control characters are escaped."""
+    line = " ".join(text[: 4 * most].split())
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def shown_value(value: Any) -> str:
+    """repr of any value, as `shortened` has it."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # Python writes no number of over 4,300 digits
+        return "a value too long to be written out"
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | os.PathLike[str], error_class: type[TinymixerError], name: str | None = None
+) -> Iterator[IO[bytes]]:
+    """Open a file for reading. Nothing but a file: a pipe would be waited for, a device may never end.
+
+    name   what to call it in errors
+
+    Raises `error_class` where it is missing, none, or not to be read, and for whatever is raised while it is.
+    """
+    called = shown_path(path) if name is None else name
+    try:
+        require_file(path, error_class, called)
+        # Looked at again once it is open, without waiting: the path may have changed in between.
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise error_class(f"{called} is no longer a file")
+            yield file
+    except TinymixerError:
+        raise
+    except Exception as error:
+        raise error_class(f"{called} cannot be read: {reason_of(error)}.") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def require_file(path: str | os.PathLike[str], error_class: type[TinymixerError], name: str) -> None:
+    """Raise `error_class` unless a file lies at the path."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise error_class(f"There is no file {name}.") from error
+    if stat.S_ISDIR(mode):
+        raise error_class(f"{name} is a folder, and a file was expected.")
+    if not stat.S_ISREG(mode):
+        raise error_class(f"{name} is a pipe, a socket or a device, and a file was expected.")
+
+
+def read_text(
+    path: str | os.PathLike[str], error_class: type[TinymixerError], largest: int, utf16: bool = False
+) -> str:
+    """A text file as text in UTF-8, or with `utf16` in UTF-16 where a byte-order mark says so, as PowerShell's has it.
+
+    Raises `error_class` for anything else, and for a file of more than `largest` bytes.
+    """
+    with opened(path, error_class) as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise error_class(f"{shown_path(path)} has more than {largest:,} bytes, far more than such a file has")
+    marked = utf16 and content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise error_class(
+            f"{shown_path(path)} cannot be read: it is not text in UTF-8 (byte {error.start:,} is none)"
+        ) from error
+
+
+def shown_path(path: Any) -> str:
+    """A path or name as text that can be printed and written, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How large something may be before any work is done for it. The environment raises it (or lowers it).
+
+    variable   the environment variable;  usual   the limit without it;  what   such as "parameters"
+    """
+
+    variable: str
+    usual: int
+    what: str
+
+    @property
+    def value(self) -> int:
+        """The limit that holds now. Raises ConfigError for a variable that is no whole number above 0."""
+        chosen = os.environ.get(self.variable, "").replace("_", "").strip()
+        if not chosen:
+            return self.usual
+        if not (chosen.isascii() and chosen.isdigit() and len(chosen) <= 18 and int(chosen)):
+            raise ConfigError(f"{self.variable} is {shortened(chosen)!r}: expected a whole number above 0")
+        return int(chosen)
+
+    def require(self, size: int, whose: str, error_class: type[TinymixerError] = ConfigError) -> None:
+        """Raise `error_class` where `size` is above the limit."""
+        if size > self.value:
+            raise error_class(
+                f"{whose} has {counted(size)} {self.what}, more than the {self.value:,} that are taken on unasked: "
+                f"choose smaller sizes, or set {self.variable} higher"
+            )
+
+
+def counted(number: int) -> str:
+    """A whole number as people read it; very large ones by their power of ten."""
+    digits = int(number.bit_length() * 0.30103)
+    return f"{number:,}" if digits < 15 else f"about 10^{digits}"
+
+
+PARAMETERS = Limit("TINYMIXER_MAX_PARAMETERS", 500_000_000, "parameters")
+BLOCKS = Limit("TINYMIXER_MAX_BLOCKS", 1_000, "blocks")
+IMAGE_VALUES = Limit("TINYMIXER_MAX_IMAGE_VALUES", 100_000_000, "values in an image")
+PIXELS = Limit("TINYMIXER_MAX_PIXELS", 120_000_000, "pixels")
+CLASSES = Limit("TINYMIXER_MAX_CLASSES", 1_000_000, "classes")
