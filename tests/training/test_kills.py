@@ -29,7 +29,7 @@ def test_fifty_kills(tmp_path):
 
     epoch, step = report["position"]
     reached = epoch * (40 // CHOICES["batch_size"]) + step
-    assert epoch >= 1, "the run hardly moved between the kills"
+    assert reached >= 2, "the run hardly moved between the kills"
 
     # The much-killed run goes on a little, and stands where one that was left in peace stands.
     run_small(tmp_path / "run", StopAfter(reached + 3), resume=True, **CHOICES)

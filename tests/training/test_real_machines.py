@@ -13,6 +13,7 @@ import pytest
 
 from tests.training.small_runs import Recorder, names_in, run_small, small_dataset, small_recipe
 from tinymixer.errors import TrainingError
+from tinymixer.files import SUFFIX
 from tinymixer.training import Trainer, load_checkpoint, load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,13 @@ def test_hard_links_are_not_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     run_small(tmp_path / "run", epochs=2)
     assert load_checkpoint(tmp_path / "run" / "previous.npz").state.epoch == 1
+    assert not [name for name in names_in(tmp_path / "run") if name.startswith(".")]
+
+
+def test_what_a_start_left_that_was_killed_at_once_is_cleaned_up(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / f".9d5d328715e74f82{SUFFIX}").write_bytes(b"half")
+    run_small(tmp_path / "run", epochs=1)
     assert not [name for name in names_in(tmp_path / "run") if name.startswith(".")]
 
 

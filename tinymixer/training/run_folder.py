@@ -67,6 +67,7 @@ class RunFolder:
             raise TrainingError(
                 f"{folder.path} holds a run already: add --resume to go on with it, or choose another --out"
             )
+        folder.clean_up()
         folder.write_config(recipe, data)
         return folder
 
