@@ -71,7 +71,7 @@ def test_others_are_evaluated_by_the_names_of_their_classes(tinymixer, photograp
     (tmp_path / "others" / "train" / "a dog").rename(tmp_path / "others" / "train" / "dog")
     outcome = tinymixer("eval", "run", "--data", "others")
     assert outcome.code == 0
-    assert "of others, not the run's own" in outcome.out
+    assert "of others, not the run's own; all its images, since it has no test set" in outcome.out
 
 
 def test_data_that_cannot_be_used_is_one_sentence(tinymixer, photographs, tmp_path):

@@ -63,10 +63,11 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
     loaded = load_run(run, checkpoint, backend)
     known, size = loaded.data, loaded.recipe.training.eval_batch_size
     dataset, images, labels = matching_test_images(loaded, data)
+    all_of_them = "; all its images, since it has no test set" if len(images) > len(dataset.test_images) else ""
     whose = (
         ""
         if dataset.fingerprint == known.fingerprint or not known.fingerprint
-        else f" of {dataset.name}, not the run's own"
+        else f" of {dataset.name}, not the run's own{all_of_them}"
     )
     if sys.stderr.isatty():
         click.echo(f"evaluating {len(images):,} images ...", err=True)

@@ -82,6 +82,7 @@ def dataset_from_arrays(
     if class_names is None:
         class_names = _numbered([train, test] if test else [train])
     require_classes("labels", train[1], class_names, name)
+    drawn = test is None
     if test is None:
         kept, held_out = hold_out(train[1], test_share, seed, purpose=1)
         train, test = (train[0][kept], train[1][kept]), (train[0][held_out], train[1][held_out])
@@ -93,7 +94,7 @@ def dataset_from_arrays(
     empty = [str(name) for name, count in zip(class_names, counts, strict=False) if not count]
     notes = [f"{_listed(empty)} {'has' if len(empty) == 1 else 'have'} no training image"] if empty else []
     notes += constant_channels(train[0])
-    return Dataset(name, *train, *test, list(class_names), mean, std, source, notes=tuple(notes))
+    return Dataset(name, *train, *test, list(class_names), mean, std, source, notes=tuple(notes), test_drawn=drawn)
 
 
 def dataset_from_npz(path: str | os.PathLike[str], test_share: float, seed: int) -> Dataset:

@@ -30,6 +30,7 @@ class Dataset:
     validation_indices          which of the training images are for validation, where the data itself says so; None
                                 where `split` holds some back
     notes                       sentences on what was left out while reading it
+    test_drawn                  whether the test images are a share of one lot, drawn by a seed: no test set of their own
 
     Raises DataError when these do not fit together, so that a data set of your own is checked where it is made.
     `from_arrays`, `from_folder` and `from_npz` work mean, std and a test set out by themselves.
@@ -46,6 +47,7 @@ class Dataset:
     source: str = ""
     validation_indices: np.ndarray | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    test_drawn: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.class_names, str):

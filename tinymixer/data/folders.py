@@ -81,6 +81,7 @@ def dataset_from_folder(
         source=shown(folder.absolute()),
         validation_indices=validation if validation.size else None,
         notes=tuple(notes),
+        test_drawn=drawn,
     )
 
 

@@ -79,7 +79,7 @@ def require_pillow() -> None:
 
 def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.ndarray:
     """What `load_image` and a folder of pictures do with one file, so that both see the same pixels."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if fit not in ("crop", "squeeze"):
         raise ConfigError(f"fit expects crop or squeeze, got '{fit}'.")
@@ -96,13 +96,43 @@ def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.
             small = _plain(picture, in_channels, name)
         if turn is not None:
             small = small.transpose(Image.Transpose[turn])
-        shrinks = min(small.size) > image_size
-        method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
-        size = image_size, image_size
-        square = ImageOps.fit(small, size, method) if fit == "crop" else small.resize(size, method)
-        return np.array(square, dtype=np.uint8).reshape(
-            image_size, image_size, in_channels
-        )  # (height, width, channels)
+        return _square(small, image_size, in_channels, fit)
+
+
+def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: str = "crop") -> np.ndarray:
+    """The pixels of a picture -> uint8 (image_size, image_size, in_channels), made to fit as `load_image` does.
+
+    pixels   uint8 (height, width), or (height, width, 1, 3 or 4) for grey, RGB and RGB with transparency
+
+    Raises DataError for other arrays; they would have to be guessed at.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise DataError(
+            "A picture as an array is uint8 from 0 to 255, of shape (height, width) or (height, width, 1, 3 or 4), "
+            f"got {pixels.dtype} {pixels.shape}."
+        )
+    if 0 in pixels.shape:
+        raise DataError(f"A picture as an array has pixels, got shape {pixels.shape}.")
+    if pixels.shape == (image_size, image_size, in_channels):
+        return pixels
+    require_pillow()
+    from PIL import Image
+
+    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    picture = _plain(Image.fromarray(np.ascontiguousarray(flat)), in_channels, "the array")
+    return _square(picture, image_size, in_channels, fit)
+
+
+def _square(picture: "PillowImage", image_size: int, in_channels: int, fit: str) -> np.ndarray:
+    """A plain picture resized to uint8 (image_size, image_size, in_channels)."""
+    from PIL import Image, ImageOps
+
+    shrinks = min(picture.size) > image_size
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    size = image_size, image_size
+    square = ImageOps.fit(picture, size, method) if fit == "crop" else picture.resize(size, method)
+    return np.array(square, dtype=np.uint8).reshape(image_size, image_size, in_channels)  # (height, width, channels)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A trained model out of its run folder, with everything that is needed to use it."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,14 +9,51 @@ import numpy as np
 
 from tinymixer.backend import Backend, get_backend
 from tinymixer.data import DataDescription
+from tinymixer.data.images import image_of_array, load_image
 from tinymixer.data.manifest import load_manifest
 from tinymixer.errors import CheckpointError
 from tinymixer.models import Model, make_model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
+from tinymixer.training.evaluate import predict_log_probabilities
 from tinymixer.training.own_model import OwnConfig, config_values
 from tinymixer.training.recipe import Recipe
 
 WHICH = ("recommended", "best", "last")
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """What a model takes one picture for.
+
+    class_names     the K names
+    probabilities   float64 (K,), in the order of the names
+    """
+
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray
+
+    @property
+    def label(self) -> int:
+        """The number of the most probable class."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def class_name(self) -> str:
+        """The name of the most probable class."""
+        return self.class_names[self.label]
+
+    @property
+    def probability(self) -> float:
+        """Its probability, 0 to 1."""
+        return float(self.probabilities[self.label])
+
+    def best(self, count: int = 5) -> list[tuple[str, float]]:
+        """The most probable classes and their probabilities, the first first."""
+        order = self.probabilities.argsort(kind="stable")[::-1][:count]
+        return [(self.class_names[k], float(self.probabilities[k])) for k in order]
+
+    def __repr__(self) -> str:
+        return "Prediction(" + ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.best(3)) + ")"
 
 
 @dataclass(frozen=True)
@@ -30,6 +69,29 @@ class Run:
     data: DataDescription
     checkpoint: Checkpoint
     which: str
+
+    def predict(self, image: str | os.PathLike[str] | np.ndarray) -> Prediction:
+        """What the model takes a picture for: a file's path, or an array uint8 (height, width[, channels]) of any size.
+
+        It is made to fit as the training images were. Raises DataError for what is no picture.
+        """
+        return self.predict_many([image])[0]
+
+    def predict_many(self, images: Iterable[str | os.PathLike[str] | np.ndarray]) -> list[Prediction]:
+        """The predictions for several pictures, computed together. Raises DataError for the first that is none."""
+        known, fit = self.data, self.recipe.data.fit
+        pixels = [
+            image_of_array(image, known.image_size, known.in_channels, fit)
+            if isinstance(image, np.ndarray)
+            else load_image(image, known.image_size, known.in_channels, fit=fit)
+            for image in images
+        ]
+        if not pixels:
+            return []
+        size = self.recipe.training.eval_batch_size
+        rows = predict_log_probabilities(self.model, np.stack(pixels), *normalisation(known), size)  # (N, K)
+        assert rows is not None  # nobody asked it to stop
+        return [Prediction(tuple(known.class_names), row) for row in np.exp(rows)]
 
 
 def load_run(

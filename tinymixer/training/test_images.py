@@ -14,7 +14,8 @@ def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np
 
     data   where the images are; None takes the run's own
 
-    Classes are matched by name, in whatever order they stand. Raises DataError for images of other classes, size or
+    Classes are matched by name, in whatever order they stand. Images from another place than the run's that have no
+    test set of their own are all taken: none of them was trained on. Raises DataError for images of other classes, size or
     colours than the model was trained on, and where there are none to test on.
     """
     known, options = run.data, run.recipe.data
@@ -39,13 +40,24 @@ def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np
             f"the model takes images of {known.image_size} x {known.image_size} pixels with {known.in_channels} "
             f"channels, those of '{dataset.name}' are {size[0]} x {size[0]} with {size[1]}"
         )
+    if dataset.test_drawn and dataset.fingerprint != known.fingerprint and not _same_place(path, options.data):
+        images = np.concatenate([dataset.train_images, dataset.test_images])
+        return dataset, images, relabelled(dataset, known.class_names, everything=True)
     if not len(dataset.test_images):
         raise DataError(f"'{dataset.name}' has no test images to evaluate on: give a folder with a test part (test/)")
     return dataset, dataset.test_images, relabelled(dataset, known.class_names)
 
 
-def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str]) -> np.ndarray:
-    """The test labels (N,) as places in these class names. Raises DataError for a class that is not among them."""
+def _same_place(path: str | Path | None, other: str) -> bool:
+    """Whether two paths lead to one place."""
+    return bool(path) and bool(other) and Path(str(path)).resolve() == Path(other).resolve()
+
+
+def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str], everything: bool = False) -> np.ndarray:
+    """The test labels (N,), or with `everything` the training labels before them, as places in these class names.
+
+    Raises DataError for a class that is not among them.
+    """
     places = {name: place for place, name in enumerate(class_names)}
     for name in dataset.class_names:
         if name not in places:
@@ -53,4 +65,5 @@ def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str]) -> np
                 f"the model knows no class '{name}', which '{dataset.name}' has: it knows {', '.join(class_names)}."
                 f"{nearest(name, class_names)}"
             )
-    return np.array([places[name] for name in dataset.class_names], np.int64)[dataset.test_labels]
+    labels = np.concatenate([dataset.train_labels, dataset.test_labels]) if everything else dataset.test_labels
+    return np.array([places[name] for name in dataset.class_names], np.int64)[labels]
