@@ -17,6 +17,7 @@ from tinymixer.borders import counted, shown_value
 from tinymixer.errors import ConfigError, nearest
 
 LARGEST = 2**63 - 1  # of a whole number, as in TOML
+LONGEST_TEXT = 2_000  # characters, a path's included
 KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -58,6 +59,10 @@ def checked_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]}, got {shown_value(value)}")
+    if isinstance(value, str) and (len(value) > LONGEST_TEXT or "\0" in value):
+        raise ConfigError(
+            f"'{name}' expects at most {LONGEST_TEXT:,} characters without a zero byte, got {shown_value(value)}"
+        )
     choices = metadata.get("choices", ())
     if choices and value not in choices:
         raise ConfigError(

@@ -48,6 +48,9 @@ def claiming(run, path, recipe=lambda text: text, **texts):
         ("[model]\nimage_size = 2_000_000_011", "values in an image, more than the 100,000,000"),
         ("[model]\nnum_classes = 1_000_000_000", "has 1,000,000,000 classes, more than the 1,000,000"),
         ('name = "a"\n#' + "x" * 1_000_000, "far more than such a file has"),
+        ("name = 'a" + "b" * 3000 + "'", "expects at most 2,000 characters"),
+        ('name = "a\\u0000"', "expects at most 2,000 characters without a zero byte"),
+        ("[training]\nthreads = 1_000_000", "'threads' expects 1024 or less"),
         ('[training]\nbackend = "\\u001b[2J"', r"got '\x1b[2J'"),
     ],
 )

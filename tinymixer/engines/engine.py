@@ -27,7 +27,7 @@ class EngineOptions(Options):
     kernels: str = option(
         "auto", "Fast kernels where there are any, or plain operations.", choices=("auto", "reference")
     )
-    threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0)
+    threads: int = option(0, "Threads on the processor; 0 takes one per core.", minimum=0, maximum=1024)
     slice_images: int = option(
         0, "Images a thread on the processor works on at a time; 0 chooses (cpu engine: by the cache).", minimum=0
     )
