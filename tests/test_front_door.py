@@ -21,7 +21,9 @@ def test_own_arrays_are_trained_on_predicted_saved_and_loaded(tmp_path, monkeypa
     images = (generator.integers(0, 100, (200, 16, 16, 3)) + 150 * labels[:, None, None, None]).astype(np.uint8)
 
     dataset = Dataset.from_arrays(images, labels, class_names=["dark", "light"])
-    recipe = load_recipe("photos").with_overrides({"epochs": 4, "patch_size": 8, "hidden_dim": 16, "num_blocks": 1})
+    recipe = load_recipe("photos").with_overrides(
+        {"epochs": 4, "patch_size": 8, "hidden_dim": 16, "num_blocks": 1, "warmup_epochs": 1}
+    )
     result = Trainer(recipe, dataset=dataset).run()
     run = load_run(result.folder)
     prediction = run.predict(images[1])
@@ -31,11 +33,8 @@ def test_own_arrays_are_trained_on_predicted_saved_and_loaded(tmp_path, monkeypa
     assert prediction.probability == max(prediction.probabilities) == prediction.best(1)[0][1]
     assert repr(prediction).startswith("Prediction(light ")
     large = np.kron(images[0], np.ones((4, 5, 1), np.uint8))  # not square, another size
-    assert [each.class_name for each in run.predict_many([large, large[..., 0], images[1]])] == [
-        "dark",
-        "dark",
-        "light",
-    ]
+    answers = run.predict_many([large, large[..., 0], images[1]])
+    assert [each.class_name for each in answers] == ["dark", "dark", "light"]
     assert run.predict_many([]) == []
 
 

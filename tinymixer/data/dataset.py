@@ -30,7 +30,7 @@ class Dataset:
     validation_indices          which of the training images are for validation, where the data itself says so; None
                                 where `split` holds some back
     notes                       sentences on what was left out while reading it
-    test_drawn                  whether the test images are a share of one lot, drawn by a seed: no test set of their own
+    test_drawn                  whether the test images are a share of all images that a seed has drawn
 
     Raises DataError when these do not fit together, so that a data set of your own is checked where it is made.
     `from_arrays`, `from_folder` and `from_npz` work mean, std and a test set out by themselves.

@@ -15,8 +15,10 @@ def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np
     data   where the images are; None takes the run's own
 
     Classes are matched by name, in whatever order they stand. Images from another place than the run's that have no
-    test set of their own are all taken: none of them was trained on. Raises DataError for images of other classes, size or
-    colours than the model was trained on, and where there are none to test on.
+    test set of their own are all taken: none of them was trained on.
+
+    Raises DataError for images of other classes, size or colours than the model was trained on, and where there are
+    none to test on.
     """
     known, options = run.data, run.recipe.data
     path = data or options.data or None
