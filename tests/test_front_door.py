@@ -18,7 +18,7 @@ def test_own_arrays_are_trained_on_predicted_saved_and_loaded(tmp_path, monkeypa
 
     generator = np.random.default_rng(0)
     labels = np.arange(200) % 2
-    images = (generator.integers(0, 100, (200, 16, 16, 3)) + 150 * labels[:, None, None, None]).astype(np.uint8)
+    images = (generator.integers(0, 100, (200, 32, 32, 3)) + 150 * labels[:, None, None, None]).astype(np.uint8)
 
     dataset = Dataset.from_arrays(images, labels, class_names=["dark", "light"])
     recipe = load_recipe("photos").with_overrides(

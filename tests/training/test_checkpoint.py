@@ -126,6 +126,7 @@ def test_object_arrays_are_never_unpickled(run, tmp_path):
         ({"format": None}, "is not a checkpoint of tinymixer: it holds no 'format'"),
         ({"format": np.array(3)}, "format 3, this version reads 1 and 2"),
         ({"format": np.array("one")}, "format one, this version reads 1 and 2"),
+        ({"format": np.array(1)}, "format 1 had no digest, and this file has one"),
         ({"recipe": None}, "holds no 'recipe'"),
         ({"recipe": np.array("[training]\nepoch = 3\n")}, "Did you mean 'epochs'"),
         ({"recipe": np.array("= 3")}, "not valid TOML"),

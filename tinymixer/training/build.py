@@ -70,12 +70,16 @@ def load_data(recipe: Recipe) -> Dataset:
 def fit_recipe(recipe: Recipe, dataset: Dataset, model: Model | None) -> Recipe:
     """The recipe as it is run: with what the data and a model that was handed over say.
 
+    A recipe for images of one's own states the size that pictures are resized to; arrays have theirs already.
+
     Raises ConfigError where they contradict each other, or a batch is larger than the training set.
     """
     if model is not None:
         require_own_parameters(model)
         architecture, config = describe_model(model)
         recipe = dataclasses.replace(recipe, architecture=architecture, model=config, from_data=())
+    elif recipe.data.dataset == "own" and dataset.is_own:
+        recipe = dataclasses.replace(recipe, from_data=tuple({*recipe.from_data, "image_size"}))
     if dataset.is_own:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, dataset="own", data=dataset.source))
     elif dataset.name != recipe.data.dataset:  # what lies at the path decides, whatever the recipe is for

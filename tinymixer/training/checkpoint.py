@@ -133,6 +133,8 @@ def below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 def _require_whole(path: Path, arrays: Mapping[str, np.ndarray], number: int) -> None:
     """Raise CheckpointError where something is missing, or is not what was written."""
     if number == 1:
+        if "digest" in arrays:
+            raise CheckpointError(f"{path} was changed: format 1 had no digest, and this file has one")
         return
     for name in TEXTS:
         if name not in arrays or arrays[name].dtype.kind != "U" or arrays[name].shape != ():

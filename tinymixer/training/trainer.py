@@ -74,7 +74,12 @@ class Trainer:
         self._said: set[str] = set()
         self.resume = resume
         self.dataset = dataset or load_data(recipe)
+        stated = None if model is not None or "image_size" in recipe.from_data else recipe.model.image_size
         self.recipe = recipe = fit_recipe(recipe, self.dataset, model)
+        if stated not in (None, self.dataset.image_size):
+            self._say_once(
+                f"the images have {self.dataset.image_size} pixels a side, not {stated}, and so has the model"
+            )
         training, images = recipe.training, self.dataset
         self.train_indices, self.validation_indices = images.split(recipe.data.validation_share, training.seed)
         require_batch(recipe, images, len(self.train_indices))
