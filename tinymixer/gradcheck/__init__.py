@@ -87,10 +87,11 @@ tinymixer.gradcheck.report.GradientCheckError: Forgetful (3, 4), jacobian, at y[
 from tinymixer.gradcheck.layer import check_layer
 from tinymixer.gradcheck.model import check_model
 from tinymixer.gradcheck.operation import check_operation
-from tinymixer.gradcheck.report import GradientCheckError, NotCheckableError, Report, Row
+from tinymixer.gradcheck.report import Coverage, GradientCheckError, NotCheckableError, Report, Row
 from tinymixer.gradcheck.suite import check_everything
 
 __all__ = [
+    "Coverage",
     "GradientCheckError",
     "NotCheckableError",
     "Report",
