@@ -26,7 +26,7 @@ from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsEr
 
 ROUNDING = 1e-8  # how far two orders of summation may lie apart, of the output's or gradient's own size
 ROUNDING_32 = 1e-4  # the same of a forward that computes in float32
-ENOUGH_CALLS = 128  # of the backward, before it is asked whether it still says the same
+ENOUGH_CALLS = 110  # of the backward, before it is asked whether it still says the same
 SMALL = 200  # elements of input and output, up to which so many calls cost nothing
 
 Named = dict[str, np.ndarray]

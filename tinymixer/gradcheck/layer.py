@@ -230,7 +230,7 @@ class _Resized(Target):
     def __init__(self, whole: LayerTarget, axis: int, size: int) -> None:
         self.name, self._whole, self.passed = whole.name, whole, whole.passed
         self._cut = (slice(None),) * axis + (slice(size),)
-        self._x = whole.inputs["x"][self._cut]
+        self._x = whole._x[self._cut]
         self.inputs = {**whole.inputs, "x": self._x} if whole.passed else dict(whole.inputs)
 
     def place(self, host: np.ndarray) -> Any:
