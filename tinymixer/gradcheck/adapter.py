@@ -141,7 +141,7 @@ class ParameterAdapter:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Bring the layer back, bit for bit, whatever happens in between: its arrays, and what it calls by which name."""
+        """Bring the layer back, bit for bit, whatever happens in between: its arrays, and what has which name."""
         state = _State(self._layer)
         try:
             yield
@@ -206,7 +206,7 @@ class _State:
                     store.clear()
                     store.update(before)
             elif len(store) != len(before) or any(a is not b for a, b in zip(store, before, strict=True)):
-                store[:] = before  # type: ignore[index]
+                store[:] = before
         for array, copied in self._arrays:
             if not isinstance(array, np.ndarray) or array.flags.writeable:
                 array[...] = copied
@@ -235,6 +235,7 @@ def set_generator_state(generator: Any, state: Any) -> None:
 def _entries(layer: Any, before: Mapping[str, np.ndarray]) -> dict[str, Entry]:
     """Every parameter that can be found, by the path to it, each array once."""
     found: dict[str, Entry] = {}
+    owners: list[tuple[str, Any]] = []
     seen: set[int] = set()
     waiting = deque([("", layer, 0)])
     while waiting:
@@ -247,13 +248,16 @@ def _entries(layer: Any, before: Mapping[str, np.ndarray]) -> dict[str, Entry]:
             for key in flat:
                 _add(found, _joined(path, key), _flat_entry(flat, key), None)
             continue
+        if hasattr(owner, "backward"):
+            owners.append((path, owner))
         for name, entry in _pairs(owner):
             _add(found, _joined(path, name), entry, before)
         waiting += [(path + key, item, depth + 1) for key, item in children(owner).items()]
-    for method in METHODS:
-        if callable(getattr(layer, method, None)):
-            for name, entry in _pairs_of_method(layer, method):
-                _add(found, name, entry, before)
+    for path, owner in owners:  # last: what is kept under a name of its own is better called by that
+        for method in METHODS:
+            if callable(getattr(owner, method, None)):
+                for name, entry in _pairs_of_method(owner, method):
+                    _add(found, _joined(path, name), entry, before)
     return found
 
 
@@ -329,9 +333,20 @@ def _says_gradient_of(name: str, of: str) -> bool:
         return False
     if {of.lower().strip("_")} & VALUES and name.lower().strip("_") in GRADIENTS:
         return True
-    for plain, value in ((name.replace("_", ""), of.replace("_", "")), (name.replace("_", "").lower(), of.replace("_", "").lower())):
+    for plain, value in (
+        (name.replace("_", ""), of.replace("_", "")),
+        (name.replace("_", "").lower(), of.replace("_", "").lower()),
+    ):
         forms = [f"d{value}", f"grad{value}", f"{value}grad", f"gradient{value}", f"{value}gradient", f"g{value}"]
-        forms += [f"{value}grads", f"grads{value}", f"dLd{value}", f"dld{value}", f"delta{value}", f"nabla{value}", f"gradof{value}"]
+        forms += [
+            f"{value}grads",
+            f"grads{value}",
+            f"dLd{value}",
+            f"dld{value}",
+            f"delta{value}",
+            f"nabla{value}",
+            f"gradof{value}",
+        ]
         if plain in forms:
             return True
     return False
@@ -353,7 +368,12 @@ def _entry(owner: Any, value_keys: tuple[Any, ...], gradient_keys: tuple[Any, ..
         else:
             setattr(holder, gradient_keys[-1], gradient)
 
-    return Entry(lambda: look_up(value_keys), lambda: look_up(gradient_keys), replace, must_add)
+    def gradient() -> Any:
+        with suppress(LookupError, AttributeError):
+            return look_up(gradient_keys)
+        return None  # before the first backward
+
+    return Entry(lambda: look_up(value_keys), gradient, replace, must_add)
 
 
 def _pairs_of_method(layer: Any, method: str) -> Iterator[tuple[str, Entry]]:
@@ -368,10 +388,15 @@ def _pairs_of_method(layer: Any, method: str) -> Iterator[tuple[str, Entry]]:
 
     def pair(i: int) -> tuple[Any, Any]:
         item = pairs()[i]
-        return tuple(item[-2:])  # type: ignore[return-value]
+        return item[-2], item[-1]
 
     for i, item in enumerate(pairs()):
-        if isinstance(item, tuple | list) and len(item) >= 2 and is_differentiable(item[-2]) and _fits(item[-1], item[-2]):
+        if (
+            isinstance(item, tuple | list)
+            and len(item) >= 2
+            and is_differentiable(item[-2])
+            and _fits(item[-1], item[-2])
+        ):
             name = item[0] if isinstance(item[0], str) else f"{method}()[{i}]"
             yield name, Entry(lambda i=i: pair(i)[0], lambda i=i: pair(i)[1], None, False)  # type: ignore[misc]
 

@@ -150,7 +150,7 @@ def _backward_rows(target: Target, dy: np.ndarray, cache: Any, arrays: dict[str,
 
 
 def _global_random_state() -> dict[str, object]:
-    kind, keys, *rest = np.random.get_state(legacy=True)
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  what others draw from is looked at, not drawn from
     return {"np.random": (kind, np.asarray(keys).tobytes(), *rest), "random": random.getstate()}
 
 
@@ -172,7 +172,10 @@ def _again_row(target: Target, dy: np.ndarray, first: Named, sizes: dict[str, fl
 def _kept_row(target: Target, dy: np.ndarray) -> Row:
     """What was returned stays as it is when forward and backward are called again, with other numbers."""
     y, cache = target.forward(target.placed())
-    results = {**target.outputs(y), **{f"d{name}": g for name, g in target.backward(target.cotangent(dy), cache).items()}}
+    results = {
+        **target.outputs(y),
+        **{f"d{name}": g for name, g in target.backward(target.cotangent(dy), cache).items()},
+    }
     before = copies(results)
     try:
         _, cache = target.forward(_other_inputs(target))

@@ -41,8 +41,8 @@ def derivative(function: Function, magnitude: float, noise: np.ndarray | float) 
     magnitude    the size of the input along the direction it is moved
     noise        how much evaluating the function is off by, for each output or for all of them
 
-    At the edge of a domain, where one of the two sides gives no finite answer, the slope on the other side counts. Where
-    no step gives a finite answer the value is NaN and its error infinite.
+    At the edge of a domain, where one of the two sides gives no finite answer, the slope on the other side counts.
+    Where no step gives a finite answer the value is NaN and its error infinite.
     """
 
     def central(step: float) -> np.ndarray:

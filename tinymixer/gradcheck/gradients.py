@@ -334,7 +334,7 @@ def _along(gradients: dict[str, np.ndarray], path: Path, spare: bool = False) ->
 
 
 def _directions(host: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Steps through the whole of an array: random ones, in proportion to the elements too, and one that moves all alike.
+    """Steps through the whole of an array: random ones, also in proportion to it, and one that moves all alike.
 
     Along the last equal elements stay equal, so that a gradient given to all of them instead of one is seen.
     """

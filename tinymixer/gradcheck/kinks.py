@@ -1,10 +1,10 @@
 """Points without a derivative: ReLU at 0, a maximum over equal numbers. Which gradients are right there?
 
-At a kink no difference of the forward can say which gradient is the right one. But it can say which are wrong: along any
-direction a right one lies between the slopes found on the left, on the right, and at points nearby. Slopes nearby are
-needed for ties of three and more (the median of three equal numbers has one slope along every direction, and yet three
-gradients to choose from). Along directions through many elements at once the same rule sees what no single element
-shows: a maximum over two equal numbers may hand its gradient to either, or half to each, but not all of it to both.
+At a kink no difference of the forward can say which gradient is the right one. But it can say which are wrong: along
+any direction a right one lies between the slopes found on the left, on the right, and at points nearby. Slopes nearby
+are needed for ties of three and more (the median of three equal numbers has one slope along every direction, and yet
+three gradients to choose from). Along directions through many elements at once the same rule sees what no single
+element shows: a maximum over two equal numbers may hand its gradient to either, or half to each, but not to both.
 """
 
 from dataclasses import dataclass

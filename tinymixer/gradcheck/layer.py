@@ -10,7 +10,14 @@ import numpy as np
 
 from tinymixer.draws import Draws, Place
 from tinymixer.gradcheck.adapter import ParameterAdapter, set_generator_state
-from tinymixer.gradcheck.arrays import changed, host_float64, identical, is_differentiable, named_arrays, shares_memory, to_host
+from tinymixer.gradcheck.arrays import (
+    changed,
+    host_float64,
+    is_differentiable,
+    named_arrays,
+    shares_memory,
+    to_host,
+)
 from tinymixer.gradcheck.contract import closest_row, yes_no
 from tinymixer.gradcheck.gradients import Settings
 from tinymixer.gradcheck.report import NotCheckableError, Report, Row
@@ -219,7 +226,9 @@ class LayerTarget(Target):
         """Put back what was cut."""
 
     def resized(self, old: int, new: int) -> list[Target]:
-        """x with one of its axes cut; the parameters keep their shapes."""
+        """x with an axis cut, unless the layer keeps an array with an axis of that size, which may belong to it."""
+        if any(old in array.shape for array in named_arrays(self._layer, "").values()):
+            return []
         axes = [axis for axis, size in enumerate(self._x.shape) if size == old]
         return [_Resized(self, axis, new) for axis in axes]
 
@@ -275,7 +284,7 @@ def _layer_rows(target: LayerTarget, before: dict[str, np.ndarray], settings: Se
     """What only layers can do wrong: assign gradients, write into values, leave something in the padding."""
     generator = stream(settings.seed, "layer conduct")
     adapter = target.adapter
-    y, cache = target.forward({})
+    _, cache = target.forward({})
     dy = random_cotangent(target.base.shape, generator)
     once = target.gradients(dy, cache)
     dx = target.raw_backward(target.cotangent(dy), cache)  # without zeroing: adds the same once more
@@ -306,23 +315,27 @@ def _parameters_row(target: LayerTarget) -> Row:
         note = "" if names else "no parameters were found, and none seem to be there"
         return target.row("parameters", 0.0, applied=False, where=", ".join(names), note="" if names else note)
     note = (
-        f"no gradient was found for {', '.join(left)}: if they are parameters, keep them as W beside dW, or in dicts params "
-        "and grads, or give them a name in `parameters` and `gradients`"
+        f"no gradient was found for {', '.join(left)}: if they are parameters, keep them as W beside dW, in dicts "
+        "params and grads, or in `parameters` and `gradients`"
     )
     return target.row("parameters", 0.0, applied=False, where=left[0], note=note)
 
 
 def _added_rows(target: LayerTarget, once: Mapping[str, np.ndarray]) -> list[Row]:
-    """After two backward passes the gradients are twice those of one; where the layer's way does not promise it, once."""
+    """After two backward passes the gradients are twice those of one; where that is not promised, or those of one."""
     check, tolerance = "gradients added", 1e-12
     got = {name: host_float64(gradient) for name, gradient in target.adapter.gradients().items()}
     must = target.adapter.must_add
-    assigned = [n for n in got if not must[n] and once[n].any() and np.allclose(got[n], once[n], rtol=tolerance, atol=0)]
+    assigned = [
+        n for n in got if not must[n] and once[n].any() and np.allclose(got[n], once[n], rtol=tolerance, atol=0)
+    ]
     added = {name: 2 * once[name] for name in got if name not in assigned}
     note = "a second backward must add to the gradients of the first, not replace them"
     rows = [closest_row(target, check, added, got, tolerance, note)] if added or not assigned else []
     if assigned:
-        note = f"{', '.join(assigned)}: a second backward replaces the gradient; of two micro-batches only the last counts"
+        note = (
+            f"{', '.join(assigned)}: a second backward replaces the gradient; of two micro-batches only the last counts"
+        )
         rows.append(target.row(check, 0.0, applied=False, where=f"d{assigned[0]}", note=note))
     return rows
 

@@ -80,7 +80,9 @@ class ModelTarget(LayerTarget):
             del self.inputs["x"]
             self.passed = ()
             if not self.inputs:
-                raise NotCheckableError(f"nothing to check: the backward of {name} returns None, and no parameters were found")
+                raise NotCheckableError(
+                    f"nothing to check: the backward of {name} returns None, and no parameters were found"
+                )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -51,8 +51,8 @@ def check_operation(
                      integer and boolean arrays (labels, masks) and anything else (a patch size, a rate, a dict of
                      statistics) are constants. Of a random number generator every call gets a copy as it was given
     differentiate    positions of the inputs to differentiate by, where not all of the float arrays are meant
-    constants        further keywords of the forward; float arrays among them are constants too (soft targets). A keyword
-                     that the forward itself names (`seed`, `name`) is the forward's, not the checker's
+    constants        further keywords of the forward; float arrays among them are constants too (soft targets). A
+                     keyword that the forward itself names (`seed`, `name`) is the forward's, not the checker's
     name             what the report calls it; by default the forward's name without "_forward"
     tolerance        the largest relative error of a gradient that passes
     jacobian_limit   inputs of at most so many elements, with at most so many outputs, are checked element by element
@@ -168,7 +168,8 @@ class OperationTarget(Target):
         cut = _Cut(old, new)
         first = self._positions[self.passed[0]]
         every = [
-            cut(value, name not in self.inputs) for name, value in zip(_names(forward, len(inputs)), inputs, strict=True)
+            cut(value, name not in self.inputs)
+            for name, value in zip(_names(forward, len(inputs)), inputs, strict=True)
         ]
         keywords = {key: cut(value, True) for key, value in constants.items()}
         alone = list(inputs)
@@ -206,6 +207,7 @@ def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
     """A container with its items changed: dicts, lists, tuples and dataclasses; anything else as it is."""
     if isinstance(value, OPAQUE):
         return value
+    fresh: Any
     if isinstance(value, dict):
         fresh = copy.copy(value)
         fresh.update({key: change(item) for key, item in value.items()})
@@ -247,8 +249,8 @@ def _keywords_of_the_forward(forward: Callable[..., Any], own: dict[str, Any]) -
     unclear = [key for key in given if key not in named] if anything else []
     if unclear and unclear != ["name"]:
         raise NotCheckableError(
-            f"{unclear[0]} is an argument of check_operation, and the forward takes any keyword, so it may be meant for "
-            f"either: give the checker a forward that names its keywords, such as lambda x: forward(x, {unclear[0]}=...)"
+            f"{unclear[0]} is an argument of check_operation, and the forward takes any keyword, so it may be meant "
+            f"for either: give the checker a forward that names its own, such as lambda x: forward(x, {unclear[0]}=...)"
         )
     taken = {key: own[key] for key in given if key in named}
     own |= {key: defaults.get(key) for key in taken}

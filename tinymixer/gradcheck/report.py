@@ -214,7 +214,9 @@ class Report:
         elements = sum(one.elements for one in self.checked)
         if not self.checked:
             return []
-        counts = f"{len(self.checked) - parameters:,} inputs and {parameters:,} parameters, {elements:,} elements one by one"
+        counts = (
+            f"{len(self.checked) - parameters:,} inputs and {parameters:,} parameters, {elements:,} elements one by one"
+        )
         return [f"checked: {counts}"]
 
 

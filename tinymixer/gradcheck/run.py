@@ -32,6 +32,7 @@ def checked(
     """
     started = time.perf_counter()
     rows: list[Row] = []
+    contract: list[Row] = []
     looked_at: list[Coverage] = []
     try:
         contract = contract_rows(target, settings)  # first: it finds out whether the forward writes into its inputs
@@ -41,7 +42,9 @@ def checked(
             rows += contract
         else:
             rows += [joint_row(target, settings)] if joint else []
-            rows += [_coverage_row(target, looked_at), *contract, *more()]
+            rows += [_coverage_row(target, looked_at), *contract]
+            contract = []
+            rows += more()
             if narrow is not None:
                 other = narrow()
                 other.read_only = target.read_only
@@ -53,7 +56,7 @@ def checked(
     except WrongGradientsError as error:
         rows = [target.row("gradients", float("nan"), note=str(error))]
     except CodeRaisedError as error:
-        rows.append(target.row("runs", float("nan"), note=str(error)))
+        rows += [*contract, target.row("runs", float("nan"), note=str(error))]
     named = [replace(one, target=target.name) for one in looked_at]
     return Report(rows, time.perf_counter() - started, named)
 

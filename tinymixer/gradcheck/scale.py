@@ -18,7 +18,9 @@ class Path:
         self.target, self.steps, self.magnitude = target, steps, magnitude
 
     def __call__(self, t: complex) -> np.ndarray:
-        return self.target.output({name: self.target.inputs[name] + t * step for name, step in self.steps.items()}).ravel()
+        return self.target.output(
+            {name: self.target.inputs[name] + t * step for name, step in self.steps.items()}
+        ).ravel()
 
     def beside(self, shift: Steps, t: float) -> np.ndarray:
         """The same with all of these inputs shifted first."""

@@ -14,7 +14,14 @@ from tinymixer.gradcheck.report import Row
 
 
 class WrongGradientsError(TinymixerError):
-    """The backward returned something that cannot be compared: too few gradients, or one of another shape."""
+    """The backward returned something that cannot be compared: too few gradients, or one of another shape.
+
+    got   the shape of the gradient whose shape was wrong
+    """
+
+    def __init__(self, message: str, got: tuple[int, ...] | None = None) -> None:
+        super().__init__(message)
+        self.got = got
 
 
 class CodeRaisedError(TinymixerError):
@@ -22,7 +29,11 @@ class CodeRaisedError(TinymixerError):
 
     def __init__(self, which: str, error: BaseException) -> None:
         frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({frames[-1].filename.replace(chr(92), '/').rpartition('/')[2]}, line {frames[-1].lineno})" if frames else ""
+        place = (
+            f" ({frames[-1].filename.replace(chr(92), '/').rpartition('/')[2]}, line {frames[-1].lineno})"
+            if frames
+            else ""
+        )
         super().__init__(f"the {which} raised {type(error).__name__}: {error}{place}")
         self.error = error
 
@@ -62,7 +73,7 @@ class Target(ABC):
 
     @abstractmethod
     def call_forward(self, changed: Mapping[str, Any]) -> Any:
-        """What the forward returns, with some inputs replaced: `passed` ones by placed arrays, others by host arrays."""
+        """What the forward returns, with some inputs replaced: `passed` ones by placed arrays, others by host."""
 
     @abstractmethod
     def call_backward(self, dy: Any, cache: Any) -> dict[str, Any]:
@@ -221,7 +232,8 @@ def checked_gradients(name: str, result: object, wanted: Mapping[str, np.ndarray
             raise WrongGradientsError(f"the gradient of {input_name} must be an array, got {described(gradient)}")
         if np.shape(gradient) != array.shape:
             raise WrongGradientsError(
-                f"the gradient of {input_name} has shape {np.shape(gradient)}, expected {array.shape}"
+                f"the gradient of {input_name} has shape {np.shape(gradient)}, expected {array.shape}",
+                np.shape(gradient),
             )
     return dict(zip(wanted, gradients, strict=True))
 

@@ -56,7 +56,9 @@ def varied_rows(target: Target, settings: Settings) -> list[Row]:
         generator = stream(settings.seed, check)
         fresh = {name: draw(host, generator) for name, host in target.inputs.items() if target.varies(name)}
         with _moved_to(target, {**target.inputs, **fresh}):
-            rows.append(_checked_there(target, target, settings, check, f"right at the inputs given, wrong with these {how}"))
+            rows.append(
+                _checked_there(target, target, settings, check, f"right at the inputs given, wrong with these {how}")
+            )
     first = target.inputs[next(iter(target.inputs))]
     if first.ndim and first.shape[0] > 1:
         rows.append(_resized_row(target, settings, "batch of one", first.shape[0], 1))
@@ -102,7 +104,9 @@ def _checked_there(
             try:
                 row = joint_row(other, settings, purpose, DIRECTIONS, only=i)
             except WrongGradientsError as error:
-                if not shapes_fit:  # the axis is summed over: what else has that size cannot be known
+                # Where the axis is summed over, or an array that was not given spread x out to the former size, it
+                # cannot be known what else has that size.
+                if not shapes_fit or error.got in [host.shape for host in target.inputs.values()]:
                     return silent
                 return target.row(check, float("nan"), tolerance=tolerance, note=f"{note}: {error}")
             except CodeRaisedError as error:
