@@ -35,6 +35,11 @@ def test_constants_in_a_dict_follow_the_dtype(constants):
     assert report.passed, str(report)
 
 
+def test_numpy_whole_numbers_are_as_good_as_pythons():
+    report = check_operation(lambda x, n: (x * n, n), lambda dy, n: dy * n, X, np.int64(3))
+    assert report.passed, str(report)
+
+
 def test_constants_in_a_dataclass_and_a_list_follow_the_dtype():
     def forward(x, statistics, factors):
         return (x - statistics.mean) * statistics.scale * factors[0], statistics.scale * factors[0]

@@ -153,6 +153,7 @@ def indexed_loss(x, labels):
     return -np.sum(one_hot * np.log(p)) / len(x), (p, one_hot)
 
 
+WEIGHT = RNG.standard_normal((3, 1)).astype("float32")
 MASK = RNG.random((3, 4)) > 0.5
 QUIET = {
     "labels beyond the classes left": (
@@ -171,6 +172,16 @@ QUIET = {
         lambda x: (np.log(x) * np.sqrt(x), x),
         lambda dy, x: dy * (2 + np.log(x)) / (2 * np.sqrt(x)),
         (abs(X),),
+    ),
+    "deviation over the batch": (
+        lambda x: (x.std(0), x),
+        lambda dy, x: dy * (x - x.mean(0)) / (len(x) * x.std(0)),
+        (X,),
+    ),
+    "mixing with an array not given": (
+        lambda x: (np.broadcast_to((WEIGHT * x).sum(0), x.shape).copy(), None),
+        lambda dy, c: WEIGHT * dy.sum(0),
+        (X,),
     ),
     "exponentials": (lambda x: (np.exp(x), x), lambda dy, x: dy * np.exp(x), (100 * X,)),
 }

@@ -262,6 +262,8 @@ def _entries(layer: Any, before: Mapping[str, np.ndarray]) -> dict[str, Entry]:
 
 
 def _joined(path: str, name: str) -> str:
+    if not name:
+        return path.lstrip(".")
     return f"{path}.{name}".lstrip(".") if not name.startswith("[") else f"{path}{name}".lstrip(".")
 
 

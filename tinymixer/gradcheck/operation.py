@@ -142,6 +142,8 @@ class OperationTarget(Target):
             return frozen(self.place(host) if is_differentiable(value) else self._library.asarray(np.array(host)))
         if isinstance(value, np.floating):
             return self._dtype.type(value)
+        if isinstance(value, np.integer):
+            return int(value)  # NumPy's whole numbers would turn float32 into float64
         return _rebuilt(value, self._constant)
 
     def place(self, host: np.ndarray) -> Any:

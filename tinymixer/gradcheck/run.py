@@ -50,8 +50,9 @@ def checked(
                 other.read_only = target.read_only
                 with around_narrow(other):
                     rows += precision_rows(target, other, settings.seed)
-            with np.errstate(all="ignore"):
-                rows += varied_rows(target, settings)
+            if all(row.passed for row in found):  # what is wrong at the inputs given need not be sought at others
+                with np.errstate(all="ignore"):
+                    rows += varied_rows(target, settings)
             rows.append(later_row(target, settings))
     except WrongGradientsError as error:
         rows = [target.row("gradients", float("nan"), note=str(error))]
