@@ -27,8 +27,7 @@ Why float64, and how the step is chosen
     cannot serve x = 0.001 and x = 1000 alike, so a ladder of steps, each a fourth of the last, starts in proportion
     to x; extrapolation removes the h^2 and h^4 terms, and every derivative comes with an estimate of its own error
     (`tinymixer.gradcheck.differences`). Where no step settles, that is a failure and says so: the forward jumps,
-    draws random numbers or rounds to float32. At a kink (ReLU at 0) any slope between the left and the right one is
-    accepted.
+    draws random numbers or rounds to float32.
 
 The complex step
     For an analytic function f(x + ih) = f(x) + ih f'(x) - ..., so that f'(x) = Im f(x + ih) / h, and since nothing
@@ -43,12 +42,29 @@ What "relative error" means near zero
     proportion to what they contribute. It is raised where the differences themselves are less certain than a tenth
     of the tolerance. NaN is never within any tolerance.
 
+Where there is no derivative
+    At a kink (ReLU at 0, a maximum over equal numbers) any number between the slopes around it is a gradient, along
+    every direction: so a tie may go to either of two, not to both (`tinymixer.gradcheck.kinks`). At the edge of a
+    domain, beyond which the forward refuses or gives NaN, the slope inside counts.
+
 What else is checked
-    Inputs, dy and cache are read, never written; outputs and gradients own their memory; the same answer twice, bit
-    for bit; backward from the first cache after a second forward; linearity in dy; strided arrays; float32 in,
-    float32 out, as close to float64 as float32 allows; and of layers, that gradients are added and values left
-    alone. Right numbers can be wrong in use in all of these ways. `tinymixer.gradcheck.planted_faults` holds the
-    mistakes that this checker is itself checked with.
+    The contract of forward and backward: inputs, dy, labels and cache are read, never written; outputs and gradients
+    own their memory, and the next call leaves them alone; the same answer twice, and after a hundred calls; backward
+    from the first cache after a second forward, in the other mode too; linearity in dy, be it large or small; arrays
+    with strides, gaps and repetitions; float32 in, float32 out, as close to float64 as float32 allows; and of layers,
+    that gradients are added and values left alone. Right numbers can be wrong in use in all of these ways.
+
+What other inputs would show
+    Some mistakes cannot be seen at the inputs given: a missing transpose where the weight is symmetric, a clipped
+    gradient where no input is large, a batch of one. Where it is cheap these are tried as well: inputs moved at random,
+    larger, with zeros, in a batch of one, of odd size (`vary=False` to leave them alone). A forward that cannot follow
+    says nothing.
+
+What was looked at
+    The report lists it: inputs and parameters by name, elements, directions (`report.checked`). A layer's parameters
+    are found in whichever of the usual ways it keeps them (`tinymixer.gradcheck.adapter`); arrays that are not
+    understood are named; and where no gradient was compared nothing has passed. `tinymixer.gradcheck.planted_faults`
+    holds the mistakes that this checker is itself checked with.
 
 Your own layer needs a forward that returns (output, cache) and a backward that adds to its gradients and returns dx:
 
@@ -87,10 +103,11 @@ tinymixer.gradcheck.report.GradientCheckError: Forgetful (3, 4), jacobian, at y[
 from tinymixer.gradcheck.layer import check_layer
 from tinymixer.gradcheck.model import check_model
 from tinymixer.gradcheck.operation import check_operation
-from tinymixer.gradcheck.report import GradientCheckError, NotCheckableError, Report, Row
+from tinymixer.gradcheck.report import Coverage, GradientCheckError, NotCheckableError, Report, Row
 from tinymixer.gradcheck.suite import check_everything
 
 __all__ = [
+    "Coverage",
     "GradientCheckError",
     "NotCheckableError",
     "Report",

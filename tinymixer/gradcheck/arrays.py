@@ -1,15 +1,18 @@
-"""Small help with arrays, the same for every array library: to the host, read-only, copied, compared bit for bit."""
+"""Small help with arrays, the same for every array library: to the host, read-only, found in a structure, laid out."""
 
 import sys
+from collections import deque
 from collections.abc import Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from tinymixer.ops.array_library import namespace
 
-# What a forward raises when it cannot work with an input it was not made for (complex numbers, a flipped sign).
-REFUSALS = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError)
+FOREIGN = (Exception, SystemExit)  # what the code under test may raise, and a check has to survive
+OPAQUE = (str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, np.generic, np.random.Generator)
+DEEPEST = 12  # levels of containers and objects that are looked into
 
 
 def is_array(value: object) -> bool:
@@ -46,20 +49,44 @@ def frozen(array: Any) -> Any:
     return array
 
 
-def arrays_in(structure: Any) -> list[Any]:
-    """Every array inside a cache: tuples, lists, dicts and the attributes of plain objects are looked into."""
-    if is_array(structure):
-        return [structure]
-    if isinstance(structure, Mapping):
-        return [array for value in structure.values() for array in arrays_in(value)]
-    if isinstance(structure, tuple | list):
-        return [array for value in structure for array in arrays_in(value)]
-    return []
+def attributes(value: Any) -> dict[str, Any]:
+    """The attributes that an object keeps, in its `__dict__` or its slots; none of functions, classes and modules."""
+    if isinstance(value, OPAQUE) or is_array(value):
+        return {}
+    slots = [name for kind in type(value).__mro__ for name in np.atleast_1d(getattr(kind, "__slots__", ())).tolist()]
+    kept = {name: getattr(value, name) for name in slots if hasattr(value, name) and name != "__dict__"}
+    return {**kept, **getattr(value, "__dict__", {})}
 
 
-def snapshot(structure: Any) -> list[np.ndarray]:
-    """Host copies of every array inside a structure, to be compared later."""
-    return [np.array(to_host(array)) for array in arrays_in(structure)]
+def children(value: Any) -> dict[str, Any]:
+    """What lies directly inside a container or an object, by how it is written: `[0]`, `['w']`, `.room`."""
+    if isinstance(value, Mapping):
+        return {f"[{key!r}]": item for key, item in value.items()}
+    if isinstance(value, tuple | list | deque | set | frozenset):
+        return {f"[{index}]": item for index, item in enumerate(value)}
+    return {f".{name}": item for name, item in attributes(value).items()}
+
+
+def named_arrays(structure: Any, name: str) -> dict[str, Any]:
+    """Every array inside a structure, each once, by the path to it: containers and objects of any class are opened."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    waiting = deque([(name, structure, 0)])
+    while waiting:
+        path, value, depth = waiting.popleft()
+        if id(value) in seen or value is None or isinstance(value, int | float | complex):
+            continue
+        seen.add(id(value))
+        if is_array(value):
+            found[path] = value
+        elif depth < DEEPEST:
+            waiting += [(path + key, item, depth + 1) for key, item in children(value).items()]
+    return found
+
+
+def copies(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Host copies of named arrays, to be compared later."""
+    return {name: np.array(to_host(array)) for name, array in arrays.items()}
 
 
 def identical(first: np.ndarray, second: np.ndarray) -> bool:
@@ -67,26 +94,38 @@ def identical(first: np.ndarray, second: np.ndarray) -> bool:
     return first.dtype == second.dtype and first.shape == second.shape and first.tobytes() == second.tobytes()
 
 
+def changed(before: Mapping[str, np.ndarray], arrays: Mapping[str, Any]) -> list[str]:
+    """The names of the arrays that are no longer, bit for bit, as they were."""
+    return [name for name, old in before.items() if not identical(old, to_host(arrays[name]))]
+
+
 def shares_memory(first: Any, second: Any) -> bool:
     """Whether two arrays lie, even partly, in the same memory."""
     if not (is_array(first) and is_array(second)):
         return False
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        return np.shares_memory(first, second)
+        return np.may_share_memory(first, second) and np.shares_memory(first, second)
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return False
     return bool(namespace(first).may_share_memory(first, second))
 
 
-def strided(host: np.ndarray, transposed: bool) -> np.ndarray:
-    """A copy with the same values that is not contiguous: every second element, backwards, of a larger array.
-
-    With `transposed` that array lies in memory with its axes in reverse order.
-    """
+def backwards(host: np.ndarray, order: str = "C") -> np.ndarray:
+    """A copy that is not contiguous: every second element, backwards, of a larger array in order C or F."""
     if host.ndim == 0:
         return np.array(host)
-    room = np.full(tuple(2 * size for size in host.shape), 7.0, dtype=host.dtype, order="F" if transposed else "C")
-    view = room[tuple(slice(None, None, -2) for _ in host.shape)]
+    larger = np.full(tuple(2 * size for size in host.shape), 7.0, dtype=host.dtype, order=order)  # type: ignore[call-overload]
+    view = larger[tuple(slice(None, None, -2) for _ in host.shape)]
+    view[...] = host
+    return view
+
+
+def gapped(host: np.ndarray) -> np.ndarray:
+    """A copy whose rows have gaps between them, as big[:, :n] has; its elements lie side by side."""
+    if host.ndim == 0:
+        return np.array(host)
+    larger = np.full((*host.shape[:-1], host.shape[-1] + 3), 7.0, dtype=host.dtype)
+    view = larger[..., : host.shape[-1]]
     view[...] = host
     return view
 

@@ -1,18 +1,19 @@
 """Gradients beside numerical derivatives: the relative error, and where it is worst."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinymixer.gradcheck.arrays import largest, place_of
+from tinymixer.gradcheck.arrays import largest
 from tinymixer.gradcheck.report import Row
-from tinymixer.gradcheck.subject import Subject
+from tinymixer.gradcheck.scale import LAST_BIT
+from tinymixer.gradcheck.target import Target
 
 SMALL = 1e-3  # elements below this part of the largest one are measured against that part
-LAST_BIT = float(np.finfo(np.float64).eps)
 SHARE = 0.1  # of the tolerance, at most, is given to the uncertainty of the numerical derivative
-ROOM = 10  # times less sharply than the tolerance says may a comparison be made where the differences are uncertain
+DULLER = 10  # times less sharply than the tolerance says may a comparison be made where the differences are uncertain
 SETTLED = (
     "the differences do not settle: the forward jumps here, draws random numbers, computes in less than float64, "
     "or loses most of its digits to cancellation"
@@ -50,60 +51,39 @@ class Numerical:
     def settled(self, tolerance: float) -> np.ndarray:
         """Where the differences are certain enough to tell a right gradient from a wrong one."""
         size = max(largest(self.values), self.natural)
-        return (self.uncertainty / (SHARE * tolerance) <= ROOM * size) | (self.uncertainty == 0)
+        certain = (self.uncertainty / (SHARE * tolerance) <= DULLER * size) | (self.uncertainty == 0)
+        return certain & np.isfinite(self.values)
 
 
 def comparison_row(
-    subject: Subject,
+    target: Target,
     check: str,
     numerical: Numerical,
     got: np.ndarray,
     tolerance: float,
-    places: "Places",
+    place: Callable[[int], str],
 ) -> Row:
-    """The row for the worst element of a comparison; NaN is worse than any number, doubt worse than any error."""
+    """The row for the worst element of a comparison; NaN is worse than any number, doubt worse than any error.
+
+    place   how the element of a flat index is written
+    """
     error = numerical.relative_error(got, tolerance)
-    doubtful = ~numerical.settled(tolerance) | ~np.isfinite(numerical.values)
+    doubtful = ~numerical.settled(tolerance)
     badness = np.where(np.isfinite(error), error, np.inf)
     note = ""
     if doubtful.any() and np.isfinite(got).all():
         badness = np.where(doubtful, np.inf, badness)
         note = SETTLED
     if not error.size:
-        return subject.row(check, 0.0, tolerance=tolerance, note="there is nothing to compare")
+        return target.row(check, 0.0, tolerance=tolerance, note="there is nothing to compare", applied=False)
     worst = int(np.argmax(badness))
     worst_error = math.nan if note else float(error.flat[worst])
-    return subject.row(
+    return target.row(
         check,
         worst_error,
         tolerance=tolerance,
-        where=places.name(worst) if worst_error else "",
+        where=place(worst) if worst_error else "",
         expected=float(numerical.values.flat[worst]),
         got=float(got.flat[worst]),
         note=note,
     )
-
-
-@dataclass
-class Places:
-    """How the compared numbers are called: elements of an input, of a Jacobian, or directions."""
-
-    input_name: str
-    shape: tuple[int, ...]
-    chosen: list[int] | None = None  # flat indices of the elements looked at; None for all of them
-    outputs: tuple[int, ...] | None = None  # the output's shape where a Jacobian (outputs, inputs) is compared
-
-    def name(self, index: int) -> str:
-        size = math.prod(self.shape)
-        if self.outputs is not None:
-            row, column = divmod(index, size)
-            return f"{place_of('y', self.outputs, row)} by {place_of(self.input_name, self.shape, column)}"
-        return place_of(self.input_name, self.shape, index if self.chosen is None else self.chosen[index])
-
-
-@dataclass
-class Direction(Places):
-    """One random direction through all of an input."""
-
-    def name(self, index: int) -> str:
-        return f"{self.input_name}, direction {index + 1}"

@@ -6,16 +6,27 @@ from typing import Any
 import numpy as np
 
 from tinymixer.gradcheck.arrays import largest, place_of
-from tinymixer.gradcheck.comparison import Numerical, Places, comparison_row
-from tinymixer.gradcheck.differences import Function, complex_step, derivative, one_sided
-from tinymixer.gradcheck.report import Row
-from tinymixer.gradcheck.sampling import Sampled, sampled_directions, sampled_elements
-from tinymixer.gradcheck.scale import along, element_sizes, output_size, rounding_noise, unit_step
-from tinymixer.gradcheck.subject import Subject, random_cotangent, stream
+from tinymixer.gradcheck.comparison import Numerical, comparison_row
+from tinymixer.gradcheck.differences import complex_step, derivative
+from tinymixer.gradcheck.kinks import DRAWS, slopes_around
+from tinymixer.gradcheck.report import Coverage, Row
+from tinymixer.gradcheck.scale import (
+    LAST_BIT,
+    Path,
+    Steps,
+    element_path,
+    element_sizes,
+    output_size,
+    own_sizes,
+    rounding_noise,
+)
+from tinymixer.gradcheck.target import Target, random_cotangent, stream
 
-KINKS_LOOKED_AT = 50  # elements that disagree and may lie on a kink, at most
 COMPLEX_TOLERANCE = 1e-2  # of the tolerance of differences: the complex step is exact to rounding
 COMPLEX_SHARE = 0.1  # of the differences' uncertainty: what these two allow is never blamed on the gradient
+TOLERANCE_32 = 1e-3  # of the differences of a forward that computes in float32: three digits are what can be had
+LOOKED_AT = 4  # paths that are searched for kinks among points nearby, where none is found
+Own = tuple[np.ndarray, np.ndarray]
 NOT_ANALYTIC = (
     "not analytic here, as far as can be told: the forward takes no complex numbers, loses their imaginary part "
     "(abs, a cast), or the differences are too uncertain to confirm the answer"
@@ -24,153 +35,359 @@ NOT_ANALYTIC = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How thorough a check is.
-
-    tolerance       largest relative error of a gradient that passes
-    jacobian_limit  an input of at most so many elements, with at most so many outputs, has its whole Jacobian compared
-    samples         elements (and half as many directions) tried of an input that is larger
-    seed            of the random cotangents and directions
-    """
+    """How thorough a check is; `check_operation` says what each means."""
 
     tolerance: float = 1e-6
     jacobian_limit: int = 200
     samples: int = 12
     seed: int = 0
+    vary: bool | None = None
+    nondeterminism: float = 1e-13
 
 
-def gradient_rows(subject: Subject, settings: Settings) -> list[Row]:
-    """Compare the gradient by every input with central differences and, where it can be had, the complex step."""
-    generator = stream(settings.seed, "gradients")
-    finite = _finite_row(subject, subject.output({}))
+class Gradients:
+    """The backward's gradients of one random cotangent, and what is needed to ask for others.
+
+    cotangent   (outputs): the output gradient
+    analytic    the gradient by every input, of sum(cotangent * output)
+    """
+
+    def __init__(self, target: Target, settings: Settings, purpose: str = "gradients") -> None:
+        self.target, self.settings = target, settings
+        self.generator = stream(settings.seed, purpose)
+        self.cotangent = random_cotangent(target.base.shape, self.generator)
+        _, self.cache = target.forward(target.placed())
+        self.analytic = target.gradients(self.cotangent, self.cache)
+        self.tolerance = max(settings.tolerance, TOLERANCE_32) if target.only32 else settings.tolerance
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The cotangent, flat."""
+        return self.cotangent.ravel()
+
+    def other(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The gradients of another cotangent, given flat."""
+        return self.target.gradients(weights.reshape(self.cotangent.shape), self.cache)
+
+    def jacobians(self, names: list[str]) -> dict[str, np.ndarray]:
+        """The Jacobians (outputs, inputs) that the backward pass claims: one call for each output."""
+        outputs = self.cotangent.size
+        claimed = {name: np.zeros((outputs, self.target.inputs[name].size)) for name in names}
+        for i in range(outputs if names else 0):
+            gradients = self.other(np.eye(1, outputs, i)[0])
+            for name in names:
+                claimed[name][i] = gradients[name].ravel()
+        return claimed
+
+
+def gradient_rows(target: Target, settings: Settings) -> tuple[list[Row], list[Coverage]]:
+    """Compare the gradient by every input with central differences and, where it can be had, the complex step.
+
+    Returns the rows, and for each input how much of it was looked at.
+    """
+    finite = _finite_row(target)
     if not finite.passed:
-        return [finite]
-    y, cache = subject.forward(subject.placed())
-    cotangent = random_cotangent(np.shape(y), generator)  # (outputs)
-    analytic = subject.gradients(cotangent, cache)
-    small = [name for name, host in subject.inputs.items() if max(host.size, cotangent.size) <= settings.jacobian_limit]
-    jacobians = _claimed_jacobians(subject, cache, cotangent.shape, small)
-    rows = [finite]
-    for name in subject.inputs:
-        noise = rounding_noise(subject, name, generator)  # (outputs)
+        return [finite], []
+    gradients = Gradients(target, settings)
+    limit = settings.jacobian_limit
+    small = [name for name, host in target.inputs.items() if max(host.size, gradients.cotangent.size) <= limit]
+    claimed = gradients.jacobians(small)
+    rows, looked_at = [finite], []
+    for name, host in target.inputs.items():
+        noise, measured = rounding_noise(target, name, gradients.generator)  # (outputs,)
         if name in small:
-            rows += _every_element(subject, name, jacobians[name], analytic[name], cotangent, noise, settings)
+            found, elements, directions = _every_element(gradients, name, claimed[name], noise, measured)
         else:
-            sample = Sampled(subject, name, analytic[name], cotangent, noise, settings.samples, generator)
-            rows += _some_elements(sample, settings)
-    return rows
+            found, elements, directions = _some_elements(gradients, name, noise, measured)
+        rows += found
+        looked_at.append(Coverage(name, host.shape, elements, directions, name not in target.passed))
+    return rows, looked_at
 
 
 def _every_element(
-    subject: Subject,
-    name: str,
-    claimed: np.ndarray,
-    analytic: np.ndarray,
-    cotangent: np.ndarray,
-    noise: np.ndarray,
-    settings: Settings,
-) -> list[Row]:
+    gradients: Gradients, name: str, claimed: np.ndarray, noise: np.ndarray, measured: np.ndarray
+) -> tuple[list[Row], int, int]:
     """The whole Jacobian (outputs, inputs) of one input, and the gradient of a random cotangent."""
-    host = subject.inputs[name]
+    target, tolerance = gradients.target, gradients.tolerance
+    host, weights = target.inputs[name], gradients.weights
     sizes = element_sizes(host)
-    columns = [_raveled(along(subject, name, unit_step(host, j))) for j in range(host.size)]
-    found = [derivative(column, size, noise.ravel()) for column, size in zip(columns, sizes, strict=True)]
-    natural = output_size(subject, name, np.ones(cotangent.shape)) / float(np.max(sizes))
-    numerical = Numerical(_side_by_side(found, 0, cotangent.size), _side_by_side(found, 1, cotangent.size), natural)
-    accept_kinks(numerical, claimed, columns, sizes, settings.tolerance)
-    weights = cotangent.ravel()  # (outputs,)
+    natural = output_size(target, name) / float(np.max(sizes))
+    paths = [element_path(target, name, k, size) for k, size in enumerate(sizes)]
+    numerical = _differentiated(paths, noise, natural, tolerance, (own_sizes(host).ravel(), measured))
+    kinks = accept_kinks(numerical, claimed, paths, noise, tolerance, gradients.generator)
     of_cotangent = Numerical(
-        weights @ numerical.values, abs(weights) @ numerical.uncertainty, natural * largest(weights)
+        weights @ numerical.values,
+        np.linalg.norm(weights[:, None] * numerical.uncertainty, axis=0),
+        natural * largest(weights),
     )  # (inputs,)
-    pairs, elements = Places(name, host.shape, outputs=cotangent.shape), Places(name, host.shape)
-    exact = [complex_step(column, size) for column, size in zip(columns, sizes, strict=True)]
-    return [
-        comparison_row(subject, "jacobian", numerical, claimed, settings.tolerance, pairs),
-        comparison_row(subject, "random cotangent", of_cotangent, analytic.ravel(), settings.tolerance, elements),
-        _complex_row(subject, exact, numerical, claimed, pairs, settings.tolerance),
+
+    def pair(index: int) -> str:
+        row, column = divmod(index, host.size)
+        return f"{target.output_place(row)} by {place_of(name, host.shape, column)}"
+
+    def element(index: int) -> str:
+        return place_of(name, host.shape, index)
+
+    exact = [complex_step(path, size) for path, size in zip(paths, sizes, strict=True)]
+    rows = [
+        comparison_row(target, "jacobian", numerical, claimed, tolerance, pair),
+        comparison_row(target, "random cotangent", of_cotangent, gradients.analytic[name].ravel(), tolerance, element),
+        _complex_row(target, exact, numerical, claimed, pair, tolerance, name),
     ]
+    if not kinks:
+        return rows, host.size, 0  # every direction is a sum of what was compared already
+    paths = [Path(target, {name: step}) for step in _directions(host, 6, gradients.generator)]
+    numerical = _differentiated(paths, noise, output_size(target, name), tolerance)
+    along = claimed @ np.array([path.steps[name].ravel() for path in paths]).T  # (outputs, directions)
+    accept_kinks(numerical, along, paths, noise, tolerance, gradients.generator)
+
+    def direction(index: int) -> str:
+        row, column = divmod(index, len(paths))
+        return f"{target.output_place(row)} by {name}, direction {column + 1}"
+
+    rows.append(comparison_row(target, "directions", numerical, along, tolerance, direction))
+    return rows, host.size, len(paths)
 
 
-def _some_elements(sample: Sampled, settings: Settings) -> list[Row]:
+def _some_elements(
+    gradients: Gradients, name: str, noise: np.ndarray, measured: np.ndarray
+) -> tuple[list[Row], int, int]:
     """Single elements of a large input, by differences and by the complex step, and random directions through it."""
-    subject = sample.subject
-    elements, got, places, functions, sizes = sampled_elements(sample)
-    accept_kinks(elements, got[None], functions, sizes, settings.tolerance)
-    exact = [complex_step(function, size) for function, size in zip(functions, sizes, strict=True)]
-    directions, along_them, names = sampled_directions(sample)
-    return [
-        comparison_row(subject, "elements", elements, got, settings.tolerance, places),
-        _complex_row(subject, exact, elements, got, places, settings.tolerance),
-        comparison_row(subject, "directions", directions, along_them, settings.tolerance, names),
-    ]
+    target, host, samples = gradients.target, gradients.target.inputs[name], gradients.settings.samples
+    chosen = _corners_and_others(host.shape, samples, gradients.generator)
+    sizes = element_sizes(host)[chosen]
+    paths = [element_path(target, name, k, size) for k, size in zip(chosen, sizes, strict=True)]
+    own = own_sizes(host).ravel()[chosen], measured
+
+    def element(index: int) -> str:
+        return place_of(name, host.shape, chosen[index % len(chosen)])
+
+    rows = _contracted_rows(gradients, paths, noise, "elements", element, output_size(target, name), own)
+    along = [Path(target, {name: step}) for step in _directions(host, max(samples // 2, 1), gradients.generator)]
+
+    def direction(index: int) -> str:
+        return f"{name}, direction {index % len(along) + 1}"
+
+    rows += _contracted_rows(gradients, along, noise, "directions", direction, output_size(target, name))
+    return rows, len(chosen), len(along)
+
+
+def joint_row(
+    target: Target, settings: Settings, purpose: str = "joint directions", count: int = 0, only: int | None = None
+) -> Row:
+    """Random directions through all inputs at once: a sum over every gradient there is. `only`: that one of them."""
+    gradients = Gradients(target, settings, purpose)
+    generator = gradients.generator
+    count = count or max(settings.samples // 2, 1)
+    each = {name: _directions(host, count, generator) for name, host in target.inputs.items()}
+    paths = [Path(target, {name: steps[i] for name, steps in each.items()}) for i in range(count)]
+    paths = paths if only is None else [paths[only]]
+    noise = LAST_BIT * np.maximum(abs(target.base), largest(target.base)).ravel()
+    for path in paths[:2]:
+        apart = abs(path(2.0**-40) - 2 * path(0.0) + path(-(2.0**-40)))
+        noise = np.maximum(noise, np.where(np.isfinite(apart), apart, 0.0))
+
+    def direction(index: int) -> str:
+        return f"all inputs, direction {(only or 0) + index % len(paths) + 1}"
+
+    return _contracted_rows(gradients, paths, noise, "directions", direction, largest(target.base) or 1.0)[0]
+
+
+def _contracted_rows(
+    gradients: Gradients,
+    paths: list[Path],
+    noise: np.ndarray,
+    check: str,
+    place: Any,
+    size: float,
+    own: Own | None = None,
+) -> list[Row]:
+    """Derivatives of sum(cotangent * output) along some paths, and the same by the complex step.
+
+    Outputs with a kink on a path, and those for which the differences found nothing there, are taken out of the sum,
+    and the backward is asked for the gradient without them. Of the kinks it is asked apart from the rest, where any
+    value between the slopes is right.
+    """
+    target, tolerance, weights = gradients.target, gradients.tolerance, gradients.weights
+    magnitude = max(path.magnitude for path in paths)
+    natural = size / magnitude
+    each = _differentiated(paths, noise, natural, tolerance, own)  # (outputs, paths)
+    got = np.array([_along(gradients.analytic, path) for path in paths])
+    numerical = _summed(each, weights, natural, [_terms(gradients.analytic, path) for path in paths])
+    exact = [complex_step(path, path.magnitude) for path in paths]
+    columns = [None if column is None else weights @ column for column in exact]
+    seen = each.settled(tolerance)  # (outputs, paths)
+    wrong = (numerical.relative_error(got, tolerance) > tolerance) | ~numerical.settled(tolerance)
+    wrong |= ~np.isfinite(got)
+    name = place(0).split("[")[0].split(",")[0]
+    if not wrong.any():
+        complex_row = _complex_row(target, columns, numerical, got, place, tolerance, name)
+        return [comparison_row(target, check, numerical, got, tolerance, place), complex_row]
+    extra: list[tuple[float, float, float]] = []  # value, uncertainty, got: of the kinks
+    in_vain = 0
+    for k in np.flatnonzero(wrong):
+        slopes = slopes_around(paths[k], noise, gradients.generator, DRAWS if in_vain < LOOKED_AT else 0)
+        if not (slopes.kink.any() or (~seen[:, k]).any()):
+            in_vain += 1
+            continue
+        certain = seen[:, k] & ~slopes.kink
+        never = ~(seen.any(axis=1) | slopes.kink)  # along no path was there a slope: the forward has none here
+        smooth = np.where(certain, weights, 0.0)
+        claimed = gradients.other(smooth)
+        if never.any():
+            numerical.values[k], numerical.uncertainty[k] = np.nan, np.inf
+        else:
+            got[k] = _along(claimed, paths[k], spare=bool((~seen[:, k] & ~slopes.kink).any()))
+            part = Numerical(np.where(certain[:, None], each.values, 0.0)[:, [k]], each.uncertainty[:, [k]], natural)
+            sums = _summed(part, smooth, natural, [_terms(claimed, paths[k])])
+            numerical.values[k], numerical.uncertainty[k] = sums.values[0], sums.uncertainty[0]
+            numerical.floor[k] = np.asarray(sums.floor)[0]  # type: ignore[index]
+        if slopes.kink.any():
+            bent = np.where(slopes.kink, abs(weights), 0.0)
+            claim = _along(gradients.other(bent), paths[k])
+            low, high = (float(bent @ np.where(slopes.kink, s, 0.0)) for s in (slopes.low, slopes.high))
+            slack = 1e-4 * max(abs(low), abs(high))
+            nearest = claim if low - slack <= claim <= high + slack else float(np.clip(claim, low, high))
+            extra.append((nearest, 0.0, claim))
+    if extra:
+        values, uncertainty, claims = np.array(extra).T
+        floor = np.concatenate([np.broadcast_to(numerical.floor, got.shape), np.zeros(len(extra))])
+        all_values = np.concatenate([numerical.values, values])
+        numerical = Numerical(all_values, np.concatenate([numerical.uncertainty, uncertainty]), natural, floor)
+        got = np.concatenate([got, claims])
+    row = target.row("complex step", 0.0, where=name, note=NOT_ANALYTIC, applied=False)
+    return [comparison_row(target, check, numerical, got, tolerance, place), row]
+
+
+def _differentiated(
+    paths: list[Path], noise: np.ndarray, natural: float, tolerance: float, own: Own | None = None
+) -> Numerical:
+    """The derivative of every output along every path (outputs, paths).
+
+    own   for each path the size of the element that moves, and the noise measured: where the mean of the array is too
+          large a step for it (the square root of 1e-12 beside 1), the steps begin there
+    """
+    values = np.zeros((noise.size, len(paths)))
+    uncertainty = np.zeros(values.shape)
+    for k, path in enumerate(paths):
+        value, error = (np.broadcast_to(part, noise.size) for part in derivative(path, path.magnitude, noise))
+        unsettled = not Numerical(value, error, natural).settled(tolerance).all()
+        if own is not None and own[0][k] < path.magnitude and unsettled:
+            finer, its_error = derivative(path, own[0][k], own[1])
+            value, error = np.where(its_error < error, finer, value), np.minimum(its_error, error)
+        values[:, k], uncertainty[:, k] = value, error
+    return Numerical(values, uncertainty, natural)
+
+
+def accept_kinks(
+    numerical: Numerical,
+    claimed: np.ndarray,
+    paths: list[Path],
+    noise: np.ndarray,
+    tolerance: float,
+    generator: np.random.Generator,
+) -> bool:
+    """At a kink any number between the slopes around it is a gradient: take the backward's choice there.
+
+    numerical.values and claimed are (outputs, paths). Returns whether there was such a place.
+    """
+    doubtful = (numerical.relative_error(claimed, tolerance) > tolerance) | ~numerical.settled(tolerance)
+    accepted = np.zeros(doubtful.shape, dtype=bool)
+    in_vain = 0
+    for k in np.flatnonzero(doubtful.any(axis=0)):
+        for draws in (0, DRAWS):
+            if draws and in_vain > LOOKED_AT:
+                break
+            accepted[:, k] = doubtful[:, k] & slopes_around(paths[k], noise, generator, draws).accepts(claimed[:, k])
+            if not (doubtful[:, k] & ~accepted[:, k]).any():
+                break
+        else:
+            in_vain += 1
+    numerical.values[accepted] = claimed[accepted]
+    numerical.uncertainty[accepted] = 0.0
+    return bool(accepted.any())
+
+
+def _summed(each: Numerical, weights: np.ndarray, natural: float, terms: list[np.ndarray]) -> Numerical:
+    """Weighted sums over the outputs; the errors of many outputs being independent of each other.
+
+    terms   what the backward's answer is a sum of: where such sums vanish by chance, errors are measured against the
+            size they have otherwise
+    """
+    with np.errstate(all="ignore"):
+        values = weights @ np.where(weights[:, None] == 0, 0.0, each.values)
+        uncertainty = np.linalg.norm(np.where(weights[:, None] == 0, 0.0, weights[:, None] * each.uncertainty), axis=0)
+    norms = np.array([np.linalg.norm(part) if part.size > 1 else 0.0 for part in terms])
+    floor = np.where(np.isfinite(norms), norms, 0.0)
+    return Numerical(values, uncertainty, natural * float(np.linalg.norm(weights)), floor)
+
+
+def _terms(gradients: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    parts = [(gradients[name] * step)[step != 0] for name, step in path.steps.items()]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _along(gradients: dict[str, np.ndarray], path: Path, spare: bool = False) -> float:
+    """The derivative along a path that the gradients claim. `spare`: elements that are no numbers are left out."""
+    terms = _terms(gradients, path)
+    return float(np.sum(terms[np.isfinite(terms)] if spare else terms))
+
+
+def _directions(host: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
+    """Steps through the whole of an array: random ones, also in proportion to it, and one that moves all alike.
+
+    Along the last equal elements stay equal, so that a gradient given to all of them instead of one is seen.
+    """
+    typical = float(np.mean(element_sizes(host)))
+    steps = []
+    for i in range(count):
+        normal = generator.standard_normal(host.shape)
+        if i % 3 == 2:
+            steps.append(np.full(host.shape, typical))
+        else:
+            steps.append(typical * normal if i % 3 == 0 else own_sizes(host) * normal)
+    return steps
 
 
 def _complex_row(
-    subject: Subject,
-    exact: list[np.ndarray | None],
+    target: Target,
+    exact: list[Any],
     numerical: Numerical,
     got: np.ndarray,
-    places: Places,
+    place: Any,
     tolerance: float,
+    name: str,
 ) -> Row:
     """Compare with the complex step, if the differences confirm it: an abs or a cast makes it silently wrong."""
     check, tolerance = "complex step", COMPLEX_TOLERANCE * tolerance
     columns = [column for column in exact if column is not None]
-    if len(columns) == len(exact):
+    if len(columns) == len(exact) and not target.only32:
         values = np.array(columns).T.reshape(got.shape)
-        oracle = Numerical(values, numerical.uncertainty * COMPLEX_SHARE, numerical.natural)
+        oracle = Numerical(values, numerical.uncertainty * COMPLEX_SHARE, numerical.natural, numerical.floor)
         # Confirmed more closely than is then asked of the gradient.
         near = oracle.relative_error(numerical.values, 0.5 * tolerance) <= 0.25 * tolerance
         if np.isfinite(values).all() and near.all() and oracle.settled(tolerance).all():
-            return comparison_row(subject, check, oracle, got, tolerance, places)
-    return subject.row(check, 0.0, where=places.input_name, note=NOT_ANALYTIC, applied=False)
+            return comparison_row(target, check, oracle, got, tolerance, place)
+    return target.row(check, 0.0, where=name, note=NOT_ANALYTIC, applied=False)
 
 
-def accept_kinks(
-    numerical: Numerical, got: np.ndarray, functions: list[Function], sizes: Any, tolerance: float
-) -> None:
-    """At a kink any number between the left and the right slope is a gradient: take the backward's choice there.
-
-    numerical.values and got are (outputs, inputs), or (inputs,) and (1, inputs) for a scalar function.
-    """
-    wrong = numerical.relative_error(got.reshape(numerical.values.shape), tolerance) > tolerance
-    doubtful = np.atleast_2d(wrong | ~numerical.settled(tolerance))
-    values, uncertainty = np.atleast_2d(numerical.values), np.atleast_2d(numerical.uncertainty)  # views
-    for column in np.flatnonzero(doubtful.any(axis=0))[:KINKS_LOOKED_AT]:
-        low, high, kink = (np.ravel(part) for part in one_sided(functions[column], sizes[column]))
-        slack = 1e-6 * np.maximum(abs(low), abs(high))
-        chosen = got[:, column]
-        accepted = kink & (low - slack <= chosen) & (chosen <= high + slack)
-        values[accepted, column] = chosen[accepted]
-        uncertainty[accepted, column] = 0.0
-
-
-def _claimed_jacobians(subject: Subject, cache: Any, shape: tuple[int, ...], names: list[str]) -> dict[str, np.ndarray]:
-    """The Jacobians (outputs, inputs) that the backward pass claims: one call for each output."""
-    outputs = int(np.prod(shape))
-    jacobians = {name: np.zeros((outputs, subject.inputs[name].size)) for name in names}
-    for i in range(outputs if names else 0):
-        one_hot = np.zeros(shape)
-        one_hot.flat[i] = 1.0
-        gradients = subject.gradients(one_hot, cache)
-        for name in names:
-            jacobians[name][i] = gradients[name].ravel()
-    return jacobians
-
-
-def _side_by_side(found: list[tuple[np.ndarray, np.ndarray]], which: int, outputs: int) -> np.ndarray:
-    """Columns to a matrix (outputs, inputs); where nothing was finite a column is a single number."""
-    return np.array([np.broadcast_to(pair[which], outputs) for pair in found]).T.copy()
-
-
-def _raveled(function: Function) -> Function:
-    return lambda t: function(t).ravel()
-
-
-def _finite_row(subject: Subject, y: np.ndarray) -> Row:
+def _finite_row(target: Target) -> Row:
     """Whether all outputs are finite numbers; without that no derivative means anything."""
+    y = target.base
     wrong = np.flatnonzero(~np.isfinite(y))
     if not wrong.size:
-        return subject.row("finite output", 0.0)
+        return target.row("finite output", 0.0)
     first = float(y.flat[wrong[0]])
-    where = place_of("y", y.shape, int(wrong[0]))
-    return subject.row("finite output", float("nan"), where=where, got=first, note=f"the forward gives {first} there")
+    where = target.output_place(int(wrong[0]))
+    return target.row("finite output", float("nan"), where=where, got=first, note=f"the forward gives {first} there")
+
+
+def _corners_and_others(shape: tuple[int, ...], count: int, generator: np.random.Generator) -> list[int]:
+    """Flat indices: the first and the last element, the ends of the last axis, and random ones besides."""
+    size = int(np.prod(shape))
+    last = shape[-1] if shape else 1
+    others = generator.choice(size, size=min(count, size), replace=False)
+    return sorted({0, size - 1, last - 1, size - last, *(int(i) for i in others)})
+
+
+__all__ = ["Gradients", "Settings", "Steps", "gradient_rows", "joint_row"]

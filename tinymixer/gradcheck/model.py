@@ -1,16 +1,11 @@
 """The gradient check of a whole model with its loss."""
 
-import time
 from typing import Any
 
 from tinymixer.gradcheck.arrays import is_array
-from tinymixer.gradcheck.conduct import conduct_rows
-from tinymixer.gradcheck.gradients import Settings, gradient_rows
-from tinymixer.gradcheck.layer import LayerSubject, layer_conduct_rows
-from tinymixer.gradcheck.precision import precision_rows
+from tinymixer.gradcheck.gradients import Settings
+from tinymixer.gradcheck.layer import LayerTarget, checked_layer
 from tinymixer.gradcheck.report import NotCheckableError, Report
-from tinymixer.gradcheck.sampling import joint_row
-from tinymixer.gradcheck.subject import WrongGradientsError, stream
 from tinymixer.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from tinymixer.ops.array_library import namespace
 
@@ -28,6 +23,8 @@ def check_model(
     jacobian_limit: int = 0,
     samples: int = 6,
     seed: int = 0,
+    vary: bool | None = None,
+    nondeterminism: float = 1e-13,
 ) -> Report:
     """Check the gradient of the cross-entropy by every parameter of a model, and by the images.
 
@@ -44,27 +41,17 @@ def check_model(
 
     Returns a Report. Raises NotCheckableError as `check_layer` does.
     """
-    started = time.perf_counter()
     name = name or type(model).__name__
-    settings = Settings(tolerance, jacobian_limit, samples, seed)
-    subject = ModelSubject(model, images, labels, train, label_smoothing, name, seed)
-    with subject.views.kept():
-        subject.perturb(stream(seed, "perturbation"))
-        try:
-            subject.find_image_gradient()
-            conduct = conduct_rows(subject, seed) + layer_conduct_rows(subject, seed)
-            rows = [*gradient_rows(subject, settings), joint_row(subject, samples, tolerance, seed), *conduct]
-            if float32_twin is not None:
-                narrow = ModelSubject(float32_twin, images, labels, train, label_smoothing, name, seed, "float32")
-                with narrow.views.kept():
-                    narrow.find_image_gradient()
-                    rows += precision_rows(subject, narrow, seed)
-        except WrongGradientsError as error:
-            rows = [subject.row("gradients", float("nan"), note=str(error))]
-    return Report(rows, time.perf_counter() - started)
+    target = ModelTarget(model, images, labels, train, label_smoothing, name, seed)
+    settings = Settings(tolerance, jacobian_limit, samples, seed, vary, nondeterminism)
+
+    def twin(other: Any) -> LayerTarget:
+        return ModelTarget(other, images, labels, train, label_smoothing, name, seed, "float32")
+
+    return checked_layer(target, settings, True, float32_twin, twin, joint=True)
 
 
-class ModelSubject(LayerSubject):
+class ModelTarget(LayerTarget):
     """A model and its loss, as a function of the images and of every parameter."""
 
     def __init__(
@@ -78,32 +65,47 @@ class ModelSubject(LayerSubject):
         seed: int,
         dtype: str = "float64",
     ) -> None:
-        super().__init__(model, images, train, name, seed, dtype)
         if not is_array(labels):
             raise NotCheckableError(
                 f"labels must be an array, (B,) integers or (B, K) floats, got {type(labels).__name__}"
             )
-        if labels.shape[0] != images.shape[0]:
+        if is_array(images) and labels.shape[0] != images.shape[0]:
             raise NotCheckableError(f"expected a label per image, got {labels.shape[0]} for {images.shape[0]} images")
-        self._labels = namespace(images).asarray(labels)
+        self._labels = labels
         self._label_smoothing = label_smoothing
+        self._gives_image_gradient = True
+        super().__init__(model, images, train, name, seed, dtype)
+        self._labels = namespace(images).asarray(labels)
+        if not self._gives_image_gradient:
+            del self.inputs["x"]
+            self.passed = ()
+            if not self.inputs:
+                raise NotCheckableError(
+                    f"nothing to check: the backward of {name} returns None, and no parameters were found"
+                )
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self._x.shape
 
-    def find_image_gradient(self) -> None:
-        """Leave the images out where the model's backward returns None for them."""
-        loss, cache = self.raw_forward(self.place(self._x))
-        if self.raw_backward(namespace(self.place(self._x)).ones_like(loss), cache) is None:
-            del self.inputs["x"]
-            self.passed = ()
+    def cut_constants(self, part: tuple[slice, ...]) -> Any:
+        labels = self._labels
+        self._labels = labels[part[:1]]
+        return labels
 
-    def raw_forward(self, x: Any) -> tuple[Any, Any]:
-        logits, model_cache = super().raw_forward(x)
+    def put_constants(self, constants: Any) -> None:
+        self._labels = constants
+
+    def raw_forward(self, x: Any) -> Any:
+        result = super().raw_forward(x)
+        if not isinstance(result, tuple) or len(result) != 2:
+            return result  # which is said where pairs are taken apart
+        logits, model_cache = result
         loss, loss_cache = softmax_cross_entropy_forward(logits, self._labels, self._label_smoothing)
         return loss, (model_cache, loss_cache)
 
     def raw_backward(self, dy: Any, cache: Any) -> Any:
         model_cache, loss_cache = cache
-        return super().raw_backward(softmax_cross_entropy_backward(dy, loss_cache), model_cache)
+        dx = super().raw_backward(softmax_cross_entropy_backward(dy, loss_cache), model_cache)
+        self._gives_image_gradient = dx is not None
+        return dx

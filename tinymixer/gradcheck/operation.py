@@ -1,19 +1,34 @@
 """The gradient check of an operation: a pair of plain functions, forward and backward."""
 
+import copy
+import dataclasses
 import inspect
-import time
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinymixer.gradcheck.arrays import frozen, is_array, is_differentiable, to_host
-from tinymixer.gradcheck.conduct import conduct_rows
-from tinymixer.gradcheck.gradients import Settings, gradient_rows
-from tinymixer.gradcheck.precision import precision_rows
+from tinymixer.gradcheck.arrays import OPAQUE, frozen, is_array, is_differentiable, named_arrays, to_host
+from tinymixer.gradcheck.gradients import Settings
 from tinymixer.gradcheck.report import NotCheckableError, Report
-from tinymixer.gradcheck.subject import Subject, WrongGradientsError, checked_gradients, checked_output, counted
+from tinymixer.gradcheck.run import checked
+from tinymixer.gradcheck.target import Target, checked_gradients, counted
 from tinymixer.ops.array_library import namespace
+
+GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
+
+
+class _Default(float):
+    """A default that can be told from the same number given by a caller."""
+
+
+class _DefaultInt(int):
+    """The same for whole numbers."""
+
+
+TOLERANCE, NONDETERMINISM = _Default(1e-6), _Default(1e-13)
+LIMIT, SAMPLES, SEED = _DefaultInt(200), _DefaultInt(12), _DefaultInt(0)
 
 
 def check_operation(
@@ -22,28 +37,38 @@ def check_operation(
     *inputs: Any,
     name: str | None = None,
     differentiate: Sequence[int] | None = None,
-    tolerance: float = 1e-6,
-    jacobian_limit: int = 200,
-    samples: int = 12,
-    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    jacobian_limit: int = LIMIT,
+    samples: int = SAMPLES,
+    seed: int = SEED,
+    vary: bool | None = None,
+    nondeterminism: float = NONDETERMINISM,
     **constants: Any,
 ) -> Report:
     """Check a pair `y, cache = forward(*inputs)` and `dx, ... = backward(dy, cache)`.
 
     inputs           as the forward takes them. Arrays of floats are differentiated by, after conversion to float64;
-                     integer and boolean arrays (labels, masks) and anything else (a patch size, a rate) are constants
+                     integer and boolean arrays (labels, masks) and anything else (a patch size, a rate, a dict of
+                     statistics) are constants. Of a random number generator every call gets a copy as it was given
     differentiate    positions of the inputs to differentiate by, where not all of the float arrays are meant
-    constants        further keywords of the forward; float arrays among them are constants too (soft targets)
+    constants        further keywords of the forward; float arrays among them are constants too (soft targets). A
+                     keyword that the forward itself names (`seed`, `name`) is the forward's, not the checker's
     name             what the report calls it; by default the forward's name without "_forward"
     tolerance        the largest relative error of a gradient that passes
     jacobian_limit   inputs of at most so many elements, with at most so many outputs, are checked element by element
     samples          how many elements are tried of a larger input, besides random directions through all of it
     seed             of the random cotangents and directions: the same seed gives the same report
+    vary             whether other inputs are tried too: moved at random, larger, with zeros among them, in a batch of
+                     one, with an odd size. None: where it is cheap
+    nondeterminism   how far two calls with the same inputs may lie apart, relative to the size of the numbers: sums in
+                     another order differ in the last bits. 0: not at all
 
-    The backward returns one gradient, or a tuple with one for each differentiated input, in their order.
+    The backward returns one gradient, or a tuple with one for each differentiated input, in their order. A forward may
+    return several outputs, `(y1, y2), cache`; the backward then receives `(dy1, dy2)`.
 
-    Returns a Report; `check_operation(...).raise_if_failed()` makes a test of it. Raises NotCheckableError, in a
-    sentence, when there is nothing to differentiate by or the arguments cannot be used.
+    Returns a Report; `check_operation(...).raise_if_failed()` makes a test of it. What the functions raise is in the
+    report. Raises NotCheckableError, in a sentence, when there is nothing to differentiate by or the arguments cannot
+    be used.
 
     >>> import numpy as np
     >>> from tinymixer.gradcheck import check_operation
@@ -54,24 +79,23 @@ def check_operation(
     >>> worst.where, round(worst.expected, 6), worst.got
     ('y[0] by x[0]', 2.0, 1.0)
     """
-    started = time.perf_counter()
-    name = name or getattr(forward, "__name__", "operation").removesuffix("_forward")
     if not (callable(forward) and callable(backward)):
         raise NotCheckableError("expected a forward and a backward function, in this order, before the inputs")
-    settings = Settings(tolerance, jacobian_limit, samples, seed)
-    subject = OperationSubject(name, forward, backward, inputs, constants, differentiate)
-    try:
-        conduct = conduct_rows(subject, seed)  # first: it finds out whether the forward writes into its inputs
-        rows = gradient_rows(subject, settings) + conduct
-        narrow = OperationSubject(name, forward, backward, inputs, constants, differentiate, dtype="float32")
-        narrow.read_only = subject.read_only
-        rows += precision_rows(subject, narrow, seed)
-    except WrongGradientsError as error:
-        rows = [subject.row("gradients", float("nan"), note=str(error))]
-    return Report(rows, time.perf_counter() - started)
+    own: dict[str, Any] = {"name": name, "differentiate": differentiate, "tolerance": tolerance, "vary": vary}
+    own |= {"jacobian_limit": jacobian_limit, "samples": samples, "seed": seed, "nondeterminism": nondeterminism}
+    constants |= _keywords_of_the_forward(forward, own)
+    name = own["name"] or getattr(forward, "__name__", "operation").removesuffix("_forward")
+
+    def target(dtype: str) -> OperationTarget:
+        return OperationTarget(name, forward, backward, inputs, constants, own["differentiate"], dtype)
+
+    settings = Settings(
+        own["tolerance"], own["jacobian_limit"], own["samples"], own["seed"], own["vary"], own["nondeterminism"]
+    )
+    return checked(target("float64"), settings, lambda: target("float32"))
 
 
-class OperationSubject(Subject):
+class OperationTarget(Target):
     """An operation with its inputs: float arrays in the given dtype, everything else as it is."""
 
     def __init__(
@@ -85,6 +109,7 @@ class OperationSubject(Subject):
         dtype: str = "float64",
     ) -> None:
         self.name = name
+        self._given = (forward, backward, inputs, constants, differentiate, dtype)
         self._forward, self._backward, self._dtype = forward, backward, np.dtype(dtype)
         positions = _positions(name, inputs, differentiate)
         self._library = namespace(inputs[positions[0]])
@@ -98,31 +123,140 @@ class OperationSubject(Subject):
                     f"{key} is empty, of shape {host.shape}: {name} needs at least one element there"
                 )
         # Frozen too: a forward has no more business writing into labels and masks than into x.
-        self._arguments = [self.constant(value) for value in inputs]
-        self._constants = {key: self.constant(value) for key, value in constants.items()}
+        self._arguments = [self._constant(value) for value in inputs]
+        self._constants = {key: self._constant(value) for key, value in constants.items()}
+        self._constant_arrays = {
+            path: array
+            for key, value in [*zip(names, self._arguments, strict=True), *self._constants.items()]
+            if key not in self.inputs
+            for path, array in named_arrays(value, key).items()
+        }
 
-    def constant(self, value: Any) -> Any:
-        """A constant input: float arrays follow the dtype of the others, so that one dtype goes in."""
-        if not is_array(value):
-            return value
-        host = to_host(value)
-        return frozen(self.place(host) if is_differentiable(value) else self._library.asarray(np.array(host)))
+    def constants(self) -> dict[str, Any]:
+        return self._constant_arrays
+
+    def _constant(self, value: Any) -> Any:
+        """A constant input: floats in it, however deep, follow the dtype of the inputs, so that one dtype goes in."""
+        if is_array(value):
+            host = to_host(value)
+            return frozen(self.place(host) if is_differentiable(value) else self._library.asarray(np.array(host)))
+        if isinstance(value, np.floating):
+            return self._dtype.type(value)
+        if isinstance(value, np.integer):
+            return int(value)  # NumPy's whole numbers would turn float32 into float64
+        return _rebuilt(value, self._constant)
 
     def place(self, host: np.ndarray) -> Any:
         dtype = np.dtype("complex128") if host.dtype.kind == "c" else self._dtype
         return self._library.asarray(np.array(host, dtype=dtype))
 
-    def forward(self, changed: Mapping[str, Any]) -> tuple[Any, Any]:
-        arguments, constants = list(self._arguments), self._constants
-        if not self.read_only:
-            arguments = [value.copy() if is_array(value) else value for value in arguments]
-            constants = {key: value.copy() if is_array(value) else value for key, value in constants.items()}
+    def call_forward(self, changed: Mapping[str, Any]) -> Any:
+        arguments = [_for_one_call(value, self.read_only) for value in self._arguments]
+        constants = {key: _for_one_call(value, self.read_only) for key, value in self._constants.items()}
         for name, position in self._positions.items():
-            arguments[position] = changed[name] if name in changed else arguments[position]
-        return checked_output(self.name, self._forward(*arguments, **constants))
+            arguments[position] = changed.get(name, arguments[position])
+        return self._forward(*arguments, **constants)
 
-    def backward(self, dy: Any, cache: Any) -> dict[str, Any]:
+    def call_backward(self, dy: Any, cache: Any) -> dict[str, Any]:
         return checked_gradients(self.name, self._backward(dy, cache), self.inputs)
+
+    def resized(self, old: int, new: int) -> list[Target]:
+        """Every axis of that size cut, of constants too; then those of the first input's first axis alone.
+
+        Constants of floats are cut along their first axis only: rows of probabilities would no longer sum to 1. Whole
+        numbers may be indices into what is cut.
+        """
+        forward, backward, inputs, constants, differentiate, dtype = self._given
+        cut = _Cut(old, new)
+        first = self._positions[self.passed[0]]
+        every = [
+            cut(value, name not in self.inputs)
+            for name, value in zip(_names(forward, len(inputs)), inputs, strict=True)
+        ]
+        keywords = {key: cut(value, True) for key, value in constants.items()}
+        alone = list(inputs)
+        if inputs[first].shape[:1] == (old,):
+            alone[first] = inputs[first][:new]
+        inner = any(old in host.shape[1:] for host in self.inputs.values())
+        ways = [(every, keywords)] if cut.fits and cut.indices_fit(inner) else []
+        ways += [(alone, dict(constants))] if alone[first] is not inputs[first] else []
+        return [OperationTarget(self.name, forward, backward, *way, differentiate, dtype) for way in ways]
+
+
+class _Cut:
+    """Cuts the axes of one size in arrays, however deep they lie; `fits` says whether all of them could be."""
+
+    def __init__(self, old: int, new: int) -> None:
+        self._old, self._new, self.fits = old, new, True
+        self._indices: list[tuple[int, bool]] = []  # the largest of each constant, and whether that was cut itself
+
+    def __call__(self, value: Any, constant: bool) -> Any:
+        if not is_array(value):
+            return _rebuilt(value, lambda item: self(item, constant))
+        if constant and is_differentiable(value) and self._old in value.shape[1:]:
+            self.fits = False
+        part = value[tuple(slice(self._new) if size == self._old else slice(None) for size in value.shape)]
+        if constant and np.dtype(value.dtype).kind in "iu" and to_host(part).size:
+            self._indices.append((int(to_host(part).max()), part.shape != value.shape))
+        return part
+
+    def indices_fit(self, inner: bool) -> bool:
+        """Whether no constant holds an index beyond what is left. `inner`: not only first axes were cut."""
+        return all(index < self._new or (aligned and not inner) for index, aligned in self._indices)
+
+
+def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A container with its items changed: dicts, lists, tuples and dataclasses; anything else as it is."""
+    if isinstance(value, OPAQUE):
+        return value
+    fresh: Any
+    if isinstance(value, dict):
+        fresh = copy.copy(value)
+        fresh.update({key: change(item) for key, item in value.items()})
+        return fresh
+    if isinstance(value, list | tuple):
+        items = [change(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if dataclasses.is_dataclass(value):
+        fresh = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(fresh, field.name, change(getattr(value, field.name)))
+        return fresh
+    return value
+
+
+def _for_one_call(value: Any, shared: bool) -> Any:
+    """A constant for one call: what may be changed by it, a generator above all, is a copy."""
+    if is_array(value):
+        return value if shared else value.copy()
+    if isinstance(value, GENERATORS):
+        return copy.deepcopy(value)
+    return _rebuilt(value, lambda item: _for_one_call(item, shared))
+
+
+def _keywords_of_the_forward(forward: Callable[..., Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the checker's own arguments those given that the forward has of the same name.
+
+    Raises NotCheckableError for a forward that takes any keyword, for whom one may be meant.
+    """
+    defaults = {"tolerance": TOLERANCE, "jacobian_limit": LIMIT, "samples": SAMPLES, "seed": SEED}
+    defaults |= {"nondeterminism": NONDETERMINISM}
+    given = [key for key, value in own.items() if value is not defaults.get(key)]
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unclear = [key for key in given if key not in named] if anything else []
+    if unclear and unclear != ["name"]:
+        raise NotCheckableError(
+            f"{unclear[0]} is an argument of check_operation, and the forward takes any keyword, so it may be meant "
+            f"for either: give the checker a forward that names its own, such as lambda x: forward(x, {unclear[0]}=...)"
+        )
+    taken = {key: own[key] for key in given if key in named}
+    own |= {key: defaults.get(key) for key in taken}
+    return taken
 
 
 def _positions(name: str, inputs: Sequence[Any], differentiate: Sequence[int] | None) -> list[int]:

@@ -84,17 +84,57 @@ class Row:
         }
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """How much of one input was looked at.
+
+    name, shape   of the input or parameter
+    elements      how many of its elements were compared one by one
+    directions    random directions through all of it, besides
+    parameter     whether it is a parameter that the layer keeps, not an input that is passed
+    target        what it is an input of
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    elements: int
+    directions: int
+    parameter: bool = False
+    target: str = ""
+
+    def sentence(self) -> str:
+        """Such as "x (3, 4): 12 of 12 elements", or "parameter weight (40, 30): 16 of 1,200 elements, 6 directions"."""
+        kind = "parameter " if self.parameter else ""
+        along = f", {self.directions} directions" if self.directions else ""
+        count = math.prod(self.shape)
+        return f"{kind}{self.name} {self.shape}: {self.elements:,} of {count:,} element{'s' * (count != 1)}{along}"
+
+
 @dataclass
 class Report:
-    """All rows of one or several checks. `print(report)` shows the table, `report.raise_if_failed()` is for tests."""
+    """All rows of one or several checks. `print(report)` shows the table, `report.raise_if_failed()` is for tests.
+
+    checked   what was looked at: every input and parameter, how many elements and directions
+    """
 
     rows: list[Row] = field(default_factory=list)
     seconds: float = 0.0
+    checked: list[Coverage] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
-        """Whether something was checked and every row passed."""
-        return bool(self.rows) and not self.failures
+        """Whether a gradient was compared with a numerical one, and every row passed."""
+        return self.compared and not self.failures
+
+    @property
+    def compared(self) -> bool:
+        """Whether there was a gradient to compare at all."""
+        return any(row.check in GRADIENT_CHECKS and row.applied for row in self.rows)
+
+    @property
+    def not_checked(self) -> list[Row]:
+        """What was found that is not understood: rows that say what was left out."""
+        return [row for row in self.rows if row.check == "parameters" and row.note]
 
     @property
     def failures(self) -> list[Row]:
@@ -117,9 +157,9 @@ class Report:
 
     def raise_if_failed(self) -> "Report":
         """Return the report itself, or raise GradientCheckError naming the worst element of what failed."""
-        if not self.rows:
-            raise GradientCheckError("nothing was checked: the report has no rows.")
         failures = self.failures
+        if not failures and not self.compared:
+            raise GradientCheckError(NOTHING)
         if failures:
             more = f" ({len(failures)} of {len(self.rows)} checks failed)"
             raise GradientCheckError(failures[0].sentence() + more)
@@ -128,7 +168,9 @@ class Report:
     def merged(self, others: Iterable["Report"]) -> "Report":
         """A report with these rows and those of the others."""
         everyone = [self, *others]
-        return Report([row for one in everyone for row in one.rows], sum(one.seconds for one in everyone))
+        rows = [row for one in everyone for row in one.rows]
+        checked = [entry for one in everyone for entry in one.checked]
+        return Report(rows, sum(one.seconds for one in everyone), checked)
 
     def table(self, details: bool = False) -> str:
         """The table as text: a line for each thing checked and each failure, or with `details` one for each check."""
@@ -147,18 +189,38 @@ class Report:
         return self.table()
 
     def _summary(self) -> str:
-        """The last line of the table, and a sentence for each failure."""
+        """The last lines of the table: how it came out, a sentence for each failure, and what was looked at."""
         failures = self.failures
         time = f" in {self.seconds:.1f} s" if self.seconds else ""
         counted = f"{len(self.rows)} checks{time}, worst gradient error {self.worst_error:.1e}"
-        if not self.rows:
-            return "nothing was checked"
-        if not failures:
-            return f"all passed: {counted}"
-        sentences = "".join(f"\n  {row.sentence()}" for row in failures[:10])
-        more = f"\n  and {len(failures) - 10} more" if len(failures) > 10 else ""
-        return f"{len(failures)} FAILED: {counted}{sentences}{more}"
+        if not failures and not self.compared:
+            return NOTHING
+        sentences = [row.sentence() for row in failures[:10]]
+        if len(failures) > 10:
+            sentences.append(f"and {len(failures) - 10} more")
+        said = f"{len(failures)} FAILED: {counted}" if failures else f"all passed: {counted}"
+        return "\n  ".join([said, *sentences, *self._looked_at(), *self._left_out()])
 
+    def _left_out(self) -> list[str]:
+        """What was not checked, each once."""
+        named = dict.fromkeys(f"not checked: {row.name}: {row.note}" for row in self.not_checked)
+        return [*named][:10]
+
+    def _looked_at(self) -> list[str]:
+        """What was checked: every input of one target, how many of several."""
+        if len({one.target for one in self.checked}) == 1 and len(self.checked) <= 20:
+            return [f"checked: {one.sentence()}" for one in self.checked]
+        parameters = sum(one.parameter for one in self.checked)
+        elements = sum(one.elements for one in self.checked)
+        if not self.checked:
+            return []
+        counts = (
+            f"{len(self.checked) - parameters:,} inputs and {parameters:,} parameters, {elements:,} elements one by one"
+        )
+        return [f"checked: {counts}"]
+
+
+NOTHING = "nothing was checked: no gradient was compared, so nothing has passed"
 
 # The checks that compare a gradient with a numerical derivative.
 GRADIENT_CHECKS = frozenset({"jacobian", "random cotangent", "elements", "directions", "complex step"})

@@ -111,3 +111,73 @@ def not_a_number(dy: Array, x: Array) -> Array:
     dx = 2 * x * dy
     dx[1, 2] = np.nan
     return dx
+
+
+_buffers: dict[Any, np.ndarray] = {}
+
+
+@fault("square", _inputs, forward=_square)
+def gradient_in_a_buffer_used_again(dy: Array, x: Array) -> Array:
+    """Every backward writes its gradient into the same array, and so over the gradient that the last one returned."""
+    buffer = _buffers.setdefault((x.shape, x.dtype), np.empty(x.shape, x.dtype))
+    return np.multiply(dy, 2 * x, out=buffer)
+
+
+def _two(generator: np.random.Generator) -> tuple[Any, ...]:
+    return generator.normal(size=(3, 4)), generator.normal(size=(3, 4))
+
+
+@fault("square", _two, forward=lambda a, b: (a + b, None))
+def one_array_for_two_gradients(dy: Array, cache: Cache) -> tuple[Array, Array]:
+    """y = a + b has equal gradients, but what is added to one of them is then added to the other."""
+    dx = dy.copy()
+    return dx, dx
+
+
+@fault("square", _inputs, forward=_square)
+def gradient_clipped_where_the_input_is_large(dy: Array, x: Array) -> Array:
+    """x is clipped to -5..5 in the backward alone: inputs of the usual size do not show it."""
+    return 2 * dy * np.clip(x, -5.0, 5.0)
+
+
+def _symmetric(generator: np.random.Generator) -> tuple[Any, ...]:
+    return generator.normal(size=(5, 4)), np.eye(4)
+
+
+@fault("square", _symmetric, forward=lambda x, weight: (x @ weight, (x, weight)))
+def symmetric_weight_not_transposed(dy: Array, cache: Cache) -> tuple[Array, Array]:
+    """dx = dy W instead of dy W^T, which an identity lets through."""
+    x, weight = cache
+    return dy @ weight, x.T @ dy
+
+
+@fault("square", _inputs, forward=_square)
+def last_columns_left_out(dy: Array, x: Array) -> Array:
+    """Four columns are done at a time, and what is left over of an odd number is never reached."""
+    dx = 2 * dy * x
+    dx[..., x.shape[-1] // 4 * 4 :] = 0
+    return dx
+
+
+def _tied(generator: np.random.Generator) -> tuple[Any, ...]:
+    return (np.round(generator.normal(size=(6, 4))),)
+
+
+@fault("square", _tied, forward=lambda x: (x.max(axis=1), x))
+def tie_given_to_everyone(dy: Array, x: Array) -> Array:
+    """Of several equal maxima each receives the whole gradient, which thereby counts as often as there are of them."""
+    return dy[:, None] * (x == x.max(axis=1, keepdims=True))
+
+
+@fault("square", _inputs, forward=lambda x: (abs(x), x))
+def divided_by_zero_at_the_kink(dy: Array, x: Array) -> Array:
+    """The sign is taken as x / |x|, which is no number at 0."""
+    with np.errstate(all="ignore"):
+        return dy * x / abs(x)
+
+
+@fault("square", _inputs, forward=_square)
+def broadcast_dy_read_as_if_whole(dy: Array, x: Array) -> Array:
+    """A dy with strides of 0, as the gradient of a sum has, is taken for its first element and zeros."""
+    whole = dy if 0 not in dy.strides else np.zeros_like(x)
+    return 2 * whole * x
