@@ -128,7 +128,7 @@ def _every_element(
     def element(index: int) -> str:
         return place_of(name, host.shape, index)
 
-    exact = [complex_step(path, size) for path, size in zip(paths, sizes, strict=True)]
+    exact = _complex_steps(paths)
     rows = [
         comparison_row(target, "jacobian", numerical, claimed, tolerance, pair),
         comparison_row(target, "random cotangent", of_cotangent, gradients.analytic[name].ravel(), tolerance, element),
@@ -182,7 +182,10 @@ def joint_row(
     each = {name: _directions(host, count, generator) for name, host in target.inputs.items()}
     paths = [Path(target, {name: steps[i] for name, steps in each.items()}) for i in range(count)]
     paths = paths if only is None else [paths[only]]
-    noise = LAST_BIT * np.maximum(abs(target.base), largest(target.base)).ravel()
+    moved = target.passed or tuple(target.inputs)
+    sizes = {name: output_size(target, name) for name in moved}
+    cancelled = max(min(size, largest(target.inputs[name])) for name, size in sizes.items())
+    noise = LAST_BIT * np.maximum(cancelled, np.full(target.base.size, largest(target.base)))
     for path in paths[:2]:
         apart = abs(path(2.0**-40) - 2 * path(0.0) + path(-(2.0**-40)))
         noise = np.maximum(noise, np.where(np.isfinite(apart), apart, 0.0))
@@ -190,7 +193,7 @@ def joint_row(
     def direction(index: int) -> str:
         return f"all inputs, direction {(only or 0) + index % len(paths) + 1}"
 
-    return _contracted_rows(gradients, paths, noise, "directions", direction, largest(target.base) or 1.0)[0]
+    return _contracted_rows(gradients, paths, noise, "directions", direction, max(sizes.values()))[0]
 
 
 def _contracted_rows(
@@ -214,7 +217,7 @@ def _contracted_rows(
     each = _differentiated(paths, noise, natural, tolerance, own)  # (outputs, paths)
     got = np.array([_along(gradients.analytic, path) for path in paths])
     numerical = _summed(each, weights, natural, [_terms(gradients.analytic, path) for path in paths])
-    exact = [complex_step(path, path.magnitude) for path in paths]
+    exact = _complex_steps(paths)
     columns = [None if column is None else weights @ column for column in exact]
     seen = each.settled(tolerance)  # (outputs, paths)
     wrong = (numerical.relative_error(got, tolerance) > tolerance) | ~numerical.settled(tolerance)
@@ -277,6 +280,14 @@ def _differentiated(
             value, error = np.where(its_error < error, finer, value), np.minimum(its_error, error)
         values[:, k], uncertainty[:, k] = value, error
     return Numerical(values, uncertainty, natural)
+
+
+def _complex_steps(paths: list[Path]) -> list[np.ndarray | None]:
+    """The complex step along every path; what takes no complex numbers is asked once."""
+    found: list[np.ndarray | None] = []
+    for path in paths:
+        found.append(complex_step(path, path.magnitude) if not found or found[0] is not None else None)
+    return found
 
 
 def accept_kinks(

@@ -70,7 +70,7 @@ def rounding_noise(target: Target, name: str, generator: np.random.Generator) ->
     last_bit = LAST_BIT_32 if target.only32 else LAST_BIT
     measured = last_bit * abs(base)
     tiny = 2.0**-49 * np.reshape([power_of_two(size) for size in own_sizes(host).ravel()], host.shape)
-    for _ in range(3):
+    for _ in range(2):
         step = tiny * generator.choice([-4.0, -2.0, -1.0, 1.0, 2.0, 4.0], host.shape)
         moved = Path(target, {name: step})
         apart = abs(moved(1.0) - 2 * base + moved(-1.0))

@@ -166,7 +166,7 @@ def _model(architecture: str, config: Options, backend: Backend, generator: np.r
         )
         placed = backend.asarray(images), backend.asarray(labels)
         shown = _with_tokens(name, getattr(config, "tokens", "mlp"))
-        return check_model(wide, *placed, train=train, name=shown, label_smoothing=0.1, float32_twin=narrow, samples=4)
+        return check_model(wide, *placed, train=train, name=shown, label_smoothing=0.1, float32_twin=narrow, samples=3)
 
     return name, check
 
