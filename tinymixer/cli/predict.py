@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.eval import backend_option, checkpoint_option, run_argument
+from tinymixer.cli.eval import backend_option, checkpoint_option
 from tinymixer.cli.failures import USER_ERROR, say_error
 from tinymixer.cli.output import json_option, print_json
 from tinymixer.errors import DataError
@@ -23,8 +23,12 @@ BAR_WIDTH = 30
 
 
 @click.command(short_help="Classify image files with a trained model.")
-@run_argument
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RUN IMAGE...")
+@click.option(
+    "--weights",
+    metavar="RUN",
+    help="In the place of RUN: a run's folder, a checkpoint file, or first-mixer, which comes with tinymixer.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show for each image.")
 @click.option(
     "--invert", is_flag=True, help="Swap light and dark: for dark ink on paper, since digits are light on dark."
@@ -40,8 +44,8 @@ BAR_WIDTH = 30
 @backend_option
 @json_option
 def predict(
-    run: Path,
-    images: tuple[Path, ...],
+    paths: tuple[Path, ...],
+    weights: str | None,
     top: int,
     invert: bool,
     csv_file: Path | None,
@@ -49,7 +53,10 @@ def predict(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Show what the model in RUN (a run's folder or a checkpoint file) takes each IMAGE for, with probabilities.
+    """Show what the model in RUN takes each IMAGE for, with probabilities.
+
+    RUN is a run's folder, a checkpoint file, or first-mixer: a small Mixer for CIFAR-10's ten classes, which comes with
+    tinymixer.
 
     An IMAGE is a picture file, or a folder, whose pictures are taken with those in its folders. Each is cut to its
     central square and resized to what the model was trained on. A file that cannot be read gets a sentence on standard
@@ -57,6 +64,7 @@ def predict(
 
     \b
     Examples:
+      tinymixer predict --weights first-mixer holiday.jpg
       tinymixer predict runs/cifar10-nano holiday.jpg
       tinymixer predict runs/digits scanned-seven.png --invert
       tinymixer predict runs/cifar10-nano *.png --top 3 --json
@@ -70,6 +78,9 @@ def predict(
     from tinymixer.training.evaluate import predict_log_probabilities
     from tinymixer.training.loading import normalisation
 
+    run, images = (paths[0], paths[1:]) if weights is None else (weights, paths)
+    if not images:
+        raise click.UsageError("Missing argument 'IMAGE...': say which pictures to look at.")
     loaded = load_run(run, checkpoint, backend)
     known, options = loaded.data, loaded.recipe.data
     pixels, problems = {}, {}

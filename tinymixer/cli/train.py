@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where it stopped.")
 @click.option(
     "--init-from",
-    type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Begin with the weights of this run (its folder or a checkpoint file).",
+    help="Begin with the weights of a run (its folder or a checkpoint file), or with first-mixer, which comes along. "
+    "Arrays of the same name and shape are taken, the others are named.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe, overrides included, as TOML and stop.")
@@ -36,7 +36,7 @@ def train(
     recipe: str | None,
     out: Path | None,
     resume: bool,
-    init_from: Path | None,
+    init_from: str | None,
     quiet: bool,
     print_recipe: bool,
     **overrides: Any,

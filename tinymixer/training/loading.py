@@ -15,6 +15,7 @@ from tinymixer.errors import CheckpointError
 from tinymixer.models import Model, make_model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
 from tinymixer.training.evaluate import predict_log_probabilities
+from tinymixer.training.fine_tuning import find_weights
 from tinymixer.training.own_model import OwnConfig, config_values
 from tinymixer.training.recipe import Recipe
 
@@ -101,7 +102,8 @@ def load_run(
     kernels: str = "auto",
     model: Model | None = None,
 ) -> Run:
-    """Rebuild a trained model from a run folder or a checkpoint file.
+    """Rebuild a trained model from a run folder, a checkpoint file, or weights that come with the package
+    ("first-mixer").
 
     which    of a run folder: "best" on its validation images, "last", or the one the run recommends: the best where
              at least 100 validation images chose it, else the last
@@ -111,9 +113,10 @@ def load_run(
     """
     if which not in WHICH:
         raise CheckpointError(f"a run keeps its 'best' and its 'last' weights, not '{which}'")
-    path, name = Path(run_or_file), Path(run_or_file).name
+    path = find_weights(run_or_file)
+    name = path.name
     if path.is_dir():
-        path, name = _checkpoint_of(path, which)
+        path, name = recommended_checkpoint(path, which)
     checkpoint = load_checkpoint(path)
     recipe = checkpoint.recipe
     try:
@@ -199,7 +202,8 @@ def normalisation(data: DataDescription) -> tuple[np.ndarray, np.ndarray]:
     return np.array(data.mean), np.array(data.std)
 
 
-def _checkpoint_of(folder: Path, which: str) -> tuple[Path, str]:
+def recommended_checkpoint(folder: Path, which: str = "recommended") -> tuple[Path, str]:
+    """The file in a run's folder that holds these weights, and which they are. Raises CheckpointError."""
     if which == "recommended":
         last = folder / "last.npz"
         which = load_checkpoint(last).state.recommended if last.is_file() else "best"

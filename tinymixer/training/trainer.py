@@ -22,8 +22,8 @@ from tinymixer.training.build import (
 )
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
+from tinymixer.training.fine_tuning import begin_with, weights_to_begin_with
 from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_last_row
-from tinymixer.training.loading import load_run
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
 from tinymixer.training.progress import Progress
@@ -46,7 +46,8 @@ class Trainer:
     progress    receives how it goes, and can stop it; None shows a bar in a notebook and nothing elsewhere
     resume      go on with the run in `out`, exactly where its last checkpoint stands
     model       a model of your own in place of the recipe's; its weights are where training begins
-    init_from   a run folder or checkpoint whose weights training begins with
+    init_from   a run folder, a checkpoint, or weights that come with the package ("first-mixer"), to begin with:
+                arrays of the same name and shape are taken, the others are named
 
     A share of the training images is held back for validation (`recipe.data.validation_share`): the best checkpoint
     and early stopping are chosen on them alone. The test images are looked at once, at the end, with the checkpoint
@@ -86,9 +87,7 @@ class Trainer:
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
         if init_from is not None:
-            load_from = load_run(init_from, backend=self.backend, model=model)
-            self.model.parameters.load(load_from.checkpoint.parameters)
-            self.model.parameters.load_buffers(load_from.checkpoint.buffers)
+            begin_with(self.model, weights_to_begin_with(init_from), init_from, self._say_once)
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
