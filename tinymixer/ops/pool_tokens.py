@@ -18,6 +18,8 @@ def pool_tokens_forward(x: Array, grid: tuple[int, int]) -> tuple[Array, Cache]:
     ("the residual"), which leaves the mean itself.
 
     Raises ShapeError when the grid has not as many places as x has tokens.
+
+    See: lessons/08_token_mixing.ipynb, "pool_tokens" in lessons/cheatsheet.md, tests/ops/test_pool_tokens.py
     """
     xp = namespace(x)
     down, across = grid
