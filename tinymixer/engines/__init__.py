@@ -1,6 +1,6 @@
 """How a step of a model is computed: by its own layers (`reference.py`), or by a faster engine made for one model.
 
-`choose_engine` picks the first engine that has nothing against a model; `engine.py` is the contract they share.
+`choose_engine` picks the fastest engine that can compute a model; `engine.py` is the contract that they share.
 """
 
 from tinymixer.engines.choose import ENGINE_NAMES, choose_engine

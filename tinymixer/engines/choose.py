@@ -23,7 +23,7 @@ def choose_engine(
 
     work, optimizer   what steps will need; without them the engine computes logits and gradients alone
 
-    Raises ConfigError where the engine that was asked for, or every engine, has something against it.
+    Raises ConfigError, with the reasons, where the named engine, or with "auto" every engine, cannot compute it.
     """
     options = options or EngineOptions()
     obstacles = {}

@@ -1,4 +1,4 @@
-"""The contract between training and evaluation on one side and the ways to compute a model on the other."""
+"""The contract of an engine: what training and evaluation ask of whatever computes a model."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ENGINE_NAMES = ("reference", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class EngineOptions(Options):
-    """What decides how a step is computed, and in which precision; not what it computes."""
+    """How a step is computed and in which precision. None of these changes what is computed."""
 
     engine: str = option(
         "auto", "How steps are computed; auto takes the fastest that can.", choices=("auto", *ENGINE_NAMES)
@@ -44,7 +44,7 @@ class EngineOptions(Options):
 
 @dataclass(frozen=True)
 class Totals:
-    """Over some steps: the sum of the images' losses, right answers, images, and updates that were left out."""
+    """Sums over some steps: the images' losses, correctly classified images, images, and skipped updates."""
 
     loss_sum: float
     correct: int
@@ -89,12 +89,12 @@ class Work:
 class Engine:
     """Computes a model: logits, gradients, whole steps.
 
-    name           by which it is asked for
-    model          whose parameters it reads and updates
-    parallel_map   a function like `map` that may do several things at once, for the update
-    note           a sentence for the user, where something did not go as it was meant to; else None
+    name           of the engine, as `EngineOptions.engine` gives it
+    model          the model that it computes; its parameters are read and updated
+    parallel_map   a function like `map` that the optimizer's update may use to work on several chunks at once
+    note           a sentence for the user where something did not go as planned; else None
 
-    A faster engine takes only what it was written for, and says by `obstacle` what is in its way.
+    A faster engine takes only the models that it was written for; `obstacle` says why it cannot take another.
     """
 
     name: ClassVar[str]
@@ -124,7 +124,7 @@ class Engine:
 
     @property
     def arithmetic(self) -> dict[str, Any]:
-        """What decides how sums are rounded, as names and plain values: with the same ones, the same bits."""
+        """The settings that decide how sums are rounded, by name: equal settings give results equal to the bit."""
         return {"engine": self.name}
 
     def logits(self, images: Any) -> Any:
@@ -136,8 +136,8 @@ class Engine:
     ) -> tuple[Any, Any]:
         """images (B, ...), labels (B,) or (B, K)  ->  mean loss, images classified correctly.
 
-        The parameters' gradients, times share, are added to `model.parameters.gradients`, and the share of the change
-        of its buffers is collected. rng: the `Draws` of these images.
+        Adds the parameters' gradients, times share, to `model.parameters.gradients`, and collects the change of the
+        buffers, times share. rng: the `Draws` of these images.
         """
         raise NotImplementedError
 
@@ -165,4 +165,4 @@ class Engine:
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Weights or optimizer state were loaded from outside: take them over, where the engine keeps copies."""
+        """Update the engine's own copies, if any, after weights or optimizer state were loaded from outside."""

@@ -1,4 +1,4 @@
-"""What the engines on the host have in common: a step is a batch, its gradients, and an update."""
+"""What the engines on the processor share: a step makes a batch, computes its gradients, and updates."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
@@ -44,7 +44,7 @@ class HostEngine(Engine):
             count = len(step.indices)
             yield 1, Totals(result.loss * count, result.correct, count)
 
-    @np.errstate(over="ignore", invalid="ignore")  # a model that has blown up shows in the loss
+    @np.errstate(over="ignore", invalid="ignore")  # the loss shows that a model has diverged
     def pixel_logits(
         self,
         images: np.ndarray,

@@ -1,4 +1,4 @@
-"""The engine to read: the model's own layers. What every faster engine is held to by tests."""
+"""The engine to read: the model's own layers. Tests compare every faster engine with it."""
 
 import itertools
 from functools import partial
@@ -15,21 +15,21 @@ from tinymixer.engines.slicing import Replicas, why_not_sliced
 from tinymixer.models import Model
 from tinymixer.optim import Optimizer
 
-TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # of a vector of logits or gradients, slices against the whole
-SLICE_IMAGES = 16  # small enough for a layer's activations to stay in the cache, long enough for NumPy's calls
+TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # relative: slices against the whole batch
+SLICE_IMAGES = 16  # few enough for the cache, enough that NumPy's calls cost little
 
 
 class ReferenceEngine(HostEngine):
     """Computes any model by its own layers.
 
-    model          whose `forward` and `backward` are called
-    threads        on the processor; 0 takes one per core
-    slice_images   images of a slice; 0 takes SLICE_IMAGES
+    model          the model whose `forward` and `backward` are called
+    threads        number of threads; 0 takes one per core
+    slice_images   images in a slice; 0 takes SLICE_IMAGES
 
-    Where the model's images are independent of each other and it computes on NumPy, the batch goes through it in
-    slices, several threads at once, each with a replica of the model that has gradients of its own. Nobody's word is
-    taken for it: the first batch is also computed whole, and where the two disagree, or the model keeps something of
-    the data on itself, batches stay whole and `note` says so.
+    Where the model says that its images are independent of each other, and computes on NumPy, several threads compute
+    slices of the batch at once, each with a replica of the model that has its own gradients. The engine checks what the
+    model says: it also computes the first batch whole. If the two results differ, or the model stores something of the
+    data in an attribute, all batches are computed whole and `note` says so.
     """
 
     name = "reference"
@@ -41,7 +41,7 @@ class ReferenceEngine(HostEngine):
         self._team = ThreadTeam(self.threads)
         self.parallel_map = self._team.parallel_map if model.backend.xp is np else map
         self._replicas: Replicas | None = None
-        self._whole = why_not_sliced(model)  # a reason to leave batches whole
+        self._why_whole = why_not_sliced(model)  # why batches are computed whole; None: they are sliced
         self._checked: set[str] = set()
 
     @classmethod
@@ -60,14 +60,14 @@ class ReferenceEngine(HostEngine):
 
     @property
     def description(self) -> str:
-        if self._whole is not None:
-            return f"layer by layer, batches whole ({self._whole})"
+        if self._why_whole is not None:
+            return f"layer by layer, batches whole ({self._why_whole})"
         return f"layer by layer, in slices of {self.slice_images} on {self.threads} threads"
 
     @property
     def arithmetic(self) -> dict[str, Any]:
         whole = {"engine": self.name, "backend": self.model.backend.name}
-        return whole if self._whole else whole | {"threads": self.threads, "slice_images": self.slice_images}
+        return whole if self._why_whole else whole | {"threads": self.threads, "slice_images": self.slice_images}
 
     # ---------------------------------------------------------------------------------------------------- the model
 
@@ -95,10 +95,10 @@ class ReferenceEngine(HostEngine):
     # --------------------------------------------------------------------------------------------------- its slices
 
     def _stays_whole(self, images: Any) -> bool:
-        return self._whole is not None or len(images) <= 1
+        return self._why_whole is not None or len(images) <= 1
 
     def _made_replicas(self) -> Replicas | None:
-        """The replicas; None, with the reason noted, where the model cannot be copied."""
+        """The replicas, made at first use; None, and a note that says why, where the model cannot be copied."""
         if self._replicas is None:
             made = Replicas.of(self.model, self.threads)
             if isinstance(made, str):
@@ -108,13 +108,13 @@ class ReferenceEngine(HostEngine):
         return self._replicas
 
     def _stay_whole(self, reason: str) -> None:
-        self._whole, self._replicas = reason, None
+        self._why_whole, self._replicas = reason, None
         self.note = f"batches are computed whole, not in slices on several threads: {reason}"
 
     def _agrees(self, *pairs: tuple[Any, Any]) -> bool:
-        """Whether pairs of results are the same to rounding, and nothing was kept by the replicas on the way."""
+        """Whether pairs of results are equal to rounding and no replica has changed its attributes."""
         replicas, tolerance = self._replicas, TOLERANCES[str(self.model.parameters.dtype)]
-        reason = None if replicas is None else replicas.what_they_kept()
+        reason = None if replicas is None else replicas.changed_state()
         if reason is None and not all(close(sliced, whole, tolerance) for sliced, whole in pairs):
             reason = (
                 f"{type(self.model).__name__} gives other numbers for a slice than for the whole batch, so its images "
@@ -127,8 +127,8 @@ class ReferenceEngine(HostEngine):
     def _checked_against_whole(
         self, images: Any, labels: Any, label_smoothing: float, rng: Draws | None, share: float
     ) -> tuple[Any, Any]:
-        """The first batch both ways. The slices' numbers are kept where they are right, so that all batches, and a run
-        that is resumed, are computed alike.
+        """Compute the first batch whole and in slices. If they agree, the slices' results are returned: so the first
+        batch is computed like the others, and a resumed run like an uninterrupted one.
         """
         parameters = self.model.parameters
         vectors = parameters.gradients, parameters.buffer_change
@@ -139,7 +139,7 @@ class ReferenceEngine(HostEngine):
                 vector[...] = value
             results.append(compute(images, labels, label_smoothing, rng, share))
             sums.append([vector.copy() for vector in vectors])
-            if self._whole is not None:  # the model could not be copied
+            if self._why_whole is not None:  # the model could not be copied
                 break
         else:
             losses = [np.array([float(loss)]) for loss, _ in results]
@@ -196,7 +196,7 @@ class ReferenceEngine(HostEngine):
 
 
 def _cut(start: int, stop: int, parts: int) -> Any:
-    """start to stop in so many pieces whose lengths differ by at most one."""
+    """Split start to stop into `parts` ranges whose lengths differ by at most one."""
     return itertools.pairwise(start + (stop - start) * i // parts for i in range(parts + 1)) if parts else ()
 
 
@@ -214,8 +214,8 @@ def loss_and_gradients(
 
 
 def close(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
-    """Whether two arrays of numbers are the same to rounding: their distance against their length as vectors."""
+    """Whether two arrays are equal to rounding: the norm of their difference, relative to the norm of `other`."""
     if not (np.all(np.isfinite(one)) and np.all(np.isfinite(other))):
-        return True  # a step that has blown up says so by its loss, either way
+        return True  # diverged: the loss says so, whole or in slices
     distance = np.linalg.norm(np.subtract(one, other, dtype=np.float64))
     return bool(distance <= tolerance * np.linalg.norm(other.astype(np.float64)))

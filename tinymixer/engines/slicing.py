@@ -1,4 +1,4 @@
-"""Replicas of a model, one per thread, and whether a model lets itself be worked through in slices."""
+"""Replicas of a model, one per thread, and whether a model can be computed in slices of the batch."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from tinymixer.parameters import Parameters
 
 
 def why_not_sliced(model: Model) -> str | None:
-    """Why batches go through this model whole; None where slices may be tried."""
+    """Why this model must be given whole batches; None where slices may be tried."""
     if model.backend.xp is not np:
         return f"{model.backend.name} works on a whole batch at once"
     if not has_independent_images(model):
@@ -24,24 +24,24 @@ def why_not_sliced(model: Model) -> str | None:
 
 
 class Replicas:
-    """A replica of a model for each thread: the same weights, gradients and buffers of its own."""
+    """A replica of a model for each thread, which shares the weights and has its own gradients and buffers."""
 
     def __init__(self, model: Model, models: list[Model]) -> None:
         self.model, self.models = model, models
-        self._kept = [kept_by(each) for each in models]
+        self._states = [layer_state(each) for each in models]
 
     @classmethod
     def of(cls, model: Model, count: int) -> "Replicas | str":
-        """So many replicas, or a sentence that says why the model cannot be copied."""
+        """`count` replicas, or a sentence that says why the model cannot be copied."""
         try:
             return cls(model, [replica(model) for _ in range(count)])
         except ConfigError as error:
             return str(error)
 
-    def what_they_kept(self) -> str | None:
-        """A sentence if a replica has other attributes than when it was made: the model keeps something of the data."""
-        for each, before in zip(self.models, self._kept, strict=True):
-            after = kept_by(each)
+    def changed_state(self) -> str | None:
+        """A sentence if a replica's attributes have changed: then the model keeps something of the data."""
+        for each, before in zip(self.models, self._states, strict=True):
+            after = layer_state(each)
             for place in sorted(before.keys() | after.keys(), key=len):
                 if place and before.get(place) != after.get(place):
                     attribute = place.partition("[")[0]
@@ -71,37 +71,37 @@ class Replicas:
             self.model.parameters.add_buffer_change(each.parameters)
 
 
-def kept_by(layer: Layer) -> dict[str, Any]:
-    """What a layer and its parts keep besides their parameters: place -> value, or a digest of an array."""
-    kept: dict[str, Any] = {}
+def layer_state(layer: Layer) -> dict[str, Any]:
+    """The attributes of a layer and its parts, without parameters: path -> value, or a digest of an array."""
+    state: dict[str, Any] = {}
 
-    def walk(place: str, thing: Any, seen: frozenset[int]) -> None:
+    def walk(path: str, thing: Any, seen: frozenset[int]) -> None:
         if id(thing) in seen or isinstance(thing, Parameters):
             return
         seen |= {id(thing)}
         if isinstance(thing, np.ndarray):
-            kept[place] = thing.shape, str(thing.dtype), hashlib.sha256(thing.tobytes()).hexdigest()
+            state[path] = thing.shape, str(thing.dtype), hashlib.sha256(thing.tobytes()).hexdigest()
         elif isinstance(thing, list | tuple):
-            kept[place] = len(thing)
+            state[path] = len(thing)
             for index, item in enumerate(thing):
-                walk(f"{place}[{index}]", item, seen)
+                walk(f"{path}[{index}]", item, seen)
         elif isinstance(thing, Mapping):
-            kept[place] = sorted(map(repr, thing))
+            state[path] = sorted(map(repr, thing))
             for key, item in thing.items():
-                walk(f"{place}[{key!r}]", item, seen)
+                walk(f"{path}[{key!r}]", item, seen)
         elif isinstance(thing, bool | int | float | str | bytes | type(None) | np.generic):
-            kept[place] = repr(thing)
+            state[path] = repr(thing)
         elif callable(thing) or not hasattr(thing, "__dict__"):
-            kept[place] = id(thing)
+            state[path] = id(thing)
             if isinstance(thing, Layer):
-                walk_attributes(place, thing, seen)
+                walk_attributes(path, thing, seen)
         else:
-            walk_attributes(place, thing, seen)
+            walk_attributes(path, thing, seen)
 
-    def walk_attributes(place: str, thing: Any, seen: frozenset[int]) -> None:
-        kept[place] = type(thing).__qualname__, sorted(vars(thing))
+    def walk_attributes(path: str, thing: Any, seen: frozenset[int]) -> None:
+        state[path] = type(thing).__qualname__, sorted(vars(thing))
         for name, value in vars(thing).items():
-            walk(f"{place}.{name}" if place else name, value, seen)
+            walk(f"{path}.{name}" if path else name, value, seen)
 
     walk("", layer, frozenset())
-    return kept
+    return state

@@ -29,7 +29,7 @@ class StepResult:
     gradient_norm: float
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what overflows becomes one error, with the step and the norm
+@np.errstate(over="ignore", invalid="ignore")  # an overflow raises TrainingError, with step and norm
 def train_step(
     model: "Model | Engine",
     optimizer: Optimizer,
@@ -42,13 +42,13 @@ def train_step(
 ) -> StepResult:
     """Forward, loss, backward, update, for a batch on the model's backend.
 
-    model     a model, which is computed by its layers, or an engine that computes one (`choose_engine`)
+    model     a model, whose own layers then compute it, or an engine that computes one (`choose_engine`)
 
     images (B, height, width, channels) in the model's dtype, labels (B,) integers or (B, K) rows of probabilities
 
-    With `micro_batches` above 1 the batch is worked through in so many parts and their gradients are added up, each
-    weighted by its share of the images, which gives the whole batch's gradient (to rounding) in a fraction of the
-    memory. `rng` draws the masks of dropout and stochastic depth, part by part.
+    With `micro_batches` above 1 the batch is computed in that many parts. Their gradients are added up, each weighted
+    by its share of the images, which gives the whole batch's gradient (to rounding) in a fraction of the memory. `rng`
+    draws the masks of dropout and stochastic depth for each part.
 
     Raises TrainingError for a loss that is not finite, before the weights are touched, and for a gradient norm that is
     not finite; ConfigError for more parts than images.
@@ -56,7 +56,7 @@ def train_step(
     count = labels.shape[0]
     if not 1 <= micro_batches <= count:
         raise ConfigError(f"micro_batches must lie between 1 and the batch's {count} images, got {micro_batches}")
-    compute, parallel_map, network = _ways(model)
+    compute, parallel_map, network = _functions_of(model)
     parameters, to_numpy = network.parameters, network.backend.to_numpy
     parameters.zero_gradients()
     loss, correct = 0.0, 0
@@ -77,8 +77,8 @@ def train_step(
     return StepResult(loss, int(to_numpy(correct)), norm)
 
 
-def _ways(model: "Model | Engine") -> tuple[Callable[..., tuple[Any, Any]], ParallelMap, Model]:
-    """How gradients are computed, how the update is spread, and the model."""
+def _functions_of(model: "Model | Engine") -> tuple[Callable[..., tuple[Any, Any]], ParallelMap, Model]:
+    """The function that computes gradients, the map that the update uses, and the model itself."""
     from tinymixer.engines.reference import loss_and_gradients
 
     if isinstance(model, Layer):

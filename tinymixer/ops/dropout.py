@@ -17,6 +17,8 @@ def dropout_forward(x: Array, keep: Array, rate: float) -> tuple[Array, Cache]:
         y = x * keep / (1 - rate)
 
     Raises ShapeError when the mask has another shape than x, ConfigError for a rate outside [0, 1).
+
+    See: lessons/13_overfitting.ipynb, "dropout" in lessons/cheatsheet.md, tests/ops/test_dropout.py
     """
     if keep.shape != x.shape:
         raise ShapeError(f"expected keep of the shape of x, {tuple(x.shape)}, got {tuple(keep.shape)}")
@@ -42,6 +44,8 @@ def drop_path_forward(x: Array, keep: Array, rate: float) -> tuple[Array, Cache]
         y[:, b] = x[:, b] * keep[b] / (1 - rate)
 
     Raises ShapeError when there is not one entry per image, ConfigError for a rate outside [0, 1).
+
+    See: lessons/13_overfitting.ipynb, "drop_path" in lessons/cheatsheet.md, tests/ops/test_drop_path.py
     """
     expect_shape("x", x, "S B C")
     expect_shape("keep", keep, "B", B=x.shape[1])

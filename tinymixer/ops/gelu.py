@@ -17,6 +17,8 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, Cache]:
     x (...)  ->  y (...)
 
         u = sqrt(2 / pi) * (x + 0.044715 x^3)        y = x/2 * (1 + tanh(u))
+
+    See: lessons/04_gelu.ipynb, "gelu_tanh" in lessons/cheatsheet.md, tests/ops/test_gelu_tanh.py
     """
     xp = namespace(x)
     t = xp.tanh(TANH_SLOPE * (x + TANH_CUBIC * x * x * x))  # (...)
@@ -41,6 +43,8 @@ def gelu_erf_forward(x: Array) -> tuple[Array, Cache]:
     x (...)  ->  y (...)
 
         y = x * Phi(x)        Phi(x) = (1 + erf(x / sqrt(2))) / 2
+
+    See: lessons/04_gelu.ipynb, "gelu_erf" in lessons/cheatsheet.md, tests/ops/test_gelu_erf.py
     """
     probability = normal_cdf(x)  # (...)
     return x * probability, (x, probability)

@@ -13,6 +13,8 @@ def layer_norm_forward(x: Array, scale: Array, bias: Array, eps: float = 1e-6) -
         x_hat = (x - mean(x)) / sqrt(var(x) + eps)        y = scale * x_hat + bias
 
     Raises ShapeError when scale or bias does not have one entry per channel.
+
+    See: lessons/05_layer_norm.ipynb, "layer_norm" in lessons/cheatsheet.md, tests/ops/test_layer_norm.py
     """
     xp = namespace(x)
     channels = x.shape[-1]

@@ -13,6 +13,8 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         y = x W + b
 
     Raises ShapeError when the sizes do not fit.
+
+    See: lessons/02_linear.ipynb, "linear" in lessons/cheatsheet.md, tests/ops/test_linear.py
     """
     inputs, outputs = weight.shape
     expect_shape("x", x, "... I", I=inputs)
@@ -53,6 +55,8 @@ def token_linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, C
     transpose -> Linear with weight W^T -> transpose.
 
     Raises ShapeError when the sizes do not fit.
+
+    See: lessons/08_token_mixing.ipynb, "token_linear" in lessons/cheatsheet.md, tests/ops/test_token_linear.py
     """
     outputs, tokens = weight.shape
     expect_shape("x", x, "S B C", S=tokens)

@@ -13,6 +13,8 @@ def mean_over_tokens_forward(x: Array) -> tuple[Array, Cache]:
         y = 1/S * sum_s x[s]
 
     Raises ShapeError unless x has three axes.
+
+    See: lessons/09_mixer.ipynb, "mean_over_tokens" in lessons/cheatsheet.md, tests/ops/test_mean_over_tokens.py
     """
     xp = namespace(x)
     expect_shape("x", x, "S B C")

@@ -14,6 +14,8 @@ def images_to_patches_forward(images: Array, patch_size: int) -> tuple[Array, Ca
     This only rearranges the pixels: each one appears exactly once in the patches (Mixer, section 2).
 
     Raises ShapeError when the patch size does not divide the image.
+
+    See: lessons/07_patches.ipynb, "images_to_patches" in lessons/cheatsheet.md, tests/ops/test_images_to_patches.py
     """
     expect_shape("images", images, "B height width channels")
     count, height, width, channels = images.shape

@@ -17,7 +17,9 @@ def pool_tokens_forward(x: Array, grid: tuple[int, int]) -> tuple[Array, Cache]:
     the border of the image. x[s] is subtracted because the block's residual connection adds it again, which leaves the
     mean.
 
-    Raises ShapeError unless down * across is the number of tokens.
+    Raises ShapeError when the grid has not as many places as x has tokens.
+
+    See: lessons/08_token_mixing.ipynb, "pool_tokens" in lessons/cheatsheet.md, tests/ops/test_pool_tokens.py
     """
     xp = namespace(x)
     down, across = grid

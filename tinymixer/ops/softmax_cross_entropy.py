@@ -19,6 +19,9 @@ def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing
     Labels must lie in 0..K-1 and rows of probabilities must sum to 1. The data loaders check that once; here only
     labels in NumPy arrays are checked again, since reading values would make a GPU wait at every step.
     Raises ShapeError for other shapes, DataError for other labels, ConfigError for a label_smoothing outside [0, 1).
+
+    See: lessons/06_softmax_cross_entropy.ipynb, "softmax_cross_entropy" in lessons/cheatsheet.md,
+    tests/ops/test_softmax_cross_entropy.py
     """
     xp = namespace(logits)
     expect_shape("logits", logits, "B K")

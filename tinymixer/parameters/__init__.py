@@ -1,4 +1,4 @@
-"""All weights in one flat vector, their gradients in another, kept statistics (buffers) in a third; named views of all.
+"""All weights in one flat vector, all gradients in another, all buffers (statistics) in a third, with named views.
 
 So an update is a handful of vector lines, and clipping, checkpointing and averaging are one line each. A view must
 never be replaced by another array: there is no way to assign one, only to write into it.

@@ -82,7 +82,7 @@ class Layout:
 
 
 def cut(vector: Any, span: slice) -> Any:
-    """That part of a vector; the vector itself where that is all of it."""
+    """vector[span]; the vector itself where the span is all of it."""
     return vector if span == slice(0, vector.shape[0]) else vector[span]
 
 

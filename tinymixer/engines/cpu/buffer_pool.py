@@ -1,4 +1,4 @@
-"""Buffers that lie side by side in large pieces of memory."""
+"""Buffers that lie side by side in large blocks of memory."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ LINE = 64  # bytes of a cache line
 
 
 class BufferPool:
-    """Hands out uninitialised arrays of one dtype; nothing is given back one by one, but all at once by `rewind`.
+    """Hands out uninitialised arrays of one dtype. They cannot be freed one by one: `rewind` frees them all.
 
-    Everything a thread needs lies side by side and is used again for every slice, whatever the slice's length: only the
-    first one meets memory that the system has yet to provide. What nobody has touched costs nothing.
+    All buffers of a thread lie side by side and are used again for every slice, whatever its length, so only the first
+    slice causes page faults. Memory that was never written costs nothing.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
@@ -19,7 +19,7 @@ class BufferPool:
         self.rewind()
 
     def rewind(self) -> None:
-        """Hand out the same memory anew: what was taken before must not be used any more, or not at the same time."""
+        """Hand out the same memory again. Arrays taken before share it with later ones: do not use both at once."""
         self._current, self._used = -1, 0
 
     def take(self, *shape: int) -> np.ndarray:

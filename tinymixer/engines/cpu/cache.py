@@ -1,4 +1,4 @@
-"""How much cache a thread can count on, as the system reports it."""
+"""How much cache each thread has, as the system reports it."""
 
 import functools
 import subprocess
@@ -57,7 +57,7 @@ def _count(cpu_list: str) -> int:
 
 
 def _macos_caches() -> list[Cache]:
-    """The fast cores' second level on Apple's own processors, else the third level of the older ones."""
+    """The fast cores' second-level cache on Apple's own processors, the third-level cache on older Macs."""
     for level, size, sharers in (
         (2, "hw.perflevel0.l2cachesize", "hw.perflevel0.cpusperl2"),
         (3, "hw.l3cachesize", "hw.logicalcpu"),

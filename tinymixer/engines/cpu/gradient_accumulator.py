@@ -1,4 +1,4 @@
-"""Where one thread adds up its gradients, and how the threads' are brought together."""
+"""Adds up the gradients of one thread's slices, and then those of all threads."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +15,12 @@ Views = dict[str, np.ndarray]  # by name
 
 
 class GradientAccumulator:
-    """A flat vector of a thread's own, laid out like the parameters: its first slice writes, later ones add.
+    """A thread's own gradients, a flat vector laid out like the parameters: the first slice writes, later ones add.
 
-    token_bias1 (L, DS, 1, C) stands beside it, the gradients of the blocks' first token-mixing biases as they are
-    folded. top has the views outside the blocks by name, blocks[i] those of a block and its "token_bias1".
+    vector (size,)              the gradients; those of folded weights where the weights are folded (`folding.py`)
+    token_bias1 (L, DS, 1, C)   the gradients of the folded first biases of token mixing, which have another shape
+    top                         name -> view, for the parameters outside the blocks
+    blocks                      for each block, name -> view, "token_bias1" among them
     """
 
     def __init__(self, model: MlpMixer) -> None:
@@ -53,19 +55,19 @@ def add_up_blocks(
     blocks: slice,
     gelu: GeluForm,
 ) -> None:
-    """The accumulators' gradients of some blocks (a slice), in the accumulators' order, unfolded, to the model's."""
+    """Add the accumulators' gradients of some blocks (a slice), in order and unfolded, to the model's."""
     total, *others = accumulators
-    mine, bias1 = stack.rows(total.vector)[blocks], total.token_bias1[blocks]
+    rows, bias1 = stack.rows(total.vector)[blocks], total.token_bias1[blocks]
     for other in others:
-        np.add(mine, stack.rows(other.vector)[blocks], mine)
+        np.add(rows, stack.rows(other.vector)[blocks], rows)
         np.add(bias1, other.token_bias1[blocks], bias1)
     unfold_gradients(stack.views(parameters.values, blocks), stack.views(total.vector, blocks), bias1, gelu)
     gradients = stack.rows(parameters.gradients)[blocks]
-    np.add(gradients, mine, gradients)
+    np.add(gradients, rows, gradients)
 
 
 def add_up_stem_and_head(accumulators: Sequence[GradientAccumulator], parameters: Parameters) -> None:
-    """The same for what is outside the blocks. The stem's were made by a stream that is centred, see folding.py."""
+    """The same outside the blocks. The stem's weights are folded: centring its gradients unfolds them."""
     total, *others = accumulators
     for name, view in total.top.items():
         for other in others:

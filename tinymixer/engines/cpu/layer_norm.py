@@ -1,4 +1,4 @@
-"""LayerNorm on a slice whose rows have mean zero already. Beside it: `ops/layer_norm.py`."""
+"""LayerNorm on a slice whose rows already have mean zero. To compare: `ops/layer_norm.py`."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def normalise(x: np.ndarray, x_hat: np.ndarray, inv_std: np.ndarray, eps: float)
 def normalise_backward(dx_hat: np.ndarray, x_hat: np.ndarray, inv_std: np.ndarray, mean: np.ndarray) -> None:
     """dx_hat becomes dx = inv_std (dx_hat - x_hat mean), where mean (R,) is that of dx_hat x_hat over channels.
 
-    The mean of dx_hat itself is not taken away: whoever needs a centred dx calls `centre`. The array x_hat is spent.
+    The mean of dx_hat is not subtracted: to centre dx, call `centre`. The array x_hat is overwritten.
     """
     np.multiply(x_hat, mean[:, None], x_hat)
     np.subtract(dx_hat, x_hat, dx_hat)

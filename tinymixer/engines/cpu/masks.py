@@ -1,4 +1,4 @@
-"""The Bernoulli masks of dropout and stochastic depth for one slice: its part of those that the layers draw."""
+"""The Bernoulli masks of dropout and stochastic depth for one slice: the layers' masks of its images."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from tinymixer.models.mlp_mixer import MlpMixer
 
 @dataclass(frozen=True)
 class BranchMasks:
-    """What is dropped in one branch of a block, as factors 0 or 1 / (1 - rate); None where nothing is.
+    """Factors 0 or 1 / (1 - rate) for one branch of a block; None where nothing is dropped.
 
     hidden   (DS, n, C) or (S, n, DC), dropout of the hidden layer
     branch   (n,), stochastic depth
@@ -21,9 +21,9 @@ class BranchMasks:
     branch: np.ndarray | None = None
 
     def drop_hidden(self, hidden: np.ndarray, slope: np.ndarray, rows: slice = slice(None)) -> None:
-        """Drop from the hidden layer, and from the slope through which gradients come back to it.
+        """Multiply the hidden layer, and the slope that its gradient is multiplied by, by the mask, in place.
 
-        rows   those of the mask (hidden units or tokens) that the arrays hold
+        rows   the rows of the mask (hidden units or tokens) that the two arrays hold
         """
         if self.hidden is not None:
             mask = self.hidden[rows]
@@ -32,12 +32,12 @@ class BranchMasks:
                 np.multiply(view, mask, view)
 
     def drop_branch(self, branch: np.ndarray) -> None:
-        """branch (S, n, C)"""
+        """Multiply the branch's output (S, n, C) by its images' factors, in place."""
         if self.branch is not None:
             np.multiply(branch, self.branch[:, None], branch)
 
     def branch_gradient(self, dx: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-        """The part of dx (S, n, C) that goes into the branch."""
+        """The gradient that goes into the branch: dx (S, n, C), times the images' factors."""
         return dx if self.branch is None else np.multiply(dx, self.branch[:, None], scratch)
 
 
@@ -46,7 +46,7 @@ BlockMasks = tuple[BranchMasks, BranchMasks]  # of a block's token-mixing and ch
 
 
 def draw_masks(model: MlpMixer, images: int, rng: Draws | None) -> list[BlockMasks]:
-    """The masks of every block for a slice of so many images, whose `Draws` rng are."""
+    """The masks of every block for a slice of `images` images; rng: the `Draws` of these images."""
     config = model.config
     token_hidden = (config.tokens_mlp_dim, images, config.hidden_dim)
     channel_hidden = (config.num_tokens, images, config.channels_mlp_dim)
@@ -72,4 +72,4 @@ def _factors(
     if not rate:
         return None
     keep = layer.keep_mask(shape, rate, rng, place, image_axis)
-    return np.multiply(keep, 1 / (1 - rate), dtype=layer.parameters.dtype, order="C")  # as the hidden layer lies
+    return np.multiply(keep, 1 / (1 - rate), dtype=layer.parameters.dtype, order="C")  # in the hidden layer's order

@@ -1,16 +1,16 @@
-"""Matrix products with a small left factor, in pieces that suit OpenBLAS."""
+"""Matrix products with a small left factor, in tiles that suit OpenBLAS."""
 
 import functools
 
 import numpy as np
 
-SMALL_PRODUCT = 1_000_000  # up to this M*N*K OpenBLAS takes its kernels for small products, which pack nothing
-LONGEST = 128  # inner sizes up to which packing costs more than it saves
+SMALL_PRODUCT = 1_000_000  # up to this M*N*K OpenBLAS uses its kernels for small products, which do not pack
+LONGEST = 128  # up to this inner size, packing costs more than it saves
 
 
 @functools.cache
 def small_kernels() -> bool:
-    """Whether OpenBLAS runs on its AVX-512 kernels: only those have small-product kernels that are worth the cut."""
+    """Whether OpenBLAS uses its AVX-512 kernels: only their small-product kernels make tiles worthwhile."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
@@ -21,9 +21,9 @@ def small_kernels() -> bool:
 def multiply_left(a_t: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
     """out = a_t.T @ b, for a small factor a_t (K, M) and a wide b (K, N), all row-major.
 
-    OpenBLAS copies both factors into an order of its own before it multiplies them, which pays when each number is used
-    often. Here every number of b is used only M times, so out is made in tiles small enough for the kernels that
-    read their factors where they are; all tiles are views, and one call of NumPy.
+    OpenBLAS first copies both factors into an order of its own ("packing"), which pays when each number is used often.
+    Here every number of b is used only M times. So out is computed in tiles that are small enough for the kernels that
+    do not pack. All tiles are views, and one call of NumPy multiplies them all.
     """
     (length, rows_of_a), columns_of_b = a_t.shape, b.shape[1]
     columns = 64
@@ -37,7 +37,7 @@ def multiply_left(a_t: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray
 
 
 def multiply_across(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """out = a @ b.T, for wide factors a (M, N), b (K, N) and a small out (M, K): the other way of `multiply_left`."""
+    """out = a @ b.T, for wide factors a (M, N), b (K, N) and a small out (M, K), in tiles as in `multiply_left`."""
     (rows_of_a, length), rows_of_b = a.shape, b.shape[0]
     rows, columns = 8, 32
     if rows * columns * length > SMALL_PRODUCT or rows_of_a % rows or rows_of_b % columns or not small_kernels():

@@ -13,8 +13,8 @@ def cpu_quota(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float |
     membership   the file that says which groups the process is in, lines like "0::/user.slice" (version 2) or
                  "4:cpu,cpuacct:/docker/ab12" (version 1)
 
-    A limit holds for all groups below, so the smallest from the process's own group up to the root counts. In a
-    container the paths may be those of the host, which are not to be seen inside; the root is, and is its own group.
+    A limit also holds for all groups below it, so the smallest one from the process's own group up to the root counts.
+    In a container the paths may be the host's, which do not exist inside; there the mounted root is its own group.
     """
     version_2, version_1 = ["/"], ["/"]
     for line in (_read(membership) or "").splitlines():
@@ -30,18 +30,18 @@ def cpu_quota(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float |
 
 
 def _up_to_the_root(mount: Path, paths: list[str]) -> list[Path]:
-    """The folders of some groups and of those that they lie in."""
+    """The folders of these groups and of all groups above them."""
     groups = {group for path in paths for group in (PurePosixPath(path), *PurePosixPath(path).parents)}
     return [mount / str(group).lstrip("/") for group in sorted(groups) if ".." not in group.parts]
 
 
 def _version_2(folder: Path) -> float | None:
-    """cpu.max: microseconds of time in a period of so many, "200000 100000"; "max 100000" is no limit."""
+    """cpu.max holds quota and period in microseconds, "200000 100000"; "max 100000" means no limit."""
     return _cores((_read(folder / "cpu.max") or "").split())
 
 
 def _version_1(folder: Path) -> float | None:
-    """The same in two files; -1 is no limit."""
+    """Quota and period in two files; -1 means no limit."""
     return _cores([_read(folder / name) or "" for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")])
 
 

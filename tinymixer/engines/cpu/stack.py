@@ -1,4 +1,4 @@
-"""All blocks of a model at once: they lie one after the other in a flat vector, all laid out alike."""
+"""All blocks of a model as one array: in a flat vector they lie one after the other, with the same layout."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from tinymixer.models.mlp_mixer import MlpMixer
 
-AT_ONCE = 1 << 20  # weights that one call of NumPy works on: fewer cost calls, more leave the cache
+AT_ONCE = 1 << 20  # weights for one call of NumPy: fewer need more calls, more do not fit in the cache
 
 
 class BlockStack:
     """Views of a flat vector (weights, gradients) in which the blocks are the first axis.
 
     count     L, the blocks
-    at_once   how many of them one call of NumPy should work on
+    at_once   number of blocks that one call of NumPy should work on
     """
 
     def __init__(self, model: MlpMixer) -> None:

@@ -13,11 +13,10 @@ from tinymixer.engines.cpu.quota import cpu_quota
 
 
 def default_threads() -> int:
-    """As many threads as BLAS would take: the cores this process may use, or what OMP_NUM_THREADS and its kin say.
+    """As many threads as BLAS would use: one per core that this process may use, or as OMP_NUM_THREADS and such say.
 
-    A container may be given less time than its cores have (`docker run --cpus 2`): more threads than that would only
-    wait for each other. Without threadpoolctl nobody can tell BLAS to use one thread; then we use one and leave BLAS
-    its own.
+    A container may get less time than its cores have (`docker run --cpus 2`); more threads than that would only wait
+    for each other. Without threadpoolctl we cannot limit BLAS to one thread: then this is 1, and BLAS uses its own.
     """
     try:
         import threadpoolctl
@@ -31,59 +30,60 @@ def default_threads() -> int:
 
 
 class BlasLimit:
-    """Holds BLAS at one thread while anybody in this process needs that, and then gives back what it found.
+    """Limits BLAS to one thread while any thread of this process needs that, and then restores the number before.
 
-    The number of BLAS threads belongs to the process: where two trainings run in two Python threads, the second would
-    find the first one's limit and put that back at its end. So whoever comes first notes what was there, and whoever
-    leaves last puts it back.
+    The whole process shares the number of BLAS threads. If two trainings in two Python threads each saved and restored
+    it, the second would save the first one's limit and restore that. So only the first to enter `one_thread` saves the
+    number, and the last to leave restores it.
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def _forget(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-        self._found: list[tuple[Any, int | None]] = []  # each library, and how many threads it had
+    def _reset(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._saved: list[tuple[Any, int | None]] = []  # each library, and how many threads it had
 
     @contextmanager
     def one_thread(self, libraries: Sequence[Any]) -> Iterator[None]:
         """Within this block BLAS has one thread. `libraries` are threadpoolctl's controllers of them."""
         process = os.getpid()
         with self._lock:
-            if self._inside == 0:
-                self._found = [(library, library.num_threads) for library in libraries]
+            if self._users == 0:
+                self._saved = [(library, library.num_threads) for library in libraries]
                 self._set([(library, 1) for library in libraries])
-            self._inside += 1
+            self._users += 1
         try:
             yield
         finally:
-            if os.getpid() == process:  # a child that was forked within the block has its threads back already
+            if os.getpid() == process:  # in a child forked within the block, _after_fork has restored them
                 with self._lock:
-                    self._inside -= 1
-                    if self._inside == 0:
-                        self._set(self._found)
+                    self._users -= 1
+                    if self._users == 0:
+                        self._set(self._saved)
 
     def threads_without(self, threadpoolctl: Any) -> list[int]:
         """How many threads each BLAS library has when nobody limits it."""
         with self._lock:
-            if self._inside:
-                return [threads for _, threads in self._found if threads is not None]
+            if self._users:
+                return [threads for _, threads in self._saved if threads is not None]
             return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
     def _after_fork(self) -> None:
-        """The threads that would leave the block, and let go of the lock, do not exist in a forked child."""
-        inside, found = self._inside, self._found
-        self._forget()
-        if inside:
-            self._set(found)
+        """A forked child has none of the threads that would leave the block and release the lock."""
+        users, saved = self._users, self._saved
+        self._reset()
+        if users:
+            self._set(saved)
 
     @staticmethod
     def _set(threads: Iterable[tuple[Any, int | None]]) -> None:
         for library, count in threads:
-            # From threadpoolctl 3.7 on, the thread that has set a number is the only one that may set another, and the
-            # others are silently ignored. Here any thread may be the last to leave, and the lock keeps the order.
+            # From threadpoolctl 3.7 on, only the thread that has set a number may set another; calls of other threads
+            # are silently ignored. Here any thread may be the last to leave, so we release that control; the lock keeps
+            # the order.
             release = getattr(library, "clear_controlling_thread", None)
             if count is not None:
                 if release is not None:
@@ -97,12 +97,12 @@ BLAS_LIMIT = BlasLimit()
 
 
 class ThreadTeam:
-    """Runs work(thread, ...) on so many threads at once and waits for all of them."""
+    """Runs work(thread, ...) on `count` threads at once and waits for all of them."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
-        self._process = 0  # that the pool was made in
+        self._process = 0  # the process that made the pool
         try:
             from threadpoolctl import ThreadpoolController
         except ImportError:
@@ -111,7 +111,7 @@ class ThreadTeam:
             self._blas = ThreadpoolController().select(user_api="blas").lib_controllers
 
     def parallel_map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        """[function(item), ...], in the items' order, each thread taking every so many-th: like `map`, but at once."""
+        """[function(item), ...] in the items' order, like `map`: thread t computes items t, t + count, ..."""
         items = list(items)
         shares = self.run(lambda thread: [function(item) for item in items[thread :: self.count]])
         results: list[Any] = [None] * len(items)
@@ -122,7 +122,7 @@ class ThreadTeam:
     def run(self, work: Callable[..., Any], *items: Sequence[Any]) -> list[Any]:
         """[work(0, ...), work(1, ...), ...], with one of each of the items per thread.
 
-        Where one of them raises, its error arrives when all have ended: nobody is left behind who still writes.
+        If one of them raises, the error is raised after all have ended, so that no thread is still writing.
         """
         if self._blas is None:
             return self._run(work, *items)
@@ -130,22 +130,24 @@ class ThreadTeam:
             return self._run(work, *items)
 
     def _run(self, work: Callable[..., Any], *items: Sequence[Any]) -> list[Any]:
-        def quietly(*arguments: Any) -> Any:
+        def without_warnings(*arguments: Any) -> Any:
             # What is not finite shows in the loss and in the gradient's norm, which say at which step.
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 return work(*arguments)
 
         if self.count == 1:
-            return [quietly(0, *(item[0] for item in items))]
+            return [without_warnings(0, *(item[0] for item in items))]
         pool = self._threads()
-        started = [pool.submit(quietly, *arguments) for arguments in zip(range(self.count), *items, strict=False)]
+        started = [
+            pool.submit(without_warnings, *arguments) for arguments in zip(range(self.count), *items, strict=False)
+        ]
         try:
             return [future.result() for future in started]
         finally:
             wait(started)
 
     def _threads(self) -> ThreadPoolExecutor:
-        """The pool of this process: threads do not exist in a child that was forked, so it makes its own."""
+        """The pool of this process. A forked child has no threads, so it makes a pool of its own."""
         if self._pool is None or self._process != os.getpid():
             self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="tinymixer")
             self._process = os.getpid()

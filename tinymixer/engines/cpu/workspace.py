@@ -10,20 +10,20 @@ from tinymixer.engines.cpu.stem_and_head import Head, Stem
 from tinymixer.engines.cpu.token_mixing import TokenMixing
 from tinymixer.models.mixer_config import MixerConfig
 
-GELU_ELEMENTS = 131072  # GELU works on so many activations at a time; fewer cost more calls than they save misses
+GELU_ELEMENTS = 131072  # activations per chunk of GELU: with fewer, calls cost more than cache misses
 
 
 class Keep(Protocol):
-    """Gives a part of the model an array to keep something in until the way back: keep(name, *shape)."""
+    """Gives a part of the model an array that it keeps until the backward pass: keep(name, *shape)."""
 
     def __call__(self, name: str, *shape: int) -> np.ndarray: ...
 
 
 class Workspace:
-    """A slice of n images on its way through the model: stem, every block's two branches, head, and their buffers.
+    """The buffers for a slice of n images, and what works in them: stem, every block's two branches, head.
 
-    x (S*n, C) is the stream that blocks add to, dx its gradient on the way back. Without `train` there is no way back:
-    one block serves for all of them, and its parts keep what they need in the same places.
+    x (S*n, C) is the residual stream, dx its gradient. Without `train` there is no backward pass to keep anything for:
+    one block's branches serve for all blocks, and both use the same memory.
     """
 
     def __init__(self, config: MixerConfig, images: int, pool: BufferPool, train: bool) -> None:
@@ -45,7 +45,7 @@ class Workspace:
         shared: dict[str, np.ndarray] = {}
 
         def keep(name: str, *shape: int) -> np.ndarray:
-            """An array for a part of the model to keep something in until the way back."""
+            """An array that a part of the model keeps until the backward pass."""
             if train:
                 return take(*shape)
             size = int(np.prod(shape))

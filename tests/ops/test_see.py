@@ -1,0 +1,58 @@
+"""Three clicks from an operation: its docstring's "See:" names its lesson, its cheat-sheet line and its test file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tinymixer import ops
+
+ROOT = Path(__file__).parents[2]
+CHEAT_SHEET = "lessons/cheatsheet.md"
+OPERATIONS = [name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")]
+NOT_IN_A_LESSON = pytest.mark.xfail(reason="no lesson speaks of pooling yet; the cheat sheet points to lesson 08")
+
+
+def see(name):
+    """The last paragraph of the forward's docstring, on one line."""
+    return " ".join((getattr(ops, f"{name}_forward").__doc__ or "").strip().split("\n\n")[-1].split())
+
+
+def lesson(name):
+    return re.search(r"lessons/\d\d_\w+\.ipynb", see(name))[0]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_docstring_ends_with_see(name):
+    numbered = r"lessons/\d\d_\w+\.ipynb"
+    assert re.fullmatch(rf'See: {numbered}, "{name}" in {CHEAT_SHEET}, tests/ops/test_{name}\.py', see(name))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_target_exists(name):
+    for target in re.findall(r"(?:lessons|tests)/[\w/.]+\w", see(name)):
+        assert (ROOT / target).is_file(), target
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_cheat_sheet_has_a_line_for_it_that_names_the_same_lesson(name):
+    rows = [row for row in (ROOT / CHEAT_SHEET).read_text(encoding="utf-8").splitlines() if f"| **{name}**" in row]
+    assert len(rows) == 1
+    assert f"({Path(lesson(name)).name})" in rows[0]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=NOT_IN_A_LESSON if name == "pool_tokens" else ()) for name in OPERATIONS]
+)
+def test_the_lesson_speaks_of_it(name):
+    cells = json.loads((ROOT / lesson(name)).read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    assert re.search(rf"(?<![a-z_]){name}(?:_forward|_backward)?(?![a-z_])", text)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_test_file_tests_values_gradient_and_faults(name):
+    source = (ROOT / "tests" / "ops" / f"test_{name}.py").read_text(encoding="utf-8")
+    for needed in (f"ops.{name}", "np.testing.assert_", "check_operation(", "pytest.raises("):
+        assert needed in source, needed
