@@ -1,4 +1,4 @@
-"""The dtype that sums and means are accumulated in."""
+"""Which dtype a statistic is accumulated in."""
 
 from typing import Any
 
