@@ -26,7 +26,7 @@ CHECKED_STEPS = 3  # whose losses are compared
 TOLERANCES = {"float32": 1e-4}  # of first losses, relative; other precisions round differently
 LOOSE_TOLERANCE = 0.02
 PAUSE = 0.3  # seconds before a turn: idle threads of the worker before it still spin for a while
-Say = Callable[[str], None]
+Say = Callable[[str], None]  # receives a few words on what the runner does now
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def measure(entries: list[Entry], work: Work, seconds: float, rounds: int, say: 
 
     seconds   length of a turn, about
     rounds    turns of each entry
-    say       is told what happens now, in a few words
+    say       receives a few words on what the runner does now
 
     Raises BackendError when the machine's rates cannot be measured.
     """

@@ -220,7 +220,8 @@ def _precisions(rows: list[dict[str, Any]]) -> dict[str, str]:
     if all(row["precision"] == own["precision"] for row in peers):
         return {}
     names = ", ".join(row["name"] for row in peers)
-    return {"precision": f"{names} in {peers[0]['precision']}; tinymixer in {own['precision']}, as NumPy has no other"}
+    ours = f"tinymixer in {own['precision']}, as NumPy has no faster product"
+    return {"precision": f"{names} in {peers[0]['precision']}; {ours}"}
 
 
 def _mebibytes(count: int | None) -> str:
