@@ -1,9 +1,10 @@
-"""The tables of the CPU: three models in training and forward beside the peers, and growth with batch and threads.
+"""The tables of the CPU: three models, training and forward, beside the peers; growth with batch and threads.
 
     python -m benchmarks.cpu_table --out results
+    python -m benchmarks.cpu_table --out results-bfloat16 --precision bfloat16
 
-Writes `cpu.md` and `cpu.json` after each measurement, so that what was measured is kept whenever it is stopped. With
-PyTorch and JAX on two cores it takes about half an hour; the machine should have nothing else to do.
+Writes `cpu.md` and `cpu.json` after each measurement, so that a run that is stopped keeps what it has measured. With
+PyTorch and JAX on two cores it takes about half an hour. Let the machine do nothing else meanwhile.
 """
 
 import argparse
@@ -12,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tinymixer.bench.arena import Work, compete, own_entry, profile
 from tinymixer.bench.models import MODELS, default_batch, parse_model
 from tinymixer.bench.peers import is_installed, peer_entries
+from tinymixer.bench.runner import Work, measure, own_entry, profile
 from tinymixer.cli.system_facts import system_facts, usable_cores
 from tinymixer.errors import TinymixerError
 
@@ -26,8 +27,10 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def describe(model: str, threads: int, forward: bool = False, batch: int | None = None) -> Work:
-    return Work(model, parse_model(model), batch or default_batch(model, "cpu"), "float32", "cpu", threads, forward)
+def describe(
+    model: str, threads: int, forward: bool = False, batch: int | None = None, precision: str = "float32"
+) -> Work:
+    return Work(model, parse_model(model), batch or default_batch(model, "cpu"), precision, "cpu", threads, forward)
 
 
 def markdown(machine: Row, compared: list[Row], scaling: list[Row], stages: dict[str, list[Row]]) -> str:
@@ -36,10 +39,10 @@ def markdown(machine: Row, compared: list[Row], scaling: list[Row], stages: dict
         f"# Speed on {machine['cpu']['name']}, {machine['cpu']['cores']} cores",
         "",
         "; ".join(dict.fromkeys(row["version"] for row in compared if "version" in row))
-        + ". float32, SGD with Nesterov "
-        "momentum, synthetic images, the same first weights; medians of interleaved turns.",
+        + f". float32{_other_precisions(compared)}, SGD with Nesterov momentum, synthetic images, the same first "
+        "weights; medians of interleaved turns.",
         "",
-        "| model | batch | work | contestant | images/s | to the best peer | ms/step | TFLOP/s | of product rate "
+        "| model | batch | work | implementation | images/s | to the best peer | ms/step | TFLOP/s | of product rate "
         "| of copy rate | MiB | MiB with libraries |",
         "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
@@ -75,6 +78,12 @@ def markdown(machine: Row, compared: list[Row], scaling: list[Row], stages: dict
     return "\n".join(lines) + "\n"
 
 
+def _other_precisions(compared: list[Row]) -> str:
+    """Where peers computed in another precision, as in " (PyTorch eager in bfloat16)"."""
+    others = {row["name"]: row["precision"] for row in compared if row.get("precision", "float32") != "float32"}
+    return f" ({', '.join(f'{name} in {precision}' for name, precision in others.items())})" if others else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for cpu.md and cpu.json")
@@ -82,7 +91,8 @@ def main() -> None:
     parser.add_argument("--scaling-model", default="nano")
     parser.add_argument("--batches", type=int, nargs="*", default=BATCHES, help="of the scaling table")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each implementation")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the peers")
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -94,15 +104,15 @@ def main() -> None:
     stages: dict[str, list[Row]] = {}
 
     def keep() -> None:
-        everything = {"machine": machine, "compared": compared, "scaling": scaling, "stages": stages}
-        (chosen.out / "cpu.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
+        measured = {"machine": machine, "compared": compared, "scaling": scaling, "stages": stages}
+        (chosen.out / "cpu.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
         (chosen.out / "cpu.md").write_text(markdown(machine, compared, scaling, stages), encoding="utf-8")
 
     for model in models:
         for forward in (False, True):
-            work = describe(model, cores, forward)
+            work = describe(model, cores, forward, precision=chosen.precision)
             say(f"{model}, {'forward' if forward else 'training'}")
-            compared += compete([own_entry(work), *peer_entries(peers)], work, chosen.seconds, chosen.rounds, say)
+            compared += measure([own_entry(work), *peer_entries(peers)], work, chosen.seconds, chosen.rounds, say)
             keep()
         stages[model] = profile(describe(model, cores))
         keep()
@@ -110,7 +120,7 @@ def main() -> None:
         for batch in chosen.batches:
             work = describe(chosen.scaling_model, threads, batch=batch)
             say(f"{chosen.scaling_model}, batch {batch}, threads {threads}")
-            rows = compete([own_entry(work)], work, chosen.seconds, chosen.rounds, say)
+            rows = measure([own_entry(work)], work, chosen.seconds, chosen.rounds, say)
             scaling += [row for row in rows if row["images_per_second"]]
             keep()
     print(markdown(machine, compared, scaling, stages), end="")

@@ -1,8 +1,9 @@
-"""Every kernel on its way from plain to fast: time, bandwidth, and the share of the machine's own copy rate.
+"""Every kernel in each of its forms, from plain to fast: time, bandwidth, share of the machine's own copy rate.
 
     python -m benchmarks.gpu_kernels --model nano --precision bfloat16 --out results
 
-The shapes are those of a training step. `tinymixer/kernels/cuda/` says at each rung what is new about it. Writes
+The shapes are those of a training step. The sources in `tinymixer/kernels/cuda/` say what each form
+adds. Writes
 `kernels.txt` and `kernels.json` (a row per kernel).
 """
 
@@ -26,12 +27,12 @@ from tinymixer.kernels.precision import get_precision
 from tinymixer.kernels.traffic import bytes_moved
 from tinymixer.models import MixerConfig, MlpMixer
 
-Rung = tuple[str, str, layouts.Launch, tuple[Any, ...]]  # what it computes, full name, layout, arguments
+Form = tuple[str, str, layouts.Launch, tuple[Any, ...]]  # what it computes, full name, layout, arguments
 i32, i64, f32 = np.int32, np.int64, np.float32
 
 
-class Ladder:
-    """All kernels of a step that have a plain form, over arrays of a step's sizes."""
+class KernelForms:
+    """The kernels of a step that have a plain form, each with arguments of the sizes that a step has."""
 
     def __init__(self, cupy: Any, config: MixerConfig, batch: int, precision: str, multiprocessors: int) -> None:
         self.cupy, self.config, self.batch, self.sms = cupy, config, batch, multiprocessors
@@ -40,7 +41,7 @@ class Ladder:
         self.gelu = self.precision.gelu(config.gelu)
 
     def activations(self, rows: int, columns: int) -> Any:
-        """Zeros in the working format: no kernel's time depends on the numbers."""
+        """Zeros (rows, columns) in the working format: no kernel's time depends on the numbers."""
         return self.cupy.zeros((rows, columns), self.precision.storage)
 
     def floats(self, *shape: int) -> Any:
@@ -49,15 +50,15 @@ class Ladder:
     def width(self, columns: int) -> int:
         return layouts.vector_width(self.precision.itemsize, columns)
 
-    def rungs(self) -> Iterator[Rung]:
+    def all(self) -> Iterator[Form]:
         yield from self.channel_gelu()
         yield from self.token_gelu()
         yield from self.layer_norm()
         yield from self.dropout()
-        yield from self.ends()
+        yield from self.stem_and_head()
         yield from self.updates()
 
-    def channel_gelu(self) -> Iterator[Rung]:
+    def channel_gelu(self) -> Iterator[Form]:
         rows, columns, v = self.rows, self.config.channels_mlp_dim, self.width(self.config.channels_mlp_dim)
         z, a, bias, dbias = self.activations(rows, columns), self.activations(rows, columns), *(
             self.floats(columns) for _ in range(2)
@@ -74,7 +75,7 @@ class Ladder:
         partial = self.floats(few.grid[1] * columns)
         yield what, f"bias_gelu_backward_columns<{t}, {v}, {g}>", few, (a, z, bias, partial, *sizes, i32(0))
 
-    def token_gelu(self) -> Iterator[Rung]:
+    def token_gelu(self) -> Iterator[Form]:
         rows, columns = self.config.tokens_mlp_dim, self.batch * self.config.hidden_dim
         z, a, bias, v = (
             self.activations(rows, columns),
@@ -93,7 +94,7 @@ class Ladder:
         yield what, f"bias_gelu_backward_plain<{t}, {g}>", flat(rows), (a, z, bias, partial, *sizes, i32(1))
         yield what, f"bias_gelu_backward_rows<{t}, {v}, {g}>", layout, (a, z, bias, partial, i64(columns), i32(0))
 
-    def layer_norm(self) -> Iterator[Rung]:
+    def layer_norm(self) -> Iterator[Form]:
         rows, channels, t = self.rows, self.config.hidden_dim, self.number
         x, branch, total, normed = (self.activations(rows, channels) for _ in range(4))
         scale, shift, bias = (self.floats(channels) for _ in range(3))
@@ -115,7 +116,7 @@ class Ladder:
         given = (dn, None, x, scale, mean, inv_std, dx, None, dx, None, *partials, None, *sizes, i32(0))
         yield what, f"layer_norm_backward<{t}, {row.vector}, {row.pieces}>", layout, given
 
-    def dropout(self) -> Iterator[Rung]:
+    def dropout(self) -> Iterator[Form]:
         config, batch = self.config, self.batch
         hidden, key = self.activations(self.rows, config.channels_mlp_dim), self.cupy.zeros(4, np.uint32)
         v, columns = self.width(config.channels_mlp_dim), i32(config.channels_mlp_dim)
@@ -132,14 +133,14 @@ class Ladder:
         )
         yield "dropout", f"dropout<{self.number}, {v}>", layouts.striding(hidden.size, v, self.sms), given
 
-    def ends(self) -> Iterator[Rung]:
+    def stem_and_head(self) -> Iterator[Form]:
         config, batch, t = self.config, self.batch, self.number
         pixels = self.cupy.zeros((batch, config.image_size, config.image_size, config.in_channels), np.uint8)
         patches, v = self.activations(self.rows, config.patch_features), self.width(config.patch_features)
-        colours = self.cupy.asarray(np.ones((3, config.in_channels), np.float32))
+        normalisation = self.cupy.asarray(np.ones((3, config.in_channels), np.float32))
         numbers = (config.image_size, config.in_channels, config.patch_size, 0, 0, batch)
         choices = self.cupy.zeros((batch, 6), np.int32)
-        given = (pixels, choices, colours, patches, *map(i32, numbers), i64(patches.size))
+        given = (pixels, choices, normalisation, patches, *map(i32, numbers), i64(patches.size))
         yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), given
         yield "patches", f"gather_patches<{t}, {v}>", layouts.flat(patches.size, v), given
         logits, dlogits = self.floats(batch, config.num_classes), self.floats(batch, config.num_classes)
@@ -157,7 +158,7 @@ class Ladder:
         given = (partials, sums, self.cupy.asarray(np.array(blocks, np.int32)), results, i32(0))
         yield "finishing sums", "finish_sums<float>", layout, given
 
-    def updates(self) -> Iterator[Rung]:
+    def updates(self) -> Iterator[Form]:
         size, t = int(MlpMixer(self.config).parameters.values.size), self.number
         vectors = [self.floats(size) for _ in range(5)]
         working = self.cupy.zeros(size, self.precision.storage) if self.precision.has_working_copy else None
@@ -172,13 +173,13 @@ class Ladder:
 
 
 def measure(cupy: Any, config: MixerConfig, batch: int, precision: str, copy_rate: float) -> list[dict[str, Any]]:
-    """A row per rung: what it computes, kernel, microseconds, bytes, gigabytes per second, share of the copy rate."""
+    """A row per form: what it computes, kernel, microseconds, bytes, gigabytes per second, share of the copy rate."""
     stream = cupy.cuda.Stream()
     with stream:
-        ladder = Ladder(cupy, config, batch, precision, int(cupy.cuda.Device().attributes["MultiProcessorCount"]))
-        rungs = list(ladder.rungs())
-        kernels, rows = Kernels(cupy, [name for _, name, _, _ in rungs]), []
-        for what, name, layout, arguments in rungs:
+        multiprocessors = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
+        forms = list(KernelForms(cupy, config, batch, precision, multiprocessors).all())
+        kernels, rows = Kernels(cupy, [name for _, name, _, _ in forms]), []
+        for what, name, layout, arguments in forms:
             seconds = seconds_of(cupy, stream, functools.partial(kernels.launch, name, layout, *arguments))
             count = bytes_moved(name, arguments)
             rows.append(

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Everything that can only be found out on a GPU, in under 8 minutes, into one folder.
+# Runs all tests and measurements that need a GPU, in under 8 minutes, and writes the results into one folder.
 #
 #   benchmarks/gpu_session.sh OUT [WHEELS] [CIFAR]
 #
-#   OUT      folder for the results: summary.txt says what was done and what failed; each part has a file of its own
-#   WHEELS   folder with wheels of what is missing; nothing is fetched from a network
+#   OUT      folder for the results: summary.txt lists what was done and what failed; each part has a file of its own
+#   WHEELS   folder with wheels of the packages that are missing; nothing is fetched from a network
 #   CIFAR    archive or folder of CIFAR-10; without it the short training is left out
 #
 # PYTHON (default python3) must have numpy and cupy, and from there or from WHEELS pytest, hypothesis, click, rich, tqdm,
 # filelock and tomli-w; nvmath-python needs cuda-bindings, cuda-core and cuda-pathfinder beside it. PyTorch and JAX are
-# compared with where they are there. Each part has a time limit, and one that fails costs the others nothing.
+# measured where they are installed. Each part has a time limit; when one fails, the others still run.
 set -uo pipefail
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
@@ -57,7 +57,7 @@ part() { # part NAME SECONDS COMMAND...
     [ "$status" -eq 0 ] || failed=$((failed + 1))
 }
 
-install() { # each wheel by itself: one that does not fit this Python keeps no other from being installed
+install() { # each wheel by itself: a wheel that does not fit this Python does not stop the others
     local wheel status=0
     for wheel in "$1"/*.whl; do
         "$PYTHON" -m pip install --no-index --no-deps --quiet "$wheel" || status=1
@@ -88,14 +88,14 @@ sys.exit(1 if obstacle or set(missing) - {"nvmath", "torch", "jax"} else 0)
 CHECK
 }
 
-train() { # train OUT: from command to saved model, with the share of time that the GPU was busy, five times a second
+train() { # train OUT: times the whole command; asks five times a second how busy the GPU is
     local status
     nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits --loop-ms=200 >"$1-busy.csv" 2>&1 &
     local watcher=$!
     time "$PYTHON" -m tinymixer train cifar10-nano --backend cupy --precision bfloat16 --data "$CIFAR" --out "$1"
     status=$?
     kill "$watcher"
-    awk '$1 > 0 {busy += $1; n++} END {if (n) printf "GPU busy %.1f %% of the time, from its first work to its last\n", busy / n}' \
+    awk '$1 > 0 {busy += $1; n++} END {if (n) printf "GPU busy %.1f %% of the time, between its first and its last work\n", busy / n}' \
         "$1-busy.csv"
     return $status
 }
@@ -106,7 +106,7 @@ if [ -n "$WHEELS" ]; then part install 60 bash -c 'install "$0"' "$WHEELS"; fi
 part environment 45 bash -c environment
 # The project's settings name plugins (pytest-timeout) that a bare machine may lack, so they are left aside.
 part tests 140 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -q \
-    --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/engines/cuda tests/gradcheck/test_everything.py
+    --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/kernels tests/engines/cuda tests/gradcheck
 part comparison 230 "$PYTHON" -m benchmarks.gpu_table --out "$OUT" --minutes 3
 if [ -n "$CIFAR" ]; then
     for try in first cached; do part "training-$try" 70 bash -c 'train "$0"' "$OUT/training-$try"; done

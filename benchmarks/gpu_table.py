@@ -1,13 +1,13 @@
 """The table of the GPU: our step beside its peers, interleaved in one process, with the machine's own ceilings.
 
-In bfloat16 ours comes three times: as it is by default, launched kernel by kernel instead of replayed from a CUDA
-graph, and with sums in whatever order blocks end ("any order", `--no-deterministic`), which shows what a fixed order
-costs.
+In bfloat16 our step is measured three times: as it is by default; launched kernel by kernel instead of replayed from a
+CUDA graph ("not captured"); and with sums in the order in which blocks finish ("any order", `--no-deterministic`).
+The last one shows what a fixed order costs.
 
     python -m benchmarks.gpu_table --out results --minutes 4
 
-Writes `table.txt` and `table.json` (a row per model, precision and contender; ours first). What is missing or fails is
-named in the table, and what no longer fits into the time is said to be left out.
+Writes `table.txt` and `table.json` (a row per model, precision and implementation; ours first). The table names the
+implementations that failed, and those that were left out because no time was left.
 """
 
 import argparse
@@ -30,8 +30,8 @@ TABLE_MODELS = ("nano", "small/4")
 FAILURES = (ImportError, RuntimeError, ValueError, OSError, MemoryError)
 
 
-def contenders(variants: bool) -> dict[str, tuple[Any, Callable[..., Run]]]:
-    """Name -> (module, make_step) of whoever is installed, ours first and, if asked, our variants."""
+def implementations(variants: bool) -> dict[str, tuple[Any, Callable[..., Run]]]:
+    """Name -> (module, make_step): ours, our variants if `variants`, and the peers that are installed."""
     found: dict[str, tuple[Any, Callable[..., Run]]] = {"tinymixer": (ours_cupy, ours_cupy.make_step)}
     if variants:
         found["tinymixer, not captured"] = ours_cupy, partial(ours_cupy.make_step, captured=False)
@@ -51,13 +51,13 @@ def contenders(variants: bool) -> dict[str, tuple[Any, Callable[..., Run]]]:
 
 
 def measure(model: str, precision: str, deadline: float, variants: bool = True) -> list[dict[str, Any]]:
-    """One row per contender, in the order of `contenders`."""
+    """One row per implementation, in the order of `implementations`."""
     config, batch = MODELS[model]
     rows: list[dict[str, Any]] = []
     runs: dict[str, Run] = {}
     measured = ceilings(precision)
     copy_rate, product_rate = measured["copy_bytes_per_second"], measured["product_flops_per_second"]
-    for name, (module, make) in contenders(variants).items():
+    for name, (module, make) in implementations(variants).items():
         row: dict[str, Any] = {"name": name, "model": model, "batch": batch, "precision": precision}
         rows.append(row)
         if time.monotonic() > deadline:
@@ -88,7 +88,7 @@ def measure(model: str, precision: str, deadline: float, variants: bool = True) 
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'model':8} {'precision':9} {'contender':24} {'images/s':>10} {'ms/step':>8} {'TFLOP/s':>8} "
+    lines = [f"{'model':8} {'precision':9} {'implementation':24} {'images/s':>10} {'ms/step':>8} {'TFLOP/s':>8} "
              f"{'of ceiling':>10} {'peak GiB':>9}"]  # fmt: skip
     for row in rows:
         start = f"{row['model']:8} {row['precision']:9} {row['name']:24} "
@@ -110,7 +110,7 @@ def text(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for table.txt and table.json")
-    parser.add_argument("--minutes", type=float, default=4.0, help="start nothing new after so long")
+    parser.add_argument("--minutes", type=float, default=4.0, help="start nothing new after this time")
     parser.add_argument("--model", action="append", choices=list(MODELS))
     parser.add_argument("--precision", action="append", choices=["float32", "tf32", "bfloat16", "float16"])
     chosen = parser.parse_args()

@@ -1,11 +1,12 @@
-"""A roofline picture from what `tinymixer bench --json` printed (or the cpu.json of `benchmarks.cpu_table`).
+"""Draws a roofline picture from the output of `tinymixer bench --json` (or the cpu.json of `benchmarks.cpu_table`).
 
     tinymixer bench --peer torch --json > nano.json
     python -m benchmarks.roofline nano.json --out docs/roofline.png
 
-Each contestant is a point: how many operations a step needs for each byte it would move if every operation went through
-memory, and how many it did in a second. The roof is the machine's copy rate below, its product rate above
-(Williams, Waterman and Patterson 2009). A point above the slope kept its arrays in a cache.
+Each implementation is a point. Across: the operations of a step per byte that it would move if every operation went
+through memory. Up: the operations that it did in a second. The roof is the machine's copy rate (the slope) and its
+product rate (the flat part); see Williams, Waterman and Patterson 2009. A point above the slope kept its arrays in a
+cache.
 """
 
 import argparse
@@ -24,12 +25,12 @@ Row = dict[str, Any]
 
 
 def intensity(row: Row) -> float:
-    """Operations per byte of a step that goes through memory operation by operation."""
+    """Operations per byte of a step if every operation reads from memory and writes to it."""
     return row["teraflops"] * 1e12 / (row["share_of_copy_ceiling"] * row["copy_ceiling_gigabytes"] * 1e9)
 
 
 def draw_roofline(rows: list[Row], path: Path) -> None:
-    """Draw the contestants under the machine's roof into a PNG file with a transparent background."""
+    """Draw each implementation under the machine's roof into a PNG file with a transparent background."""
     rows = [row for row in rows if row["images_per_second"]]
     product = statistics.median(row["product_ceiling_teraflops"] for row in rows) * 1e3
     copy = statistics.median(row["copy_ceiling_gigabytes"] for row in rows)

@@ -9,8 +9,10 @@ Each module offers
     peak_bytes()                                     device memory at its peak since `reset_peak()`, or None
 
 config is a `tinymixer.MixerConfig`; precision "float32", "tf32", "bfloat16" (or "float16" where supported); device
-"cpu" or "cuda". All begin with the weights of `tinymixer.bench.work` and train with SGD, Nesterov momentum 0.9, weight
-decay 1e-4, on one fixed synthetic batch that lies on the device already, cut into patches. On the CPU they use the
-threads that OMP_NUM_THREADS and the process's affinity give them. A framework that is missing raises ImportError when
-its module is imported.
+"cpu" or "cuda". On a CPU "bfloat16" is what the framework offers its users there: PyTorch under CPU autocast, JAX with
+activations and products in bfloat16. Weights, sums of LayerNorm and the update stay in float32.
+
+All start from the weights of `tinymixer.bench.work` and train with SGD, Nesterov momentum 0.9, weight decay 1e-4. Their
+batch is fixed and synthetic, cut into patches (`batch.py`), and on the device already. On a CPU they use the threads
+that OMP_NUM_THREADS and the process's affinity allow. A module raises ImportError when its framework is missing.
 """

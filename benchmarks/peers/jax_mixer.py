@@ -3,15 +3,16 @@
 import os
 from typing import Any
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave room for the others; set before JAX starts
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory to the others; set before JAX starts
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.peers.batch import patches_first_batch
 from tinymixer import MixerConfig
 from tinymixer.bench.timing import Run
-from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, patches_first_batch
+from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights
 
 Weights = dict[str, jax.Array]
 
@@ -47,7 +48,7 @@ def make_forward(config: MixerConfig, batch: int, precision: str, device: str) -
     forward = jax.jit(logits_of)
 
     def run(steps: int) -> np.ndarray:
-        # Nothing ties one pass to the next, so the last may be done before the others: wait for all.
+        # No pass depends on the one before, so the last may finish first: wait for all.
         logits = jax.block_until_ready([forward(weights, patches) for _ in range(steps)])
         return np.asarray(logits[-1].astype(jnp.float32))
 
@@ -60,10 +61,10 @@ def _setting(config: MixerConfig, batch: int, precision: str, device: str) -> tu
     if precision == "float32":
         jax.config.update("jax_default_matmul_precision", "highest")
     where = jax.devices("gpu" if device == "cuda" else "cpu")[0]
-    patches, labels = patches_first_batch(config, batch)  # (B, S, P*P*colours), (B,)
+    patches, labels = patches_first_batch(config, batch)  # (B, S, P*P*in_channels), (B,)
     weights: Any = first_weights(config)
     for name in weights:
-        if "token_mixing.weight" in name:  # ours multiplies from the left
+        if "token_mixing.weight" in name:  # our token mixing multiplies from the left
             weights[name] = np.ascontiguousarray(weights[name].T)
 
     def logits_of(weights: Weights, patches: jax.Array) -> jax.Array:
@@ -97,7 +98,7 @@ def versions() -> str:
 
 
 def reset_peak() -> None:
-    """JAX keeps one peak per process, so its first measurement is the one that counts."""
+    """Does nothing: JAX keeps one peak per process, so only its first measurement is right."""
 
 
 def peak_bytes() -> int | None:

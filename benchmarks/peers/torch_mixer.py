@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812  PyTorch's own convention
 from torch import nn
 
+from benchmarks.peers.batch import patches_first_batch
 from tinymixer import MixerConfig
 from tinymixer.bench.timing import Run
-from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, patches_first_batch
+from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,12 +41,12 @@ class Mixer(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
         self.head = nn.Linear(config.hidden_dim, config.num_classes)
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:  # (B, S, P*P*colours) -> (B, K)
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:  # (B, S, P*P*in_channels) -> (B, K)
         return self.head(self.norm(self.blocks(self.stem(patches))).mean(dim=1))
 
 
 def load_weights(model: Mixer, weights: dict[str, np.ndarray]) -> None:
-    """Take over our weights. PyTorch keeps a Linear's weight as (outputs, inputs), as our token mixing does too."""
+    """Load our weights. PyTorch keeps a Linear's weight as (outputs, inputs), as our token mixing does too."""
     arrays = {}
     for name, array in weights.items():
         for ours, theirs in (
@@ -100,7 +101,7 @@ def make_forward(config: MixerConfig, batch: int, precision: str, device: str, c
     forward = torch.compile(model, mode="reduce-overhead" if device == "cuda" else "default") if compiled else model
 
     def run(steps: int) -> np.ndarray:
-        # inference_mode is the faster one, but what is compiled and frozen wants no_grad.
+        # inference_mode is faster, but a compiled and frozen model needs no_grad.
         with torch.no_grad() if compiled else torch.inference_mode(), autocast():
             for _ in range(steps):
                 logits = forward(patches)

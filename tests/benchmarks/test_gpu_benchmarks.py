@@ -1,4 +1,4 @@
-"""What of the GPU benchmarks runs without a GPU: timing, arithmetic, our step as the peers are called, the profile."""
+"""The parts of the GPU benchmarks that run without a GPU: timing, arithmetic, our step as a peer, the profile."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def test_turns_are_taken_and_the_median_counts(monkeypatch):
     clock, order = [0.0], []
     slow_turn = iter([1, 1, 1, 9, 1, 1, 1])
 
-    def contender(name, seconds):
+    def implementation(name, seconds):
         def run(steps):
             order.append(name)
             clock[0] += steps * seconds * (next(slow_turn, 1) if name == "a" else 1)
@@ -31,7 +31,7 @@ def test_turns_are_taken_and_the_median_counts(monkeypatch):
         return run
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    found = interleaved({"a": contender("a", 0.1), "b": contender("b", 0.2)}, seconds=1.0, turns=5)
+    found = interleaved({"a": implementation("a", 0.1), "b": implementation("b", 0.2)}, seconds=1.0, turns=5)
     assert found == pytest.approx({"a": 0.1, "b": 0.2})
     assert order[4:] == ["a", "b"] * 5
 
@@ -79,11 +79,11 @@ def test_the_profile_sees_every_launch():
 def test_the_profile_sees_products_with_epilogues():
     rows, _ = profiled("bfloat16", epilogues="always")
     found = {name.rsplit(" ", 1)[1]: row[2] for name, row in rows.items() if " with " in name}
-    stream, hidden, weight = 4 * 4 * 16 * 2, 4 * 4 * 16 * 2, 16 * 16 * 2
+    residual_stream, hidden, weight = 4 * 4 * 16 * 2, 4 * 4 * 16 * 2, 16 * 16 * 2
     assert found == {
-        "GELU_AUX_BIAS": stream + weight + 2 * hidden,
-        "DGELU": stream + weight + 2 * hidden,
-        "BGRADA": stream + hidden + 2 * weight,
+        "GELU_AUX_BIAS": residual_stream + weight + 2 * hidden,
+        "DGELU": residual_stream + weight + 2 * hidden,
+        "BGRADA": residual_stream + hidden + 2 * weight,
     }
 
 

@@ -1,4 +1,4 @@
-"""tinymixer bench: ours alone, the rows, the chart, the profile, bad input, contestants that fail."""
+"""tinymixer bench: ours alone, the rows, the chart, the profile, bad input, workers that fail."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(autouse=True)
 def _harmful_setting(monkeypatch):
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")  # contestants must not see it
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")  # workers must not see it
 
 
 def test_ours_alone_as_a_table_and_a_chart(tinymixer, tmp_path):
@@ -61,6 +61,11 @@ def test_the_profile_accounts_for_the_whole_step(tinymixer):
         (("--model", "P=5"), ("patch_size 5 does not divide",)),
         (("--batch", "0"), ("--batch", "0")),
         (("--precision", "bfloat16", "--backend", "numpy"), ("--precision bfloat16 needs a GPU",)),
+        (("--profile", "--precision", "bfloat16", "--backend", "numpy"), ("NumPy computes in float32", "--peer")),
+        (
+            ("--precision", "tf32", "--backend", "numpy", "--peer", "torch"),
+            ("--precision tf32 needs a GPU", "bfloat16"),
+        ),
         (("--threads", "9999", "--backend", "numpy"), ("choose --threads from 1 to",)),
         (("--out", "speed.jpg"), (".png", "speed.jpg")),
         (("--profile", "--peer", "torch"), ("leave out --peer",)),
@@ -93,6 +98,48 @@ def test_a_peer_that_fails_is_a_row_that_says_so(tinymixer, tmp_path, monkeypatc
     outcome = tinymixer("bench", *TINY, "--peer", "jax", "--out", tmp_path / "speed.png")
     assert outcome.code == 0
     assert "Broken failed: RuntimeError: no such instruction" in outcome.out
+
+
+def test_on_a_processor_bfloat16_is_for_the_peers_and_the_output_says_so(tinymixer, tmp_path, monkeypatch):
+    """A peer that answers with the precision it was asked for, as its version."""
+    (tmp_path / "told_peer.py").write_text(
+        "def make_step(config, batch, precision, device):\n"
+        "    global asked\n"
+        "    asked = f'asked for {precision}'\n"
+        "    return lambda steps: 2.3\n"
+        "def versions():\n"
+        "    return asked\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    told = bench_peers.Entry("Told", "told_peer")
+    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers: [told])
+    arguments = ("bench", *TINY, "--peer", "torch", "--precision", "bfloat16", "--backend", "numpy")
+    own, row = tinymixer(*arguments, "--json").json
+    assert (own["precision"], row["precision"], row["version"]) == ("float32", "bfloat16", "asked for bfloat16")
+    assert own["first_losses"][0] > own["first_losses"][1]
+    page = tinymixer(*arguments).out
+    assert page.startswith("C=16,DS=8,DC=32,L=1, training, batch 4, bfloat16 (ours float32), 1 thread")
+    assert "Told in bfloat16; tinymixer in float32" in " ".join(page.split())
+
+
+def test_a_file_of_the_users_own_does_not_stand_in_for_a_module(tinymixer, tmp_path, monkeypatch):
+    (tmp_path / "statistics.py").write_text("raise RuntimeError('mine')\n")
+    monkeypatch.chdir(tmp_path)
+    assert tinymixer("bench", *TINY, "--json").json[0]["images_per_second"] > 0
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("forward", [(), ("--forward",)])
+def test_peers_in_bfloat16_do_about_the_same_work(tinymixer, forward):
+    installed = [peer for peer in ("torch-eager", "jax") if bench_peers.is_installed(peer)]
+    if not installed:
+        pytest.skip("neither PyTorch nor JAX is installed")
+    arguments = [word for peer in installed for word in ("--peer", peer)]
+    own, *rows = tinymixer("bench", *TINY, *arguments, *forward, "--precision", "bfloat16", "--json").json
+    assert own["precision"] == "float32"
+    for row in rows:
+        assert row["agrees"], row
+        assert row["loss_difference"] > 1e-7, "this is float32"
 
 
 @pytest.mark.peers

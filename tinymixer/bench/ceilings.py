@@ -1,4 +1,4 @@
-"""What this machine can do at most: the rate of a large matrix product and of a copy, measured on the spot."""
+"""The most that this machine can do: the rates of a large matrix product and of a copy, measured here and now."""
 
 import statistics
 import time
@@ -13,10 +13,9 @@ CPU_COPY_BYTES, CPU_PRODUCT_SIZE = 1 << 27, 1536
 
 
 def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
-    """float32 products per second by NumPy's BLAS, and bytes per second of copies (read and written counted).
+    """Operations per second of a float32 product by NumPy's BLAS, and bytes per second, read and written, of a copy.
 
-    BLAS takes its own threads, as many as the environment of this process tells it; the copies are shared among so
-    many threads.
+    The environment of this process sets the number of BLAS threads; `threads` threads share each copy.
     """
     rng = np.random.default_rng(0)
     left, right = (rng.random((CPU_PRODUCT_SIZE, CPU_PRODUCT_SIZE), dtype=np.float32) for _ in range(2))
@@ -31,14 +30,14 @@ def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
             started = time.perf_counter()
             list(pool.map(np.copyto, targets, sources))
             copies.append(time.perf_counter() - started)
-    return {  # the first of each wakes the threads and touches the memory
+    return {  # the first of each is left out: it wakes the threads and touches the memory
         "product_flops_per_second": 2.0 * CPU_PRODUCT_SIZE**3 / statistics.median(products[1:]),
         "copy_bytes_per_second": 2.0 * sources.nbytes / statistics.median(copies[1:]),
     }
 
 
 def gpu_ceilings(precision: str) -> dict[str, float]:
-    """The same on the GPU, for products in a step's precision."""
+    """The same rates on the GPU, with products in the precision of the step."""
     import cupy
 
     from tinymixer.kernels.precision import get_precision

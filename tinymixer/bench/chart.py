@@ -1,4 +1,4 @@
-"""The result as a picture: a bar for each contestant."""
+"""The result as a picture: a bar for each implementation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def draw_chart(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     """Draw images per second as bars, ours first, into a PNG file with a transparent background.
 
-    Contestants without a speed get their name and "left out". Raises CheckpointError when the file cannot be written.
-    Needs Matplotlib.
+    Implementations without a speed get their name and "left out". Raises CheckpointError when the file cannot be
+    written. Needs Matplotlib.
     """
     with plain_settings():
         save_picture(_bars(rows, title), path)

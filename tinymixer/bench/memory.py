@@ -1,19 +1,20 @@
-"""How much memory a process holds, and held at most."""
+"""How much memory a process holds now, and held at its peak."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 STATUS, CLEAR_REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def reset_peak() -> None:
-    """Forget the peak so far, where the system can (Linux); elsewhere it is that of the whole process."""
-    if CLEAR_REFERENCES.exists():
+    """Start measuring the peak anew, where the system can (Linux); elsewhere the peak is since the process started."""
+    with suppress(OSError):  # no such file, or not ours to write
         CLEAR_REFERENCES.write_text("5")
 
 
 def held_bytes(peak: bool) -> int | None:
-    """Resident bytes of this process, now or at their peak since `reset_peak`; None where nobody tells."""
+    """Resident bytes of this process, now or at their peak since `reset_peak`; None where the system does not say."""
     if STATUS.exists():
         wanted = "VmHWM:" if peak else "VmRSS:"
         for line in STATUS.read_text().splitlines():

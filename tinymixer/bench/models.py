@@ -1,4 +1,4 @@
-"""The models that are compared, with the batch each is measured at, and how much a step has to do."""
+"""The models that are compared, the batch that each is measured at, and the work in a step: operations and bytes."""
 
 import re
 
@@ -17,9 +17,9 @@ SIZES = {
 
 
 def parse_model(text: str) -> MixerConfig:
-    """A model by its name, or by sizes such as "C=192,DS=96,DC=768,L=8"; what is not given is nano's.
+    """A model by its name, or by sizes such as "C=192,DS=96,DC=768,L=8"; sizes that are not given are nano's.
 
-    Raises ConfigError for anything else.
+    Raises ConfigError for an unknown name or size.
     """
     if text in MODELS:
         return MODELS[text][0]
@@ -30,7 +30,7 @@ def parse_model(text: str) -> MixerConfig:
         )
     chosen: dict[str, int] = {}
     for part in text.split(","):
-        name, _, number = (piece.strip() for piece in part.partition("="))
+        name, _, number = (word.strip() for word in part.partition("="))
         if name not in SIZES:
             raise ConfigError(f"a model has no size '{name}': expected {', '.join(SIZES)}.{nearest(name, SIZES)}")
         if not re.fullmatch(r"[0-9]{1,6}", number):
@@ -40,17 +40,17 @@ def parse_model(text: str) -> MixerConfig:
 
 
 def default_batch(name: str, device: str) -> int:
-    """The batch of the published tables; nano's for sizes of one's own."""
+    """The batch of the published tables; nano's batch for a model given by sizes."""
     if device == "cuda":
         return MODELS.get(name, MODELS["nano"])[1]
     return CPU_BATCHES.get(name, CPU_BATCHES["nano"])
 
 
 def step_flops(config: MixerConfig, batch: int, forward: bool = False) -> float:
-    """Floating-point operations of a training step's products: two per multiplication, forward and twice backward.
+    """Floating-point operations of the matrix products in a training step, or with `forward` in the forward pass.
 
-    The stem's product has no gradient for the images, so it counts twice; the head is left out, being tiny. With
-    `forward`, of the forward pass alone.
+    A product of the blocks runs once forward and twice backward. The stem needs no gradient for the images, so its
+    product counts twice. The head is tiny and is left out.
     """
     S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
     blocks = config.num_blocks * 2 * (S * C * DC + S * C * DS)
@@ -59,12 +59,12 @@ def step_flops(config: MixerConfig, batch: int, forward: bool = False) -> float:
 
 
 def step_bytes(config: MixerConfig, batch: int, itemsize: int, forward: bool = False) -> float:
-    """Bytes of a step in which every operation of the layers reads its arrays from memory and writes its results there.
+    """Bytes that a step moves if every operation reads its arrays from memory and writes its results there.
 
-    It is counted in passes over the stream, X = S * B * C numbers, as docs/gpu.md does: with hidden layers of t X and
-    c X, a block has 12 + 4 (t + c) of them forward and 16 + 7 (t + c) backward. A step that keeps arrays in a cache
-    between operations moves less, and then seems to exceed the copy rate.
+    As in docs/gpu.md, the unit is one pass over the residual stream, X = S * B * C numbers. With hidden layers of t X
+    and c X numbers, a block makes 12 + 4 (t + c) passes forward and 16 + 7 (t + c) backward. A step that keeps arrays
+    in a cache between operations moves less, so it can seem to exceed the copy rate.
     """
     hidden = config.tokens_mlp_dim / config.num_tokens + config.channels_mlp_dim / config.hidden_dim
-    passes, ends = (12 + 4 * hidden, 4) if forward else (28 + 11 * hidden, 8)
-    return config.num_tokens * batch * config.hidden_dim * itemsize * (config.num_blocks * passes + ends)
+    passes, stem_and_head = (12 + 4 * hidden, 4) if forward else (28 + 11 * hidden, 8)
+    return config.num_tokens * batch * config.hidden_dim * itemsize * (config.num_blocks * passes + stem_and_head)

@@ -1,7 +1,7 @@
 """Our own step on the GPU, behind the same functions as the peers.
 
-It does a little more than they do: it cuts its batch out of a resident data set, normalises it, and counts right
-answers.
+It does a little more than they do: it gathers its batch from a data set on the GPU, normalises the images, and counts
+correct predictions.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ STEPS_AT_ONCE = 32
 def make_captured_step(
     config: MixerConfig, batch: int, precision: str, captured: bool = True, **options: Any
 ) -> CapturedStep:
-    """The step over a data set that is one synthetic batch."""
+    """The captured step over a data set of one synthetic batch. The options are `CapturedStep`'s."""
     pixels, labels = synthetic_batch(config, batch)
     model = MlpMixer(config, backend="cupy")
     model.parameters.load(first_weights(config))
@@ -43,13 +43,13 @@ def make_captured_step(
 
 
 def stage_steps(step: CapturedStep, steps: int) -> None:
-    """Numbers for so many steps, all over the same images, as the peers' are."""
+    """Stage this many steps, all on the same images, as the peers do."""
     indices, none = np.arange(step.batch_size), Augmentation(0, False, 0)
     step.stage([draw_step(indices, none, LEARNING_RATE, 0, 0, i) for i in range(steps)])
 
 
 def make_step(config: MixerConfig, batch: int, precision: str, device: str, **options: Any) -> Run:
-    """Steps of training; the options are `CapturedStep`'s."""
+    """Training steps; the options are `CapturedStep`'s. Raises ValueError without a GPU."""
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
     step = make_captured_step(config, batch, precision, **options)
@@ -67,7 +67,7 @@ def make_step(config: MixerConfig, batch: int, precision: str, device: str, **op
 
 
 def make_forward(config: MixerConfig, batch: int, precision: str, device: str, **options: Any) -> Run:
-    """Forward passes alone."""
+    """The forward pass alone. Raises ValueError without a GPU."""
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
     step = make_captured_step(config, batch, precision, **options)
@@ -100,7 +100,7 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int | None:
-    """The pool never shrinks by itself, so what it has taken since `reset_peak` is the peak since then."""
+    """The memory pool never shrinks by itself, so what it took since `reset_peak` is the peak since then."""
     import cupy
 
     return int(cupy.get_default_memory_pool().total_bytes()) - _held_before

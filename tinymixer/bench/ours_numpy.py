@@ -1,4 +1,7 @@
-"""Our own step on an ordinary processor, behind the same functions as the peers."""
+"""Our own step on a processor, behind the same functions as the peers.
+
+It computes in float32, whatever the precision that the peers are asked for.
+"""
 
 from typing import Any
 
@@ -14,14 +17,14 @@ from tinymixer.optim import SGD
 
 
 def make_mixer(config: MixerConfig, threads: int) -> CpuMixer:
-    """The computation, with the weights all contestants begin with."""
+    """The cpu engine, with the weights that every implementation starts from."""
     model = MlpMixer(config, backend="numpy")
     model.parameters.load(first_weights(config))
     return CpuMixer(model, threads=threads)
 
 
 def make_training(config: MixerConfig, threads: int) -> tuple[CpuMixer, SGD]:
-    """The computation and its optimizer."""
+    """The cpu engine and its optimizer."""
     mixer = make_mixer(config, threads)
     parameters = mixer.model.parameters
     return mixer, SGD(parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")

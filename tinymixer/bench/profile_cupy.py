@@ -2,8 +2,8 @@
 
     tinymixer bench --profile --model nano --precision bfloat16 --backend cupy
 
-Each launch of an uncaptured step is repeated a few times between two events, in the order of the step. Repeating hides
-the host's launch time; it also lets small arrays stay in the cache, so shares above 100 % are possible and say so.
+The step runs uncaptured. Each of its launches, in order, is repeated a few times between two events. Repeating hides
+the time that the host takes to launch. It also keeps small arrays in the cache: a share above 100 % means that.
 `tinymixer/kernels/traffic.py` says which bytes count.
 """
 
@@ -20,9 +20,9 @@ REPEATS = 10
 
 
 class Recorder:
-    """Stands between a step and its kernels and products; repeats and times whatever is launched.
+    """Replaces the functions by which a step launches kernels and products; repeats and times each launch.
 
-    The numbers that come of such a step mean nothing: updates and in-place kernels are done many times over.
+    The results of such a step mean nothing: updates and kernels that work in place run many times.
     """
 
     def __init__(self, cupy: Any, step: Any) -> None:
@@ -52,7 +52,7 @@ class Recorder:
 
     def _time(self, name: str, nbytes: int, work: Any) -> None:
         start, end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
-        work()  # not timed: the first run finds the cache as the step before left it
+        work()  # not timed: the first run finds the cache as the launch before left it
         start.record(self._stream)
         for _ in range(REPEATS):
             work()

@@ -1,4 +1,4 @@
-"""Where the time of our step on an ordinary processor goes: its own functions, timed while it runs."""
+"""Where the time of our step on a processor goes: times the cpu engine's own functions while a step runs."""
 
 import threading
 import time
@@ -37,12 +37,12 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
 
 
 def is_sum(a: Any, *_: Any) -> bool:
-    """Whether a product's left factor is a row of ones: the fastest sum there is."""
+    """Whether a product has a row of ones as its left factor. The cpu engine sums over rows this way: it is fast."""
     return a.ndim == 1 or a.shape[-2] == 1
 
 
 class Stopwatch:
-    """Adds up how long functions take, over all threads; what a timed function calls counts as its own."""
+    """Adds up how long functions take, over all threads. A timed function includes the time of what it calls."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -64,7 +64,7 @@ class Stopwatch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Time the functions of STAGES inside this block."""
+        """Time the functions in STAGES while this block runs."""
         originals = [(place, name, getattr(place, name)) for _, place, names in STAGES for name in names]
         try:
             for stage, place, names in STAGES:
@@ -77,10 +77,10 @@ class Stopwatch:
 
 
 def profile(config: MixerConfig, batch: int, threads: int, forward: bool, seconds: float) -> list[dict[str, Any]]:
-    """A row per stage, the longest first: name, milliseconds per step, share of the step; products with their rate.
+    """A row per stage, the longest first: name, milliseconds per step, share of the step; for products, their rate.
 
-    Stages count the time of all threads, divided by their number; the update, which hands out its parts itself, counts
-    as long as it lasts.
+    A stage's time is added up over all threads and divided by their number. The update shares its work among threads
+    itself, so its time is the time that passes.
     """
     mixer, optimizer = make_training(config, threads)
     images, labels = normalised_images(config, batch)

@@ -1,15 +1,15 @@
-"""Fair timing: everyone warms up, then everyone takes turns, and the median of the turns counts."""
+"""Fair timing: all functions warm up, then they take turns, and the median of the turns counts."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Run = Callable[[int], Any]  # takes so many steps and waits for them
+Run = Callable[[int], Any]  # run(n) takes n steps and waits for them
 
 
 def steps_for(run: Run, seconds: float) -> int:
-    """How many steps take about so long; warms up on the way."""
+    """The number of steps that take about `seconds`. Counting them is the warm-up, too."""
     run(2)
     started = time.perf_counter()
     run(3)
@@ -17,9 +17,10 @@ def steps_for(run: Run, seconds: float) -> int:
 
 
 def interleaved(runs: Mapping[str, Run], seconds: float = 0.5, turns: int = 5) -> dict[str, float]:
-    """Median seconds per step of each, taking turns so that a machine that slows down slows down everyone.
+    """Median seconds per step of each function.
 
-    Each turn lasts about `seconds`, so that starting and waiting do not count.
+    They take turns, so that a machine that slows down slows all of them down. A turn lasts about `seconds`, long
+    enough that starting and waiting do not matter.
     """
     steps = {name: steps_for(run, seconds) for name, run in runs.items()}
     found: dict[str, list[float]] = {name: [] for name in runs}

@@ -1,18 +1,17 @@
-"""The work all contestants do: the same first weights, the same batch, the same update rule."""
+"""The work that all implementations do: the same first weights, the same batch, the same update rule."""
 
 from functools import lru_cache
 
 import numpy as np
 
 from tinymixer.models import MixerConfig, MlpMixer
-from tinymixer.ops import images_to_patches_forward
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4
 PIXEL_MEAN, PIXEL_STD = 0.5, 0.25
 
 
 def first_weights(config: MixerConfig) -> dict[str, np.ndarray]:
-    """float32 arrays under our parameters' names. The head is drawn too: with a zero one, any first loss is log K."""
+    """Initial weights, float32 arrays by parameter name. The head is random too: a zero head gives the loss log K."""
     weights = MlpMixer(config, backend="numpy", seed=0).parameters.to_numpy()
     head = np.random.default_rng(1).standard_normal(weights["head.weight"].shape)
     return weights | {"head.weight": (head * config.hidden_dim**-0.5).astype(np.float32)}
@@ -30,13 +29,6 @@ def normalised_images(config: MixerConfig, batch: int) -> tuple[np.ndarray, np.n
     """Images float32 (B, height, width, in_channels) and labels (B,)."""
     pixels, labels = synthetic_batch(config, batch)
     return ((pixels / np.float32(255) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)), labels
-
-
-def patches_first_batch(config: MixerConfig, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same images cut into patches, images first as the peers take them: (B, S, P*P*in_channels), labels (B,)."""
-    images, labels = normalised_images(config, batch)
-    patches, _ = images_to_patches_forward(images, config.patch_size)  # (S, B, P*P*in_channels)
-    return np.ascontiguousarray(patches.transpose(1, 0, 2)), labels
 
 
 def loss_of(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -12,9 +12,10 @@ from tinymixer.cli.output import counted, json_option, make_table, percent, prin
 from tinymixer.errors import BackendError, ConfigError
 
 if TYPE_CHECKING:
-    from tinymixer.bench.arena import Work
+    from tinymixer.bench.runner import Work
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 of the peers alone
 
 
 @click.command(short_help="Measure the training step's speed, beside PyTorch and JAX if asked.")
@@ -22,23 +23,35 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
     "--model", default="nano", show_default=True, help="nano, small, small/4, or sizes: C=192,DS=96,DC=768,L=8"
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), metavar="B", help="Images in a batch; without it, the tables' own."
+    "--batch", type=click.IntRange(min=1), metavar="B", help="Images in a batch; by default, that of our tables."
 )
-@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Number format of the products. CPU: bfloat16 is for the peers, ours stays in float32.",
+)
 @backend_option
 @click.option(
-    "--peer", "peers", type=click.Choice(list(PEERS)), multiple=True, help="Compare with it; may be repeated."
+    "--peer",
+    "peers",
+    type=click.Choice(list(PEERS)),
+    multiple=True,
+    help="Compare with it, in a clone of the repository; may be repeated.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; without it, one per core.")
-@click.option("--forward", is_flag=True, help="The forward pass alone, as in evaluation.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; by default, one per core.")
+@click.option("--forward", is_flag=True, help="Measure the forward pass alone, as in evaluation.")
 @click.option(
     "--deterministic/--no-deterministic",
     default=True,
-    help="GPU: our step adds in a fixed order, the default, or in any: what that costs.",
+    help="GPU: our step adds in a fixed order (the default) or in any order; the difference is what the order costs.",
 )
 @click.option("--seconds", type=click.FloatRange(0.01, 600), default=1.0, show_default=True, help="Length of a turn.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of each contestant.")
-@click.option("--profile", is_flag=True, help="Where our step's time goes, stage by stage, instead of a comparison.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of each.")
+@click.option(
+    "--profile", is_flag=True, help="Show where the time of our step goes, stage by stage, and compare nothing."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -63,33 +76,34 @@ def bench(
 ) -> None:
     """Measure our training step on synthetic images, beside peers that do the same work in the same run.
 
-    Every contestant runs in a process of its own, with the same weights, batch and update rule (SGD with Nesterov
-    momentum). All warm up, then take turns; the median of the turns counts. First losses are compared, so that a
-    contestant that computes something else is found out.
+    Each runs in a process of its own, with the same weights, batch and update rule (SGD with Nesterov momentum). All
+    warm up, then they take turns; the median of the turns counts. Their first losses are compared, which shows whether
+    they compute the same.
 
     \b
     Examples:
       tinymixer bench
       tinymixer bench --peer torch --peer jax --out speed.png
+      tinymixer bench --peer torch --precision bfloat16
       tinymixer bench --model small/4 --batch 64 --threads 1 --forward
       tinymixer bench --model nano --batch 512 --precision bfloat16 --backend cupy --peer torch --peer jax
       tinymixer bench --profile
     """
-    from tinymixer.bench import arena
+    from tinymixer.bench import runner
 
     if out is not None and out.suffix.lower() != ".png":
         raise ConfigError(f"the chart is drawn as PNG: expected a file name ending in .png, got '{out}'")
     if profile and (peers or out):
-        raise ConfigError("--profile looks at our own step alone: leave out --peer and --out")
-    work = _work(model, batch, precision, backend, threads, forward, deterministic)
+        raise ConfigError("--profile measures our own step alone: leave out --peer and --out")
+    work = _work(model, batch, precision, backend, threads, forward, deterministic, bool(peers))
     if profile and forward and work.device == "cuda":
         raise ConfigError("--profile shows the training step on a GPU: leave out --forward")
     if profile:
-        stages = arena.profile(work, seconds)
+        stages = runner.profile(work, seconds)
         print_json(stages) if as_json else _show_profile(stages, work)
         return
-    entries = [arena.own_entry(work), *peer_entries(peers)]
-    rows = arena.compete(entries, work, seconds, rounds, _progress)
+    entries = [runner.own_entry(work), *peer_entries(peers)]
+    rows = runner.measure(entries, work, seconds, rounds, _progress)
     if "left_out" in rows[0]:
         raise BackendError(f"our own step failed: {rows[0]['left_out']}")
     if as_json:
@@ -105,18 +119,33 @@ def bench(
 
 
 def _work(
-    model: str, batch: int | None, precision: str, backend: str, threads: int | None, forward: bool, deterministic: bool
+    model: str,
+    batch: int | None,
+    precision: str,
+    backend: str,
+    threads: int | None,
+    forward: bool,
+    deterministic: bool,
+    with_peers: bool,
 ) -> "Work":
-    """The options as one thing. Raises ConfigError or BackendError for what cannot be measured here."""
+    """The work that the options describe. Raises ConfigError or BackendError for what cannot be measured here."""
     from tinymixer.backend import get_backend
-    from tinymixer.bench.arena import Work
     from tinymixer.bench.models import default_batch, parse_model
+    from tinymixer.bench.runner import Work
     from tinymixer.cli.system_facts import usable_cores
 
     config, cores = parse_model(model), usable_cores()
     device = "cuda" if get_backend(backend, kernels="reference").name == "cupy" else "cpu"
-    if device == "cpu" and precision != "float32":
-        raise ConfigError(f"NumPy computes in float32: --precision {precision} needs a GPU and --backend cupy")
+    if device == "cpu" and precision not in CPU_PRECISIONS:
+        raise ConfigError(
+            f"--precision {precision} needs a GPU and --backend cupy: on a CPU we compute in float32, and the peers in "
+            "float32 or bfloat16"
+        )
+    if device == "cpu" and precision != "float32" and not with_peers:
+        raise ConfigError(
+            f"NumPy computes in float32: --precision {precision} needs a GPU and --backend cupy, or on a CPU a --peer, "
+            "which then computes in it"
+        )
     if device == "cuda" and threads is not None:
         raise ConfigError("--threads is for the CPU: leave it out, or choose --backend numpy")
     if threads is not None and threads > cores:
@@ -134,11 +163,13 @@ def _progress(text: str) -> None:
 
 def _title(work: "Work") -> str:
     where = "GPU" if work.device == "cuda" else counted(work.threads, "thread")
-    return f"{work.model}, {'forward' if work.forward else 'training'}, batch {work.batch}, {work.precision}, {where}"
+    what = f"{work.model}, {'forward' if work.forward else 'training'}, batch {work.batch}"
+    ours = "" if work.own_precision == work.precision else f" (ours {work.own_precision})"
+    return f"{what}, {work.precision}{ours}, {where}"
 
 
 def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
-    """The table, and below it what its columns mean and what else was found."""
+    """Print the table, and below it what its columns mean and what else was measured."""
     table = make_table(["", "images/s", "to ours", "ms/step", "TFLOP/s", "product", "copy", "MiB"], _title(work))
     for row in rows:
         if row["images_per_second"] is None:
@@ -169,16 +200,28 @@ def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
     notes = {
         "medians": f"of {counted(rounds, 'round')}; ours took {min(turns):.4g} to {max(turns):.4g} ms a step",
         "losses": f"of the first steps {losses}{compared}",
-        "product": f"share of the {own['product_ceiling_teraflops']:.3g} TFLOP/s of a large product, measured here",
+        "product": f"share of the {own['product_ceiling_teraflops']:.3g} TFLOP/s of a large product in "
+        f"{own['precision']}, measured here",
         "copy": f"share of the {own['copy_ceiling_gigabytes']:,.3g} GB/s of a copy, measured here, if every operation "
         "went through memory; above 100 %, arrays stayed in a cache",
         "MiB": "device memory at its peak"
         if work.device == "cuda"
         else "memory at its peak, above the interpreter and libraries; with them: "
         + ", ".join(f"{row['name']} {_mebibytes(row['process_peak_bytes'])}" for row in finished),
+        **_precisions(finished),
         "versions": "; ".join(dict.fromkeys(row["version"] for row in finished)),
     }
     print_labelled(notes)
+
+
+def _precisions(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The note that says who computed in which precision, where ours differs from that of the peers."""
+    own, peers = rows[0], rows[1:]
+    if all(row["precision"] == own["precision"] for row in peers):
+        return {}
+    names = ", ".join(row["name"] for row in peers)
+    ours = f"tinymixer in {own['precision']}, as NumPy has no faster product"
+    return {"precision": f"{names} in {peers[0]['precision']}; {ours}"}
 
 
 def _mebibytes(count: int | None) -> str:

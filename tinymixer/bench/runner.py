@@ -1,4 +1,4 @@
-"""Starts the contestants, lets them warm up one by one and then take turns, and makes a row of each."""
+"""The runner: starts a worker per implementation, warms up one after the other, then lets them take turns."""
 
 import json
 import math
@@ -23,17 +23,18 @@ from tinymixer.models import MixerConfig
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where they are set, NumPy runs at half its speed
 CHECKED_STEPS = 3  # whose losses are compared
-AGREEMENT = {"float32": 1e-4}  # of first losses, relative; other precisions round differently
-LOOSE_AGREEMENT = 0.02
-REST = 0.3  # seconds before a turn: worker threads of the one before may still wait for work, busily
-Say = Callable[[str], None]
+TOLERANCES = {"float32": 1e-4}  # of first losses, relative; other precisions round differently
+LOOSE_TOLERANCE = 0.02
+PAUSE = 0.3  # seconds before a turn: idle threads of the worker before it still spin for a while
+Say = Callable[[str], None]  # receives a few words on what the runner does now
 
 
 @dataclass(frozen=True)
 class Work:
-    """What everyone does: `batch` images a step, on `threads` threads of the CPU or on a GPU.
+    """What every implementation does: `batch` images a step, on `threads` threads of the CPU or on a GPU.
 
-    deterministic   of our own step on a GPU: sums in a fixed order
+    precision       that was asked for; on a CPU the peers compute in it, and our own step in float32
+    deterministic   our own step on a GPU adds in a fixed order
     """
 
     model: str
@@ -46,29 +47,36 @@ class Work:
     deterministic: bool = True
 
     @property
-    def agreement(self) -> float:
-        return AGREEMENT.get(self.precision, LOOSE_AGREEMENT)
+    def tolerance(self) -> float:
+        """How far first losses may differ from ours, relative."""
+        return TOLERANCES.get(self.precision, LOOSE_TOLERANCE)
+
+    @property
+    def own_precision(self) -> str:
+        """The precision of our own step: NumPy multiplies in float32."""
+        return "float32" if self.device == "cpu" else self.precision
 
 
 def own_entry(work: Work) -> Entry:
+    """Our own step for this work."""
     if work.device == "cuda":
         return Entry("tinymixer", "tinymixer.bench.ours_cupy", {"deterministic": work.deterministic})
-    return Entry("tinymixer", "tinymixer.bench.ours_numpy", {"threads": work.threads})
+    return Entry("tinymixer", "tinymixer.bench.ours_numpy", {"threads": work.threads}, precision=work.own_precision)
 
 
-class ContestantError(Exception):
-    """A contestant's process has ended; the message is the last thing it said."""
+class WorkerError(Exception):
+    """A worker's process has ended; the message is its last line of standard error."""
 
 
-class Contestant:
-    """A running contestant. Raises ContestantError, from any method, when its process ends."""
+class Worker:
+    """An implementation in a process of its own. Every method raises WorkerError when the process has ended."""
 
     def __init__(self, entry: Entry, work: Work, profile: float = 0.0) -> None:
         handle, errors = mkstemp(prefix="tinymixer-bench-")
         self._errors = Path(errors)
         with on_cores(work):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tinymixer.bench.contestant"],
+                [sys.executable, "-P", "-m", "tinymixer.bench.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=handle,
@@ -76,11 +84,16 @@ class Contestant:
                 env=environment(work),
             )
         os.close(handle)
-        first = asdict(work) | {"module": entry.module, "options": entry.options, "profile": profile}
-        self.first_answer = self._ask(first)
+        description = asdict(work) | {
+            "module": entry.module,
+            "options": entry.options,
+            "precision": entry.precision or work.precision,
+            "profile": profile,
+        }
+        self.first_answer = self._ask(description)
 
     def run(self, steps: int) -> float:
-        """Take so many steps; seconds by the contestant's own clock."""
+        """Take this many steps; return the seconds they took by the worker's own clock."""
         return self.run_with_loss(steps)[0]
 
     def run_with_loss(self, steps: int) -> tuple[float, float]:
@@ -93,33 +106,36 @@ class Contestant:
     def peak(self) -> dict[str, int | None]:
         return self._ask({"peak": True})
 
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None  # both are pipes
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        if not line:
-            words = self._last_words()
+        if not line.endswith("\n"):  # nothing, or half an answer
+            reason = self._reason()
             self.close()
-            raise ContestantError(words)
+            raise WorkerError(reason)
         return json.loads(line)
 
-    def _last_words(self) -> str:
+    def _reason(self) -> str:
+        """Why the process ended: its error message, or else its signal or exit code."""
         code = self._process.wait()
         said = self._errors.read_text(encoding="utf-8", errors="replace")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
         if code < 0 and not named:
-            return f"its process was ended by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
-        words = (named or lines or [f"its process ended with exit code {code}"])[-1]
-        return re.sub(r"^tinymixer\.errors\.\w+: ", "", words)[:300]
+            return f"its process was ended by signal {-code}" + (
+                ", perhaps because memory ran out" if code == -9 else ""
+            )
+        message = (named or lines or [f"its process ended with exit code {code}"])[-1]
+        return re.sub(r"^tinymixer\.errors\.\w+: ", "", message)[:300]
 
     def close(self) -> None:
-        """End the process: it leaves by itself when its orders end, and takes its helpers along."""
+        """End the process. It exits by itself, with processes it has started, when its input ends."""
         try:
             if self._process.poll() is None:
                 self._process.communicate(timeout=5)
@@ -130,19 +146,19 @@ class Contestant:
 
 
 def environment(work: Work) -> dict[str, str]:
-    """The environment of a contestant: its threads, no settings that slow NumPy down, and where to find modules."""
+    """The environment of a worker: its number of threads, no settings that slow NumPy down, and where modules are."""
     variables = {name: value for name, value in os.environ.items() if name not in HARMFUL_SETTINGS}
     if work.device == "cpu":
         variables |= {name: str(work.threads) for name in THREAD_SETTINGS} | {"JAX_PLATFORMS": "cpu"}
     variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    package = Path(__file__).resolve().parents[2]  # in a checkout, also the folder of benchmarks/
+    package = Path(__file__).resolve().parents[2]  # in a clone, also the folder of benchmarks/
     paths = [str(package), variables.get("PYTHONPATH", "")]
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @contextmanager
 def on_cores(work: Work) -> Iterator[None]:
-    """Processes started in this block may use as many cores as `work` has threads: XLA counts those it may use."""
+    """Processes started in this block may use as many cores as `work` has threads: XLA starts a thread per core."""
     if work.device != "cpu" or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -155,25 +171,29 @@ def on_cores(work: Work) -> Iterator[None]:
 
 
 def measure_ceilings(work: Work) -> dict[str, float]:
-    """The machine's own product and copy rates, measured in a process like the contestants'.
+    """The machine's own product and copy rates, measured in a process like a worker's.
 
-    Raises BackendError when that fails.
+    Raises BackendError when the measurement fails.
     """
-    call = f"gpu_ceilings({work.precision!r})" if work.device == "cuda" else f"cpu_ceilings({work.threads})"
+    call = f"gpu_ceilings({work.own_precision!r})" if work.device == "cuda" else f"cpu_ceilings({work.threads})"
     script = f"import json; from tinymixer.bench.ceilings import *; print(json.dumps({call}))"
     with on_cores(work):
         done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment(work)
+            [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False, env=environment(work)
         )
     if done.returncode:
         raise BackendError(f"the machine's rates could not be measured: {(done.stderr.splitlines() or ['?'])[-1]}")
     return json.loads(done.stdout)
 
 
-def compete(entries: list[Entry], work: Work, seconds: float, rounds: int, say: Say) -> list[dict[str, Any]]:
-    """A row per contestant, in their order; rows of those that failed have "left_out" and no speed.
+def measure(entries: list[Entry], work: Work, seconds: float, rounds: int, say: Say) -> list[dict[str, Any]]:
+    """A row per entry, in their order, our own first. An entry that failed has "left_out" and no speed in its row.
 
-    seconds, rounds   each contestant takes so many turns of about so long
+    seconds   length of a turn, about
+    rounds    turns of each entry
+    say       receives a few words on what the runner does now
+
+    Raises BackendError when the machine's rates cannot be measured.
     """
     say("measuring the machine's product and copy rates")
     ceilings = measure_ceilings(work)
@@ -182,15 +202,15 @@ def compete(entries: list[Entry], work: Work, seconds: float, rounds: int, say: 
         for index, entry in enumerate(entries):
             say(f"{entry.name}: starting, compiling, warming up")
             try:
-                contestant = running[index] = Contestant(entry, work)
-                losses = [contestant.run_with_loss(1)[1] for _ in range(CHECKED_STEPS)]
+                worker = running[index] = Worker(entry, work)
+                losses = [worker.run_with_loss(1)[1] for _ in range(CHECKED_STEPS)]
                 if not all(map(math.isfinite, losses)):
-                    raise ContestantError(f"its first losses are {', '.join(map(str, losses))}")
-                contestant.reset_peak()
-                warm = contestant.run(2) / 2
-                rows[index] |= {"version": contestant.first_answer["version"], "first_losses": losses}
+                    raise WorkerError(f"its first losses are {', '.join(map(str, losses))}")
+                worker.reset_peak()
+                warm = worker.run(2) / 2
+                rows[index] |= {"version": worker.first_answer["version"], "first_losses": losses}
                 warm_up[index] = warm
-            except ContestantError as failure:
+            except WorkerError as failure:
                 rows[index]["left_out"] = str(failure)
         steps = {index: max(1, round(seconds / warm)) for index, warm in warm_up.items()}
         measured: dict[int, list[float]] = {index: [] for index in warm_up}
@@ -198,19 +218,19 @@ def compete(entries: list[Entry], work: Work, seconds: float, rounds: int, say: 
             say(f"round {turn + 1} of {rounds}")
             for index in list(measured):
                 try:
-                    time.sleep(REST)
+                    time.sleep(PAUSE)
                     measured[index].append(running[index].run(steps[index]) / steps[index])
                     if turn == rounds - 1:
                         rows[index] |= running[index].peak()
-                except ContestantError as failure:
+                except WorkerError as failure:
                     rows[index]["left_out"] = str(failure)
                     del measured[index]
     finally:
-        for contestant in running.values():
-            contestant.close()
+        for worker in running.values():
+            worker.close()
     for index, found in measured.items():
-        rows[index] |= _speeds(work, found, ceilings)
-    _compare(rows, work)
+        rows[index] |= _speeds(work, rows[index]["precision"], found, ceilings)
+    _compare_with_ours(rows, work)
     return rows
 
 
@@ -220,18 +240,18 @@ def _empty_row(entry: Entry, work: Work) -> dict[str, Any]:
         "images_per_second": None,
         "model": work.model,
         "batch": work.batch,
-        "precision": work.precision,
+        "precision": entry.precision or work.precision,
         "device": work.device,
         "threads": work.threads if work.device == "cpu" else None,
         "work": "forward" if work.forward else "training",
     }
 
 
-def _speeds(work: Work, found: list[float], ceilings: dict[str, float]) -> dict[str, Any]:
-    """Speeds at the median of the turns' seconds per step."""
+def _speeds(work: Work, precision: str, found: list[float], ceilings: dict[str, float]) -> dict[str, Any]:
+    """Speeds from the median of `found`, the seconds per step in each turn."""
     seconds = statistics.median(found)
     flops = step_flops(work.config, work.batch, work.forward) / seconds
-    moved = step_bytes(work.config, work.batch, 2 if work.precision in ("bfloat16", "float16") else 4, work.forward)
+    moved = step_bytes(work.config, work.batch, 2 if precision in ("bfloat16", "float16") else 4, work.forward)
     return {
         "images_per_second": work.batch / seconds,
         "step_milliseconds": seconds * 1e3,
@@ -244,26 +264,26 @@ def _speeds(work: Work, found: list[float], ceilings: dict[str, float]) -> dict[
     }
 
 
-def _compare(rows: list[dict[str, Any]], work: Work) -> None:
-    """How far first losses are from ours, and how much slower or faster each is than us."""
+def _compare_with_ours(rows: list[dict[str, Any]], work: Work) -> None:
+    """Add to each row how far its first losses are from ours, and its speed relative to ours."""
     own = rows[0]
     for row in rows:
         if "first_losses" in row and "first_losses" in own:
             pairs = zip(row["first_losses"], own["first_losses"], strict=True)
             row["loss_difference"] = max(abs(theirs - ours) / abs(ours) for theirs, ours in pairs)
-            row["agrees"] = row["loss_difference"] <= work.agreement
+            row["agrees"] = row["loss_difference"] <= work.tolerance
         if row["images_per_second"] and own["images_per_second"]:
             row["speed_relative_to_tinymixer"] = row["images_per_second"] / own["images_per_second"]
 
 
 def profile(work: Work, seconds: float = 2.0) -> list[dict[str, Any]]:
-    """Where our own step's time goes, watched for so long, in a process like a contestant's.
+    """Where the time of our own step goes: watches it for about `seconds` in a worker.
 
-    Raises BackendError when that fails.
+    Raises BackendError when the worker fails.
     """
     try:
-        contestant = Contestant(own_entry(work), work, profile=seconds)
-    except ContestantError as failure:
+        worker = Worker(own_entry(work), work, profile=seconds)
+    except WorkerError as failure:
         raise BackendError(str(failure)) from failure
-    contestant.close()
-    return contestant.first_answer["rows"]
+    worker.close()
+    return worker.first_answer["rows"]

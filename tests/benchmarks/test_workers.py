@@ -1,16 +1,19 @@
 """The parts of `tinymixer bench`: models, counts, environments, failures, the stopwatch, the page of the CPU."""
 
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.cpu_table import markdown
-from tinymixer import MixerConfig
-from tinymixer.bench.arena import Work, environment
+from benchmarks.peers.batch import patches_first_batch
+from tinymixer import MixerConfig, bench
 from tinymixer.bench.models import MODELS, parse_model, step_bytes, step_flops
 from tinymixer.bench.profile_numpy import STAGES, Stopwatch
-from tinymixer.bench.work import first_weights, loss_of, patches_first_batch
+from tinymixer.bench.runner import Work, environment, own_entry
+from tinymixer.bench.work import first_weights, loss_of
 from tinymixer.ops import softmax_cross_entropy
 
 CONFIG = MODELS["nano"][0]
@@ -23,12 +26,12 @@ def test_models_by_name_and_by_sizes():
 
 def test_counts_of_a_step():
     assert 2.5 < step_flops(CONFIG, 8) / step_flops(CONFIG, 8, forward=True) < 3
-    stream = 64 * 8 * 128 * 2
-    assert step_bytes(CONFIG, 8, 2) == stream * (8 * 83 + 8)  # the passes that docs/gpu.md counts
-    assert step_bytes(CONFIG, 8, 2, forward=True) == stream * (8 * 32 + 4)
+    residual_stream = 64 * 8 * 128 * 2
+    assert step_bytes(CONFIG, 8, 2) == residual_stream * (8 * 83 + 8)  # the passes that docs/gpu.md counts
+    assert step_bytes(CONFIG, 8, 2, forward=True) == residual_stream * (8 * 32 + 4)
 
 
-def test_contestants_get_their_threads_and_no_harmful_settings(monkeypatch):
+def test_workers_get_their_threads_and_no_harmful_settings(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OPENBLAS_L2_SIZE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -45,6 +48,18 @@ def test_the_work_is_the_same_each_time_and_its_first_loss_says_something():
     assert patches.dtype == np.float32
     logits = np.random.default_rng(3).standard_normal((4, 10))
     assert loss_of(logits, labels) == pytest.approx(float(softmax_cross_entropy(logits, labels)[0]))
+
+
+def test_our_own_step_computes_in_float32_on_a_processor():
+    assert own_entry(Work("nano", CONFIG, 4, "bfloat16", "cpu", 2, False)).precision == "float32"
+    assert own_entry(Work("nano", CONFIG, 4, "bfloat16", "cuda", 2, False)).precision is None
+
+
+def test_the_package_imports_nothing_from_the_benchmarks():
+    """What is in the package works without a clone; only a worker imports a peer's module, by its name."""
+    package = Path(bench.__file__).parents[1]
+    for path in package.rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) benchmarks", path.read_text(encoding="utf-8"), re.MULTILINE), path
 
 
 def test_the_stopwatch_counts_nested_calls_once_and_puts_everything_back():
@@ -67,6 +82,10 @@ def test_the_page_of_the_cpu():
            "share_of_copy_ceiling": 0.3, "peak_bytes": 2**27, "process_peak_bytes": 2**28}  # fmt: skip
     peer = row | {"name": "PyTorch eager", "images_per_second": 320.0, "process_peak_bytes": None}
     failed = row | {"name": "JAX jit", "images_per_second": None, "left_out": "no such instruction"}
+    peer16 = peer | {"precision": "bfloat16"}
+    assert "float32 (PyTorch eager in bfloat16), SGD" in markdown(
+        {"cpu": {"name": "A", "cores": 2}}, [row, peer16], [], {}
+    )
     stages = {"nano": [{"name": "GELU", "milliseconds": 20.0, "share": 0.1}]}
     page = markdown({"cpu": {"name": "A", "cores": 2}}, [row, peer, failed], [row], stages)
     assert "| tinymixer | 640.0 | 2.00 x | 200.0 | 0.050 | 60% | 30% | 128 | 256 |" in page

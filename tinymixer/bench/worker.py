@@ -1,10 +1,12 @@
-"""One contestant, in a process of its own: takes orders in lines of JSON, so that nobody's memory or threads mix.
+"""A worker: runs one implementation in a process of its own, so that memory and threads of two never mix.
+
+The first line on standard input describes the work (`runner.Worker` writes it). Each further line is a command in JSON:
 
     {"steps": 3}       takes three steps       -> {"seconds": 0.9, "loss": 2.3}
-    {"reset": true}    forgets the peak memory -> {}
-    {"peak": true}     what it holds at most   -> {"peak_bytes": ..., "process_peak_bytes": ...}
+    {"reset": true}    measures the peak anew  -> {}
+    {"peak": true}     memory at its peak      -> {"peak_bytes": ..., "process_peak_bytes": ...}
 
-A failure ends the process, with its traceback on standard error.
+A failure ends the process, with a traceback on standard error.
 """
 
 import importlib
@@ -21,9 +23,9 @@ from tinymixer.models import MixerConfig
 
 
 def main() -> None:
-    """The first line says what to do (`arena.Contestant.start`), the others are orders."""
+    """Read the description of the work, then answer one command after the other until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a framework prints goes to standard error
+    os.dup2(2, 1)  # what a framework prints goes to standard error
 
     def answer(**values: Any) -> None:
         answers.write(json.dumps(values) + "\n")
@@ -42,13 +44,13 @@ def main() -> None:
     labels = synthetic_batch(config, work["batch"])[1]
     answer(version=module.versions())
     for line in sys.stdin:
-        order = json.loads(line)
-        if "steps" in order:
+        command = json.loads(line)
+        if "steps" in command:
             started = time.perf_counter()
-            result = run(order["steps"])
+            result = run(command["steps"])
             seconds = time.perf_counter() - started
             answer(seconds=seconds, loss=loss_of(result, labels) if work["forward"] else float(result))
-        elif "reset" in order:
+        elif "reset" in command:
             if not on_gpu:
                 reset_peak()
             answer()
@@ -59,7 +61,7 @@ def main() -> None:
 
 
 def module_profile(work: dict[str, Any], config: MixerConfig) -> list[dict[str, Any]]:
-    """Where our own step's time goes."""
+    """Where the time of our own step goes: rows of `profile_cupy` or `profile_numpy`."""
     if work["device"] == "cuda":
         from tinymixer.bench import profile_cupy
 
