@@ -117,5 +117,5 @@ def test_the_exercises_run_as_tests_of_the_folder(tinymixer):
 def test_jupyterlab_missing_is_a_sentence(tinymixer, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jupyterlab" else find_spec(name))
-    assert tinymixer("lessons").is_error("JupyterLab is not installed", "pip install 'tinymixer[lessons]'")
+    assert tinymixer("lessons").is_error("JupyterLab is not installed", "pip install 'tinymixer[lessons] @ git+")
     assert json.loads(Path("tinymixer-lessons/02_linear.ipynb").read_text())["cells"]

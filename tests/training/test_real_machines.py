@@ -31,6 +31,21 @@ def test_a_folder_that_cannot_be_locked_is_trained_into(tmp_path, monkeypatch, n
     assert len([note for note in heard.notes if "cannot be locked" in note]) == 1
 
 
+def test_where_folders_cannot_be_locked_a_file_in_them_is(tmp_path, monkeypatch):
+    """As on Windows, which has no fcntl."""
+    pytest.importorskip("filelock")
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    trainer = Trainer(small_recipe(epochs=1), tmp_path / "run", small_dataset())
+    with pytest.raises(TrainingError, match="another process is training into"):
+        Trainer(small_recipe(epochs=1), tmp_path / "run", small_dataset(), resume=True)
+    assert trainer.run().status == "finished"
+    assert Trainer(small_recipe(epochs=1), tmp_path / "run", small_dataset(), resume=True).run().epochs == 1
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    heard = Recorder()
+    assert run_small(tmp_path / "other", heard, epochs=1).status == "finished"
+    assert len([note for note in heard.notes if "filelock is not installed" in note]) == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not synced on Windows")
 @pytest.mark.parametrize("which", ["folders", "everything"])
 def test_a_file_system_without_sync_is_trained_on(tmp_path, monkeypatch, which):

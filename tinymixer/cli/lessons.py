@@ -11,7 +11,7 @@ import click
 from click.exceptions import Exit
 
 from tinymixer.cli.output import counted, json_option
-from tinymixer.errors import ConfigError, TinymixerError
+from tinymixer.errors import ConfigError, TinymixerError, install_line
 
 if TYPE_CHECKING:
     from tinymixer.lessons.progress import LessonState
@@ -82,7 +82,7 @@ def _open_jupyterlab(folder: Path, page: str) -> int:
     """Start JupyterLab at the map and wait for it to end."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise ConfigError(
-            "JupyterLab is not installed: pip install 'tinymixer[lessons]'. "
+            f"JupyterLab is not installed: {install_line('lessons')}. "
             f"Any other program for Jupyter notebooks can open {folder} too."
         )
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]

@@ -11,7 +11,7 @@ from tinymixer.borders import guarded, shortened
 from tinymixer.data.archives import sha256_of
 from tinymixer.data.download import MirrorError, PartFile, Patience, download
 from tinymixer.data.manifest import Archive, Manifest, cache_folder, datasets_folder, load_manifest
-from tinymixer.errors import DownloadError
+from tinymixer.errors import DownloadError, install_line
 
 
 def fetch(
@@ -95,7 +95,7 @@ def _alone_in(folder: Path, name: str, notify: Callable[[str], object]) -> Itera
     try:
         import filelock
     except ImportError as error:
-        raise DownloadError("Fetching a data set needs filelock: pip install 'tinymixer[cli]'.") from error
+        raise DownloadError(f"Fetching a data set needs filelock: {install_line('cli')}.") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / f"{name}.lock")

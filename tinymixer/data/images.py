@@ -12,7 +12,7 @@ import numpy as np
 
 from tinymixer.borders import IMAGE_VALUES, PIXELS, counted, guarded, opened, shown_value
 from tinymixer.data.paths import expanded, shown
-from tinymixer.errors import ConfigError, DataError
+from tinymixer.errors import ConfigError, DataError, install_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -74,7 +74,7 @@ def require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise DataError("Reading picture files needs Pillow: pip install 'tinymixer[cli]'.") from error
+        raise DataError(f"Reading picture files needs Pillow: {install_line('cli')}.") from error
 
 
 def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.ndarray:
@@ -114,8 +114,9 @@ def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: s
         )
     if 0 in pixels.shape:
         raise DataError(f"A picture as an array has pixels, got shape {pixels.shape}.")
-    if pixels.shape == (image_size, image_size, in_channels):
-        return pixels
+    shaped = pixels[..., None] if pixels.ndim == 2 else pixels  # (height, width, channels)
+    if shaped.shape == (image_size, image_size, in_channels):
+        return shaped
     require_pillow()
     from PIL import Image
 
