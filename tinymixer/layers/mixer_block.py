@@ -13,7 +13,7 @@ from tinymixer.parameters import ParameterSpec, Specification, prefixed
 
 
 class MixerBlock(Layer):
-    """Token mixing, then channel mixing, each of the normalised input and added to the input (Mixer, eq. 1).
+    """Token mixing, then channel mixing, each applied to LayerNorm(x) and added to x (Mixer, eq. 1).
 
         x = x + token_mixing(token_norm(x))
         x = x + channel_mixing(channel_norm(x))

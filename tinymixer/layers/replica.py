@@ -1,4 +1,4 @@
-"""Copies of a layer that share its weights, so that several threads can each work through a slice of the batch."""
+"""Copies of a layer that share its weights, so that several threads can each compute a slice of the batch."""
 
 import gc
 import pickle

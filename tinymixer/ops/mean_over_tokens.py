@@ -23,7 +23,7 @@ def mean_over_tokens_forward(x: Array) -> tuple[Array, Cache]:
 
 
 def mean_over_tokens_backward(dy: Array, cache: Cache) -> Array:
-    """Every token has weight 1/S in the mean, so each receives the same gradient:
+    """Every token has weight 1/S in the mean, so all receive the same gradient:
 
         dx[s] = dy / S
 

@@ -37,7 +37,6 @@ def pool_tokens_forward(x: Array, grid: tuple[int, int]) -> tuple[Array, Cache]:
 def pool_tokens_backward(dy: Array, cache: Cache) -> Array:
     """x[t] enters y[s] with weight 1/n[s] for every s near t, and y[t] once more with weight -1. So
 
-
         dx[t] = sum_{s near t} dy[s] / n[s]  -  dy[t]
 
     Each dy[s] is divided by the n of its own token s, so the division comes before the sum here.
