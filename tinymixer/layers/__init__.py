@@ -1,4 +1,4 @@
-"""What holds parameters: layers, each a composition of operations."""
+"""Layers: they hold parameters, and each composes operations of `tinymixer.ops`."""
 
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.layer import Layer

@@ -1,11 +1,11 @@
-"""The sizes of a block, which are all that its layers need to know of a model's configuration."""
+"""The sizes of a block: all that its layers need from a model's configuration."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class BlockSizes:
-    """What a block is built from. A token mixer takes from it what it needs.
+    """What a block is built from. A token mixer uses the fields that it needs.
 
     grid               patches down and across: S = down * across tokens
     hidden_dim         channels of a token (C)

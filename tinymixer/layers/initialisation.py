@@ -1,4 +1,4 @@
-"""First values of the parameters, as in the Mixer authors' code (Flax defaults, and a zero head)."""
+"""Initial values of the parameters, as in the Mixer authors' code (Flax defaults, and a zero head)."""
 
 import math
 
@@ -21,7 +21,7 @@ def ones(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def lecun_normal(fan_in: int) -> Initialise:
     """LeCun normal (LeCun et al. 1998, section 4.6): variance 1 / fan_in, from a normal cut off at two deviations.
 
-    The deviation is divided by that of the cut-off distribution, so that the variance is 1 / fan_in after the cut.
+    Cutting lowers the standard deviation from 1 to TRUNCATED_STD; dividing by that makes the variance 1 / fan_in.
     """
 
     def initialise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What every layer has in common: parameters, a backend, and the operations to use."""
+"""What all layers share: parameters, a backend, and the operations to use."""
 
 from typing import Any
 
@@ -19,8 +19,10 @@ class Layer:
     dx = layer.backward(dy, cache)          parameter gradients are added to `layer.parameters.gradients`
     layer.update_buffers(cache)             writes new statistics into `layer.parameters.buffers`, if it keeps any
 
-    A layer of its own makes its parameters (keywords backend, dtype, seed, kernels); a part of a larger one is handed
-    a slice of its parent's through `parameters`. With seed=None its values are zeros, to be loaded.
+    A layer used by itself makes its own parameters (keywords backend, dtype, seed, kernels). A layer inside a larger
+    one gets a part of its parent's as `parameters`. With seed=None the values are zeros, to be loaded later.
+
+    `ops` are the backend's operations; their mathematics stands in `tinymixer/ops/`.
     """
 
     def __init__(
@@ -52,11 +54,10 @@ class Layer:
         raise NotImplementedError
 
     def update_buffers(self, cache: Any) -> None:
-        """Write into the buffers what a forward pass found out and left in its cache (a batch's mean, say).
+        """Write the new statistics in a forward pass's cache (a batch's mean, say) into the buffers.
 
-        `forward` itself never writes buffers: so a second forward pass moves nothing, and a training step calls this
-        once. A layer with parts passes it on to each of them, with the part's own cache. Most layers have none to
-        update.
+        `forward` itself never writes buffers, so calling it twice changes nothing; a training step calls this method
+        once. A layer with parts calls it on each part, with the part's own cache. Most layers have no buffers.
         """
 
     def keep_mask(self, shape: tuple[int, ...], rate: float, rng: Draws | None, place: str, image_axis: int) -> Array:

@@ -10,7 +10,7 @@ from tinymixer.parameters import ParameterSpec, Specification
 
 
 class LayerNorm(Layer):
-    """Normalise over the channels, then scale and shift: scale (C,), bias (C,)."""
+    """Normalise over the channels, then scale and shift: scale (C,), bias (C,). See `ops/layer_norm.py`."""
 
     def __init__(self, hidden_dim: int, eps: float = 1e-6, **keywords: Any) -> None:
         super().__init__(self.specification(hidden_dim), **keywords)

@@ -10,7 +10,7 @@ from tinymixer.parameters import Initialise, ParameterSpec, Specification
 
 
 class Linear(Layer):
-    """y = x W + b over the last axis: weight (in_features, out_features), bias (out_features,)."""
+    """y = x W + b over the last axis: weight (in_features, out_features), bias (out_features,). See `ops/linear.py`."""
 
     def __init__(
         self, in_features: int, out_features: int, *, initialise: Initialise | None = None, **keywords: Any

@@ -12,15 +12,18 @@ from tinymixer.parameters import Specification, prefixed
 
 
 class LinearMixerBlock(Layer):
-    """One Linear over the tokens, then one over the channels, each added to what came in.
+    """One Linear over the tokens, then one over the channels, each added to its input.
 
         x = x + token_mixing(x)        weight (S, S), bias (S,)
         x = x + channel_mixing(x)      weight (C, C), bias (C,)
 
-    Both Linears start at zero, so that a block starts as the identity: without LayerNorm nothing else keeps a stack of
-    blocks from growing. From LeCun's first values, which would be as large as x itself, eight blocks make digits 56
-    times as large, and plain gradient descent diverges (learning rates 0.01 to 0.1, three seeds each); from zero it
-    trains at all of them. Zero weights do learn here: a weight's gradient is x times dy, and neither is zero.
+    Both Linears start at zero, so a block starts as the identity: without LayerNorm nothing else keeps activations from
+    growing from block to block. With LeCun's initial values a branch is as large as x itself: eight blocks make the
+    digits' activations 56 times as large, and plain gradient descent diverges (learning rates 0.01 to 0.1, three seeds
+    each). From zero it trains at all of these rates. Zero weights do learn here: a weight's gradient is x times dy, and
+    neither is zero.
+
+    The operations are `token_linear` and `linear` in `ops/linear.py`.
     """
 
     def __init__(self, tokens: int, hidden_dim: int, **keywords: Any) -> None:
@@ -44,7 +47,7 @@ class LinearMixerBlock(Layer):
         return x + mixed, (token_cache, channel_cache)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
-        """dy (S, B, C)  ->  dx (S, B, C). Twice dy reaches x along two ways: the sum, and the Linear."""
+        """dy (S, B, C)  ->  dx (S, B, C). In each line dy reaches x twice: directly, and through the Linear."""
         token_cache, channel_cache = cache
         dx = dy + self.channel_mixing.backward(dy, channel_cache)
         return dx + self.token_mixing.backward(dx, token_cache)

@@ -13,7 +13,7 @@ from tinymixer.parameters import ParameterSpec, Specification, prefixed
 
 
 class MixerBlock(Layer):
-    """Token mixing, then channel mixing, each normalised before and added to what came in (Mixer, eq. 1).
+    """Token mixing, then channel mixing, each applied to LayerNorm(x) and added to x (Mixer, eq. 1).
 
         x = x + token_mixing(token_norm(x))
         x = x + channel_mixing(channel_norm(x))
@@ -21,7 +21,7 @@ class MixerBlock(Layer):
     sizes         the block's sizes
     token_mixer   a name in `tinymixer.layers.token_mixing`, or a class as described there. With "none" the first line
                   is left out, and `token_norm` and `token_mixing` are None
-    drop_path     rate at which each of the two branches is dropped for an image in training
+    drop_path     rate at which each of the two branches is dropped for an image in training (`ops/dropout.py`)
     """
 
     token_norm: LayerNorm | None
@@ -91,7 +91,7 @@ class MixerBlock(Layer):
         return x + branch, (norm_cache, mixing_cache, drop_cache)
 
     def _branch_backward(self, norm: Any, mixing: Any, dy: Array, cache: Cache) -> Array:
-        """dy reaches x twice: straight along the sum, and through the branch."""
+        """dy reaches x twice: directly, through the sum, and through the branch."""
         norm_cache, mixing_cache, drop_cache = cache
         dbranch = dy if drop_cache is None else self.ops.drop_path_backward(dy, drop_cache)  # (S, B, C)
         return dy + norm.backward(mixing.backward(dbranch, mixing_cache), norm_cache)

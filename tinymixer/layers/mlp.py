@@ -14,12 +14,12 @@ GELU_FORMS = ("tanh", "erf")
 
 
 class Mlp(Layer):
-    """Linear, GELU, (dropout,) Linear over the last axis.
+    """Linear, GELU, (dropout,) Linear over the last axis: `ops/linear.py`, `ops/gelu.py`, `ops/dropout.py`.
 
     weight1 (I, D), bias1 (D,), weight2 (D, I), bias2 (I,), with I = in_features and D = mlp_dim.
     """
 
-    linear = "linear"  # which product of `ops` the two Linears are: linear_forward and linear_backward
+    linear = "linear"  # the operation of both Linears: ops.linear_forward and ops.linear_backward
 
     def __init__(
         self, in_features: int, mlp_dim: int, gelu: str = "tanh", dropout: float = 0.0, **keywords: Any
@@ -87,10 +87,11 @@ class TokenMixing(Mlp):
 
     x (S, B, C); weight1 (DS, S), bias1 (DS,), weight2 (S, DS), bias2 (S,)
 
-    With tokens as the first axis it is the same MLP with the product's sides exchanged; the hidden layer is (DS, B, C).
+    Tokens are the first axis, so it is the same MLP with both products from the other side. The hidden layer is
+    (DS, B, C).
     """
 
-    linear = "token_linear"
+    linear = "token_linear"  # ops.token_linear_forward and ops.token_linear_backward
 
     def __init__(
         self, tokens: int, tokens_mlp_dim: int, gelu: str = "tanh", dropout: float = 0.0, **keywords: Any
@@ -108,7 +109,7 @@ class TokenMixing(Mlp):
 
     @classmethod
     def specification_for(cls, sizes: BlockSizes) -> Specification:
-        """The parameters for a block of these sizes, as every token mixer can tell them (`token_mixing.py`)."""
+        """The specification for a block of these sizes, which every token mixer gives (`token_mixing.py`)."""
         return cls.specification(sizes.num_tokens, sizes.tokens_mlp_dim)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Copies of a layer that share its weights, so that several threads can each work through a slice of the batch."""
+"""Copies of a layer that share its weights, so that several threads can each compute a slice of the batch."""
 
 import gc
 import pickle
@@ -19,15 +19,15 @@ AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
 def replica(layer: AnyLayer) -> AnyLayer:
-    """A copy of a layer and all its parts over the same values, with gradients and buffers of its own.
+    """A copy of a layer and all its parts that shares the values and has its own gradients and buffers.
 
-    Values are the same memory, so an update of the original is an update of the replica. Gradients start at zero, in
-    memory that is taken at first use; buffers are copied as they are now (`parameters.take_buffers` copies them anew).
-    Everything else that the layer keeps is copied, as `copy.deepcopy` does it: lists, dicts, constants, state. An
-    attribute that is a view of values, gradients or buffers becomes the replica's own view of them.
+    Values are in the same memory, so an update of the original updates the replica. Gradients start at zero and take
+    memory at first use. Buffers are copied as they are now; `parameters.take_buffers` copies them again. Everything
+    else in the layer (lists, dicts, constants, state) is copied by `copy.deepcopy`. An attribute that is a view of
+    values, gradients or buffers becomes a view of the replica's.
 
-    Raises ConfigError when the layer keeps something that cannot be copied (a lock, an open file), or that would let
-    the replica write into the original's gradients (a function that was made around the layer).
+    Raises ConfigError when the layer keeps something that cannot be copied (a lock, an open file), or something through
+    which the replica would write into the original's gradients (a function that refers to the layer).
     """
     found = list(reachable(layer))
     storages = {id(thing.storage): thing.storage for thing in found if isinstance(thing, Parameters)}
@@ -54,19 +54,19 @@ def replica(layer: AnyLayer) -> AnyLayer:
 
 
 def reachable(root: object) -> Iterator[object]:
-    """Every object that the root refers to, directly or not, itself first.
+    """The root and every object that it refers to, directly or through others.
 
-    Classes and modules are not followed, nor are a function's globals. A `Parameters` is not either: it says itself
-    how it is copied.
+    The search does not go into classes, modules, a function's globals, or a `Parameters`, which has a `__deepcopy__` of
+    its own.
     """
-    seen, waiting = {id(root): root}, [root]
-    while waiting:
-        thing = waiting.pop()
+    seen, to_visit = {id(root): root}, [root]
+    while to_visit:
+        thing = to_visit.pop()
         yield thing
         for child in _children(thing):
             if id(child) not in seen:
                 seen[id(child)] = child
-                waiting.append(child)
+                to_visit.append(child)
 
 
 def _children(thing: object) -> list[Any]:
@@ -78,9 +78,9 @@ def _children(thing: object) -> list[Any]:
 
 
 def _moved_view(array: np.ndarray, replicas: list[tuple[Storage, Storage]]) -> np.ndarray | None:
-    """The replica's view in place of an original's: of the same values, of its own gradients or buffers.
+    """The replica's view for a view of the original's: of the shared values, or of its own gradients or buffers.
 
-    None for an array that is no such view.
+    None for an array that is no view of the original's vectors.
     """
     for original, copy in replicas:
         if _overlap(array, original.values):
@@ -97,7 +97,7 @@ def _overlap(array: np.ndarray, vector: Any) -> bool:
 
 
 def _same_view(view: np.ndarray, vector: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The view of another vector that `view` is of this one: same place, shape and strides."""
+    """A view of `other` with the offset, shape and strides that `view` has in `vector`."""
     start = view.__array_interface__["data"][0] - vector.__array_interface__["data"][0]  # bytes
     return np.ndarray(view.shape, view.dtype, buffer=other, offset=start, strides=view.strides)
 

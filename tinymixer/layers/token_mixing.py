@@ -1,6 +1,6 @@
-"""How a block may mix its tokens, by name.
+"""The token mixers that a block can use, by name.
 
-A token mixer is a layer from x (S, B, C) to y (S, B, C) that says how it is made for a block of given sizes:
+A token mixer is a layer from x (S, B, C) to y (S, B, C) with two class methods that make it for a block's sizes:
 
     specification_for(sizes)        its parameters
     for_block(sizes, **keywords)    the layer itself
@@ -32,7 +32,8 @@ class TokenMixer(Protocol):
 class TokenLinear(Layer):
     """One Linear over the tokens of each channel: the simplest token mixing that learns.
 
-    x (S, B, C); weight (O, S), bias (O,)  ->  y (O, B, C), with O = S in a block
+    x (S, B, C); weight (O, S), bias (O,)  ->  y (O, B, C), with O = S in a block.
+    See `token_linear` in `ops/linear.py`.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class TokenLinear(Layer):
 
 
 class TokenPooling(Layer):
-    """The mean of the 3 x 3 patches around each, less the patch itself: token mixing without a parameter.
+    """The mean of the 3 x 3 patches around each patch, minus the patch: token mixing without parameters.
 
-    x (S, B, C)  ->  y (S, B, C). From PoolFormer (Yu et al. 2022, arXiv 2111.11418), whose point it is that a block
-    may mix its tokens in so plain a way and still do well. grid: patches (down, across), S = down * across.
+    x (S, B, C)  ->  y (S, B, C). grid: patches (down, across), S = down * across. See `ops/pool_tokens.py`. From
+    PoolFormer (Yu et al. 2022, arXiv 2111.11418), which shows that so simple a token mixing still does well.
     """
 
     def __init__(self, grid: tuple[int, int], **keywords: Any) -> None:
@@ -98,7 +99,7 @@ class TokenPooling(Layer):
         return self.ops.pool_tokens_backward(dy, cache)
 
 
-# "none": the block has no token branch at all, so no LayerNorm before it either: its weights would train for nothing.
+# "none": the block has no token branch, and so no LayerNorm before it, whose weights would have no effect.
 TOKEN_MIXERS: dict[str, TokenMixer | None] = {
     "mlp": TokenMixing,
     "linear": TokenLinear,

@@ -1,9 +1,9 @@
 """Which array library an array belongs to, and the part of it that operations, layers and optimizers may use.
 
-NumPy and CuPy share far more; a short list keeps the code readable and every other array library within reach. The
-tests run everything on a stand-in library that has these names and no others, and that refuses to become a NumPy
-array behind our back (`tests/strict_arrays.py`). Whoever needs another name adds it here, after checking that
-CuPy has it with the same arguments.
+NumPy and CuPy share far more names; a short list keeps the code readable and makes another array library easy to add.
+The tests run everything on a stand-in library that has these names and no others, and whose arrays refuse to be
+converted to NumPy (`tests/strict_arrays.py`). To use another name, check that CuPy has it with the same arguments and
+add it here.
 """
 
 import sys
@@ -11,12 +11,11 @@ from typing import Any, TypeAlias
 
 from tinymixer.errors import BackendError
 
-# An array of whichever library the caller computes with; a test holds its use to the lists below. To a type checker it
-# is Any: NumPy's arrays have far narrower signatures than any protocol that CuPy's would fit as well, so that a checker
-# would complain about right code. The name says what is meant, and shapes stand in comments.
+# An array of NumPy or CuPy. To a type checker it is Any: no protocol fits the arrays of both libraries without errors
+# on correct code. The name is for the reader, shapes stand in comments, and tests allow only what the lists below name.
 Array: TypeAlias = Any
 
-# What a forward pass leaves for its own backward pass and for nobody else.
+# What a forward pass returns for its own backward pass. Nothing else reads it.
 Cache: TypeAlias = Any
 
 FUNCTIONS = frozenset(
@@ -51,9 +50,9 @@ ATTRIBUTES = frozenset({"T", "dtype", "itemsize", "nbytes", "ndim", "shape", "si
 
 
 def namespace(x: Array) -> Any:
-    """Return the array library that x belongs to, so that one line of code serves them all.
+    """Return the array library that x belongs to (`numpy` or `cupy`), so that the same code runs on both.
 
-    NumPy's arrays say it themselves (`__array_namespace__`); CuPy's do not yet, so the module of their class is asked.
+    NumPy's arrays have the method `__array_namespace__`. CuPy's do not yet: their class's module tells the library.
     Raises BackendError for anything that is not an array.
     """
     if hasattr(x, "__array_namespace__"):

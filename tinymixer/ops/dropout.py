@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al. 2014) and stochastic depth (Huang et al. 2016, arXiv 1603.09382).
 
-The Bernoulli masks are drawn outside (`Layer.keep_mask`) and come in as booleans: the same seed drops the same entries
-on every backend, and the backward pass needs no second draw.
+The layer draws the Bernoulli masks (`Layer.keep_mask`) and passes them in as booleans: so the same seed drops the same
+entries on every backend, and the backward pass uses the mask again instead of drawing one.
 """
 
 from tinymixer.errors import ConfigError, ShapeError
@@ -10,7 +10,7 @@ from tinymixer.ops.shapes import expect_shape
 
 
 def dropout_forward(x: Array, keep: Array, rate: float) -> tuple[Array, Cache]:
-    """Zero the entries that are not kept and make up for them in the others ("inverted" dropout).
+    """Zero the entries that are not kept and scale up the others, so that the mean stays ("inverted" dropout).
 
     x (...), keep (...) boolean, drawn with probability 1 - rate  ->  y (...)
 
@@ -60,6 +60,6 @@ def drop_path_backward(dy: Array, cache: Cache) -> Array:
 def _masked(x: Array, keep: Array, rate: float, name: str) -> tuple[Array, Cache]:
     if not 0 <= rate < 1:
         raise ConfigError(f"the {name} rate must be at least 0 and below 1, got {rate}")
-    # keep / (1 - rate) would be float64: a boolean array has no dtype of its own to hold on to.
+    # keep / (1 - rate) would be float64, so x * keep comes first. float(): a NumPy scalar would widen x as well.
     rate = float(rate)
     return x * keep * (1.0 / (1.0 - rate)), (keep, rate)

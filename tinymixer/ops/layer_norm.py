@@ -33,8 +33,8 @@ def layer_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
 
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat))
 
-    The two subtracted terms are the row's mean and variance answering for every x in it.
-    dscale and dbias sum over all rows, which share them.
+    The two subtracted terms come from the row's mean and variance, which depend on every x in the row.
+    dscale and dbias are sums over all rows, which share scale and bias.
 
     dy (..., C)  ->  dx (..., C), dscale (C,), dbias (C,)
     """

@@ -6,7 +6,9 @@ from tinymixer.ops.shapes import expect_shape
 
 
 def mean_over_tokens_forward(x: Array) -> tuple[Array, Cache]:
-    """x (S, B, C)  ->  y (B, C)
+    """Average the tokens of each image.
+
+    x (S, B, C)  ->  y (B, C)
 
         y = 1/S * sum_s x[s]
 
@@ -21,7 +23,7 @@ def mean_over_tokens_forward(x: Array) -> tuple[Array, Cache]:
 
 
 def mean_over_tokens_backward(dy: Array, cache: Cache) -> Array:
-    """Every token had weight 1/S in the mean, so each receives the same gradient:
+    """Every token has weight 1/S in the mean, so all receive the same gradient:
 
         dx[s] = dy / S
 

@@ -1,4 +1,4 @@
-"""The normal distribution function; neither NumPy nor CuPy has erf in its main namespace."""
+"""The normal distribution function, written here because neither NumPy nor CuPy has erf in its main namespace."""
 
 import math
 
@@ -44,8 +44,8 @@ def normal_cdf(x: Array) -> Array:
 
         Phi(x) = erfc(-x / sqrt(2)) / 2        erfc(z) = t * exp(-z^2 + p(t)),  t = 2 / (2 + z),  for z >= 0
 
-    The form with t is exact for the true p, which is smooth enough that 25 Chebyshev terms reach double
-    precision; the sum is Clenshaw's recurrence. The left tail comes directly, the right one as 1 - tail.
+    The second formula defines p. It is so smooth that 25 Chebyshev terms give it in double precision; Clenshaw's
+    recurrence adds them up. This gives Phi for x < 0; for x >= 0 we use Phi(x) = 1 - Phi(-x).
     """
     xp = namespace(x)
     z = xp.abs(x) * SQRT_HALF  # (...)
@@ -54,6 +54,6 @@ def normal_cdf(x: Array) -> Array:
     current = following = xp.zeros_like(z)  # (...)
     for coefficient in reversed(COEFFICIENTS[1:]):
         current, following = twice_s * current - following + coefficient, current
-    exponent = 0.5 * twice_s * current - following + COEFFICIENTS[0]  # (...) p(t)
+    exponent = 0.5 * twice_s * current - following + COEFFICIENTS[0]  # (...) this is p(t)
     tail = 0.5 * t * xp.exp(exponent - z * z)  # (...)
     return xp.where(x < 0, tail, 1.0 - tail)

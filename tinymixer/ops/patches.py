@@ -1,4 +1,4 @@
-"""Images to patches and back: with it, the stem's convolution is one matrix product."""
+"""Images to patches and back: on patches, the stem's convolution is one matrix product."""
 
 from tinymixer.errors import ShapeError
 from tinymixer.ops.array_library import Array, Cache
@@ -11,7 +11,7 @@ def images_to_patches_forward(images: Array, patch_size: int) -> tuple[Array, Ca
     images (B, height, width, channels)  ->  patches (S, B, P*P*channels),  S = (height / P) * (width / P)
 
     Tokens go row by row over the image; a patch vector is (row in patch, column in patch, channel), row-major.
-    It is a permutation of the pixels: nothing is added and nothing lost (Mixer, section 2).
+    This only rearranges the pixels: each one appears exactly once in the patches (Mixer, section 2).
 
     Raises ShapeError when the patch size does not divide the image.
 

@@ -7,17 +7,17 @@ from tinymixer.ops.shapes import expect_shape
 
 
 def pool_tokens_forward(x: Array, grid: tuple[int, int]) -> tuple[Array, Cache]:
-    """Give each token the mean of its neighbourhood, less itself (PoolFormer, section 3.2).
+    """Replace each token by the mean of its neighbourhood, minus the token itself (PoolFormer, section 3.2).
 
     x (S, B, C), grid (down, across) with down * across = S, tokens row by row  ->  y (S, B, C)
 
         y[s] = 1/n[s] * sum_{t near s} x[t]  -  x[s]
 
-    Near s are the tokens of the 3 x 3 patches around s, s among them. At the border there are fewer: n[s] counts those
-    that exist, so that nothing outside of the image enters the mean. x[s] is taken off because a block adds x again
-    ("the residual"), which leaves the mean itself.
+    "t near s" means that t is one of the 3 x 3 patches around s, s itself included. n[s] is their number: 9, or fewer
+    at the border of the image. x[s] is subtracted because the block's residual connection adds it again, which leaves
+    the mean.
 
-    Raises ShapeError when the grid has not as many places as x has tokens.
+    Raises ShapeError unless down * across is the number of tokens.
 
     See: lessons/08_token_mixing.ipynb, "pool_tokens" in lessons/cheatsheet.md, tests/ops/test_pool_tokens.py
     """
@@ -35,11 +35,11 @@ def pool_tokens_forward(x: Array, grid: tuple[int, int]) -> tuple[Array, Cache]:
 
 
 def pool_tokens_backward(dy: Array, cache: Cache) -> Array:
-    """x[t] is in the mean of every s that it is near to, with the weight 1/n[s], and in -x[t]. "Near" is mutual, so
+    """x[t] enters y[s] with weight 1/n[s] for every s near t, and y[t] once more with weight -1. So
 
         dx[t] = sum_{s near t} dy[s] / n[s]  -  dy[t]
 
-    The division now comes before the sum: it is the n of the token that received the mean.
+    Each dy[s] is divided by the n of its own token s, so the division comes before the sum here.
 
     dy (S, B, C)  ->  dx (S, B, C)
     """
@@ -53,7 +53,7 @@ def pool_tokens_backward(dy: Array, cache: Cache) -> Array:
 
 
 def _sum_of_neighbours(x: Array) -> Array:
-    """The sum over the 3 x 3 places around each: first over three rows, then over three columns.
+    """For each place in the grid, the sum over the 3 x 3 places around it: first over rows, then over columns.
 
     x (down, across, ...)  ->  sums (down, across, ...)
     """

@@ -1,4 +1,4 @@
-"""Which dtype a statistic is accumulated in."""
+"""The dtype that sums and means are accumulated in."""
 
 from typing import Any
 

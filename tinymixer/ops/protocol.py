@@ -1,7 +1,7 @@
-"""What stands behind `layer.ops`: every operation by its name and signature, so that a misspelt one is a type error.
+"""The type of `layer.ops`: every operation with its signature, so that a misspelt name is a type error.
 
-`tinymixer.ops` itself is such a set of operations, and so is the one in which a device's kernels replace some of them
-(`tinymixer.kernels.operations`). Mathematics, derivation and shapes stand in the file named above each group.
+`tinymixer.ops` fits this type, and so does `tinymixer.kernels.operations`, where a GPU's kernels replace some of the
+operations. Mathematics, derivation and shapes stand in the file named above each group.
 """
 
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""One way to say that an array has the wrong shape, in the letters of the documentation."""
+"""Checks of shapes and labels; the errors name shapes in the letters of the documentation."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def expect_shape(name: str, x: Array, letters: str, **sizes: int) -> None:
 
     expect_shape("x", x, "S B C", S=64)  ->  "expected x of shape (S, B, C) with S=64, got (49, 8, 128)"
 
-    A leading "..." admits any number of axes before the rest.
+    A leading "..." stands for any number of axes.
     """
     axes = letters.split()
     wanted = axes[1:] if axes[0] == "..." else axes
@@ -29,7 +29,7 @@ def expect_shape(name: str, x: Array, letters: str, **sizes: int) -> None:
 def expect_labels(name: str, labels: Array, classes: int) -> None:
     """Raise DataError unless labels (B,) are whole numbers in 0..K-1.
 
-    Their values are looked at in the host's memory alone: on a GPU that would wait for all the work before it.
+    Values are checked for NumPy arrays only: reading them from a GPU would wait for all the work queued before.
     """
     if labels.dtype.kind not in "iu":
         raise DataError(f"expected {name} that are whole numbers, the classes' places in the list, got {labels.dtype}")

@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy in one operation, which is what keeps it stable."""
+"""Softmax and cross-entropy in one operation, which keeps it numerically stable."""
 
 from tinymixer.errors import ConfigError
 from tinymixer.ops.array_library import Array, Cache, namespace
@@ -16,8 +16,8 @@ def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing
     Subtracting the row's maximum changes no probability and keeps exp from overflowing. Label smoothing
     (Szegedy et al. 2016, section 7) mixes each target with the uniform distribution: (1 - e) target + e / K.
 
-    Labels must lie in 0..K-1 and rows of probabilities must sum to 1: the data loaders check that once, since
-    looking at the values here would make a GPU wait at every step; labels on the host are looked at all the same.
+    Labels must lie in 0..K-1 and rows of probabilities must sum to 1. The data loaders check that once; here only
+    labels in NumPy arrays are checked again, since reading values would make a GPU wait at every step.
     Raises ShapeError for other shapes, DataError for other labels, ConfigError for a label_smoothing outside [0, 1).
 
     See: lessons/06_softmax_cross_entropy.ipynb, "softmax_cross_entropy" in lessons/cheatsheet.md,
@@ -44,7 +44,8 @@ def softmax_cross_entropy_forward(logits: Array, targets: Array, label_smoothing
 
 
 def softmax_cross_entropy_backward(dloss: Array | float, cache: Cache) -> Array:
-    """The log-sum-exp differentiates to the softmax p, the linear term to the target:
+    """An image's loss is log(sum(exp(logits))) - sum(target * logits). The derivative of the first term is the
+    softmax p, that of the second the target:
 
         dlogits = dloss * (p - target) / B
 
@@ -57,7 +58,7 @@ def softmax_cross_entropy_backward(dloss: Array | float, cache: Cache) -> Array:
 
 
 def softmax_cross_entropy(logits: Array, targets: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
-    """The loss and its gradient at once: what a training step asks for.
+    """The loss and its gradient with respect to the logits, as a training step needs them.
 
     logits (B, K), targets (B,) or (B, K)  ->  loss (), dlogits (B, K)
     """

@@ -18,7 +18,7 @@ class AdamW(Optimizer):
         w = w - learning_rate * weight_decay * w
         w = w - learning_rate * (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + eps)
 
-    Both averages start at zero; dividing by 1 - beta^t, the sum of their weights so far, makes up for it.
+    Both averages start at zero, so after t steps their weights sum to 1 - beta^t only; the division corrects that.
     Raises ConfigError for values out of range.
     """
 

@@ -8,11 +8,11 @@ CHUNK = 1 << 18  # elements: 1 MiB in float32
 
 
 def chunks_of(vector: Any) -> Iterator[slice]:
-    """Slices that make up a flat vector: of CHUNK elements each, the last one perhaps shorter (at least one slice)."""
+    """The slices, at least one, that make up a flat vector: CHUNK elements each, the last one perhaps shorter."""
     return chunks_between(0, vector.size)
 
 
 def chunks_between(start: int, stop: int) -> Iterator[slice]:
-    """The same for a stretch of one."""
+    """The chunks of vector[start:stop]."""
     for first in range(start, max(stop, start + 1), CHUNK):
         yield slice(first, min(first + CHUNK, stop))

@@ -12,8 +12,8 @@ SMALL = 1e-6  # keeps the quotient finite when every gradient is zero
 def global_norm(gradients: Any, parallel_map: ParallelMap = map, chunks: Iterable[slice] | None = None) -> Any:
     """Euclidean norm of the flat vector of all gradients (size,), in its own dtype: a 0-d array of the backend.
 
-    parallel_map   a function like `map` that may go through several chunks of the vector at once
-    chunks         the parts of the vector that count, where not all of it does
+    parallel_map   a function like `map` that may work on several chunks of the vector at once
+    chunks         the slices of the vector to take the norm of; None for all of it
     """
     xp = namespace(gradients)
     if chunks is None:
@@ -27,8 +27,8 @@ def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
 
         gradients *= min(1, max_norm / (norm + 1e-6))
 
-    All share one factor, so the direction stays. Returns the norm before clipping, a 0-d array of the backend. Nothing
-    is brought to the host, so that a GPU does not wait.
+    All gradients get the same factor, so their direction stays. Returns the norm before clipping, a 0-d array of the
+    backend; it is not copied to the host, so that a GPU need not wait.
     """
     norm = global_norm(gradients)
     clip(gradients, norm, max_norm)
@@ -36,5 +36,5 @@ def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
 
 
 def clip(gradients: Any, norm: Any, max_norm: float) -> None:
-    """The same for gradients whose norm is known."""
+    """Clip as `clip_by_global_norm` does, for gradients whose norm is known."""
     gradients *= namespace(gradients).minimum(max_norm / (norm + SMALL), 1.0)

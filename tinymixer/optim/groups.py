@@ -1,4 +1,4 @@
-"""Parameters treated apart, by name: another learning rate, another weight decay, or none of either."""
+"""Parameter groups, by name: with a learning rate or weight decay of their own, or frozen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from tinymixer.parameters import Parameters
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """How the optimizer treats the parameters whose names fit a pattern. The first group that fits a name counts.
+    """How the optimizer treats the parameters whose names match a pattern. The first group that matches counts.
 
-    pattern                of names, as for file names: "head.*", "*.bias", "blocks.[01].*" (a * goes past dots, too)
-    learning_rate_factor   times the schedule's learning rate; None for 1
-    weight_decay           in place of the optimizer's own; None for that. Which weights decay at all, the optimizer's
-                           `decay` says
-    frozen                 nothing of it changes, and its gradients count neither for the norm nor for clipping
+    pattern                as for file names: "head.*", "*.bias", "blocks.[01].*" (a * matches dots, too)
+    learning_rate_factor   multiplies the schedule's learning rate; None for 1
+    weight_decay           used instead of the optimizer's; None for the optimizer's. Which of the weights decay is
+                           decided by the optimizer's `decay`
+    frozen                 the parameters do not change; the gradient norm and clipping leave their gradients out
 
     Raises ConfigError for values of the wrong type or out of range, and for a frozen group with numbers of its own.
     """
@@ -52,7 +52,7 @@ class ParameterGroup:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Raises ConfigError for an unknown name, suggesting the nearest, and where there is no pattern."""
+        """Make a group of plain values. Raises ConfigError for an unknown field or a missing pattern."""
         names = list(cls.__dataclass_fields__)
         for name in values:
             if name not in names:
@@ -64,7 +64,7 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the flat vectors that is updated with one learning rate and one strength of weight decay."""
+    """A slice of the flat vectors with one learning-rate factor and one weight decay."""
 
     start: int
     stop: int
@@ -82,12 +82,12 @@ class Segment:
 def segments_of(
     parameters: Parameters, groups: Sequence[ParameterGroup], weight_decay: float, decay: str
 ) -> list[Segment]:
-    """The stretches of the flat vector that are updated, in order: all of it where there are no groups.
+    """The segments of the flat vectors to update, in order; without groups, one segment for everything.
 
-    weight_decay, decay   the optimizer's own
+    weight_decay, decay   the optimizer's
 
-    Raises ConfigError for a pattern that fits no name, comes too late, or asks for a decay where none may be, and where
-    everything is frozen.
+    Raises ConfigError for a pattern that matches no name, for a group whose parameters all belong to earlier groups,
+    for a group with weight decay in which no parameter decays, and where everything is frozen.
     """
     size = parameters.values.size
     if not groups:
@@ -125,13 +125,13 @@ def _group_of(name: str, groups: Sequence[ParameterGroup]) -> ParameterGroup | N
 
 
 def _require_groups(parameters: Parameters, groups: Sequence[ParameterGroup]) -> None:
-    """Raise ConfigError for a group that no parameter would fall into."""
+    """Raise ConfigError for a group that no parameter belongs to."""
     for index, group in enumerate(groups):
         if not isinstance(group, ParameterGroup):
             raise ConfigError(f"groups expects ParameterGroup objects, got {type(group).__name__}")
-        fitting = [name for name in parameters.names if fnmatchcase(name, group.pattern)]
-        earlier = {_group_of(name, groups[:index]) for name in fitting}
-        if not fitting:
+        matching = [name for name in parameters.names if fnmatchcase(name, group.pattern)]
+        earlier = {_group_of(name, groups[:index]) for name in matching}
+        if not matching:
             raise ConfigError(f"no parameter's name fits the pattern '{group.pattern}'.{_hint(parameters, group)}")
         if None not in earlier:
             taken = " and ".join(sorted(f"'{other.pattern}'" for other in earlier if other is not None))
@@ -142,7 +142,7 @@ def _require_groups(parameters: Parameters, groups: Sequence[ParameterGroup]) ->
 
 
 def _hint(parameters: Parameters, group: ParameterGroup) -> str:
-    """What may have been meant: a buffer is not trained, a name or the pattern of a part is nearly that."""
+    """A hint at what was meant: a buffer, which is not trained, or the nearest name or pattern of a part."""
     if any(fnmatchcase(name, group.pattern) for name in parameters.buffer_names):
         return " It fits buffers alone, which are not trained"
     parts = {name.rsplit(".", level)[0] + ".*" for name in parameters.names for level in range(1, name.count(".") + 1)}
@@ -152,7 +152,7 @@ def _hint(parameters: Parameters, group: ParameterGroup) -> str:
 def _require_decaying(
     parameters: Parameters, groups: Sequence[ParameterGroup], chosen: Mapping[str, ParameterGroup | None], decay: str
 ) -> None:
-    """Raise ConfigError for a group that asks for a decay which none of its parameters may have."""
+    """Raise ConfigError for a group with weight decay in which no parameter decays."""
     for group in groups:
         names = [name for name, its_group in chosen.items() if its_group == group]
         if group.weight_decay and not any(decays(parameters.shape(name), decay) for name in names):

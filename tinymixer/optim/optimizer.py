@@ -1,4 +1,4 @@
-"""What all update rules share: weight decay on a choice of weights, clipping, the step count and the state."""
+"""What all update rules share: weight decay of chosen weights, clipping, the step count and the state."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,13 +21,12 @@ class Optimizer:
     weight_decay   strength of the decay, 0 or more
     decay          which weights decay: "matrices" (neither biases nor LayerNorm's scale), "all" or "none"
     clip_norm      bound on the global norm of the gradients; None or 0 clips nothing
-    groups         parameters that are treated apart, by name (`ParameterGroup`); the first that fits a name counts
+    groups         parameters with settings of their own (`ParameterGroup`); the first that matches a name counts
 
-    A rule says what it keeps in `state` (name -> flat vector), which numbers change from step to step
-    (`step_numbers`), and what it does with them to a chunk of the vectors (`update`): what it works out on the way is
-    then as long as a chunk, not as the model. The numbers are worked out on the host and handed in, so a recorded GPU
-    step can read them from device memory instead. Raises ConfigError for values out of range, and for a group that no
-    parameter falls into.
+    A subclass defines `state` (name -> flat vector), the numbers that change from step to step (`step_numbers`), and
+    how they update a chunk of the vectors (`update`). Its temporary arrays are then as long as a chunk, not as the
+    model. The host computes the numbers and passes them to `update`; a captured GPU step reads them from device memory
+    instead. Raises ConfigError for values out of range, and for a group that no parameter belongs to.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Optimizer:
     def step(self, learning_rate: float, parallel_map: ParallelMap = map) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
 
-        parallel_map   a function like `map` by which chunks of the vectors are gone through, perhaps several at once
+        parallel_map   a function like `map` that may update several chunks of the vectors at once
 
         Returns the global norm of the gradients before clipping, a 0-d array of the backend.
         """
@@ -68,8 +67,8 @@ class Optimizer:
             for factor in {segment.learning_rate_factor for segment in self._segments}
         }
 
-        def update(piece: tuple[Segment, slice]) -> None:
-            segment, chunk = piece
+        def update(chunk_of_segment: tuple[Segment, slice]) -> None:
+            segment, chunk = chunk_of_segment
             self.update(chunk, self._decay_of(chunk, segment), *numbers[segment.learning_rate_factor])
 
         for _ in parallel_map(update, ((segment, chunk) for segment in self._segments for chunk in segment.chunks())):
@@ -78,7 +77,7 @@ class Optimizer:
 
     @property
     def uses_groups(self) -> bool:
-        """Whether some parameters are treated apart, which a kernel that updates all alike cannot do."""
+        """Whether there are parameter groups: a kernel that updates all parameters alike cannot follow them."""
         return bool(self.groups)
 
     @cached_property
@@ -110,7 +109,7 @@ class Optimizer:
         return vectors | {"steps": np.array(self.steps, np.int64)}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over what `state_dict` gave. Raises CheckpointError, before changing anything, where it does not fit."""
+        """Load what `state_dict` returned. Raises CheckpointError where it does not fit; then nothing has changed."""
         if set(state) != set(self.state) | {"steps"}:
             raise CheckpointError(
                 f"{type(self).__name__} keeps {', '.join([*self.state, 'steps'])}, but the checkpoint holds "

@@ -9,7 +9,7 @@ peak * (s + 1) / warmup_steps, so no step is wasted on a rate of zero. After it,
     cosine     final + (peak - final) * (1 + cos(pi * p)) / 2        (Loshchilov and Hutter 2017, without restarts)
     linear     final + (peak - final) * (1 - p)
 
-and from `total_steps` on the rate stays at its end.
+From `total_steps` on the rate stays at its last value.
 """
 
 import math

@@ -18,7 +18,7 @@ class SGD(Optimizer):
         velocity = momentum * velocity + g
         w = w - learning_rate * velocity              Nesterov: g + momentum * velocity in place of velocity
 
-    With `decoupled=True` the decay stays out of the velocity and shrinks the weights by itself
+    With `decoupled=True` the decay is not part of the velocity; it shrinks the weights directly
     (SGDW, Loshchilov and Hutter 2019, algorithm 1): w = w - learning_rate * weight_decay * w, before the update.
 
     Raises ConfigError for values out of range, and for Nesterov without momentum.

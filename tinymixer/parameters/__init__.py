@@ -1,7 +1,7 @@
 """All weights in one flat vector, all gradients in another, all buffers (statistics) in a third, with named views.
 
-So an update is a handful of vector lines, and clipping, checkpointing and averaging are one line each. A view must
-never be replaced by another array: there is no way to assign one, only to write into it.
+So an update takes a few lines of vector code, and clipping, checkpointing and averaging one line each. A view can be
+written into but never replaced by another array, which would not be part of the flat vector.
 """
 
 from tinymixer.parameters.layout import ALIGNMENT

@@ -13,8 +13,8 @@ from tinymixer.parameters.storage import Storage
 class Buffers:
     """Named views of a flat vector of buffers.
 
-    A forward pass never writes to it. What it found out travels in its cache, and `Layer.update_buffers(cache)` writes
-    it, once per step.
+    A forward pass never writes to them. It leaves new statistics in its cache, and `Layer.update_buffers(cache)` writes
+    them into the buffers, once per step.
     """
 
     def _set_buffers(self, storage: Storage, span: slice, layout: Layout) -> None:
@@ -49,8 +49,8 @@ class Buffers:
         share    of the batch's images in that slice: share * (buffers after - buffers before) is added to
                  `buffer_change`
 
-        So every slice starts from the same buffers, and their changes add up to the whole batch's, to rounding, where a
-        new buffer is linear in the batch's mean. Without buffers, `update` is not even called.
+        So every slice starts from the same buffers. If a new buffer is linear in the batch's mean, the slices' changes
+        add up to that of the whole batch, to rounding. Without buffers, `update` is not called.
         """
         if not self._buffer_layout.shapes:
             return
@@ -63,14 +63,14 @@ class Buffers:
             self._buffers[...] = before
 
     def add_buffer_change(self, other: Self) -> None:
-        """Move the change that a replica has collected over to this one's."""
+        """Add the change that a replica has collected to this object's, and set the replica's to zero."""
         if other.storage.buffers_changed:
             change = self.buffer_change
             change += other.buffer_change
             other.buffer_change.fill(0)
 
     def apply_buffer_change(self) -> None:
-        """Add the collected change to the buffers, once per step, and begin a new one."""
+        """Add the collected change to the buffers, once per step, and set it to zero."""
         if self.storage.buffers_changed:
             change, buffers = self.buffer_change, self._buffers
             buffers += change

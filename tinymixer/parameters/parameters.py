@@ -25,8 +25,8 @@ class Parameters(Buffers):
     dtype           "float32" or "float64"
     seed            int or NumPy generator: the values are drawn on the host, in float64, in the order of the names,
                     so that a seed means the same weights on every backend and (to rounding) in every dtype.
-                    None draws nothing: everything is zero, in memory that is provided when it is first written to,
-                    for values that are to be loaded
+                    None draws nothing and leaves zeros, for values that will be loaded; the memory is provided when
+                    they are written
 
     `parameters["stem.weight"]` is a view of `values`, `parameters.gradient("stem.weight")` of `gradients`,
     `parameters.buffer("norm.mean")` of `buffers`. Names, iteration, length and `count` are those of the weights alone.
@@ -44,7 +44,7 @@ class Parameters(Buffers):
         if str(dtype) not in DTYPES:
             raise ConfigError(f"parameters are kept in {' or '.join(DTYPES)}, got dtype '{dtype}'")
         backend = get_backend(backend)
-        trained, kept = (
+        weight_layout, buffer_layout = (
             Layout(
                 {name: spec.shape for name, spec in specification.items() if isinstance(spec, BufferSpec) == buffers}
             )
@@ -52,12 +52,14 @@ class Parameters(Buffers):
         )
         if seed is None:
             values, buffers = (
-                backend.xp.zeros(layout.size, dtype=dtype) for layout in (trained, kept)
+                backend.xp.zeros(layout.size, dtype=dtype) for layout in (weight_layout, buffer_layout)
             )  # (size,), (n,)
         else:
-            values, buffers = _drawn(specification, trained, kept, backend, dtype, np.random.default_rng(seed))
+            generator = np.random.default_rng(seed)
+            values, buffers = _initial_values(specification, weight_layout, buffer_layout, backend, dtype, generator)
         storage = Storage(backend, values, buffers)
-        self._set(storage, "", (slice(0, trained.size), trained), (slice(0, kept.size), kept))
+        weights = slice(0, weight_layout.size), weight_layout
+        self._set(storage, "", weights, (slice(0, buffer_layout.size), buffer_layout))
 
     def _set(self, storage: Storage, prefix: str, values: tuple[slice, Layout], buffers: tuple[slice, Layout]) -> None:
         self._set_buffers(storage, *buffers)
@@ -80,7 +82,7 @@ class Parameters(Buffers):
 
     @property
     def gradients_allocated(self) -> bool:
-        """Whether anybody has asked for gradients yet, here or in a part: until then they take no memory."""
+        """Whether gradients have been asked for, here or in a part: until then they take no memory."""
         return self.storage.gradients_allocated
 
     @property
@@ -143,7 +145,7 @@ class Parameters(Buffers):
     def views_of(self, vector: Any) -> dict[str, Any]:
         """Named, shaped views of another flat vector of the weights' layout (a momentum, a thread's own gradients).
 
-        Of several, (count, size), the views are (count, *shape).
+        The views of a matrix (count, size) of such vectors are (count, *shape).
         """
         return self._layout.views_of(vector)
 
@@ -167,7 +169,7 @@ class Parameters(Buffers):
     def part(self, prefix: str, may_be_empty: bool = False) -> "Parameters":
         """The parameters and buffers below "prefix.", named without it, over the same memory.
 
-        may_be_empty   whether a part without any parameter or buffer is given (to a layer that has none), too
+        may_be_empty   True: return a part without any parameter or buffer (for a layer that has none), too
 
         They must have been declared one after the other, as a layer's are (else ConfigError). Raises KeyError when
         there are none.
@@ -232,20 +234,20 @@ class Parameters(Buffers):
         self._layout.write(arrays, self._values if into is None else into, self.backend)
 
 
-def _drawn(
+def _initial_values(
     specification: Specification,
-    trained: Layout,
-    kept: Layout,
+    weight_layout: Layout,
+    buffer_layout: Layout,
     backend: Backend,
     dtype: str,
     generator: np.random.Generator,
 ) -> tuple[Any, Any]:
-    """First values (size,) and buffers (n,), drawn in the order of the specification."""
-    vectors = np.zeros(trained.size, dtype), np.zeros(kept.size, dtype)
-    views = trained.views_of(vectors[0]) | kept.views_of(vectors[1])
+    """Initial weights (size,) and buffers (n,), drawn in the order of the specification."""
+    weights, buffers = np.zeros(weight_layout.size, dtype), np.zeros(buffer_layout.size, dtype)
+    views = weight_layout.views_of(weights) | buffer_layout.views_of(buffers)
     for name, spec in specification.items():
         views[name][...] = spec.initialise(generator, spec.shape)
-    return backend.asarray(vectors[0]), backend.asarray(vectors[1])
+    return backend.asarray(weights), backend.asarray(buffers)
 
 
 def _moved(span: slice, by: int) -> slice:

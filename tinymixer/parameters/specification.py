@@ -1,4 +1,4 @@
-"""What a layer says about its arrays before there are any: names, shapes, first values."""
+"""A layer's specification: names, shapes and initial values of the arrays that it needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Initialise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """The shape of one weight array and the function (generator, shape) -> array that draws its first values."""
+    """The shape of one weight array and the function (generator, shape) -> array that draws its initial values."""
 
     shape: tuple[int, ...]
     initialise: Initialise

@@ -25,7 +25,7 @@ class Storage:
     @property
     def gradients(self) -> Any:
         if self._gradients is None:
-            with self._lock:  # two threads that ask first at the same time are given the same vector
+            with self._lock:  # two threads that ask at the same time get the same vector
                 if self._gradients is None:
                     self._gradients = self._zeros_like(self.values)
         return self._gradients
@@ -44,11 +44,11 @@ class Storage:
 
     @property
     def buffers_changed(self) -> bool:
-        """Whether there may be a change that waits to be applied."""
+        """Whether a change may have been collected that is not applied yet."""
         return self._buffer_change is not None
 
     def _zeros_like(self, vector: Any) -> Any:
-        return self.backend.xp.zeros(vector.shape, dtype=vector.dtype)  # memory that is provided when it is written to
+        return self.backend.xp.zeros(vector.shape, dtype=vector.dtype)  # the system provides it when it is written to
 
     def replica(self) -> "Storage":
         """The same values, in the same memory; gradients and buffers of its own (the buffers copied as they are)."""

@@ -1,4 +1,4 @@
-"""The branch that mixes channels, on one slice. Beside it: `layers/mlp.py`, and `folding.py` for the weights."""
+"""The channel-mixing branch on one slice. To compare: `layers/mlp.py`; its weights are folded by `folding.py`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +15,17 @@ import numpy as np
 from tinymixer.engines.cpu.gelu import activate, gelu_pieces
 from tinymixer.engines.cpu.layer_norm import normalise, normalise_backward
 
-# Rows of the hidden layer made at a time: enough for a product to run at full speed. More leave the cache, which a
-# forward pass alone, with fewer arrays, can better afford.
+# Rows of the hidden layer computed at a time: enough for a product to run at full speed, few enough for the cache. A
+# forward pass alone uses fewer arrays, so it can take more rows.
 ROWS, FORWARD_ROWS = 512, 1024
 
 
 class ChannelMixing:
-    """x = x + channel_mixing(norm(x)) for one block, on the slice in a workspace, and the way back.
+    """x = x + channel_mixing(norm(x)) for one block, on the slice in a workspace, forward and backward.
 
-    x (S*n, C) comes in centred over channels and leaves centred; the hidden layer is (S*n, DC). It is made, bent by
-    GELU and multiplied again some tokens at a time, while they are in the cache. What the way back needs of the forward
-    pass lies here: x_hat + 1 (`x_hat_plus_one`, see folding.py), inv_std, the hidden layer and GELU's slope.
+    x (S*n, C) is centred over channels, before and after; the hidden layer is (S*n, DC). For some tokens at a time, the
+    first product, GELU and the second product follow each other while the tokens are in the cache. This object keeps
+    what the backward pass needs: x_hat + 1 (see `folding.py`), inv_std, the hidden layer and GELU's slope.
     """
 
     def __init__(self, ws: "Workspace", config: MixerConfig, keep: "Keep") -> None:
@@ -41,22 +41,22 @@ class ChannelMixing:
             self.dhidden = ws.dhidden[: S * n * DC].reshape(S * n, DC)
 
     def _part(self, tokens: slice) -> tuple[Any, ...]:
-        """Some tokens' arrays: x_hat + 1, GELU's input, the hidden layer, its slope, the branch, pieces for GELU."""
+        """Some tokens' arrays: x_hat + 1, GELU's input, the hidden layer, its slope, the branch, GELU's chunks."""
         ws, n = self.ws, self.ws.shape[1]
         rows = slice(tokens.start * n, tokens.stop * n)
         kept = rows if ws.train else slice(0, rows.stop - rows.start)
         hidden, slope = self.hidden[kept], self.slope[kept] if ws.train else None
-        into: Any = slope if ws.train else hidden
-        pieces = gelu_pieces(into, hidden, slope, ws.gelu_scratch)
-        return tokens, self.x_hat_plus_one[rows], into, hidden, slope, ws.branch[rows], pieces
+        gelu_input: Any = slope if ws.train else hidden
+        chunks = gelu_pieces(gelu_input, hidden, slope, ws.gelu_scratch)
+        return tokens, self.x_hat_plus_one[rows], gelu_input, hidden, slope, ws.branch[rows], chunks
 
     def forward(self, folded: Any, masks: BranchMasks) -> None:
         ws = self.ws
         normalise(ws.x, self.x_hat_plus_one, self.inv_std, self.eps)
         np.add(self.x_hat_plus_one, 1.0, self.x_hat_plus_one)
-        for tokens, x_hat_plus_one, into, hidden, slope, branch, pieces in self.parts:
-            np.matmul(x_hat_plus_one, folded.channel1, out=into)
-            activate(folded.gelu, pieces)
+        for tokens, x_hat_plus_one, gelu_input, hidden, slope, branch, chunks in self.parts:
+            np.matmul(x_hat_plus_one, folded.channel1, out=gelu_input)
+            activate(folded.gelu, chunks)
             masks.drop_hidden(hidden, slope, tokens)
             np.matmul(hidden, folded.channel2, out=branch)
         np.add(ws.branch, folded.channel_bias2, ws.branch)
@@ -64,7 +64,7 @@ class ChannelMixing:
         np.add(ws.x, ws.branch, ws.x)
 
     def backward(self, folded: Any, g: Views, accumulator: GradientAccumulator, masks: BranchMasks) -> None:
-        """Through the sum and the branch, in the workspace's dx (S*n, C); a block's gradients go into g."""
+        """From the gradient of the output to that of x, in the workspace's dx (S*n, C); the weights' go into g."""
         ws = self.ws
         dbranch = masks.branch_gradient(ws.dx_by_image, ws.branch_by_image).reshape(ws.dx.shape)
         accumulator.product(np.matmul, self.hidden.T, dbranch, g["channel_mixing.weight2"])
@@ -72,8 +72,8 @@ class ChannelMixing:
         np.matmul(dbranch, folded.channel2_t, out=self.dhidden)
         np.multiply(self.dhidden, self.slope, self.dhidden)
         accumulator.product(np.matmul, self.x_hat_plus_one.T, self.dhidden, g["channel_mixing.weight1"])
-        np.matmul(self.dhidden, folded.channel1_t, out=ws.dx_hat)  # arrives centred
-        # So its products with x_hat and with x_hat + 1 add up to the same; the 1 adds a constant to a row of dx.
+        np.matmul(self.dhidden, folded.channel1_t, out=ws.dx_hat)  # centred, see folding.py
+        # So x_hat + 1 can stand for x_hat: these sums are equal, and dx is off by a constant in each row (folding.py).
         np.vecdot(ws.dx_hat, self.x_hat_plus_one, out=ws.row_scratch)
         np.multiply(ws.row_scratch, 1 / ws.shape[2], ws.row_scratch)
         normalise_backward(ws.dx_hat, self.x_hat_plus_one, self.inv_std, ws.row_scratch)

@@ -28,7 +28,7 @@ from tinymixer.ops import softmax_cross_entropy
 from tinymixer.optim import Optimizer
 from tinymixer.optim.chunks import ParallelMap
 
-FOLDED_BYTES = 24 << 20  # of folded weights at a time in a forward pass
+FOLDED_BYTES = 24 << 20  # of folded weights that a forward pass keeps at a time
 
 
 class CpuMixer(HostEngine):
@@ -36,20 +36,19 @@ class CpuMixer(HostEngine):
 
     model          an MlpMixer on NumPy
     threads        Python threads; 0 takes one per core (`default_threads`)
-    slice_images   images of a slice; 0 takes as many as suit the cache (`slice_size` says how many and why)
+    slice_images   images in a slice; 0 takes as many as suit the cache (`slice_size` says how many and why)
 
     Four ideas; the rest is bookkeeping.
 
-    1.  Slices. The batch is worked through some images at a time, forward and backward, in buffers that are used
-        again for every slice (`workspace.py`, `buffer_pool.py`): no page faults, and what a branch works on stays in
-        the cache.
+    1.  Slices. Some images of the batch at a time go forward and backward, in buffers that are used again for every
+        slice (`workspace.py`, `buffer_pool.py`): no page faults, and a branch's activations stay in the cache.
     2.  Threads. One Python thread per core, each with its own slices, buffers and gradient vector; BLAS uses one
-        thread. NumPy lets go of the interpreter lock inside every call. The threads' gradients are added in their
+        thread. NumPy releases the interpreter lock in every call. The threads' gradients are added in a fixed
         order, so the same seed, slices and number of threads give the same bits.
     3.  Folding. LayerNorm's scale and bias, its centring forward and backward, the bias of channel mixing and GELU's
-        constants are moved to the weights, once a step (`folding.py`).
-    4.  Few passes. What is left between the products is written with as few passes over the activations as NumPy
-        allows (`gelu.py`, `layer_norm.py`).
+        constants are put into the weights, once a step (`folding.py`).
+    4.  Few passes. The code between the products passes over the activations as few times as NumPy allows (`gelu.py`,
+        `layer_norm.py`).
 
     Raises ConfigError for any other model, see `why_not`, and for negative numbers.
     """
@@ -108,11 +107,11 @@ class CpuMixer(HostEngine):
         model.check_images(images)
         shares, dtype = self._shares(len(images), self.slice_size.forward_images), model.parameters.dtype
         logits = np.empty((len(images), config.num_classes), dtype)  # (B, K)
-        # Of a large model, all slices go through a few blocks before the next are folded: its weights need not all be
-        # there twice. Groups cost time, since threads wait for each other after each.
+        # All slices of a large model go through one group of blocks before the next group is folded, so that only one
+        # group's folded weights take memory. Groups cost time: threads wait for each other after each.
         at_once = max(self.threads, FOLDED_BYTES // FoldedWeights.forward_bytes(config, dtype.itemsize))
         groups = [slice(*pair) for pair in _cut(0, self._stack.count, -(-self._stack.count // at_once))]
-        between = np.empty((len(images), config.num_tokens, config.hidden_dim) if len(groups) > 1 else 0, dtype)
+        between_groups = np.empty((len(images), config.num_tokens, config.hidden_dim) if len(groups) > 1 else 0, dtype)
 
         def work(thread: int, slices: list[slice], group: slice) -> None:
             for part in slices:
@@ -120,14 +119,14 @@ class CpuMixer(HostEngine):
                 if group.start == 0:
                     ws.stem.forward(self._folded, images[part])
                 else:
-                    np.copyto(ws.x, between[part].reshape(ws.x.shape))
+                    np.copyto(ws.x, between_groups[part].reshape(ws.x.shape))
                 for folded in self._folded.blocks[: group.stop - group.start]:
                     ws.token_mixing[0].forward(folded, NOTHING_DROPPED)
                     ws.channel_mixing[0].forward(folded, NOTHING_DROPPED)
                 if group.stop == self._stack.count:
                     logits[part] = ws.head.forward(model.pre_head_layer_norm.parameters, model.head.parameters)
                 else:
-                    np.copyto(between[part].reshape(ws.x.shape), ws.x)
+                    np.copyto(between_groups[part].reshape(ws.x.shape), ws.x)
 
         for group in groups:
             self._fold(group, backward=False)
@@ -199,7 +198,7 @@ class CpuMixer(HostEngine):
         accumulator.empty = False
 
     def _workspace(self, thread: int, images: int, train: bool) -> Workspace:
-        """A thread's workspace for slices of so many images. It uses one at a time, so all lie in the same memory."""
+        """A thread's workspace for slices of `images` images. It uses one at a time, so all share the same memory."""
         key = (thread, images, train)
         if key not in self._workspaces:
             self._pools[thread].rewind()
@@ -207,7 +206,7 @@ class CpuMixer(HostEngine):
         return self._workspaces[key]
 
     def _fold(self, blocks: slice, backward: bool) -> None:
-        """Fold the ends' weights and those of some blocks (a slice), which take the first places for folded ones."""
+        """Fold the stem's weights, and those of some blocks (a slice) into the first of `self._folded.blocks`."""
         model, stack, count = self.model, self._stack, blocks.stop - blocks.start
         if self._folded is None or self._folded.count < count:
             self._folded = FoldedWeights(model.config, count, self._gelu, model.parameters.dtype)
@@ -223,7 +222,7 @@ class CpuMixer(HostEngine):
         self._team.run(work, self._shares(count, stack.at_once))
 
     def _add_up(self) -> None:
-        """The threads' gradients in the threads' order, unfolded, into the model's."""
+        """Add the threads' gradients, in the threads' order and unfolded, to the model's."""
         accumulators = [accumulator for accumulator in self._accumulators if not accumulator.empty]
         parameters, stack = self.model.parameters, self._stack
 
@@ -235,7 +234,7 @@ class CpuMixer(HostEngine):
         add_up_stem_and_head(accumulators, parameters)
 
     def _shares(self, count: int, at_once: int) -> list[list[slice]]:
-        """`count` things for the threads: each gets a list of slices of about equal length, of at most `at_once`."""
+        """Share out `count` things: a list of slices for each thread, of about equal length, at most `at_once`."""
         shares = []
         for start, stop in _cut(0, count, self.threads):
             parts = -(-(stop - start) // at_once)
@@ -244,7 +243,7 @@ class CpuMixer(HostEngine):
 
 
 def why_not(model: Model) -> str | None:
-    """Why the slices cannot compute this model; None for a stock MlpMixer on NumPy whose tokens are mixed by an MLP."""
+    """Why this engine cannot compute the model; None for a stock MlpMixer on NumPy with tokens = "mlp"."""
     if model.backend.xp is not np:
         return f"it is for NumPy, and the model computes with {model.backend.name}"
     if type(model) is not MlpMixer:
@@ -255,5 +254,5 @@ def why_not(model: Model) -> str | None:
 
 
 def _cut(start: int, stop: int, parts: int) -> Iterable[tuple[int, int]]:
-    """start to stop in so many pieces whose lengths differ by at most one."""
+    """Split start to stop into `parts` ranges whose lengths differ by at most one."""
     return itertools.pairwise(start + (stop - start) * i // parts for i in range(parts + 1)) if parts else ()

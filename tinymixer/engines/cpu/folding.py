@@ -1,4 +1,4 @@
-"""What touches every activation and can be moved to the weights is moved there, once a step."""
+"""Folding: constants that would multiply or shift every activation are put into the weights, once a step."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -10,36 +10,37 @@ from tinymixer.engines.cpu.gelu import GeluForm
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.parameters import Parameters
 
-LEAST_SCALE = 1e-20  # a gradient is divided by LayerNorm's scale
+LEAST_SCALE = 1e-20  # a gradient is divided by LayerNorm's scale, so zero is replaced by this
 
 
 class FoldedWeights:
-    """The weights of the stem and of L blocks as the slices use them, worked out anew from the weights once a step.
+    """The weights of the stem and of L blocks as the slices use them, computed from the model's weights once a step.
 
-    Let x_hat be the normalised x, P = I - 1/C the projection that takes a row's mean away, and g the scale of GELU's
+    Let x_hat be the normalised x, P = I - 1/C the projection that subtracts a row's mean, and g the scale of GELU's
     input, g' that of its output: gelu~(g h) = g' gelu(h), see `gelu.py`.
 
-    The stream. Every LayerNorm forgets the mean of its rows, so what is added to the stream may as well be added
-    centred, and then x needs no centring. The stem and channel mixing's second layer see to that themselves:
+    The residual stream x. Every LayerNorm subtracts the mean of each row of x, so these means change no result. We keep
+    them at zero: everything added to x is centred, so LayerNorm need not centre x. The stem and channel mixing's second
+    layer have a last axis of channels, so P goes into their weights:
 
         Wf = W P        bf = b P        W2f = W2 P / g'        b2f = b2 P
 
-    Token mixing cannot, as it adds up rows of a hidden layer: after it, x is centred by hand. Its second bias is left
-    out. It moves all channels of a token by the same amount, so it changes nothing and its gradient is zero.
+    Token mixing's weights have no axis of channels, so x is centred explicitly after it. Its second bias is left out:
+    it adds one number to all channels of a token, which the centring subtracts again, so its gradient is zero.
 
     Channel mixing's first layer.
 
         W1f = g P (scale[:, None] * W1)        b1f = g (b1 + bias W1)
         gelu((scale * x_hat + bias) W1 + b1) W2 P  =  gelu~(x_hat W1f + b1f) W2f
 
-    P changes nothing forward, since x_hat P = x_hat; backward it makes dx_hat = dh W1f^T arrive centred. As the rows of
-    x_hat and the columns of W1f both add up to nothing,
+    P changes nothing in the forward pass, since x_hat P = x_hat. In the backward pass it centres dx_hat = dh W1f^T.
+    The rows of x_hat and the columns of W1f each sum to zero, so
 
         (x_hat + 1) (W1f + b1f / C)  =  x_hat W1f + b1f
 
-    so the bias rides in the direction that LayerNorm leaves empty, and comes out of the weight gradient the same way.
+    One product thus adds the bias, too, and the weight's gradient contains the bias's (`unfold_gradients`).
 
-    Token mixing's first layer. LayerNorm's scale and bias belong to channels, and commute with a product over tokens:
+    Token mixing's first layer. LayerNorm's scale and bias are per channel, so they commute with a product over tokens:
 
         W1 (x_hat * scale + bias) + b1  =  (W1 x_hat) * scale + B1        B1 = W1 1 bias + b1 1        (DS, C)
     """
@@ -56,7 +57,7 @@ class FoldedWeights:
         )  # fmt: skip
 
     def prepare_backward(self) -> None:
-        """Make room for what the backward pass needs beside: the matrices the other way round."""
+        """Allocate what only the backward pass needs: the transposed matrices."""
         if not hasattr(self._stacked, "token1"):
             S, C, DS, DC = self._sizes
             self._make(token1=(DS, S), token2=(S, DS), channel1_t=(DC, C), channel2_t=(C, DC))
@@ -71,19 +72,19 @@ class FoldedWeights:
 
     @staticmethod
     def forward_bytes(config: MixerConfig, itemsize: int) -> int:
-        """What the matrices of a block take that a forward pass uses."""
+        """Bytes of a block's matrices that a forward pass uses."""
         S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
         return 2 * (S * DS + C * DC) * itemsize
 
     def fold_stem(self, stem: Parameters) -> None:
-        """Take over the stem's weights."""
+        """Fold the stem's weights."""
         np.subtract(stem["weight"], np.mean(stem["weight"], axis=1, keepdims=True), self.stem_weight)
         np.subtract(stem["bias"], np.mean(stem["bias"]), self.stem_bias)
 
     def fold_blocks(self, w: Mapping[str, np.ndarray], places: slice, backward: bool) -> None:
-        """Take over blocks' weights, by name (L, ...), at some places (a slice of so many blocks).
+        """Fold some blocks' weights, w by name (l, ...), into the blocks at `places`, a slice of length l.
 
-        Without `backward`, only what a forward pass needs.
+        Without `backward`, fold only what a forward pass needs.
         """
         f = SimpleNamespace(**{name: array[places] for name, array in vars(self._stacked).items()})
         g, g_out, channels = self.gelu.input_scale, self.gelu.output_scale, f.channel1.shape[1]
@@ -105,13 +106,13 @@ class FoldedWeights:
         f.channel2 -= (f.channel2 @ mean)[:, :, None]
         bias2 = w["channel_mixing.bias2"]
         np.subtract(bias2, (bias2 @ mean)[:, None], f.channel_bias2)
-        if backward:  # the same matrices the other way round, those after GELU with the factor that its slope lacks
-            lacking = self.gelu.slope_scale
+        if backward:  # the transposed matrices, those after GELU times the factor that its slope lacks
+            slope_scale = self.gelu.slope_scale
             np.multiply(w["token_mixing.weight1"], g, f.token1)
-            np.multiply(w["token_mixing.weight2"], lacking / g_out, f.token2)
-            transpose_into(f.channel1_t, f.channel1)  # before the bias brings a mean back
+            np.multiply(w["token_mixing.weight2"], slope_scale / g_out, f.token2)
+            transpose_into(f.channel1_t, f.channel1)  # before the bias is added, which is not centred
             transpose_into(f.channel2_t, f.channel2)
-            f.channel2_t *= lacking
+            f.channel2_t *= slope_scale
         bias = w["channel_norm.bias"][:, None] @ weight1 + w["channel_mixing.bias1"][:, None]  # (L, 1, DC)
         f.channel1 += bias * (g / channels)
 
@@ -119,19 +120,19 @@ class FoldedWeights:
 def unfold_gradients(
     w: Mapping[str, np.ndarray], grad: Mapping[str, np.ndarray], dtoken_bias1: np.ndarray, gelu: GeluForm
 ) -> None:
-    """From the gradients of folded weights to those of the weights, in place, once a step.
+    """Turn the gradients of folded weights into those of the model's weights, in place, once a step.
 
-    w and grad by name, for L blocks: (L, ...); dtoken_bias1 (L, DS, 1, C), the gradient of B1
+    w and grad by name, for L blocks: (L, ...); dtoken_bias1 (L, DS, 1, C), the gradient of g B1
 
-    Whatever the stream takes in is centred, and so are the gradients of the weights that made it. The gradient of the
-    stream need not be centred, then: what is wrong with it is a constant in each row, which goes the same way.
+    The weights that end in P (folded stem and second layer of channel mixing) get their gradients times P. This also
+    subtracts the constants that the backward pass leaves in the rows of dx, which need not be centred for that reason.
 
-    Token mixing, with E the gradient of B1 and dW1 that of g W1 (both without g):
+    Token mixing, with E and, on the right, dW1 the gradients of the folded g B1 and g W1:
 
         dW1 = g (dW1 + E bias 1^T)        db1 = g E 1        dscale = dscale / scale        dbias = g (W1 1)^T E
 
-    Channel mixing. The gradient of W1f + b1f / C is (x_hat + 1)^T dh; as x_hat^T dh has no mean over its rows, that
-    mean is db1f. Then
+    Channel mixing. The gradient of W1f + b1f / C is (x_hat + 1)^T dh. The mean of x_hat^T dh over its rows is zero, so
+    the mean of the whole is db1f. Then
 
         dW1 = g (scale * x_hat^T dh + bias db1f)        dscale = g sum_o W1 * x_hat^T dh        dbias = g W1 db1f
     """
@@ -165,11 +166,11 @@ def unfold_gradients(
 
 
 def safe(scale: np.ndarray) -> np.ndarray:
-    """LayerNorm's scale without zeros, to divide by."""
+    """LayerNorm's scale with zeros replaced by LEAST_SCALE, so that one can divide by it."""
     return np.where(np.abs(scale) < LEAST_SCALE, LEAST_SCALE, scale)
 
 
 def transpose_into(out: np.ndarray, a: np.ndarray) -> None:
-    """out = a with its last two axes exchanged, sixteen columns of out at a time: whole cache lines are written."""
+    """out = a with its last two axes exchanged, sixteen columns of out at a time, to write whole cache lines."""
     for start in range(0, a.shape[1], 16):
         np.copyto(out[:, :, start : start + 16], a[:, start : start + 16].transpose(0, 2, 1))

@@ -1,9 +1,8 @@
-"""GELU and its slope in one go, on pieces that stay in the cache.
+"""GELU and its slope (its derivative) in one pass, on chunks that stay in the cache.
 
-A form says by which factor its input wants to be scaled (`input_scale`: x~ = input_scale * x), by which its output is
-scaled then (`output_scale`), and by which its slope comes out too small (`slope_scale`); the weights before and after
-carry all three, so that no pass over the activations is spent on a constant. What it computes is
-y = output_scale * gelu(x) and slope = (dy/dx~) / slope_scale.
+From a scaled input x~ = input_scale * x, a form of GELU computes y = output_scale * gelu(x) and
+slope = (dy/dx~) / slope_scale. It chooses the three constants so that it needs no pass over the activations to multiply
+by them; the weights before and after GELU contain them instead (`folding.py`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from tinymixer.ops import gelu_erf_backward, gelu_erf_forward
 from tinymixer.ops.gelu import TANH_CUBIC, TANH_SLOPE
 
-# x, y, slope and two arrays of scratch; slope and the second are None where only y is wanted
+# A chunk: x, y, slope and two scratch arrays; slope and the second scratch array are None where only y is wanted
 Piece = tuple[np.ndarray, np.ndarray, Any, Any, Any]
 
 
@@ -55,7 +54,7 @@ class TanhForm:
     def forward_with_slope(
         cls, x: np.ndarray, y: np.ndarray, slope: np.ndarray, square: np.ndarray, t: np.ndarray
     ) -> None:
-        """y and slope from x~, which is spent; square and t are scratch, slope may be x.
+        """y and slope from x~, which is overwritten; square and t are scratch, slope may be x.
 
         With t = 1 + tanh(u), so that tanh' = t (2 - t), and u' = 3 (x~^2 + SHIFT / 3):
 
@@ -81,7 +80,7 @@ class TanhForm:
 
 
 class ErfForm:
-    """The exact form, by the generic operation: NumPy has no erf that could be made faster."""
+    """The exact form, by the operation of `tinymixer.ops`: NumPy has no erf to write a faster one with."""
 
     input_scale = output_scale = slope_scale = 1.0
 
@@ -100,23 +99,23 @@ FORMS: dict[str, GeluForm] = {"tanh": TanhForm, "erf": ErfForm}
 
 
 def gelu_pieces(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None, scratch: tuple[Any, Any]) -> list[Piece]:
-    """Pieces of GELU's arrays, some rows at a time, each with scratch of its size: what `activate` goes through.
+    """Cut GELU's arrays into chunks of some rows, each with scratch arrays of its size, for `activate`.
 
     x, y, slope (rows, columns), slope None where only y is wanted; scratch a pair of flat arrays
     """
     rows, columns = x.shape
     step = max(1, scratch[0].size // columns)
-    pieces: list[Piece] = []
+    chunks: list[Piece] = []
     for start in range(0, rows, step):
         part = slice(start, start + step)
         first, second = (s if s is None else s[: x[part].size].reshape(x[part].shape) for s in scratch)
-        pieces.append((x[part], y[part], None if slope is None else slope[part], first, second))
-    return pieces
+        chunks.append((x[part], y[part], None if slope is None else slope[part], first, second))
+    return chunks
 
 
-def activate(form: GeluForm, pieces: Sequence[Piece]) -> None:
-    """y = gelu(x) and its slope where it is wanted, piece by piece; x is spent, and may be the slope's or y's array."""
-    for x, y, slope, first, second in pieces:
+def activate(form: GeluForm, chunks: Sequence[Piece]) -> None:
+    """y, and slope where it is wanted, chunk by chunk; x is overwritten, and may be the array of slope or y."""
+    for x, y, slope, first, second in chunks:
         if slope is None:
             form.forward(x, y, first)
         else:

@@ -1,4 +1,4 @@
-"""What stands before the blocks and behind them, on one slice: stem and head. Beside it: `layers/mlp_mixer.py`."""
+"""Stem and head, on one slice. To compare: `models/mlp_mixer.py`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ class Stem:
         np.add(x, folded.stem_bias, x)
 
     def backward(self, accumulator: GradientAccumulator) -> None:
-        """From dx in the workspace to the stem's gradients; a picture's own is nobody's concern."""
+        """From dx in the workspace to the stem's gradients. The images' gradient is not computed."""
         accumulator.product(np.matmul, self.patches.T, self.ws.dx, accumulator.top["stem.weight"])
         accumulator.product(np.matmul, self.ws.ones, self.ws.dx, accumulator.top["stem.bias"])
 

@@ -65,7 +65,7 @@ class BlasLimit:
                         self._set(self._saved)
 
     def threads_without(self, threadpoolctl: Any) -> list[int]:
-        """How many threads each BLAS library has when nobody limits it."""
+        """How many threads each BLAS library has outside of `one_thread`."""
         with self._lock:
             if self._users:
                 return [threads for _, threads in self._saved if threads is not None]

@@ -1,4 +1,4 @@
-"""The branch that mixes tokens, on one slice. Beside it: `layers/mlp.py`, and `folding.py` for the weights."""
+"""The token-mixing branch on one slice. To compare: `layers/mlp.py`; its weights are folded by `folding.py`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from tinymixer.engines.cpu.products import multiply_across, multiply_left
 
 
 class TokenMixing:
-    """x = x + token_mixing(norm(x)) for one block, on the slice in a workspace, and the way back.
+    """x = x + token_mixing(norm(x)) for one block, on the slice in a workspace, forward and backward.
 
-    x (S*n, C) comes in centred over channels and leaves centred; the hidden layer is (DS, n*C). What the way back needs
-    of the forward pass lies here: x_hat, inv_std, the hidden layer and GELU's slope.
+    x (S*n, C) is centred over channels, before and after; the hidden layer is (DS, n*C). This object keeps what the
+    backward pass needs: x_hat, inv_std, the hidden layer and GELU's slope.
     """
 
     def __init__(self, ws: "Workspace", config: MixerConfig, keep: "Keep") -> None:
@@ -30,11 +30,11 @@ class TokenMixing:
         self.x_hat, self.inv_std = keep("x_hat", S * n, C), keep("inv_std", S * n)
         self.hidden = keep("hidden", DS, n * C)
         self.slope: Any = keep("slope", DS, n * C) if ws.train else None
-        # GELU works in place: its output overwrites its input.
-        self.into = self.hidden if self.slope is None else self.slope
-        self.pieces = gelu_pieces(self.into, self.hidden, self.slope, ws.gelu_scratch)
-        # The same arrays as the products want them.
-        self.x_hat_wide, self.into_by_image = self.x_hat.reshape(S, n * C), self.into.reshape(DS, n, C)
+        # GELU works in place: its slope (without training, its output) overwrites its input.
+        self.gelu_input = self.hidden if self.slope is None else self.slope
+        self.gelu_chunks = gelu_pieces(self.gelu_input, self.hidden, self.slope, ws.gelu_scratch)
+        # Views of the same arrays in the shapes that the products need.
+        self.x_hat_wide, self.input_by_image = self.x_hat.reshape(S, n * C), self.gelu_input.reshape(DS, n, C)
         self.branch_wide = ws.branch.reshape(S, n * C)
         if ws.train:
             self.dx_hat_wide = ws.dx_hat.reshape(S, n * C)
@@ -44,11 +44,11 @@ class TokenMixing:
     def forward(self, folded: Any, masks: BranchMasks) -> None:
         ws = self.ws
         normalise(ws.x, self.x_hat, self.inv_std, self.eps)
-        multiply_left(folded.token1_t, self.x_hat_wide, self.into)
+        multiply_left(folded.token1_t, self.x_hat_wide, self.gelu_input)
         np.copyto(ws.scale_by_image, folded.token_scale)
-        np.multiply(self.into, ws.scale_wide, self.into)
-        np.add(self.into_by_image, folded.token_bias1, self.into_by_image)
-        activate(folded.gelu, self.pieces)
+        np.multiply(self.gelu_input, ws.scale_wide, self.gelu_input)
+        np.add(self.input_by_image, folded.token_bias1, self.input_by_image)
+        activate(folded.gelu, self.gelu_chunks)
         masks.drop_hidden(self.hidden, self.slope)
         multiply_left(folded.token2_t, self.hidden, self.branch_wide)
         masks.drop_branch(ws.branch_by_image)
@@ -56,7 +56,7 @@ class TokenMixing:
         centre(ws.x, ws.row_scratch, ws.mean_over_channels)
 
     def backward(self, folded: Any, g: Views, accumulator: GradientAccumulator, masks: BranchMasks) -> None:
-        """Through the sum and the branch, in the workspace's dx (S*n, C); a block's gradients go into g."""
+        """From the gradient of the output to that of x, in the workspace's dx (S*n, C); the weights' go into g."""
         ws = self.ws
         centre(ws.dx, ws.row_scratch, ws.mean_over_channels)
         dbranch = masks.branch_gradient(ws.dx_by_image, ws.branch_by_image).reshape(self.branch_wide.shape)
@@ -68,7 +68,7 @@ class TokenMixing:
         np.multiply(self.dhidden, ws.scale_wide, self.dhidden)
         accumulator.product(multiply_across, self.dhidden, self.x_hat_wide, g["token_mixing.weight1"])
         multiply_left(folded.token1, self.dhidden, self.dx_hat_wide)
-        both = np.multiply(ws.dx_hat, self.x_hat, ws.branch)  # its sums serve LayerNorm's scale and its way back
+        both = np.multiply(ws.dx_hat, self.x_hat, ws.branch)  # summed for LayerNorm's scale and its dx
         accumulator.product(np.matmul, ws.ones, both, g["token_norm.scale"])
         np.matmul(both, ws.mean_over_channels, out=ws.row_scratch)
         normalise_backward(ws.dx_hat, self.x_hat, self.inv_std, ws.row_scratch)

@@ -1,4 +1,4 @@
-"""The whole training step on a GPU: buffers planned ahead, launches recorded in a CUDA graph, numbers staged ahead.
+"""The whole training step on a GPU: planned buffers, launches recorded in a CUDA graph, random numbers copied ahead.
 
-Built of `tinymixer.kernels` below and used by `tinymixer.training.fused` above. `captured_step.py` is where to start.
+It is built on `tinymixer.kernels`; training uses it through `cuda_engine.py`. Start reading at `captured_step.py`.
 """

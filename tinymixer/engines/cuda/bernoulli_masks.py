@@ -1,4 +1,4 @@
-"""What the kernels need to draw the Bernoulli masks that the layers would (`kernels/cuda/bernoulli_masks.cu`)."""
+"""What the kernels need to draw the same Bernoulli masks as the layers (`kernels/cuda/bernoulli_masks.cu`)."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def branch_places(num_blocks: int) -> np.ndarray:
 
 
 def branch_limits(num_blocks: int, drop_path: float) -> np.ndarray:
-    """16 bits below this keep a branch: uint32 (2 * num_blocks,)."""
+    """Thresholds: a branch is kept where its 16 random bits are below. uint32 (2 * num_blocks,)"""
     rise = drop_path / max(num_blocks - 1, 1)
     return np.repeat([threshold(1 - i * rise) for i in range(num_blocks)], 2).astype(np.uint32)
 

@@ -1,9 +1,9 @@
 """A whole training step on the GPU, recorded once as a CUDA graph and replayed.
 
-A step of nano is some 175 launches of a few microseconds each. Recorded in a graph, the GPU goes from one to the next
-by itself, and the host only draws the random numbers of steps to come and starts replays. Nothing that changes from
-step to step is baked in: a step finds its images, crops, the key of its masks and learning rate in a ring on the device
-(`staging.py`), its counters in `StepState`.
+A step of nano is some 175 launches of a few microseconds each. Recorded in a graph, they follow each other without the
+host, which only draws the random numbers of coming steps and starts replays. The graph contains nothing that changes
+from step to step: a step reads its images, crops, masks' key and learning rate from a ring on the device
+(`staging.py`), its counters from `StepState`.
 """
 
 from collections.abc import Callable
@@ -42,9 +42,9 @@ class CapturedStep:
     mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout boxes in pixel values
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
-    micro_batches      parts of one size that a batch is worked through in, in a fraction of the memory
-    recompute          less memory for some time: see `plan_activations`
-    epilogues          whether the channel MLP's GELU is worked into its products: "measured" (where that is faster on
+    micro_batches      number of equal parts in which a batch is computed, to save memory
+    recompute          use less memory and more time: see `plan_activations`
+    epilogues          whether the channel MLP's GELU is fused into its products: "measured" (where that is faster on
                        this machine), "always" or "never"
 
     `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
@@ -84,8 +84,8 @@ class CapturedStep:
         self.batch_size, config = batch_size, model.config
         device = cupy.cuda.Device()
         multiprocessors = int(device.attributes["MultiProcessorCount"])
-        # An ordinary stream, not a non-blocking one: what others do on the default stream (loading weights, saving
-        # them) then waits for the steps before it, and the steps after it wait for that.
+        # A blocking stream: work on the default stream (loading or saving weights) then waits for the steps launched
+        # before it, and later steps wait for that work.
         self.stream = cupy.cuda.Stream()
         self._graph: Any = None
         self._epilogues: Epilogues | None = None
@@ -112,13 +112,13 @@ class CapturedStep:
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
                 free = _free_bytes(cupy)
-                arena = cupy.empty(self._mixer.plan.nbytes, np.uint8)
+                pool = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
             raise BackendError(message) from error
         names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>"]
         self._kernels = Kernels(cupy, names)
-        self._mixer.bind(self._kernels, self._products, arena)
+        self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
         self._fuse_products(epilogues)
         self.captured = captured and self._products.capturable
@@ -139,7 +139,7 @@ class CapturedStep:
                 self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
             except (RuntimeError, MemoryError):
                 return
-            # "measured": what cannot be done is not faster
+            # with "measured", products that cannot be fused stay separate
             with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
                 self._mixer.use_epilogues(self._epilogues, self.stream, tuning)
 
@@ -155,7 +155,7 @@ class CapturedStep:
         self._ring.stage(steps)
 
     def run(self, steps: int = 1) -> None:
-        """Start so many staged steps; returns before the GPU has finished them."""
+        """Start the next `steps` staged steps; returns before the GPU has finished them."""
         with self.stream:
             if self.captured and self._graph is None:
                 self._record_if_possible()
@@ -193,12 +193,12 @@ class CapturedStep:
         update.settle(self._kernels)
 
     def _record_if_possible(self) -> None:
-        """Record a step; where the libraries will not be recorded, go on uncaptured and let `note` say why."""
+        """Record a step. Where the libraries cannot be recorded, launch step by step and say why in `note`."""
         errors = self._products.errors + (() if self._epilogues is None else (self._epilogues.error,))
         try:
             self._graph = self._record()
         except errors as error:
-            with suppress(RuntimeError):  # a capture that failed has nothing to give
+            with suppress(RuntimeError):  # a failed capture has no graph
                 if self.stream.is_capturing():
                     self.stream.end_capture()
             self.captured = False
@@ -207,8 +207,8 @@ class CapturedStep:
     def _record(self) -> Any:
         """Record the launches of one step.
 
-        Libraries load code and set themselves up on first use, which a recording forbids, so everything runs once
-        before, on the first staged numbers, with the update switched off and the state put back.
+        Libraries load code and allocate memory on first use, which is forbidden while recording. So everything runs
+        once before that, on the first staged numbers, with the update switched off; then the state is restored.
         """
         before = self._update.read().copy()
         self._compute_gradients()
@@ -220,14 +220,14 @@ class CapturedStep:
         self._launch()
         return self.stream.end_capture()
 
-    # ------------------------------------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------------------------------------ results
 
     def later(self) -> Callable[[], Totals]:
-        """Ask for what came of the steps started since the last time: see `StepResults.later`."""
+        """A function that returns the totals of the steps started since the last call: see `StepResults.later`."""
         return self._results.later()
 
     def totals(self) -> Totals:
-        """What came of the steps started since the last time; waits for them. Raises as `later`'s result does."""
+        """The totals of the steps started since the last call. Waits for them; raises TrainingError as `later` says."""
         return self._results.later()()
 
     def recent(self, steps: int) -> np.ndarray:
@@ -235,7 +235,7 @@ class CapturedStep:
         return self._results.recent(steps)
 
     def refresh(self) -> None:
-        """After weights or optimizer state were loaded from outside: take them over."""
+        """Update the device's copies after weights or optimizer state were loaded from outside."""
         with self.stream:
             self._update.write(updates=self._optimizer.steps, failed_step=0)
             self._update.copy_weights(self._kernels, self._mixer.working)
@@ -256,7 +256,7 @@ class CapturedStep:
     def logits(self, pixels: Any, indices: np.ndarray) -> np.ndarray:
         """The model's logits for some of the resident images, in the step's precision: float32 (len(indices), K)."""
         batch, count = self._mixer.images, len(indices)
-        padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is filled up and the rest ignored
+        padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is padded
         padded[:count] = indices
         records = pack_choices(padded, None, self._model.config.image_size, 0)  # (padded, 6)
         with self.stream:
@@ -268,7 +268,7 @@ class CapturedStep:
             return np.asarray(rows.get())[:count]
 
     def close(self) -> None:
-        """Wait for the GPU and give the libraries' handles back."""
+        """Wait for the GPU and release the libraries' handles."""
         self.stream.synchronize()
         self._graph = None
         self._products.close()
@@ -277,5 +277,5 @@ class CapturedStep:
 
 
 def _free_bytes(cupy: Any) -> int:
-    """What the device has left, with what CuPy's pool keeps for later."""
+    """Bytes free on the device, those that CuPy's memory pool holds unused included."""
     return int(cupy.cuda.Device().mem_info[0]) + int(cupy.get_default_memory_pool().free_bytes())

@@ -1,8 +1,8 @@
 """The cuda engine: the captured GPU step, fed with a plan of steps.
 
-It takes the same steps as the reference engine, with the same random numbers, many at a time: it draws the numbers of
-the next steps while the GPU works on those before, and reads losses only every so many steps, a few steps late, so
-that neither waits for the other.
+It takes the same steps as the reference engine, with the same random numbers, up to STEPS_AT_ONCE at a time. While the
+GPU computes them, it draws the numbers of the next ones; it reads losses only after those have been started. So neither
+the host nor the GPU waits for the other.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ from tinymixer.models.stock import difference_from_stock
 from tinymixer.optim import Optimizer
 
 STEPS_AT_ONCE = 32
-BATCHES_AT_ONCE = 32  # of an evaluation, before anyone asks whether to stop
+BATCHES_AT_ONCE = 32  # batches of an evaluation between two calls of `stopped`
 
 
 class CudaEngine(Engine):
@@ -92,7 +92,7 @@ class CudaEngine(Engine):
         from tinymixer.engines.cuda.staging import draw_step
 
         step, work = self.captured_step, self._work
-        plan, waiting = iter(plan), None
+        plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             numbers = [
                 draw_step(each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step)
@@ -101,11 +101,11 @@ class CudaEngine(Engine):
             if numbers:
                 step.stage(numbers)
                 step.run(len(numbers))
-            if waiting is not None:
-                yield waiting[0], waiting[1]()
+            if unread is not None:
+                yield unread[0], unread[1]()
             if not numbers:
                 return
-            waiting = len(numbers), step.later()
+            unread = len(numbers), step.later()
 
     def pixel_logits(
         self,

@@ -1,15 +1,16 @@
 """The forward and backward pass of a Mixer as kernels and products over buffers that never move.
 
-What `MlpMixer` composes of operations, fused: a LayerNorm kernel adds the branch before it (with its bias and
-stochastic depth) and its backward pass adds the stream's gradient and sums the branch bias's; GELU takes the bias of
-the product before it. The stream is a row of x0, x1, ..., one before every LayerNorm:
+It computes what `MlpMixer` does, with fused operations. A LayerNorm kernel first adds the branch before it, with the
+branch's bias and stochastic depth; its backward kernel adds the residual stream's gradient and sums that of the
+branch's bias. A GELU kernel first adds the bias of the product before it. The residual stream has a buffer before every
+LayerNorm, x0, x1, ...:
 
     x0 = stem product + bias                    x(2l+1) = x(2l) + token branch of block l
     x(2l+2) = x(2l+1) + channel branch          x(2L) goes to pre_head_layer_norm and the mean over tokens
 
-so "norm i" is the LayerNorm that reads x(i), and "branch i-1" what was added to make it.
+so "norm i" is the LayerNorm that reads x(i), and "branch i-1" the branch that was added to make x(i).
 
-A batch may be worked through in parts, one forward and backward pass each, whose gradients add up.
+A batch may be computed in parts, one forward and backward pass each, whose gradients are added up.
 """
 
 from collections.abc import Callable
@@ -42,15 +43,15 @@ i32, i64, f32 = np.int32, np.int64, np.float32
 
 
 class DeviceMixer:
-    """Launches over preallocated buffers; everything goes to the current stream, nothing waits.
+    """Launches kernels over preallocated buffers, on the current CUDA stream; nothing waits.
 
     cupy             the CuPy module
     parameters       the model's, on this device, in float32; gradients are overwritten, not added to
     images           B, fixed: of the batch, or of each of its parts
-    parts            how many of them a batch has
+    parts            number of parts of a batch
     recompute        apply GELU again in the backward pass instead of keeping hidden layers after it
     deterministic    sums in a fixed order, so that two runs agree to the last bit
-    arena            memory of at least `plan.nbytes`
+    pool             memory of at least `plan.nbytes`, given to `bind`
 
     `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused_forward` and
     `fused_backward` say whether the channel MLP's bias, GELU and gradients are part of its products (`use_epilogues`).
@@ -93,7 +94,7 @@ class DeviceMixer:
     # ------------------------------------------------------------------------------------------ layout
 
     def _reserve_sums(self) -> None:
-        """Room for every sum that a backward pass leaves in parts."""
+        """Reserve memory for every sum that a backward pass leaves as partial sums."""
         config, launches, target = self.config, self.launches, self._gradient_offset
         S, B, C, K = config.num_tokens, self.images, config.hidden_dim, config.num_classes
         blocks = launches.norm_backward[1].grid[0]
@@ -126,7 +127,7 @@ class DeviceMixer:
         return f"blocks.{i // 2}.{'channel' if i % 2 else 'token'}_norm"
 
     def _branch_bias_name(self, i: int) -> str:
-        """The bias of the product whose output norm i adds to the stream."""
+        """The bias of the product whose output norm i adds to the residual stream."""
         if i == 0:
             return "stem.bias"
         return f"blocks.{(i - 1) // 2}.{'token' if i % 2 else 'channel'}_mixing.bias2"
@@ -136,25 +137,25 @@ class DeviceMixer:
         """Whether that bias is one number per token: token mixing's is, and it comes before every channel norm."""
         return i % 2 == 1
 
-    def bind(self, kernels: Kernels, products: Products, arena: Any) -> None:
+    def bind(self, kernels: Kernels, products: Products, pool: Any) -> None:
         """Take the compiled kernels, the products and the memory, once they exist."""
         self._kernels, self._multiply = kernels, products.multiply
-        self.buffers = self.plan.views(arena)
+        self.buffers = self.plan.views(pool)
         self.dlogits = self.sums.at(self._dlogits_at)[: self.images * self.config.num_classes].reshape(
             self.images, self.config.num_classes
         )
 
     def use_epilogues(self, epilogues: Epilogues, stream: Any, tuning: Tuning | None) -> None:
-        """Fuse the channel MLP's bias, GELU and gradients into its products: always, or where `tuning` has it faster.
+        """Fuse the channel MLP's bias, GELU and gradients into its products: where faster, or always without `tuning`.
 
-        Runs the first block's launches a few times, on whatever the buffers hold. Raises RuntimeError or
-        `epilogues.error` when cuBLASLt cannot do it; nothing is fused then.
+        To measure, it runs the first block's launches a few times, on whatever the buffers hold. Raises RuntimeError
+        or `epilogues.error` when cuBLASLt cannot fuse them; then nothing is fused.
         """
         self._epilogues = epilogues
         try:
             self.fused_forward = self._faster("forward", stream, tuning, lambda: self._channel_hidden(0))
-            # The backward epilogues need z with its bias, which the forward one leaves; they write where parts add, and
-            # go from GELU's result to its input in one, where dropout comes between.
+            # The backward epilogues need z with its bias, which only the fused forward pass writes. They overwrite
+            # gradients, so there may be one part only; and they leave no place for dropout's backward pass.
             if self.fused_forward and self.parts == 1 and not self.config.dropout:
                 gradient = self._channel_hidden_gradient
                 self.fused_backward = self._faster("backward", stream, tuning, lambda: gradient(0))
@@ -165,14 +166,15 @@ class DeviceMixer:
             for block in range(self.config.num_blocks):
                 self.sums.leave_out(self._gelu_sums[block, "channel"])
 
-    def _faster(self, way: str, stream: Any, tuning: Tuning | None, work: Callable[[], Any]) -> bool:
-        """Whether `work` is faster with `fused_<way>` set, as known or as timed now."""
+    def _faster(self, direction: str, stream: Any, tuning: Tuning | None, work: Callable[[], Any]) -> bool:
+        """Whether `work` is faster with `fused_<direction>` set, from `tuning` or timed now."""
         if tuning is None:
             return True
-        key = f"fused {way} {self.config.hidden_dim} {self.config.channels_mlp_dim} {self.rows} {self.precision.name}"
+        config, precision = self.config, self.precision.name
+        key = f"fused {direction} {config.hidden_dim} {config.channels_mlp_dim} {self.rows} {precision}"
         if tuning.get(key) is None:
             separate = seconds_of(self._cupy, stream, work)
-            setattr(self, f"fused_{way}", True)
+            setattr(self, f"fused_{direction}", True)
             together = seconds_of(self._cupy, stream, work)
             tuning.put(key, "yes" if together <= separate else "no")
         return tuning.get(key) == "yes"
@@ -198,7 +200,7 @@ class DeviceMixer:
     ) -> None:
         """From the data set (N, height, width, colours) uint8 and choices (B, 6) to `buffers["features"]` and logits.
 
-        In training, hidden units and branches are dropped; `part` says which of the batch these images are.
+        In training, hidden units and branches are dropped; `part` is the batch's part that these images are.
         """
         config, buffers, self._part = self.config, self.buffers, part
         name, layout = self.launches.patches
@@ -220,7 +222,7 @@ class DeviceMixer:
         self._multiply(buffers["features"], self.parameters["head.weight"], out=buffers["logits"], add=True)
 
     def _norm(self, i: int, train: bool) -> None:
-        """Add branch i-1 to the stream and normalise; the last norm goes on to the mean over tokens."""
+        """Add branch i-1 to the residual stream and normalise; the last norm also takes the mean over tokens."""
         config, buffers, parameters, last = self.config, self.buffers, self.parameters, 2 * self.config.num_blocks
         (name, layout), out, count = self.launches.norm_forward, buffers.get(f"normed{i}"), self.rows
         if i == last:
@@ -255,7 +257,7 @@ class DeviceMixer:
         self._multiply(self._activated("channel", block), weight2, out=self.buffers["branch"])
 
     def _channel_hidden(self, block: int) -> None:
-        """The hidden layer before GELU, as it is kept, and after: its first has the bias only where that was fused."""
+        """Compute the hidden layer before and after GELU. The one before has the bias only in a fused product."""
         buffers, part = self.buffers, f"blocks.{block}.channel_mixing"
         normed, weight1 = buffers[f"normed{2 * block + 1}"], self._weight(f"{part}.weight1")
         hidden, activated = buffers[f"channel_hidden{block}"], self._activated("channel", block)  # (S*B, DC)
@@ -266,7 +268,7 @@ class DeviceMixer:
         self._gelu("channel", block)
 
     def _gelu(self, kind: str, block: int) -> None:
-        """Bias and GELU of a hidden layer, as it is kept, into the one after the GELU."""
+        """Add the bias to a kept hidden layer, apply GELU, and write the result into the activated one."""
         hidden, bias = self.buffers[f"{kind}_hidden{block}"], self._hidden_bias(kind, block)
         (name, layout), activated = self.launches.gelu_forward[kind], self._activated(kind, block)
         rows, columns = map(i64, hidden.shape)
@@ -304,7 +306,7 @@ class DeviceMixer:
         return array.reshape(self.config.num_tokens, self.images * self.config.hidden_dim)
 
     def loss(self, labels: Any, indices: Any, state: Any, label_smoothing: float, losses: Any, correct: Any) -> None:
-        """From the logits to each image's loss and answer (B,), and the logits' gradient times the loss scale."""
+        """From the logits to each image's loss and correctness (B,), and the logits' gradient times the loss scale."""
         self.sums.clear()  # before the logits' gradient is written, which lies among the partial sums
         self._kernels.launch(
             "cross_entropy<float>", layouts.per_warp(self.images), self.buffers["logits"], labels, indices, None,
@@ -315,9 +317,9 @@ class DeviceMixer:
     # ------------------------------------------------------------------------------------------ backward
 
     def backward(self) -> None:
-        """From `dlogits` to all gradients of the parameters, added to those of the parts before.
+        """From `dlogits` to the gradients of all parameters, added to those of the parts before.
 
-        (Nobody asks for the images' gradient in training.)
+        The images' gradient is not computed.
         """
         buffers, last = self.buffers, 2 * self.config.num_blocks
         self._weight_gradient("head.weight", buffers["features"], self.dlogits, transpose_a=True)
@@ -332,11 +334,11 @@ class DeviceMixer:
         self.sums.finish(self._kernels, self.parameters.gradients, add=self._part > 0)
 
     def _weight_gradient(self, name: str, a: Any, b: Any, **transposed: bool) -> None:
-        """A product into a weight's gradient: what the first part of a batch writes and the others add to."""
+        """Multiply into a weight's gradient: a batch's first part overwrites it, the others add to it."""
         self._multiply(a, b, out=self.parameters.gradient(name), add=self._part > 0, **transposed)
 
     def _norm_gradient(self, i: int) -> None:
-        """The stream's gradient before norm i, added to the stream's own, and branch i-1's, where that differs."""
+        """Add norm i's input gradient to the residual stream's, and write branch i-1's where that differs."""
         config, buffers, norm = self.config, self.buffers, self._norm_name(i)
         (name, layout), last = self.launches.norm_backward, i == 2 * config.num_blocks
         scale, bias, down, across = (None if at is None else self.sums.at(at) for at in self._norm_sums[i])
@@ -351,7 +353,7 @@ class DeviceMixer:
         )  # fmt: skip
 
     def _branch_gradient(self, i: int) -> Any:
-        """What reaches branch i-1 (S*B, C): the stream's gradient, times stochastic depth's factors."""
+        """The gradient of branch i-1 (S*B, C): the residual stream's, times stochastic depth's factors."""
         return self.buffers["dx" if self._factor(i) is None else "dbranch"]
 
     def _channel_mixing_gradient(self, block: int) -> None:
@@ -385,7 +387,7 @@ class DeviceMixer:
         return dhidden
 
     def _token_mixing_gradient(self, block: int) -> None:
-        """The same with left and right exchanged: dW2 = dy a^T, da = W2^T dy, dW1 = dz n^T, dn = W1^T dz."""
+        """As for channels, with left and right exchanged: dW2 = dy a^T, da = W2^T dy, dW1 = dz n^T, dn = W1^T dz."""
         buffers, part = self.buffers, f"blocks.{block}.token_mixing"
         dy = self._by_tokens(self._branch_gradient(2 * block + 1))  # (S, B*C)
         normed = self._by_tokens(buffers[f"normed{2 * block}"])  # (S, B*C)

@@ -1,4 +1,4 @@
-"""Where the partial sums of a backward pass lie, and the one launch that finishes them all."""
+"""The memory for a backward pass's partial sums, and the one launch that adds them up."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ class _Sum:
 
 
 class DeviceSums:
-    """Collects sums while a step is laid out, then holds their memory and table.
+    """First collects which sums a step needs, then holds their memory and the table that describes them.
 
     deterministic   False: kernels add to one row atomically instead of writing one each
     """
@@ -36,31 +36,31 @@ class DeviceSums:
         return np.int32(not self.deterministic)
 
     def reserve(self, parts: int, columns: int, target: int) -> int:
-        """Room for `parts` rows of `columns` partial sums of what starts at `target` in the gradients; its offset."""
+        """Reserve `parts` rows of `columns` partial sums of the gradient starting at `target`; returns the offset."""
         return self._add(parts if self.deterministic else 1, columns, target, columns, 1)
 
     def reserve_whole(self, rows: int, columns: int, target: int) -> int:
-        """Room for a matrix (rows, columns) that is written whole and whose rows are added up; its offset."""
+        """Reserve a matrix (rows, columns) that is written whole and whose rows are added up; returns the offset."""
         return self._add(rows, columns, target, columns, 1)
 
     def reserve_across(self, rows: int, columns: int, target: int) -> int:
-        """Room for a matrix (rows, columns) whose rows are to be summed, one result per row; its offset."""
+        """Reserve a matrix (rows, columns) of which each row is summed to one result; returns the offset."""
         return self._add(columns, rows, target, 1, columns)
 
     def _add(self, parts: int, columns: int, target: int, part_stride: int, column_stride: int) -> int:
         start = self._size
         self._sums.append(_Sum(start, part_stride, column_stride, parts, columns, target))
-        self._size += -(-parts * columns // 64) * 64  # every sum starts 256 bytes aligned
+        self._size += -(-parts * columns // 64) * 64  # every sum starts at a multiple of 256 bytes
         return start
 
     def allocate(self, cupy: Any) -> None:
-        """Make the memory and the table, once everything is reserved."""
+        """Allocate the memory and make the table, once everything is reserved."""
         self._partials = cupy.zeros(max(1, self._size), np.float32)
         self._cupy = cupy
         self._make_table()
 
     def leave_out(self, offset: int) -> None:
-        """Finish this sum no more: something else now writes its result."""
+        """Leave this sum out of `finish`: another kernel now writes its result."""
         self._sums = [s for s in self._sums if s.start != offset]
         self._make_table()
 
@@ -79,12 +79,12 @@ class DeviceSums:
         return self._partials[offset:]
 
     def clear(self) -> None:
-        """Zero what atomic additions will add to; rows that are written whole need none."""
+        """Set to zero what atomic additions add to. Rows that are written whole need no zeros."""
         if not self.deterministic:
             self._partials.data.memset_async(0, self._partials.nbytes)
 
     def finish(self, kernels: Kernels, gradients: Any, add: bool = False) -> None:
-        """Write the finished sums into the gradients, or add them to what is there."""
+        """Add up the partial sums, and write the results into the gradients (add: add them to the gradients)."""
         kernels.launch(
             "finish_sums<float>", self._layout, self._partials, self._table, self._blocks, gradients, np.int32(add)
         )

@@ -1,7 +1,7 @@
 """The update of a captured step: the norm of the gradients, clipping, loss scaling, and the optimizer's rule.
 
-The optimizers of `tinymixer.optim` stay the owners of their state and choices; here their vectors are updated in place
-by one kernel each, from numbers that lie on the device.
+The optimizers of `tinymixer.optim` hold the state and the settings. Here one kernel per optimizer updates their vectors
+in place, with numbers that it reads from device memory.
 """
 
 from typing import Any
@@ -25,9 +25,9 @@ class DeviceUpdate:
     """The state of a step and the launches that finish it.
 
     optimizer   SGD or AdamW over the model's parameters on this device; raises ConfigError for another
-    slots       steps whose loss and norm are remembered, a ring
+    slots       for how many of the last steps `history`, a ring, keeps loss and norm
 
-    `losses` and `correct` (B,) are for the forward passes to fill.
+    The forward passes write into `losses` and `correct` (B,).
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DeviceUpdate:
         self.device_state.set(state.view(np.uint8))
 
     def settle(self, kernels: Kernels) -> None:
-        """Finish loss and norm, and decide on this step's update."""
+        """Compute the step's loss and gradient norm, and decide whether the step updates the weights."""
         optimizer = self._optimizer
         beta1, beta2 = optimizer.betas if isinstance(optimizer, AdamW) else (0.0, 0.0)
         kernels.launch(

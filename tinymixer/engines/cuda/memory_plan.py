@@ -1,14 +1,14 @@
 """Every buffer of a training step, counted before any is allocated.
 
-A step's activations are kept in one arena whose parts are known from the configuration alone. That gives the peak
-memory in advance, a batch size that fits when the GPU is too small, and addresses that never change, which a CUDA graph
-needs. In units of the stream's size X = S * B * C * itemsize, a block keeps
+A step's activations lie in one buffer pool whose layout follows from the configuration alone. So we know in advance the
+peak memory, and a batch size that fits when the GPU is too small; and addresses never change, which a CUDA graph needs.
+In units of the residual stream's size X = S * B * C * itemsize, a block keeps
 
     x and its normalised rows, twice                       4
     the token MLP's hidden layer before and after GELU     2 DS / S        (1 when recomputed)
     the channel MLP's                                      2 DC / C        (1 when recomputed)
 
-and all blocks share one branch, one gradient of the stream, one gradient of a hidden layer.
+and all blocks share one branch, one gradient of the residual stream, one gradient of a hidden layer.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy as np
 from tinymixer.kernels.precision import Precision
 from tinymixer.models import MixerConfig
 
-ALIGNMENT = 256  # bytes, as CUDA's own allocations; also keeps apart what would share a cache line
+ALIGNMENT = 256  # bytes, as CUDA's own allocations; so no two buffers share a cache line
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class MemoryPlan:
     def nbytes(self) -> int:
         return sum(_aligned(buffer.nbytes) for buffer in self.buffers)
 
-    def views(self, arena: Any) -> dict[str, Any]:
-        """Shaped views of an arena, a flat uint8 array of at least `nbytes`."""
+    def views(self, pool: Any) -> dict[str, Any]:
+        """Shaped views of a buffer pool, a flat uint8 array of at least `nbytes`."""
         offsets = self.offsets
         return {
-            buffer.name: arena[offsets[buffer.name] : offsets[buffer.name] + buffer.nbytes]
+            buffer.name: pool[offsets[buffer.name] : offsets[buffer.name] + buffer.nbytes]
             .view(buffer.dtype)
             .reshape(buffer.shape)
             for buffer in self.buffers
@@ -77,7 +77,7 @@ def plan_activations(config: MixerConfig, images: int, precision: Precision, rec
     working = precision.storage
     buffers = [
         Buffer("patches", (S * B, config.patch_features), working),
-        Buffer("branch", (S * B, C), working),  # what is about to be added; backward, the normalised rows' gradient
+        Buffer("branch", (S * B, C), working),  # a branch's output; backward: its input's gradient
         Buffer("features", (B, C), np.float32),
         Buffer("logits", (B, K), np.float32),
     ]
@@ -118,7 +118,7 @@ def out_of_memory(
 ) -> str:
     """One sentence for a batch that does not fit: what it needs, what there is, and what to do.
 
-    images   of the whole batch, which is worked through in so many `parts`
+    images   of the whole batch, which is computed in `parts` parts
     """
     needed = plan_activations(config, images // parts, precision, recompute).nbytes
     fits = largest_batch(config, precision, int(free_bytes * 0.95), recompute)

@@ -1,4 +1,4 @@
-"""Names and layouts of the launches of a Mixer's step: what depends on its sizes, and on nothing else."""
+"""The kernel launches of a Mixer's step: the names and thread layouts that follow from its sizes alone."""
 
 import math
 
@@ -13,7 +13,7 @@ ALWAYS = ("finish_sums<float>", "fill_rows<float>", "cross_entropy<float>", "bra
 
 
 class MixerLaunches:
-    """For `images` images in a step, on a GPU of so many multiprocessors.
+    """The launches for `images` images in a step, on a GPU with `multiprocessors` multiprocessors.
 
     norm_forward, norm_mean, norm_backward, patches   one each
     gelu_forward, gelu_backward, dropout              by the kind of the MLP: "token" or "channel"

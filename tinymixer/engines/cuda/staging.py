@@ -1,9 +1,9 @@
 """The numbers of steps to come, drawn on the host and copied to the GPU ahead of time.
 
-Every step needs which images it takes, what happens to them, its learning rate and the key of its masks. They belong to
-(seed, epoch, step) like everywhere else, so the GPU sees the same crops and masks as NumPy would. A ring of `slots`
-steps lies on the device; the host fills one half while the GPU works through the other, and a recorded step finds its
-slot by the step counter.
+Every step needs the numbers of its images, their augmentation, the learning rate and the key of its masks. They follow
+from (seed, epoch, step) as everywhere else, so the GPU uses the same crops and masks as NumPy would. A ring on the
+device holds `slots` steps: the host fills one half while the GPU computes the steps of the other, and a recorded step
+finds its slot by the step counter.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def pack_choices(indices: np.ndarray, choices: Choices | None, size: int, cutout
     """One record per image for the kernel that cuts patches: int32 (B, 6).
 
     indices   (B,), which images of the data set
-    choices   what happens to them; None for nothing
+    choices   how they are augmented; None for not at all
     size      height and width of the images;  cutout_box  its side in pixels
     """
     records = np.zeros((len(indices), CHOICE_NUMBERS), np.int32)  # (B, 6)
@@ -39,7 +39,7 @@ class StepNumbers:
     """What one step needs from the host.
 
     indices        int (B,), which images of the data set
-    choices        what the augmentation does to them; None for nothing
+    choices        how they are augmented; None for not at all
     learning_rate
     key            uint32 (4,): of the step's masks (`bernoulli_masks.py`)
     """
@@ -55,7 +55,7 @@ def draw_step(
 ) -> StepNumbers:
     """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: the same `Draws`.
 
-    `step` counts within the epoch. Raises nothing of its own.
+    `step` counts within the epoch.
     """
     choices = None
     if not augmentation.is_identity:
@@ -81,7 +81,7 @@ class StagingRing:
         self.device = {name: cupy.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._host = {name: pinned_empty(cupy, shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._copies = cupy.cuda.Stream(non_blocking=True)
-        self._read = [None, None]  # per half: recorded on the step stream after its last step
+        self._read = [None, None]  # per half: an event that the step stream records after the half's last step
         self.staged = 0  # steps staged since the ring was made
         self.taken = 0  # steps launched since then
 
@@ -100,10 +100,10 @@ class StagingRing:
         while steps:
             slot = self.staged % self.slots
             count = min(len(steps), self._half - slot % self._half)
-            self._stage_piece(slot, steps[:count])
+            self._stage_slots(slot, steps[:count])
             self.staged, steps = self.staged + count, steps[count:]
 
-    def _stage_piece(self, slot: int, steps: list[StepNumbers]) -> None:
+    def _stage_slots(self, slot: int, steps: list[StepNumbers]) -> None:
         event = self._read[slot // self._half]
         if event is not None:
             event.synchronize()  # the GPU has read what these slots held, so pinned and device memory are free
@@ -111,9 +111,9 @@ class StagingRing:
             self._host["choices"][i] = pack_choices(numbers.indices, numbers.choices, self._size, self._cutout_box)
             self._host["rates"][i] = numbers.learning_rate
             self._host["keys"][i] = numbers.key
-        piece = slice(slot, slot + len(steps))
+        filled = slice(slot, slot + len(steps))
         for name, device in self.device.items():
-            device[piece].set(self._host[name][piece], stream=self._copies)
+            device[filled].set(self._host[name][filled], stream=self._copies)
         copied = self._cupy.cuda.Event(disable_timing=True)
         copied.record(self._copies)
         self._stream.wait_event(copied)  # steps launched from now on find the numbers there
@@ -131,7 +131,7 @@ class StagingRing:
 
 
 def pinned_empty(cupy: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Page-locked host memory: only from there does a copy run beside the GPU's work."""
+    """Page-locked host memory: only copies from such memory can run while the GPU computes."""
     size = int(np.prod(shape))
     buffer = cupy.cuda.alloc_pinned_memory(max(1, size * np.dtype(dtype).itemsize))
     return np.frombuffer(buffer, dtype, size).reshape(shape)

@@ -21,11 +21,11 @@ class StepResults:
         self._counted = np.zeros(1, STEP_STATE)[0]
 
     def later(self) -> Callable[[], Totals]:
-        """Ask for what came of the steps started since the last time, without waiting: call the result to get it.
+        """A function that returns the totals of the steps started since the last `later`. This call does not wait.
 
-        The call waits until those steps are done, whatever was started after them; results are taken in the order
-        they were asked for. It brings the optimizer's step count up to date and raises TrainingError when a loss or
-        gradient was not finite; the weights are then those before that step.
+        The function waits until those steps are done, but not for steps started after them. It updates the optimizer's
+        step count, and raises TrainingError when a loss or gradient was not finite; the weights are then those before
+        that step. Call such functions in the order in which they were made.
         """
         host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
         with self._stream:
@@ -35,11 +35,11 @@ class StepResults:
 
         def result() -> Totals:
             copied.synchronize()
-            return self._since_last_time(host.view(STEP_STATE)[0])
+            return self._totals_since_last(host.view(STEP_STATE)[0])
 
         return result
 
-    def _since_last_time(self, state: np.void) -> Totals:
+    def _totals_since_last(self, state: np.void) -> Totals:
         self._optimizer.steps = int(state["updates"])
         if state["failed_step"]:
             raise self._failure(state)
@@ -60,7 +60,7 @@ class StepResults:
     def recent(self, steps: int) -> np.ndarray:
         """Loss and gradient norm of the last steps, oldest first: float32 (steps, 2). Waits for them.
 
-        Raises ValueError for more steps than are remembered.
+        Raises ValueError for more steps than the history holds.
         """
         with self._stream:
             done = int(self._update.read()["step"])
