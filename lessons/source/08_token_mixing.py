@@ -347,6 +347,9 @@ print(
 # $$\text{token mixing:}\quad W_2\;\mathrm{gelu}(W_1 X) \qquad\qquad
 # \text{channel mixing:}\quad \mathrm{gelu}(X\,W_3)\;W_4 .$$
 #
+# (Tokens can be mixed in other ways. With `tokens = "pool"` each patch takes the mean of the patches around it, and nothing is learned there: the operation
+# `pool_tokens` of the package. `"linear"` is the one matrix that you have just met, and `"none"` leaves token mixing out.)
+#
 # Here $W_1$ is $(D_S, S)$, $W_2$ is $(S, D_S)$, $W_3$ is $(C, D_C)$ and $W_4$ is $(D_C, C)$. Look at the sides. (The paper prints $W_3$ and $W_4$
 # on the left too, because it writes down one row of $X$ at a time, as an upright column. For rows written as rows, they stand on the right.)
 #

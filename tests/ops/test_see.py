@@ -11,7 +11,6 @@ from tinymixer import ops
 ROOT = Path(__file__).parents[2]
 CHEAT_SHEET = "lessons/cheatsheet.md"
 OPERATIONS = [name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")]
-NOT_IN_A_LESSON = pytest.mark.xfail(reason="no lesson speaks of pooling yet; the cheat sheet points to lesson 08")
 
 
 def see(name):
@@ -42,9 +41,7 @@ def test_the_cheat_sheet_has_a_line_for_it_that_names_the_same_lesson(name):
     assert f"({Path(lesson(name)).name})" in rows[0]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=NOT_IN_A_LESSON if name == "pool_tokens" else ()) for name in OPERATIONS]
-)
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_the_lesson_speaks_of_it(name):
     cells = json.loads((ROOT / lesson(name)).read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
