@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_WRITTEN_CLASSES = 20  # above this many, cells are too small for numbers
 LONGEST_NAME = 14
+WIDEST = 30  # inches: with up to 200 classes, names of 7 points fit beside the rows
 
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> "Figure":
@@ -34,7 +35,7 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
             f"expected a confusion matrix ({classes}, {classes}) for {classes} names, got {confusion.shape}"
         )
     written = classes <= MOST_WRITTEN_CLASSES
-    side = max(4.0, (0.62 if written else max(0.05, 12 / classes)) * (classes + 1.2))  # inches
+    side = max(4.0, (0.62 if written else min(0.15, WIDEST / classes)) * (classes + 1.2))  # inches
     figure = Figure(figsize=(side + 1.6, side + 1.5), dpi=120, facecolor="none")
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     axes = figure.add_subplot()
@@ -118,8 +119,10 @@ def _label(axes: Any, class_names: Sequence[str], title: str) -> None:
     names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in names]
     ticks = range(len(names))
     slanted = max(map(len, names), default=0) > 3
-    rotation = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
-    size = 9 if len(names) <= MOST_WRITTEN_CLASSES else max(3.0, 360 / len(names))
+    many = len(names) > MOST_WRITTEN_CLASSES
+    slant = {"rotation": 90 if many else 40, "ha": "center" if many else "left"}
+    rotation = (slant if many else slant | {"rotation_mode": "anchor"}) if slanted else {}
+    size = min(7.0, 1400 / len(names)) if many else 9
     axes.set_xticks(ticks, names, fontsize=size, **rotation)
     axes.set_yticks(ticks, names, fontsize=size)
     axes.xaxis.tick_top()

@@ -15,6 +15,7 @@ from tinymixer.backend import cupy_obstacle
 # Extra of ours -> its packages. Several names: one of them is enough.
 EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "cli": ("click", "filelock", "matplotlib", "pillow", "rich", "threadpoolctl", "tomli-w", "tqdm"),
+    "lessons": ("jupyterlab", "pytest"),
     "cuda13": (("cupy-cuda13x", "cupy-cuda12x", "cupy"), "nvmath-python"),
     "peers": ("torch", "timm", "jax"),
 }
