@@ -14,7 +14,7 @@ from tinymixer.errors import ConfigError, TrainingError
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The picture (PNG); without it, RUN/curves.png for one run and comparison.png here for several.",
+    help="The picture (PNG); without it, RUN/curves.png for one run, and comparison.png beside the runs for several.",
 )
 def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     """Draw loss and accuracy of each RUN (a run's folder) over the epochs into one picture.
@@ -27,7 +27,7 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
       tinymixer plot runs/digits runs/digits-2 --out learning-rates.png
     """
     if out is None:
-        out = runs[0] / "curves.png" if len(runs) == 1 and runs[0].is_dir() else Path("comparison.png")
+        out = runs[0] / "curves.png" if len(runs) == 1 and runs[0].is_dir() else _beside(runs) / "comparison.png"
     if out.suffix.lower() != ".png":
         raise ConfigError(f"curves are drawn as PNG: expected a file name ending in .png, got '{out}'")
 
@@ -55,3 +55,9 @@ def plot(runs: tuple[Path, ...], out: Path | None) -> None:
         )
     print_table(table)
     click.echo(f"curves saved in {shown_path(out)}")
+
+
+def _beside(runs: tuple[Path, ...]) -> Path:
+    """The folder that all the runs are in, or the working directory where they are in several."""
+    parents = {run.absolute().parent for run in runs}
+    return runs[0].parent if len(parents) == 1 else Path()
