@@ -150,3 +150,13 @@ def test_help_shows_defaults(tinymixer):
     shown = " ".join(tinymixer("train", "--help").out.split())
     assert "Channels of a token (C). [default: 128]" in shown
     assert "Number of classes (K). [default: the data's]" in shown
+
+
+def test_recipe_names_complete_in_the_shell():
+    from click.shell_completion import ShellComplete
+
+    from tinymixer.cli.program import program
+
+    complete = ShellComplete(program, {}, "tinymixer", "_TINYMIXER_COMPLETE")
+    assert [item.value for item in complete.get_completions(["train"], "cifar")] == ["cifar10-nano", "cifar10-tiny"]
+    assert [item.type for item in complete.get_completions(["train"], "mine")] == ["file"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
+from click.shell_completion import CompletionItem
 
 from tinymixer.cli.output import counted, percent, sparkline, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
@@ -15,8 +16,16 @@ if TYPE_CHECKING:
     from tinymixer.training.trainer import TrainingResult
 
 
+def _complete_recipe(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of recipes, and, by the shell itself, files."""
+    from tinymixer.training.recipe import recipe_names
+
+    names = [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
 @click.command(cls=RecipeCommand, short_help="Train a Mixer by a recipe (default: the bundled digits).")
-@click.argument("recipe", required=False)
+@click.argument("recipe", required=False, shell_complete=_complete_recipe)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
