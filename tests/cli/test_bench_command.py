@@ -143,6 +143,7 @@ def test_peers_in_bfloat16_do_about_the_same_work(tinymixer, forward):
 
 
 @pytest.mark.peers
+@pytest.mark.timeout(600)  # torch.compile and XLA take their time on a busy machine
 def test_peers_do_the_same_work(tinymixer):
     installed = [peer for peer in ("torch", "jax") if bench_peers.is_installed(peer)]
     if not installed:
