@@ -164,6 +164,7 @@ def counted(number: int) -> str:
 
 
 PARAMETERS = Limit("TINYMIXER_MAX_PARAMETERS", 500_000_000, "parameters")
+WIDTH = Limit("TINYMIXER_MAX_WIDTH", 100_000, "units in a layer")
 BLOCKS = Limit("TINYMIXER_MAX_BLOCKS", 1_000, "blocks")
 IMAGE_VALUES = Limit("TINYMIXER_MAX_IMAGE_VALUES", 100_000_000, "values in an image")
 PIXELS = Limit("TINYMIXER_MAX_PIXELS", 120_000_000, "pixels")

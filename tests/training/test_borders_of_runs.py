@@ -68,6 +68,8 @@ def test_a_recipe_is_refused_before_any_work(text, message, tmp_path):
 def test_a_limit_is_raised_by_the_environment(monkeypatch):
     with pytest.raises(ConfigError, match=r"set TINYMIXER_MAX_BLOCKS higher"):
         MixerConfig(num_blocks=1001)
+    with pytest.raises(ConfigError, match=r"channels_mlp_dim of .* 10,000,000 units in a layer.*TINYMIXER_MAX_WIDTH"):
+        MixerConfig(hidden_dim=8, channels_mlp_dim=10_000_000)
     monkeypatch.setenv("TINYMIXER_MAX_BLOCKS", "2000")
     assert MixerConfig(num_blocks=1001).num_blocks == 1001
 

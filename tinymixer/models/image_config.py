@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tinymixer.borders import BLOCKS, CLASSES, IMAGE_VALUES, PARAMETERS
+from tinymixer.borders import BLOCKS, CLASSES, IMAGE_VALUES, PARAMETERS, WIDTH
 from tinymixer.errors import ConfigError
 from tinymixer.options import Options, option
 
@@ -32,6 +32,8 @@ class PatchConfig(Options):
         name = type(self).noun
         BLOCKS.require(self.num_blocks, name)
         CLASSES.require(self.num_classes, name)
+        for width in ("hidden_dim", "tokens_mlp_dim", "channels_mlp_dim"):
+            WIDTH.require(getattr(self, width, 1), f"{width} of {name}")
         IMAGE_VALUES.require(self.image_size**2 * self.in_channels, name)
         if self.image_size % self.patch_size:
             divisors = [size for size in range(1, math.isqrt(self.image_size) + 1) if self.image_size % size == 0]
