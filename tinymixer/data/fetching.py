@@ -48,7 +48,7 @@ def fetch(
     folder = cache_folder(cache) / manifest.parts_folder
     tell = notify if notify is not None else _ignore
     patience = Patience(timeout, attempts, backoff, slowest, total)
-    with _alone_in(folder, name, tell), guarded(DownloadError, f"{manifest.title} could not be kept in {folder}"):
+    with _locked_folder(folder, name, tell), guarded(DownloadError, f"{manifest.title} could not be kept in {folder}"):
         if not manifest.parts_folder:
             return _fetch_one_of(manifest.archives, manifest, folder, mirrors, patience, tell, progress)
         for archive in manifest.archives:
@@ -91,7 +91,7 @@ def _ignore(_message: str) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path, name: str, notify: Callable[[str], object]) -> Iterator[None]:
+def _locked_folder(folder: Path, name: str, notify: Callable[[str], object]) -> Iterator[None]:
     """Create the folder and hold the data set's lock in it. If the process dies, the system releases the lock."""
     try:
         import filelock
