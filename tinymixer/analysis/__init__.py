@@ -1,1 +1,1 @@
-"""Pictures and experiments."""
+"""Pictures of models and runs, and measurements of what a model has learned."""

@@ -1,8 +1,8 @@
 """Gradient checks with one flaw each, and how often they catch the planted faults: the experiment of lesson 03.
 
-Every check compares a backward pass with central differences, element by element. `NAIVE_CHECKS` differ from the first
-of them, which has no flaw that they share, in one thing each: what they choose for dy, for the dtype, for the elements
-looked at, or for the values of the parameters.
+Every check compares a backward pass with central differences, element by element. The first of `NAIVE_CHECKS` has none
+of the flaws. Each of the others changes something about it: dy, the dtype, which elements are compared, or the
+values of the parameters.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tinymixer import ops
 from tinymixer.gradcheck.planted_faults import PLANTED_FAULTS, PlantedFault
 from tinymixer.gradcheck.planted_faults.registry import Draw
 
-SMALL = 1e-3  # elements below this part of the largest one (or of 1) are measured against that part
+SMALL = 1e-3  # the floor of a relative error's divisor, as a fraction of the largest element (or of 1)
 OPERATIONS = ("linear", "layer_norm", "gelu_tanh", "gelu_erf")
 
 
@@ -24,12 +24,13 @@ OPERATIONS = ("linear", "layer_norm", "gelu_tanh", "gelu_erf")
 class NaiveCheck:
     """A gradient check by central differences.
 
-    name        what is special about it
+    name        names its flaw
     cotangent   makes dy from the output's shape, the first input and a random generator
-    dtype, h    what the differences are computed in, and their step as a part of the input's mean size
-    tolerance   largest relative error that passes; it must let right gradients through
-    one_index   look at one random element of each input instead of all
-    fresh       parameters as a new layer has them: scales 1, biases 0
+    dtype       of the finite differences
+    h           their step, as a fraction of the input's mean size
+    tolerance   the largest relative error that passes; right gradients must pass
+    one_index   compare one random element of each input instead of all
+    fresh       give parameters the values of a new layer: scales 1, biases 0
     """
 
     name: str
@@ -41,7 +42,7 @@ class NaiveCheck:
     fresh: bool = False
 
     def passes(self, fault: PlantedFault, seed: int, right: bool = False) -> bool:
-        """Whether the check lets a planted fault (or the right backward in its place) through."""
+        """Whether the planted fault passes the check; with `right`, whether the right backward does."""
         inputs, constants, dy, expected = _measured(self, fault.operation, fault.inputs, seed)
         backward: Any = getattr(ops, f"{fault.operation}_backward") if right else fault.backward
         gradients = backward(dy, fault.forward(*inputs, *constants)[1])
@@ -56,11 +57,11 @@ class NaiveCheck:
         return True
 
     def catches(self, fault: PlantedFault, seed: int) -> bool:
-        """Whether the check tells the planted fault from the right backward."""
+        """Whether the planted fault fails the check and the right backward passes it."""
         return self.passes(fault, seed, right=True) and not self.passes(fault, seed)
 
     def draw(self, operation: str, draw: Draw, generator: np.random.Generator) -> tuple[list[np.ndarray], list[Any]]:
-        """The arrays to differentiate by, in this check's dtype, and the constants that follow them."""
+        """Draw an operation's arguments: the arrays to differentiate by, in this check's dtype, then the constants."""
         drawn = draw(generator)
         arrays = [np.asarray(value, self.dtype) for value in drawn if isinstance(value, np.ndarray)]
         if self.fresh and operation == "layer_norm":
@@ -74,7 +75,7 @@ class NaiveCheck:
 def _measured(
     check: NaiveCheck, operation: str, draw: Draw, seed: int
 ) -> tuple[list[np.ndarray], list[Any], np.ndarray, list[np.ndarray]]:
-    """Inputs, constants, dy and the numerical gradients, which all faults of an operation share."""
+    """Inputs, constants, dy and numerical gradients of an operation; cached, since all of its faults use the same."""
     generator = np.random.default_rng(seed)
     inputs, constants = check.draw(operation, draw, generator)
     operate = getattr(ops, f"{operation}_forward")
@@ -94,7 +95,7 @@ def _measured(
 def numerical_gradient(
     forward: Callable[[np.ndarray], tuple[np.ndarray, Any]], x: np.ndarray, dy: np.ndarray, h: float = 1e-5
 ) -> np.ndarray:
-    """The gradient of sum(dy * y) by x in central differences, for y, cache = forward(x). In x's own dtype.
+    """The gradient of sum(dy * y) with respect to x by central differences, for y, cache = forward(x), in x's dtype.
 
     x (...), dy (like y)  ->  dx (...)
     """
@@ -107,7 +108,7 @@ def numerical_gradient(
 
 
 def relative_error(expected: Any, got: Any) -> float:
-    """|expected - got| / max(|expected|, |got|, floor) where it is worst; floor = 1e-3 * max(1, largest expected)."""
+    """The largest |expected - got| / max(|expected|, |got|, floor), with floor = 1e-3 * max(1, largest expected)."""
     floor = SMALL * max(np.max(np.abs(expected)), 1.0)
     size = np.maximum(np.maximum(np.abs(expected), np.abs(got)), floor)
     return float(np.max(np.abs(expected - got) / size))
@@ -122,7 +123,7 @@ def _ones(shape: tuple[int, ...], x: np.ndarray, generator: np.random.Generator)
 
 
 def _like_x(shape: tuple[int, ...], x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """What comes out of a second generator of the same seed: x again, where the shapes are alike."""
+    """dy equal to x, as when both are drawn with the same seed; random where their shapes differ."""
     return np.array(x) if x.shape == shape else generator.normal(size=shape)
 
 
@@ -138,10 +139,10 @@ NAIVE_CHECKS = (
 
 
 def share_caught(runs: int = 5) -> dict[str, dict[str, float]]:
-    """Planted fault -> check -> the share of runs in which it was caught, each run with random numbers of its own.
+    """Planted fault -> check -> the share of runs that caught it; each run draws other random numbers.
 
-    Only where the right backward passes is a wrong one caught by being refused. The last check of each row is the
-    package's, in one run. Faults of `OPERATIONS` only.
+    A fault counts as caught only if the right backward passes the same check. The last check of each row is the
+    package's own, run once. Only faults of `OPERATIONS` are tried.
     """
     table: dict[str, dict[str, float]] = {}
     for fault in PLANTED_FAULTS:

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: what is right in blue, what is taken for something else in orange."""
+"""Draws a confusion matrix: right predictions in blue, wrong ones in orange."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ WIDEST = 30  # inches: with up to 200 classes, names of 7 points fit beside the 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> "Figure":
     """Draw a confusion matrix (K, K), rows true and columns predicted, as counts and shares of each row.
 
-    The diagonal and the mistakes have colours and scales of their own, so that one mistake in a hundred is seen beside
-    99 images that are right. A column on the right gives each class's recall, a row at the bottom its precision. The
-    background is transparent, and what stands on it legible on a light and on a dark page.
+    The diagonal and the mistakes have separate colours and scales, so that one mistake in a hundred is visible beside
+    99 right predictions. A column on the right gives each class's recall, a row at the bottom its precision. The
+    background is transparent, and the text is legible on a light and on a dark page.
 
     Returns a matplotlib Figure. Raises ShapeError where names and matrix do not fit. Needs Matplotlib.
     """
@@ -51,7 +51,7 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
 def save_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path, title: str = "") -> Path:
     """Draw a confusion matrix (K, K) into a PNG file and return its path.
 
-    Raises CheckpointError when the file cannot be written; the one that was there before then stays.
+    Raises CheckpointError when the file cannot be written; an older file of that name then stays.
     """
     with plain_settings():
         save_picture(draw_confusion(confusion, class_names, title), path)
@@ -71,13 +71,13 @@ def _fill_cells(axes: Any, shares: np.ndarray, gap: float) -> None:
 
 
 def _shares(confusion: np.ndarray, axis: int) -> np.ndarray:
-    """Each count divided by the sum along `axis`; 0 where that is 0."""
+    """Each count divided by the sum along `axis`; 0 where the sum is 0."""
     totals = np.broadcast_to(confusion.sum(axis=axis, keepdims=True), confusion.shape)
     return np.divide(confusion, totals, out=np.zeros(confusion.shape), where=totals > 0)
 
 
 def _colours(shares: np.ndarray) -> np.ndarray:
-    """Blues for the diagonal, oranges for the rest, next to nothing for 0: shares (K, K) -> colours (K, K, 4)."""
+    """Blues for the diagonal, oranges for mistakes, nearly transparent for 0: shares (K, K) -> colours (K, K, 4)."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgba
 
@@ -90,7 +90,7 @@ def _colours(shares: np.ndarray) -> np.ndarray:
 
 
 def _write_cells(axes: Any, confusion: np.ndarray, shares: np.ndarray) -> None:
-    """Count above, share of the true class below; cells without images stay empty."""
+    """Write each cell's count, and below it the share of the true class; cells without images stay empty."""
     for row, column in zip(*np.nonzero(confusion), strict=True):
         weight = "bold" if row == column else "normal"
         _write(axes, f"{confusion[row, column]:,}", (column, row), (0, 6), fontsize=10, weight=weight)
@@ -98,7 +98,7 @@ def _write_cells(axes: Any, confusion: np.ndarray, shares: np.ndarray) -> None:
 
 
 def _write_margins(axes: Any, confusion: np.ndarray) -> None:
-    """Recall at the end of each row, precision below each column."""
+    """Write the recall at the end of each row and the precision below each column."""
     end, outside = len(confusion) - 0.5, {"fontsize": 8.5, "color": INK}
     recall, precision = np.diagonal(_shares(confusion, axis=1)), np.diagonal(_shares(confusion, axis=0))  # (K,) each
     for k in range(len(confusion)):
@@ -109,13 +109,13 @@ def _write_margins(axes: Any, confusion: np.ndarray) -> None:
 
 
 def _write(axes: Any, text: str, at: tuple[float, float], points: tuple[float, float], **style: Any) -> None:
-    """Write text a few points beside a place in the matrix."""
+    """Write text at a position in the matrix, shifted by a few points."""
     style = {"ha": "center", "va": "center"} | style
     axes.annotate(text, at, xytext=points, textcoords="offset points", annotation_clip=False, **style)
 
 
 def _label(axes: Any, class_names: Sequence[str], title: str) -> None:
-    names = [printable(name) for name in class_names]  # ticks are written anew when they are drawn
+    names = [printable(name) for name in class_names]  # Matplotlib sets tick labels again when it draws
     names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in names]
     ticks = range(len(names))
     slanted = max(map(len, names), default=0) > 3
@@ -136,7 +136,7 @@ def _label(axes: Any, class_names: Sequence[str], title: str) -> None:
 
 
 def _percent(share: float) -> str:
-    """A share from 0 to 1 as a percentage that is 100 % only when everything is."""
+    """Format a share from 0 to 1 as a percentage; only a share of exactly 1 becomes 100 %."""
     if share in (0.0, 1.0) or 0.1 <= share < 0.995:
         return f"{share:.0%}"
     return f"{share:.1%}" if share < 0.9995 else "99.9%"

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# After Okabe and Ito, with a lighter blue: apart for the colour-blind, legible on white and on black.
+# After Okabe and Ito, with a lighter blue: distinct for the colour-blind, legible on white and on black.
 COLOURS = ("#2F8FD0", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#8C7AE6")
-INK = "#808080"  # the one grey that stands out against white and black alike
+INK = "#808080"  # a grey that is legible on white and on black
 
 
 def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     """Draw histories (label -> rows of metrics.jsonl) into a PNG file with a transparent background.
 
-    Training is dashed, validation solid; each run has a colour, and a cross where the test set was looked at, once.
-    Runs of before version 2 of the checkpoints have a test curve in the place of the validation curve. Raises
-    CheckpointError when the file cannot be written.
+    Training curves are dashed, validation curves solid. Each run has its own colour; a cross marks the one test result.
+    Runs of checkpoint format 1 have a test curve instead of the validation curve. Raises CheckpointError when the file
+    cannot be written.
     """
     with plain_settings():
         save_picture(_curves(histories), path)
@@ -39,7 +39,7 @@ def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
         for axes, quantity, scale in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):
             for part, style in (("train", "--"), (judged, "-")):
                 values = [scale * row.get(f"{part}_{quantity}", float("nan")) for row in rows]
-                if all(value != value for value in values):  # no validation images: the training curve is all there is
+                if all(value != value for value in values):  # all NaN: the run had no validation images
                     continue
                 marker = "o" if len(rows) < 3 else None
                 (line,) = axes.plot(epochs, values, style, color=colour, marker=marker, linewidth=1.8)
@@ -55,7 +55,7 @@ def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
     _style(accuracy_axes, f"Accuracy in %{key}")
     for axes, entries in legends.items():
         handles, names = [entry[0] for entry in entries], [entry[1] for entry in entries]
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2} if many else {}  # off the curves
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2} if many else {}  # outside
         add_legend(axes, handles, names, frameon=False, labelcolor=INK, fontsize="small", **below)
     figure.supxlabel(
         "Training curves are measured while training, with the recipe's dropout, label smoothing and augmentation; the "
@@ -67,14 +67,14 @@ def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
 
 
 def _many_colours(count: int) -> list[Any]:
-    """So many colours, as far apart as a scale of all colours lets them be."""
+    """`count` colours, spaced evenly over a colour scale."""
     from matplotlib import colormaps
 
     return [colormaps["turbo"](0.06 + 0.88 * index / (count - 1)) for index in range(count)]
 
 
 def _style(axes: "Axes", title: str) -> None:
-    """Axes that are legible on a white and on a black page."""
+    """Style the axes so that they are legible on a white and on a black page."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_title(title, color=INK, loc="left", fontweight="bold")

@@ -1,4 +1,4 @@
-"""What every picture of the package has in common: it looks the same for everybody, and shows names as they are."""
+"""Shared by all pictures: fixed Matplotlib settings, names shown exactly as given, and saving to a file."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def plain_settings() -> Iterator[None]:
-    """Within this block Matplotlib has its own settings, whatever the user's matplotlibrc says (LaTeX, say).
+    """Use Matplotlib's default settings within this block, whatever the user's matplotlibrc says (LaTeX, say).
 
-    Raises ConfigError where Matplotlib cannot be used for a setting of the user's.
+    Raises ConfigError when a setting of the user's keeps Matplotlib from being used at all.
     """
     try:
         import matplotlib
         from matplotlib import rcParamsDefault
-    except (ValueError, RuntimeError, OSError) as error:  # MPLBACKEND that is none, a broken matplotlibrc
+    except (ValueError, RuntimeError, OSError) as error:  # an unknown MPLBACKEND, a broken matplotlibrc
         raise ConfigError(f"Matplotlib cannot be used: {first_line(error)}") from error
     settings: Any = {name: value for name, value in rcParamsDefault.items() if "backend" not in name}
     with matplotlib.rc_context(settings):
@@ -29,7 +29,7 @@ def plain_settings() -> Iterator[None]:
 
 
 def transparent_figure(width: float, height: float, dots_per_inch: int = 120) -> "Figure":
-    """A Matplotlib figure of that size in inches, without a background, that is drawn into files. Needs Matplotlib."""
+    """A Matplotlib figure without a background, for drawing into files; sizes in inches. Needs Matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -40,9 +40,9 @@ def transparent_figure(width: float, height: float, dots_per_inch: int = 120) ->
 
 
 def save_picture(figure: "Figure", path: Path) -> None:
-    """Draw a figure into a PNG file, all its texts as they are: "$" is no mathematics in a name somebody gave.
+    """Draw a figure into a PNG file. Texts are drawn literally: "$" in a user's class name does not begin a formula.
 
-    Raises CheckpointError when the file cannot be written; the one that was there before then stays.
+    Raises CheckpointError when the file cannot be written; an older file of that name then stays.
     """
     from matplotlib.text import Text
 
@@ -54,7 +54,7 @@ def save_picture(figure: "Figure", path: Path) -> None:
 
 
 def add_legend(axes: Any, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:
-    """A legend with these labels; Matplotlib alone would leave out those that begin with "_"."""
+    """Add a legend with exactly these labels; Matplotlib itself would leave out those that begin with "_"."""
     legend = axes.legend(handles, [f"label {index}" for index in range(len(labels))], **style)
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(label)

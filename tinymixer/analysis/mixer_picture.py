@@ -1,4 +1,4 @@
-"""A model as a picture: from one image, cut into patches, by the model's parts to the probabilities of the classes."""
+"""Draws a model: one image cut into patches, the model's parts, and the probabilities of the classes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Each part: where its middle is, what it is called, the shape that it makes.
+# Each part: the x position of its centre, its name and the shape of its output.
 BEFORE = ((0.0, "patches\n(S, B, P·P·channels)"), (1.5, "stem\n(S, B, C)"))
 AFTER = ((4.9, "mean\n(B, C)"), (5.9, "head\n(B, K)"))
-BLOCK = (2.22, 4.15)  # from where to where the dotted frame goes
-# In the block: where the middle of each part is, and the arrows into, between and out of them.
+BLOCK = (2.22, 4.15)  # the left and right edges of the dotted frame
+# In the block: the x position of each part's centre, and the arrows into, between and out of the parts.
 TWO_PARTS = (2.7, 3.7), ((1.93, 2.22), (3.06, 3.3), (4.18, 4.57))
 ONE_PART = (3.2,), ((1.93, 2.22), (4.18, 4.57))
 TOKEN_WORDS = {"mlp": "token\nmixing", "linear": "token\nLinear", "pool": "token\npooling"}
 
-Part = tuple[str, str]  # what it is called, its colour
+Part = tuple[str, str]  # its name, its colour
 
 
 def mixer_picture(
@@ -32,7 +32,7 @@ def mixer_picture(
     probabilities: np.ndarray,
     class_names: Sequence[str],
 ) -> "Figure":
-    """Draw an image with its patches, the parts of the model that it passes through, and the classes' probabilities.
+    """Draw an image with its patches, the parts of the model in their order, and the probabilities of the classes.
 
     model           an MlpMixer, a LinearMixer, or the configuration of one
     image           uint8 (height, width, channels), one or three channels

@@ -1,4 +1,4 @@
-"""How a model does class by class, counted from its predictions."""
+"""Confusion matrix and per-class results (recall, precision, F1), computed from predictions."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +10,10 @@ from tinymixer.errors import ShapeError
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """Count how often each class was taken for each: (N,), (N,) integers -> (K, K) int64.
+    """Count how often each true class got each prediction: (N,), (N,) integers -> (K, K) int64.
 
-    Rows are the true classes, columns the predicted ones, so that the diagonal counts what is right. Raises ShapeError
-    for vectors of different lengths and for classes outside 0 to K-1.
+    Rows are the true classes, columns the predicted ones, so the diagonal counts the right predictions. Raises
+    ShapeError for vectors of different lengths and for classes outside 0 to K-1.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape:
@@ -29,15 +29,15 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One class: its images, how many were recognised, and what it is taken for when it is not.
+    """The results of one class.
 
     recall        correct / images of this class
     precision     correct / predictions of this class
     f1            their harmonic mean
-    mistaken_for  the class that most of its missed images were put into, "" when none was missed
-    mistakes      how many those were
+    mistaken_for  the wrong class that was predicted most often for its images; "" when all were right
+    mistakes      how often that class was predicted for them
 
-    A rate is None where there is nothing to divide by: a class without images, or one never predicted.
+    A rate is None where its divisor is 0: for a class without images, or one that is never predicted.
     """
 
     name: str

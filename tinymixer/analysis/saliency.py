@@ -1,4 +1,4 @@
-"""Which pixels a decision hangs on, asked in two ways: by the gradient, and by covering a part of the image."""
+"""Two ways to find the pixels that a prediction depends on: the gradient, and covering parts of the image."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,15 @@ from tinymixer.models import MlpMixer
 
 
 def saliency(model: MlpMixer, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The derivative of one logit per image by the image's pixels (Simonyan et al. 2013, arXiv 1312.6034).
+    """The derivative of one logit per image with respect to the image's pixels (Simonyan et al. 2013, arXiv 1312.6034).
 
-    images (B, height, width, channels) normalised, in the model's dtype; classes (B,) integers: whose logit
+    images    (B, height, width, channels) normalised, in the model's dtype
+    classes   (B,) integers, the class of each image's logit
+
     ->  (B, height, width, channels) on the host
 
-    Going backward from a row with 1 at the class gives exactly that derivative. The gradients of the parameters are
-    left as they were.
+    A backward pass whose dlogits are 1 at that class and 0 elsewhere gives exactly this derivative. The gradients of
+    the parameters are restored afterwards.
     """
     gradients = model.parameters.gradients
     before = gradients.copy()
@@ -29,10 +31,10 @@ def saliency(model: MlpMixer, images: np.ndarray, classes: np.ndarray) -> np.nda
 def occlusion(score: Callable[[np.ndarray], np.ndarray], image: np.ndarray, size: int, fill: float = 0.0) -> np.ndarray:
     """How much a score falls when a square of the image is covered (Zeiler and Fergus 2014, section 4.2).
 
-    score   images (N, height, width, channels) -> (N,)
+    score   a function: images (N, height, width, channels) -> (N,)
     image   (height, width, channels)
-    size    side of the square, which divides height and width
-    fill    what it is covered with; 0 is the mean colour of normalised images
+    size    side of the square in pixels; it must divide height and width
+    fill    value of the covered pixels; 0 is the mean colour of normalised images
 
     ->  (height / size, width / size): score(image) - score(image with this square covered)
     """

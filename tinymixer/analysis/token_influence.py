@@ -1,4 +1,4 @@
-"""How far apart tokens hear of each other: which tokens that go into some blocks matter to a token that comes out."""
+"""Measures how strongly each input token of some blocks influences each output token, and over what distance."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from tinymixer.layers import MixerBlock
 def token_influence(
     blocks: Sequence[MixerBlock], x: np.ndarray, generator: np.random.Generator, tokens: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Squared derivatives of tokens that come out of some blocks by the tokens that go in.
+    """Squared derivatives of the output tokens of some blocks with respect to their input tokens.
 
-    x (S, B, C), tokens: the outgoing tokens asked for, all without it  ->  (len(tokens), S), mean over images
+    x (S, B, C); tokens: numbers of the output tokens, None for all  ->  (len(tokens), S), mean over images
 
         influence[s, t] = mean_b sum_ij (d y[s, b, i] / d x[t, b, j])^2
 
-    The sum over the outgoing channels i is estimated, without bias, with one draw of random signs: going backward from
-    signs v gives sum_i v_i dy_i/dx_j, whose square has that expectation. The gradients of parameters stay as they were.
+    The sum over the output channels i is estimated with one draw of random signs v: a backward pass with dy = v gives
+    sum_i v_i dy_i/dx_j, and the expectation of its square is that sum. The gradients of the parameters are restored.
     """
     chosen = range(x.shape[0]) if tokens is None else tokens
     before = [block.parameters.gradients.copy() for block in blocks]

@@ -1,7 +1,7 @@
-"""What the hidden units of token mixing have learned to look for: a picture of the patch grid for each.
+"""Shows the weights of each hidden unit of token mixing as an image.
 
 A unit of token mixing has one weight per token, so its weights are an image of the patch grid. The authors show such
-images (Mixer, "Visualization") and see many pairs of opposite phase: nearly the same picture, with the sign exchanged.
+images (Mixer, "Visualization") and see many pairs of opposite phase: nearly the same image with its sign reversed.
 """
 
 import numpy as np
@@ -11,9 +11,9 @@ from tinymixer.models import LinearMixer, MlpMixer
 
 
 def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
-    """The first weights of a block's token mixing, folded to the patch grid: (DS, height / P, width / P), a copy.
+    """A copy of the first weights of a block's token mixing, shaped like the patch grid: (DS, height / P, width / P).
 
-    Of token mixing by one Linear they are its only ones, (S, height / P, width / P). Raises ConfigError for a block
+    Token mixing by a single Linear has only these weights, (S, height / P, width / P). Raises ConfigError for a block
     whose token mixing has no weights.
     """
     mixing = model.blocks[block].token_mixing
@@ -27,8 +27,8 @@ def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
 def cosines(weights: np.ndarray) -> np.ndarray:
     """The cosine of the angle between any two units: weights (D, ...) -> (D, D), from -1 to 1.
 
-    1 for units that differ in size only, -1 for opposite ones. A unit without weights has cosine 0 with all others.
-    Raises ShapeError for fewer than two units.
+    It is 1 for weights that differ only in scale and -1 for opposite ones. A unit whose weights are all 0 has cosine 0
+    with every other one. Raises ShapeError for fewer than two units.
     """
     rows = weights.reshape(len(weights), -1)  # (D, S)
     if len(rows) < 2:
@@ -39,16 +39,17 @@ def cosines(weights: np.ndarray) -> np.ndarray:
 
 
 def opposite_phases(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each unit the one that is most nearly its negative: weights (D, ...) -> partner (D,), cosine (D,)."""
+    """Find for each unit the one most nearly opposite to it: weights (D, ...) -> partner (D,), cosine (D,)."""
     angles = cosines(weights)  # (D, D)
     partner = np.argmin(angles, axis=1)  # (D,)
     return partner, angles[np.arange(len(angles)), partner]
 
 
 def opposite_pairs(weights: np.ndarray) -> list[tuple[int, int, float]]:
-    """Disjoint pairs of units with their cosine, the most nearly opposite first: what the paper's figure shows.
+    """Pair the units as in the paper's figure: (unit, unit, cosine), the most nearly opposite pair first.
 
-    Takes the most opposite pair, then the most opposite of what is left, and so on; of an odd number one stays alone.
+    Takes the most nearly opposite pair, then the most nearly opposite pair of the remaining units, and so on. With an
+    odd number of units one stays without a partner.
     """
     angles = cosines(weights)  # (D, D)
     first, second = np.triu_indices(len(angles), 1)

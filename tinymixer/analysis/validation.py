@@ -1,4 +1,4 @@
-"""Choosing without the test set: images held out of the training set, and the epoch to stop at."""
+"""Choices without the test set: splitting off validation images, and early stopping on their losses."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ __all__ = ["balanced_split", "early_stop"]
 def early_stop(losses: Sequence[float], patience: int) -> tuple[int, int]:
     """Early stopping on the validation losses of epochs 0, 1, ...: (the best epoch, the last epoch trained).
 
-    Training stops after `patience` epochs in a row without a loss below the lowest so far; what comes later is never
-    seen. Raises ConfigError without a loss, or for a patience below 1.
+    Training stops after `patience` epochs in a row without a new lowest loss; later losses are ignored. Raises
+    ConfigError for an empty list of losses, or for a patience below 1.
     """
     if len(losses) == 0 or patience < 1:
         raise ConfigError(f"early stopping needs a loss and a patience of 1 or more, got {len(losses)} and {patience}")

@@ -1,8 +1,8 @@
-"""The command line. Every command is a file beside this one; nothing below this package prints.
+"""The command line: one file per command. Only this package prints; the rest of tinymixer never does.
 
-What a person reads goes to the terminal as it happens, what a program reads (`--json`) goes to standard output alone.
-Exit codes: 0 done, 1 a check failed (or a defect of tinymixer's, with its traceback), 2 something the user can mend,
-in one sentence on standard error, 130 after Ctrl-C, 143 after SIGTERM.
+Messages for people go to the terminal as they happen; with `--json`, standard output holds only JSON for programs.
+Exit codes: 0 done; 1 a check failed, or tinymixer has a defect, shown with its traceback; 2 something the user can fix,
+said in one sentence on standard error; 130 after Ctrl-C; 143 after SIGTERM.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ REQUIRED = ("click", "rich", "tqdm")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. `arguments` are those after the program's name."""
+    """Run one command and return its exit code. `arguments` does not include the program's name."""
     missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         print(f"error: the command line needs {', '.join(missing)}: {install_line('cli')}", file=sys.stderr)

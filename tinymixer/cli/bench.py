@@ -1,4 +1,4 @@
-"""tinymixer bench: how fast our step is, beside its peers and beside the machine's own ceilings."""
+"""tinymixer bench: the speed of our training step, beside its peers and the machine's measured limits."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tinymixer.bench.runner import Work
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 of the peers alone
+CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 is for the peers only
 
 
 @click.command(short_help="Measure the training step's speed, beside PyTorch and JAX if asked.")
@@ -128,7 +128,7 @@ def _work(
     deterministic: bool,
     with_peers: bool,
 ) -> "Work":
-    """The work that the options describe. Raises ConfigError or BackendError for what cannot be measured here."""
+    """The work that the options describe. Raises ConfigError or BackendError if it cannot be measured here."""
     from tinymixer.backend import get_backend
     from tinymixer.bench.models import default_batch, parse_model
     from tinymixer.bench.runner import Work
@@ -169,7 +169,7 @@ def _title(work: "Work") -> str:
 
 
 def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
-    """Print the table, and below it what its columns mean and what else was measured."""
+    """Print the table, and below it the meaning of its columns and the other measurements."""
     table = make_table(["", "images/s", "to ours", "ms/step", "TFLOP/s", "product", "copy", "MiB"], _title(work))
     for row in rows:
         if row["images_per_second"] is None:
@@ -215,7 +215,7 @@ def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
 
 
 def _precisions(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """The note that says who computed in which precision, where ours differs from that of the peers."""
+    """A note on the precision of each program, where ours and the peers' differ."""
     own, peers = rows[0], rows[1:]
     if all(row["precision"] == own["precision"] for row in peers):
         return {}

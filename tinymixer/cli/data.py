@@ -1,4 +1,4 @@
-"""tinymixer data: fetch data sets, and say what is known of them."""
+"""tinymixer data: fetches data sets, shows facts about them, and deletes fetched files."""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from tinymixer.cli.output import counted, json_option, make_table, print_json, p
 if TYPE_CHECKING:
     from tinymixer.data import Dataset
 
-MOST_CLASSES = 12  # that are named in a line
+MOST_CLASSES = 12  # class names shown in a line
 
 
 @click.group(cls=CommandGroup, short_help="Fetch data sets, and show what is known of them.")
@@ -119,7 +119,7 @@ def clean(name: str | None, yes: bool) -> None:
 
 
 def _own_facts(dataset: "Dataset") -> dict[str, Any]:
-    """A data set that was read, as plain values: its description, the images of each class, what was left out."""
+    """Facts about a loaded data set as plain values: its description, the images per class, what was left out."""
     import numpy as np
 
     counts = {
@@ -140,7 +140,7 @@ def _own_facts(dataset: "Dataset") -> dict[str, Any]:
 
 
 def _show_own(facts: dict[str, Any]) -> None:
-    """Data of the user's own: a fact per line, a class per row."""
+    """Print the facts about the user's own data, one per line, and a table with a row per class."""
     side, validation = facts["image_size"], facts["validation_images"]
     click.secho(f"{facts['name']}: {counted(len(facts['classes']), 'class')}", bold=True)
     rows = {
@@ -162,7 +162,7 @@ def _show_own(facts: dict[str, Any]) -> None:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    """One data set, a fact per line."""
+    """Print the facts about one data set, one per line."""
     side, channels = facts["image_size"], facts["channels"]
     colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     names, more = facts["classes"][:MOST_CLASSES], len(facts["classes"]) - MOST_CLASSES
@@ -194,5 +194,5 @@ def _numbers(values: list[float]) -> str:
 
 
 def megabytes(size: int) -> str:
-    """A number of bytes as "170.5 MB"."""
+    """Format a number of bytes, such as "170.5 MB"."""
     return f"{size / 1e6:,.1f} MB"

@@ -1,4 +1,4 @@
-"""tinymixer doctor: what this machine has, and what stands in the way."""
+"""tinymixer doctor: shows what tinymixer can use on this machine, and what it lacks."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _data_facts() -> dict[str, Any]:
-    """Where fetched data is kept, and which data sets can be used now."""
+    """The folder for fetched data, and the data sets that can be used now."""
     from tinymixer.data import DATASETS, cache_folder, dataset_info
 
     return {"cache": str(cache_folder()), "available": {name: dataset_info(name)["available"] for name in DATASETS}}

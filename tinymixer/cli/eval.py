@@ -1,4 +1,4 @@
-"""tinymixer eval: how well a trained model does, class by class."""
+"""tinymixer eval: measures a trained model's accuracy, for all images and for each class."""
 
 import sys
 from pathlib import Path
@@ -72,7 +72,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
     if sys.stderr.isatty():
         click.echo(f"evaluating {len(images):,} images ...", err=True)
     evaluation = evaluate(loaded.model, images, labels, *normalisation(known), size)
-    assert evaluation is not None  # nobody asked it to stop
+    assert evaluation is not None  # it returns None only when stopped
     confusion = confusion_matrix(labels, evaluation.predictions, len(known.class_names))  # (K, K)
     classes = class_results(confusion, known.class_names)
     low, high = evaluation.interval
@@ -106,27 +106,27 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
         )
         if not problem:
             click.echo(f"confusion matrix saved in {shown(picture)}")
-        if problem and out is None:  # nobody asked for the picture: a word about it is enough
+        if problem and out is None:  # the user did not ask for the picture, so a note is enough
             tell(f"confusion matrix not drawn: {first_line(problem)}", to_stderr=True)
     if problem and out is not None:
         raise problem
 
 
 def _save_picture(confusion: "np.ndarray", names: list[str], path: Path, title: str) -> Exception | None:
-    """Save the confusion matrix. A failure is returned, to be raised when the figures are out."""
+    """Save the confusion matrix as a picture. Returns an error instead of raising it: results are printed first."""
     from tinymixer.analysis.confusion_picture import save_confusion
 
     try:
         save_confusion(confusion, names, path, title)
     except (TinymixerError, ModuleNotFoundError) as error:
         return error
-    except Exception as error:  # fonts, settings of the user's own: Matplotlib raises all kinds
+    except Exception as error:  # fonts, the user's settings: Matplotlib raises errors of many types
         return ConfigError(f"{path} could not be drawn: {first_line(error)}")
     return None
 
 
 def _class_table(classes: "list[ClassResult]") -> Any:
-    """A row for each class, in the order of the classes."""
+    """A table with a row for each class, in the order of the classes."""
     table = make_table(["class", "images", "correct", "recall", "precision", "F1"])
     table.add_column("mistaken for", justify="left")
     for result in classes:

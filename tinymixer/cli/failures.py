@@ -1,4 +1,4 @@
-"""What the user sees when a command cannot do its work: one sentence and an exit code, or a defect's traceback."""
+"""Reports failures to the user: one sentence and an exit code, or the traceback of a defect in tinymixer."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from tinymixer.cli.output import open_streams, silence
 from tinymixer.errors import TinymixerError, install_line, printable
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
-CALLED_OTHERWISE = {  # what other programs call an option -> what it is called here
+CALLED_OTHERWISE = {  # an option's name in other programs -> its name here
     "lr": "learning-rate",
     "wd": "weight-decay",
     "bs": "batch-size",
@@ -42,15 +42,15 @@ NEWLINE = "\n"
 def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> int:
     """Run the program and return its exit code.
 
-    Bad input ends in `error: sentence` on standard error. Where a standard stream is closed (`>&-`, a daemon), what is
-    said there is lost and nothing else is. An exception that nobody foresaw is a defect: it is shown
-    whole, since its traceback is what a report needs.
+    Bad input ends in `error: sentence` on standard error. Where standard output or standard error is closed (`>&-`, a
+    daemon), only the text written there is lost. An unexpected exception is a defect: its whole traceback is shown,
+    since a bug report needs it.
     """
     open_streams()
     colour = False if os.environ.get("NO_COLOR") else None  # no-color.org; None leaves it to click
     try:
         code = program.main(arguments, prog_name="tinymixer", standalone_mode=False, color=colour)
-        sys.stdout.flush()  # a full disk or a closed pipe shows here, not while Python shuts down
+        sys.stdout.flush()  # a full disk or a closed pipe raises here, not while Python shuts down
     except click.UsageError as error:
         return _usage_error(error)
     except click.ClickException as error:
@@ -65,15 +65,15 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
             return _defect()
         return say_error(f"the package '{error.name}' is not installed: {install_line('cli')}")
     except BrokenPipeError:
-        silence(sys.stdout)  # the reader went away (`... | head -1`): leave without a word
+        silence(sys.stdout)  # the reader has closed the pipe (`... | head -1`): end silently
         return FAILED
     except OSError as error:
         return say_error(_operating_system_sentence(error))
     except MemoryError as error:
         return say_error(f"out of memory ({error}): try a smaller batch, picture or model".replace(" ()", ""))
-    except Exception:  # the outermost frame: what nobody foresaw is shown whole, with what to do about it
+    except Exception:  # unexpected: show the traceback, and how to report it
         return _defect()
-    return code if isinstance(code, int) else 0  # what click makes of `raise Exit(code)`
+    return code if isinstance(code, int) else 0  # click returns the code of `raise Exit(code)`
 
 
 def say_error(sentence: str) -> int:
@@ -94,7 +94,7 @@ def _usage_error(error: click.UsageError) -> int:
 
 
 def _operating_system_sentence(error: OSError) -> str:
-    """A full disk, a missing permission, a folder where a file should be: what went wrong, and with which file."""
+    """A sentence for an OSError (a full disk, a missing permission, ...): what went wrong, and with which file."""
     reason = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {reason}" if error.filename else reason
 
@@ -110,6 +110,6 @@ def _defect() -> int:
 
 
 def _echo(text: str) -> None:
-    """A line on standard error; where that cannot be written there is nobody to tell."""
+    """Print a line on standard error; if that fails, it is lost, since there is no other place to report it."""
     with contextlib.suppress(OSError, ValueError):
         click.echo(text, err=True)

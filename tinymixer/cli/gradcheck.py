@@ -1,4 +1,4 @@
-"""tinymixer gradcheck: every gradient of the package against numerical derivatives."""
+"""tinymixer gradcheck: compares every gradient of the package with numerical derivatives."""
 
 import sys
 import time
@@ -55,7 +55,7 @@ def gradcheck(names: tuple[str, ...], details: bool, seed: int, backend: str, as
 
 
 def _chosen_checks(names: tuple[str, ...], seed: int, backend: str) -> "list[Check]":
-    """Those checks of the package that bear one of the names, whatever its case; all of them without names."""
+    """The package's checks with one of these names, in upper or lower case; all checks where no name is given."""
     from tinymixer.backend import get_backend
     from tinymixer.gradcheck.suite import all_checks
 

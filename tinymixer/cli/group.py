@@ -1,4 +1,4 @@
-"""A group of commands: shows its help when called alone, and suggests the nearest name for one it does not have."""
+"""A group of commands that shows its help when called without one, and suggests the nearest name for a misspelt one."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tinymixer.errors import nearest
 
 
 class CommandGroup(click.Group):
-    """Commands are listed in the order in which they were added, which is the order in which they are met."""
+    """Lists its commands in the order in which they were added, which is the order in which a user needs them."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         keywords.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})

@@ -1,4 +1,4 @@
-"""tinymixer lessons: opens the course; tinymixer lessons status: what of it is done."""
+"""tinymixer lessons: opens the course. tinymixer lessons status: shows which exercises are done."""
 
 import importlib.util
 import json
@@ -70,7 +70,7 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
         states = grade_folder(folder or context.obj)
     except TinymixerError:
         if as_json:
-            _print_rows([])  # whoever reads this gets JSON whatever happens; the sentence goes to standard error
+            _print_rows([])  # standard output is always JSON; the error goes to standard error
         raise
     if as_json:
         _print_rows(states)
@@ -79,7 +79,7 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
 
 
 def _open_jupyterlab(folder: Path, page: str) -> int:
-    """Start JupyterLab at the map and wait for it to end."""
+    """Start JupyterLab at the map of the course and wait until it ends."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise ConfigError(
             f"JupyterLab is not installed: {install_line('lessons')}. "
@@ -88,12 +88,12 @@ def _open_jupyterlab(folder: Path, page: str) -> int:
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
     try:
         return subprocess.run([*command, f"--LabApp.default_url=/lab/tree/{page}"], check=False).returncode
-    except KeyboardInterrupt:  # Jupyter has had it too and has asked whether to stop
+    except KeyboardInterrupt:  # Jupyter received it, too, and asked whether to stop
         return 0
 
 
 def _print_rows(states: "list[LessonState]") -> None:
-    """Print a JSON row per exercise, in ASCII, which every console and pipe takes."""
+    """Print a JSON row per exercise, in ASCII, which every console and pipe accepts."""
     rows = [
         {
             "exercise": verdict.number,
@@ -112,7 +112,7 @@ def _print_rows(states: "list[LessonState]") -> None:
 
 
 def _progress(states: "list[LessonState]") -> str:
-    """A line per lesson with a mark per exercise, and what is wrong."""
+    """A line per lesson with a mark per exercise, followed by what is wrong."""
     from tinymixer.lessons.grading import MARKS, WRONG
 
     lines = []

@@ -23,45 +23,45 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def open_streams() -> None:
-    """Make sure that there are standard streams, and that no sign which they cannot show stops a command."""
+    """Replace a missing stdout or stderr by the null device, and let both escape characters that they cannot encode."""
     for name in ("stdout", "stderr"):
-        stream: Any = getattr(sys, name)
-        if stream is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, to the end
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+        output: Any = getattr(sys, name)
+        if output is None:  # the program that started us has closed it
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, open until the end
+        elif hasattr(output, "reconfigure"):
+            output.reconfigure(errors="backslashreplace")
 
 
-def silence(stream: Any) -> None:
-    """Let what is written to a stream go nowhere, also what Python still flushes at its end."""
+def silence(output: Any) -> None:
+    """Send all further output of stdout or stderr to the null device, also what Python flushes when it ends."""
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, stream.fileno())
+        os.dup2(devnull, output.fileno())
         os.close(devnull)
 
 
 def tell(text: str, to_stderr: bool = False) -> None:
-    """Print a line of something that goes on whether anybody reads it or not.
+    """Print a line of progress. If nobody can read it, the work goes on.
 
-    Where the stream is closed, full, or has no reader any more, that is said once, on the other one if that is open,
-    and what follows goes nowhere.
+    Where stdout cannot be written (it is closed, or the disk is full), says so once on stderr and drops all later
+    lines. Where the reader of a pipe has closed it, or stderr cannot be written, drops them without a message.
     """
-    stream = sys.stderr if to_stderr else sys.stdout
+    output = sys.stderr if to_stderr else sys.stdout
     try:
         click.echo(printable(text, but="\n"), err=to_stderr)
     except (OSError, ValueError) as error:
-        silence(stream)
+        silence(output)
         if not to_stderr and not isinstance(error, BrokenPipeError):
             tell(f"standard output cannot be written ({first_line(error)}): going on without it", to_stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document to standard output. NaN and infinity, which JSON does not have, are a defect here."""
+    """Print one JSON document to standard output. Raises ValueError for NaN and infinity, which JSON does not have."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def make_table(columns: Sequence[str], title: str = "") -> "Table":
-    """A table with its first column to the left and the others, numbers, to the right."""
+    """A table whose first column is aligned left; the others hold numbers and are aligned right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -72,7 +72,7 @@ def make_table(columns: Sequence[str], title: str = "") -> "Table":
 
 
 def print_table(table: "Table") -> None:
-    """Print a table, as wide as the terminal allows; to a file or a pipe, as wide as it needs to be."""
+    """Print a table. In a terminal it is at most as wide as that; in a file or a pipe it has its full width."""
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False, markup=False)
@@ -86,7 +86,7 @@ def print_table(table: "Table") -> None:
 
 
 def print_labelled(rows: Mapping[str, str], indent: int = 0, print_line: Callable[[str], None] = click.echo) -> None:
-    """Print a label and a text per line; in a terminal, long texts go on below themselves."""
+    """Print a label and a text per line; in a terminal, long texts are wrapped and indented."""
     margin = " " * (indent + 2 + max(map(len, rows)))
     for label, text in rows.items():
         line = f"{' ' * indent}{label}".ljust(len(margin)) + text
@@ -104,17 +104,17 @@ def print_labelled(rows: Mapping[str, str], indent: int = 0, print_line: Callabl
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share from 0 to 1 as a percentage, "-" where there is none."""
+    """Format a share from 0 to 1 as a percentage; None becomes "-"."""
     return "-" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def sparkline(values: Sequence[float], width: int = 50) -> str:
-    """A curve of one line, from the lowest value to the highest: eight heights, `width` values at most."""
+    """Draw values as one line of text with eight heights, scaled from lowest to highest; at most `width` characters."""
     shown = [values[i * len(values) // width] for i in range(width)] if len(values) > width else values
     lowest, span = min(shown), max(shown) - min(shown)
     return "".join(SPARKS[round(7 * (value - lowest) / span) if span else 0] for value in shown)
 
 
 def counted(number: int, thing: str) -> str:
-    """Such as "1 epoch", "1,437 epochs"."""
+    """A number with its noun, such as "1 epoch" or "1,437 epochs"."""
     return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"

@@ -1,4 +1,4 @@
-"""tinymixer plot: the learning curves of several runs in one picture."""
+"""tinymixer plot: draws the learning curves of several runs into one picture."""
 
 from pathlib import Path
 

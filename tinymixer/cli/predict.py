@@ -1,4 +1,4 @@
-"""tinymixer predict: what a trained model sees in image files."""
+"""tinymixer predict: shows a trained model's predictions for image files."""
 
 import csv
 import io
@@ -96,7 +96,7 @@ def predict(
         rows = predict_log_probabilities(
             loaded.model, batch, *normalisation(known), loaded.recipe.training.eval_batch_size
         )
-        assert rows is not None  # nobody asked it to stop
+        assert rows is not None  # it returns None only when stopped
         probabilities = dict(zip(pixels, np.exp(rows), strict=True))
 
     answers: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def predict(
 
 
 def _files(path: Path) -> list[Path]:
-    """A file itself; of a folder the files in it and below, in order, but for hidden ones."""
+    """A file's own path; for a folder, the sorted visible files in it and in its subfolders."""
     if not path.is_dir():
         return [path]
     found = sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
@@ -128,7 +128,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _write_csv(path: Path, probabilities: "dict[Path, np.ndarray]", class_names: Sequence[str]) -> None:
-    """A row for each image that could be read. Raises CheckpointError where the file cannot be written."""
+    """Write a row for each image that could be read. Raises CheckpointError where the file cannot be written."""
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(["image", "class", *class_names])
@@ -139,7 +139,7 @@ def _write_csv(path: Path, probabilities: "dict[Path, np.ndarray]", class_names:
 
 
 def _best(probabilities: "np.ndarray", class_names: Sequence[str], top: int) -> list[dict[str, Any]]:
-    """The most probable classes, the first first: probabilities (K,)."""
+    """The `top` most probable classes in falling order, from probabilities (K,)."""
     order = probabilities.argsort(kind="stable")[::-1][:top]
     return [{"class": class_names[k], "label": int(k), "probability": float(probabilities[k])} for k in order]
 

@@ -1,4 +1,4 @@
-"""The program and its commands."""
+"""The program `tinymixer`, with all its commands."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a live bar in a terminal, a line for each epoch everywhere."""
+"""Shows a training run: a live bar in a terminal, and a line for each epoch everywhere."""
 
 import contextlib
 import math
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay(Progress):
-    """Shows a run: its first lines and one line per epoch on standard output, the live bar on standard error.
+    """Prints an introduction and one line per epoch on standard output, and shows a live bar on standard error.
 
-    The bar appears only where standard error is a terminal; elsewhere no carriage return is ever written.
+    The bar appears only where standard error is a terminal; a file or a pipe never gets a carriage return.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -70,14 +70,14 @@ class TrainingDisplay(Progress):
         self.close()
 
     def close(self) -> None:
-        """Take the bar off the screen, however the run ended."""
+        """Remove the bar from the screen, however the run ended."""
         if self.bar is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.bar.close()
             self.bar = None
 
     def _bar_format(self, step: int, state: str) -> str:
-        """The bar while step `step` (from 0) is under way or just done: epoch, share of the run, bar, state."""
+        """tqdm's format during step `step` (counted from 0): epoch, share of the run, bar, state."""
         epoch = min(step // self.steps_per_epoch + 1, self.epochs)
         return f"epoch {epoch}/{self.epochs} {{percentage:3.0f}}%|{{bar}}| {state}"
 
@@ -93,7 +93,7 @@ class TrainingDisplay(Progress):
 
 
 def introduction(trainer: "Trainer") -> dict[str, str]:
-    """What is trained, on which images, for how long, with what, and where it is kept."""
+    """Labelled lines about a run: its model, data, number of epochs, engine and folder."""
     recipe, dataset, backend = trainer.recipe, trainer.dataset, trainer.backend
     training, side = recipe.training, dataset.image_size
     kept = f"{len(trainer.validation_indices):,} validation and " if len(trainer.validation_indices) else ""
@@ -111,7 +111,7 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
 
 
 def _sizes(config: Any) -> str:
-    """The sizes that models of tokens have: ", 4 blocks, 16 tokens of 64 channels"."""
+    """The sizes of a model with tokens, such as ", 4 blocks, 16 tokens of 64 channels"."""
     try:
         return (
             f", {counted(config.num_blocks, 'block')}, {counted(config.num_tokens, 'token')} of "
@@ -125,7 +125,7 @@ EPOCH_HEADER = "  epoch   train loss  accuracy   valid. loss  accuracy   images/
 
 
 def epoch_line(row: dict[str, Any], epochs: int, note: str = "") -> str:
-    """A row of metrics.jsonl under EPOCH_HEADER."""
+    """Format a row of metrics.jsonl as a line under EPOCH_HEADER."""
     if "validation_loss" in row:
         judged = f"{row['validation_loss']:>13.4f}{100 * row['validation_accuracy']:>8.2f} %"
     else:
@@ -137,7 +137,7 @@ def epoch_line(row: dict[str, Any], epochs: int, note: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 0:07, 12:34 or 1:02:03."""
+    """Format seconds as 0:07, 12:34 or 1:02:03."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

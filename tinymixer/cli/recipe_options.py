@@ -1,4 +1,4 @@
-"""An option for every field of a recipe, made from what the recipe's sections declare."""
+"""Makes a command line option for every field of a recipe, from the declarations in the recipe's sections."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ TAKEN_FROM_DATA = ("model.image_size", "model.in_channels", "model.num_classes")
 
 
 class RecipeOption(click.Option):
-    """An option that overrides one field of the recipe; its default, None, leaves the field as it is."""
+    """An option that overrides one field of the recipe; the default, None, leaves the field unchanged."""
 
     def __init__(self, *arguments: Any, section: str, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -28,9 +28,9 @@ class RecipeOption(click.Option):
 
 
 class RecipeCommand(click.Command):
-    """A command that takes every field of a recipe as an option, and lists them by section in its help.
+    """A command with an option for every field of a recipe; its help lists them by section.
 
-    The options are made when this command is the one that runs, so that others start without loading recipes.
+    The options are made only when this command runs, so that other commands start without loading recipes.
     """
 
     _recipe_options: list[RecipeOption] | None = None
@@ -77,7 +77,7 @@ def make_recipe_options() -> list[RecipeOption]:
 
 
 def _default(entry: "RecipeField") -> str:
-    """What a field is where neither the recipe nor the command line says it."""
+    """The help text for a field's default: its value where neither the recipe nor the command line sets it."""
     if entry.qualified in TAKEN_FROM_DATA:
         return " [default: the data's]"
     value = entry.default
@@ -88,15 +88,15 @@ def _default(entry: "RecipeField") -> str:
 
 
 def parameter_name(qualified: str) -> str:
-    """The name of a field's option in Python, where no dot may stand."""
+    """The Python name of a field's option, which must not contain a dot."""
     return qualified.replace(".", "__")
 
 
 def overrides_of(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, by the qualified names of their fields."""
+    """The options given on the command line: qualified field name -> value."""
     return {name.replace("__", "."): value for name, value in parameters.items()}
 
 
 def _sentence(text: str) -> str:
-    """Help texts are declared in several places; here they all begin large and end with a full stop."""
+    """A help text with a capital letter at its beginning and a full stop at its end."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,4 +1,4 @@
-"""What `tinymixer doctor` knows about this machine, as plain values."""
+"""Collects the facts about this machine that `tinymixer doctor` shows, as plain values."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from typing import Any
 from tinymixer import __version__
 from tinymixer.backend import cupy_obstacle
 
-# Extra of ours -> its packages. Several names: one of them is enough.
+# An extra of tinymixer -> its packages. Of the names in a tuple, one is enough.
 EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "cli": ("click", "filelock", "matplotlib", "pillow", "rich", "threadpoolctl", "tomli-w", "tqdm"),
     "lessons": ("jupyterlab", "pytest"),
@@ -24,7 +24,7 @@ THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def system_facts() -> dict[str, Any]:
-    """Versions, processor, BLAS, GPU, and warnings in sentences, as values that JSON can hold."""
+    """Versions, processor, BLAS, GPU, and warnings in sentences, as values for JSON."""
     facts = {
         "tinymixer": __version__,
         "python": platform.python_version(),
@@ -39,7 +39,7 @@ def system_facts() -> dict[str, Any]:
 
 
 def optional_packages() -> dict[str, str | None]:
-    """Name -> version of each package that an extra of ours brings, None where it is not installed."""
+    """The packages of tinymixer's extras: name -> version, None where the package is not installed."""
     versions: dict[str, str | None] = {}
     for packages in EXTRAS.values():
         for names in packages:
@@ -58,8 +58,9 @@ def usable_cores() -> int:
 
 
 def cache_facts() -> dict[str, Any]:
-    """The cache that a thread can count on, and how many images of the default model are computed at a time for it:
-    in training, and in a forward pass alone.
+    """The cache size that one thread can use, and the number of the default model's images in a slice that fits it.
+
+    There are two such numbers: for training, and for a forward pass alone.
     """
     from tinymixer.engines.cpu.cache import largest_cache
     from tinymixer.engines.cpu.slices import choose_slice
@@ -77,9 +78,9 @@ def cache_facts() -> dict[str, Any]:
 
 
 def blas_facts() -> dict[str, Any]:
-    """The library that multiplies NumPy's matrices: name, version, core (the processor it is tuned for), threads.
+    """NumPy's BLAS library: name, version, core (the processor type it is tuned for), threads.
 
-    Without the package threadpoolctl only what NumPy was built with is known; the rest is None.
+    Without the package threadpoolctl, only the facts from NumPy's build are known; the others are None.
     """
     import numpy as np
 
@@ -102,7 +103,7 @@ def blas_facts() -> dict[str, Any]:
 
 
 def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
-    """Floating-point operations per second of a float32 matrix product (size, size) @ (size, size), the median."""
+    """The median rate of float32 products (size, size) @ (size, size), in floating-point operations per second."""
     import numpy as np
 
     generator = np.random.default_rng(0)
@@ -112,11 +113,11 @@ def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
         started = time.perf_counter()
         left @ right
         seconds.append(time.perf_counter() - started)
-    return 2 * size**3 / statistics.median(seconds[2:])  # the first two wake the threads
+    return 2 * size**3 / statistics.median(seconds[2:])  # the first two start the threads
 
 
 def _gpu_facts() -> dict[str, Any]:
-    """Whether CuPy can be used, on what, and what stands in the way if it cannot."""
+    """Whether CuPy can be used, on which GPU, and if not, why not."""
     obstacle = cupy_obstacle()
     if obstacle:
         return {"usable": False, "obstacle": obstacle}
@@ -136,12 +137,12 @@ def _gpu_facts() -> dict[str, Any]:
 
 
 def _cuda_version(number: int) -> str:
-    """CUDA writes 12.4 as 12040."""
+    """Format CUDA's version number: 12040 becomes "12.4"."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _warnings(facts: dict[str, Any]) -> list[str]:
-    """What makes NumPy slow on this machine, each with what to do."""
+    """A sentence for each thing that makes NumPy slow on this machine, with what to do about it."""
     warnings = [
         f"{name}={os.environ[name]} is set, which can halve the speed of NumPy's matrix products: unset {name}"
         for name in HARMFUL_SETTINGS
@@ -160,7 +161,7 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
 
 
 def _processor_name() -> str:
-    """The processor's name as its maker gives it, where that can be read; otherwise its architecture."""
+    """The manufacturer's name for the processor where it can be read; otherwise the architecture."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

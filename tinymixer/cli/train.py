@@ -1,4 +1,4 @@
-"""tinymixer train: from a recipe to a trained model in a run folder."""
+"""tinymixer train: trains the model of a recipe into a run folder."""
 
 import shlex
 import sys
@@ -91,12 +91,12 @@ def train(
 
 
 def _say_result(result: "TrainingResult", quiet: bool) -> None:
-    """The accuracy, where everything is, and what to do next."""
+    """Print the accuracy, the run's folder, and what to do next."""
     from tinymixer.training.history import read_rows
 
     folder = result.folder
     rows = read_rows(folder / "metrics.jsonl")
-    if not rows:  # someone took the history away from a finished run
+    if not rows:  # the history of a finished run was deleted
         tell(result.message)
         return
     if not quiet:
@@ -109,7 +109,7 @@ def _say_result(result: "TrainingResult", quiet: bool) -> None:
 
 
 def _say_figures(result: "TrainingResult", rows: list[dict[str, Any]]) -> str:
-    """The test accuracy, which is the figure to quote, else the validation accuracy."""
+    """The test accuracy, which is the figure to quote; without one the validation, else the training accuracy."""
     from tinymixer.training.result import say_test
 
     if result.test_accuracy is not None:
@@ -120,7 +120,7 @@ def _say_figures(result: "TrainingResult", rows: list[dict[str, Any]]) -> str:
 
 
 def _draw_in_terminal(rows: list[dict[str, Any]]) -> None:
-    """Loss and accuracy over the epochs as two small lines, where standard output is a terminal that has the signs."""
+    """Print loss and accuracy over the epochs as two sparklines, if stdout is a terminal that can show them."""
     if not sys.stdout.isatty() or "utf" not in sys.stdout.encoding.lower() or len(rows) < 3:
         return
     part = "validation" if "validation_loss" in rows[0] else "train"

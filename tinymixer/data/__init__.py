@@ -1,6 +1,7 @@
-"""Data sets, and the way from their images to a batch: loading, fetching, augmentation, order.
+"""Data sets, and how their images become batches: loading, fetching, augmentation, order.
 
-Needs NumPy alone to import and to train on the bundled digits. Fetching needs filelock, pictures from files Pillow.
+Importing this package and training on the bundled digits need NumPy alone. Fetching needs filelock; reading picture
+files needs Pillow.
 """
 
 from tinymixer.data.augmentation import Augmentation, Choices

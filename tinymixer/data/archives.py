@@ -1,4 +1,4 @@
-"""Reading members of a .tar.gz in memory: nothing is ever extracted, and nothing read without a limit."""
+"""Reads members of a .tar.gz into memory: writes nothing to disk, and never reads without a limit."""
 
 import gzip
 import hashlib
@@ -16,13 +16,13 @@ GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class _LimitedReader:
-    """A stream that refuses to give more than `limit` bytes: the end of any decompression bomb."""
+    """Reads from a file and raises DataError after `limit` bytes, which stops any decompression bomb."""
 
-    def __init__(self, stream: IO[bytes] | gzip.GzipFile, limit: int, name: str) -> None:
-        self.stream, self.left, self.name = stream, limit, name
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, limit: int, name: str) -> None:
+        self.file, self.left, self.name = file, limit, name
 
     def read(self, size: int) -> bytes:
-        content = self.stream.read(size)
+        content = self.file.read(size)
         self.left -= len(content)
         if self.left < 0:
             raise DataError(f"{self.name} unpacks to far more than it should, so it was not read further.")
@@ -30,7 +30,7 @@ class _LimitedReader:
 
 
 def sha256_of(file: IO[bytes]) -> str:
-    """SHA-256 of an open file from where it stands."""
+    """SHA-256 of an open file, from its current position to its end."""
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK):
         digest.update(chunk)
@@ -38,11 +38,11 @@ def sha256_of(file: IO[bytes]) -> str:
 
 
 def gzip_is_cut_short(file: IO[bytes], limit: int) -> bool:
-    """Whether a gzip file ends before its stream does. Reads at most `limit` unpacked bytes."""
+    """Whether a gzip file stops before its compressed data is complete. Reads at most `limit` unpacked bytes."""
     unpacked = 0
     try:
-        with gzip.GzipFile(fileobj=file) as stream:
-            while unpacked < limit and (chunk := stream.read(CHUNK)):
+        with gzip.GzipFile(fileobj=file) as zipped:
+            while unpacked < limit and (chunk := zipped.read(CHUNK)):
                 unpacked += len(chunk)
     except EOFError:
         return True
@@ -54,16 +54,17 @@ def gzip_is_cut_short(file: IO[bytes], limit: int) -> bool:
 def read_members(
     file: IO[bytes], name: str, wanted: Collection[str], largest: int, total: int
 ) -> Iterator[tuple[str, bytes]]:
-    """Go once through a gzipped tar and yield (file name, content) for the wanted file names, in the archive's order.
+    """Read a gzipped tar once and yield (file name, content) of the wanted files, in the archive's order.
 
-    name: what to call the archive in errors. largest: the most bytes a wanted member may have. total: the most bytes
-    the whole may unpack to. Every member, wanted or not, must be a plain file or folder inside the archive.
-    Raises DataError for members that climb out, links, devices, too much content, or a damaged archive.
+    name: the archive's name in error messages. largest: the most bytes that a wanted member may have. total: the most
+    bytes that the archive may unpack to. Every member, wanted or not, must be a plain file or folder.
+    Raises DataError for a member that is a link, a device or too large, or whose path leaves the archive ("../x"), and
+    for a damaged archive.
     """
     try:
         with (
-            gzip.GzipFile(fileobj=file) as stream,
-            tarfile.open(fileobj=_LimitedReader(stream, total, name), mode="r|") as archive,  # type: ignore[call-overload]
+            gzip.GzipFile(fileobj=file) as zipped,
+            tarfile.open(fileobj=_LimitedReader(zipped, total, name), mode="r|") as archive,  # type: ignore[call-overload]
         ):
             for member in archive:
                 _refuse_unsafe(member, name)
@@ -80,7 +81,7 @@ def read_members(
         raise DataError(f"{name} is damaged: it cannot be unpacked to its end ({error}).") from error
     except DataError:
         raise
-    except Exception as error:  # tarfile raises more than TarError for odd headers
+    except Exception as error:  # for odd headers tarfile raises other errors than TarError
         raise DataError(f"{name} is not a readable tar archive ({reason_of(error)}).") from error
 
 

@@ -1,4 +1,4 @@
-"""Data sets of your own from arrays, in memory or in an .npz file."""
+"""Data sets from your own arrays, in memory or in an .npz file."""
 
 import os
 from collections.abc import Sequence
@@ -15,21 +15,22 @@ from tinymixer.data.split import hold_out
 from tinymixer.errors import DataError
 from tinymixer.npz import npz_file
 
-# What the arrays of an .npz file may be called: (images, labels, test images, test labels).
+# The names that the arrays of an .npz file may have: (images, labels, test images, test labels).
 NAMES = (
     ("images", "labels", "test_images", "test_labels"),
     ("train_images", "train_labels", "test_images", "test_labels"),
     ("x_train", "y_train", "x_test", "y_test"),
 )
-MOST_CLASSES = 65_536  # that labels without names may tell of
-MOST_NAMED = 10  # arrays that an error lists
+MOST_CLASSES = 65_536  # when labels come without class names
+MOST_NAMED = 10  # arrays listed in an error message
 CHUNK = 1 << 20
 
 
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """mean and std per channel, (channels,) each, of pixels scaled to 0..1: exact, without a copy in floats.
+    """mean and std per channel, (channels,) each, of pixels scaled to 0..1.
 
-    images uint8 (N, height, width, channels). A channel that never changes gets a std of 1, so that it becomes 0.
+    images uint8 (N, height, width, channels). Counts how often each value 0..255 occurs, which is exact and makes no
+    float copy of the images. A constant channel gets a std of 1, so that normalising turns it into zeros.
     """
     counts = np.zeros((images.shape[3], 256), np.int64)
     step = max(1, CHUNK // max(1, images[0].size))
@@ -44,7 +45,7 @@ def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def constant_channels(images: np.ndarray) -> list[str]:
-    """A note on channels that are one number in all of the images (N, height, width, channels)."""
+    """A note on the channels that have the same value in every pixel of images (N, height, width, channels)."""
     constant = [
         str(channel) for channel in range(images.shape[3]) if images[..., channel].min() == images[..., channel].max()
     ]
@@ -55,7 +56,7 @@ def constant_channels(images: np.ndarray) -> list[str]:
 
 
 def require_two_classes(labels: np.ndarray, name: str) -> None:
-    """Raise DataError where all of the labels (N,), which are some, are one class."""
+    """Raise DataError when all labels (N,), N > 0, are of the same class."""
     if labels.min() == labels.max():
         raise DataError(
             f"the training images of {name} are all of class {labels[0]}: expected images of at least two classes, "
@@ -98,11 +99,11 @@ def dataset_from_arrays(
 
 
 def dataset_from_npz(path: str | os.PathLike[str], test_share: float, seed: int) -> Dataset:
-    """A data set from an .npz file with the arrays images and labels, perhaps test_images, test_labels, class_names.
+    """A data set from an .npz file with the arrays images and labels.
 
-    The names of Keras' files (x_train, y_train, x_test, y_test) will do, too. Nothing is unpickled, and a file that
-    unpacks to over a hundred times its size is not read. Raises DataError for a file that is missing, damaged, or holds
-    something else.
+    The arrays test_images, test_labels and class_names are optional. Keras' names (x_train, y_train, x_test, y_test)
+    work, too. Nothing is unpickled, and a file that unpacks to over a hundred times its size is refused. Raises
+    DataError for a file that is missing or damaged, or holds other arrays.
     """
     path = expanded(path)
     arrays = _read_npz(path)
@@ -120,14 +121,14 @@ def dataset_from_npz(path: str | os.PathLike[str], test_share: float, seed: int)
 
 
 def _checked(prefix: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Images with their channels, grey ones with one, and their labels."""
+    """Check images and labels; grey images (N, height, width) get their channel axis. Raises DataError."""
     images = as_array(f"{prefix}images", images)
     images = checked_images(f"{prefix}images", images[..., None] if images.ndim == 3 else images)
     return images, checked_labels(f"{prefix}labels", labels, len(images))
 
 
 def _numbered(parts: list[tuple[np.ndarray, np.ndarray]]) -> list[str]:
-    """ "0", "1", ... up to the largest label."""
+    """Class names "0", "1", ... up to the largest label. Raises DataError when that would be too many."""
     largest = max((int(labels.max()) for _, labels in parts if labels.size), default=0)
     if largest >= MOST_CLASSES:
         raise DataError(
@@ -144,7 +145,7 @@ def _names(array: np.ndarray) -> list[str]:
 
 
 def _listed(classes: list[str], most: int = 5) -> str:
-    """Such as "the class 0", "the classes 0, 3 and 4"."""
+    """Class names as part of a sentence, such as "the class 0" or "the classes 0, 3 and 4"."""
     shown_names = classes[:most] + ([f"{len(classes) - most} more"] if len(classes) > most else [])
     if len(shown_names) == 1:
         return f"the class {shown_names[0]}"
@@ -152,7 +153,7 @@ def _listed(classes: list[str], most: int = 5) -> str:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file that are meant, and no others."""
+    """Read from the file the arrays that make a data set, and no others. Raises DataError when there are none."""
     what = f"{shown(path)} cannot be read as an .npz file"
     with npz_file(path, DataError, what) as archive:
         found = set(archive.names)

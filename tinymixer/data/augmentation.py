@@ -1,7 +1,7 @@
 """Random crops, horizontal flips and cutout, on whole batches of uint8 images.
 
-What happens to each image is drawn on the host (`draw`) and carried out in a second step (`apply`), so that every
-backend, whatever it applies them with, sees the same crops for the same seed.
+`draw` draws the random choices on the host and `apply` carries them out. So the same seed gives the same crops on every
+backend.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from tinymixer.options import Options, option
 
 @dataclass(frozen=True)
 class Choices:
-    """What happens to each of B images: small host arrays, a row per image.
+    """The random choices for B images: small host arrays, a row per image.
 
     crop: int64 (B, 2), the top left corner (row, column) of the crop in the padded image, 0..2*crop_padding.
-    flip: bool (B,), mirrored left to right after the crop.
+    flip: bool (B,), whether to mirror the image left to right after the crop.
     cutout: float64 (B, 2), the centre (row, column) of the cutout box as fractions of the image in [0, 1).
     """
 
@@ -35,13 +35,13 @@ class Choices:
 class Augmentation(Options):
     """The usual weak augmentation for small images: crop, flip, cutout. Each is off at 0 or False.
 
-    crop_padding: the image is padded by so many reflected pixels a side, then a window of its own size is cut out of it
-        at random (He et al. 2016, section 4.2, who pad with zeros).
-    flip: mirrored left to right with even odds.
-    cutout: the side of one square box that is blanked out, in pixels (DeVries & Taylor 2017). Its centre lies anywhere
-        in the image, so that a box at the rim loses a part.
+    crop_padding: pad each side with this many reflected pixels, then crop a random window of the original size
+        (He et al. 2016, section 4.2; they pad with zeros).
+    flip: mirror each image left to right with probability 1/2.
+    cutout: side in pixels of one square box that is blanked out (DeVries & Taylor 2017). Its centre lies anywhere in
+        the image, so a box near the border is cut off there.
 
-    Calling it draws and applies. Raises ConfigError when a field cannot work; ShapeError for anything but uint8 images.
+    Calling it draws and applies. Raises ConfigError for a field out of range, ShapeError for anything but uint8 images.
     """
 
     crop_padding: int = option(0, "Pixels of reflected border for random crops; 0 crops nothing.", minimum=0)
@@ -67,8 +67,9 @@ class Augmentation(Options):
             )
 
     def draw(self, draws: Draws) -> Choices:
-        """Draw the choices for the images of `draws`: each kind at a place of its own, so that switching one off leaves
-        the others as they were.
+        """Draw the choices for the images of `draws`.
+
+        Crop, flip and cutout each draw under their own name, so switching one off does not change the others.
         """
         count = len(draws)
         crop = draws.at("augmentation.crop").integers(2 * self.crop_padding + 1, (count, 2))  # (B, 2)
@@ -104,7 +105,7 @@ class Augmentation(Options):
         return self.apply(images, self.draw(draws), fill)
 
     def _crop_and_flip(self, images: np.ndarray, choices: Choices) -> np.ndarray:
-        """One gather: which row and column of its image each pixel comes from. No padded copy is made."""
+        """Crop and flip in one gather: compute the source row and column of each pixel; no padded copy is made."""
         if not self.crop_padding and not self.flip:
             return images.copy()
         count, height, width, channels = images.shape
@@ -115,12 +116,12 @@ class Augmentation(Options):
         columns = np.where(choices.flip[:, None], columns[:, ::-1], columns)  # (B, width)
         image_starts = np.arange(count)[:, None, None] * (height * width)  # (B, 1, 1)
         sources = image_starts + rows[:, :, None] * width + columns[:, None, :]  # (B, height, width)
-        # A pixel is taken as one opaque item of `channels` bytes: three times faster than indexing the colours.
+        # Each pixel is one opaque item of `channels` bytes: three times faster than indexing each channel.
         pixels = np.ascontiguousarray(images).reshape(-1).view(f"V{channels}")  # (B * height * width,)
         return pixels.take(sources).view(np.uint8).reshape(images.shape)
 
     def _cutout_boxes(self, shape: tuple[int, ...], choices: Choices) -> np.ndarray:
-        """Where the cutout boxes are: bool (B, height, width)."""
+        """A mask that is True inside the cutout boxes: bool (B, height, width)."""
         first = (choices.cutout * shape[1:3]).astype(np.int64) - self.cutout // 2  # (B, 2) may lie outside the image
         from_row = np.arange(shape[1]) - first[:, :1]  # (B, height)
         from_column = np.arange(shape[2]) - first[:, 1:]  # (B, width)

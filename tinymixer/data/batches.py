@@ -1,4 +1,4 @@
-"""An epoch as a row of batches, in an order and with an augmentation that depend on (seed, epoch, step) alone."""
+"""The batches of an epoch: their order and augmentation depend on (seed, epoch, step) alone."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +19,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def steps_per_epoch(count: int, batch_size: int, drop_last: bool = True) -> int:
-    """How many batches an epoch of `count` images has. Raises ConfigError when it would have none."""
+    """The number of batches in an epoch of `count` images. Raises ConfigError when there would be none."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ConfigError(f"batch_size must be a whole number, 1 or more, got {batch_size!r}.")
     if count < 1:
@@ -37,14 +37,14 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
 
     images: uint8 (N, height, width, channels). labels: integers (N,).
     mean, std: per channel, of pixels scaled to 0..1; each batch is normalised with them (`normalise`).
-    augmentation: applied to every batch before that; cutout boxes are filled with the mean colour.
-    start_step: begin at this step of the epoch. What follows is exactly what an epoch begun at 0 would have given.
+    augmentation: applied to every batch before it is normalised; cutout boxes are filled with the mean colour.
+    start_step: begin at this step of the epoch; its batches are the same as in an epoch that began at step 0.
     shuffle: False keeps the order of the images, as for evaluation.
-    drop_last: leave out the last, smaller batch, so that every step has the same shapes and weighs its images the same.
-        The order changes with the epoch, so that other images are left out each time.
+    drop_last: leave out the last batch when it is smaller, so that every step has the same shapes and gives each image
+        the same weight. The order changes with the epoch, so each epoch leaves out other images.
 
-    `step` is the step the next batch belongs to, `steps` how many the whole epoch has; len() is the same number.
-    Raises ConfigError, ShapeError or DataError here, before the first batch.
+    `step` is the number of the next batch, `steps` (and len()) the number of batches in the whole epoch.
+    The constructor raises ConfigError, ShapeError or DataError for bad arguments.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ def make_batch(
     std: ArrayLike,
     dtype: DTypeLike = np.float32,
 ) -> np.ndarray:
-    """The chosen images, augmented and normalised: uint8 (N, height, width, channels), (B,) -> float (B, ...)."""
+    """Augment and normalise the chosen images: uint8 (N, height, width, channels), (B,) -> float (B, ...)."""
     chosen = images[indices]  # (B, height, width, channels)
     if augmentation is not None and not augmentation.is_identity:
         chosen = augmentation(chosen, draws, mean_colour(mean))
@@ -116,5 +116,5 @@ def make_batch(
 
 
 def mean_colour(mean: ArrayLike) -> Sequence[int]:
-    """The uint8 colour nearest to the mean: near zero once normalised, as cutout's authors fill their boxes."""
+    """The uint8 colour nearest to the mean. Normalised it is near zero, the value that cutout's authors use."""
     return np.rint(np.asarray(mean) * 255).astype(np.uint8)

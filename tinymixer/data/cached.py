@@ -1,4 +1,4 @@
-"""What fetching has left in the cache."""
+"""Lists the files that fetching has put into the cache."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,9 @@ from tinymixer.data.manifest import DATASETS, cache_folder, load_manifest
 
 
 def fetched_files(name: str | None = None, cache: str | os.PathLike[str] | None = None) -> list[Path]:
-    """The files in the cache that fetching a data set (or any) has made: archives, whole or in part, and locks.
+    """The files that fetching has put into the cache: complete and partial archives, and locks.
+
+    name: the data set; None for all of them.
 
     Raises DataError for a name that is not in DATASETS.
     """

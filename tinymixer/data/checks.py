@@ -1,4 +1,4 @@
-"""Whether arrays are images, labels and statistics, by what they mean and not only by their type."""
+"""Checks that arrays are usable images, labels and statistics: their values as well as their types and shapes."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tinymixer.errors import DataError
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """Values as a NumPy array. Raises DataError for a list of arrays of several shapes, or arrays on a GPU."""
+    """Convert values to a NumPy array. Raises DataError for arrays of different shapes, or arrays on a GPU."""
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
@@ -18,7 +18,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
 
 
 def checked_images(name: str, images: Any) -> np.ndarray:
-    """uint8 square images (N, size, size, channels) as they are. Raises DataError, with what to do, for others."""
+    """Return the images if they are uint8 (N, size, size, channels). Raises DataError, with what to do, if not."""
     images = as_array(name, images)
     if images.dtype != np.uint8 or images.ndim != 4:
         hint = ""
@@ -46,7 +46,7 @@ def checked_images(name: str, images: Any) -> np.ndarray:
 
 
 def checked_labels(name: str, labels: Any, count: int) -> np.ndarray:
-    """One class number per image as int64 (N,). Raises DataError, with what to do, for anything else."""
+    """Return one class number per image as int64 (N,). Raises DataError, with what to do, for anything else."""
     labels = as_array(name, labels)
     if labels.ndim == 2 and labels.shape[0] == count and labels.shape[1]:
         column = "labels[:, 0]" if labels.shape[1] == 1 else "np.argmax(labels, axis=1), if they are one-hot"
@@ -62,7 +62,7 @@ def checked_labels(name: str, labels: Any, count: int) -> np.ndarray:
 
 
 def require_classes(name: str, labels: np.ndarray, class_names: Sequence[str], dataset: str) -> None:
-    """Raise DataError unless every label (N,) is the number of a class."""
+    """Raise DataError unless every label (N,) is between 0 and the number of classes minus 1."""
     outside = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
     if outside.size:
         raise DataError(
@@ -72,7 +72,10 @@ def require_classes(name: str, labels: np.ndarray, class_names: Sequence[str], d
 
 
 def checked_indices(indices: Any, count: int) -> np.ndarray:
-    """validation_indices as sorted int64. Raises DataError unless they leave training images to train on."""
+    """Return validation_indices as sorted int64 without repeats.
+
+    Raises DataError unless they are numbers of training images and leave some to train on.
+    """
     numbers = as_array("validation_indices", indices)
     if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
         raise DataError(
@@ -88,7 +91,7 @@ def checked_indices(indices: Any, count: int) -> np.ndarray:
 
 
 def checked_statistics(name: str, values: Any, channels: int) -> np.ndarray:
-    """mean or std as float64 (channels,). Raises DataError for numbers that cannot be."""
+    """Return a mean or std as float64 (channels,). Raises DataError for impossible values."""
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -102,7 +105,7 @@ def checked_statistics(name: str, values: Any, channels: int) -> np.ndarray:
 
 
 def _why_not(name: str, number: float) -> str:
-    """Why a mean or std of pixels scaled to 0..1 cannot be so; "" where it can."""
+    """Say why this number cannot be the mean or std of pixels scaled to 0..1; "" when it can."""
     if not math.isfinite(number):
         return "which is no number to work with: look for NaN or an overflow where it was worked out"
     if name == "std" and number == 0:
@@ -112,6 +115,6 @@ def _why_not(name: str, number: float) -> str:
         )
     if number < 0:
         return f"and {'no standard deviation' if name == 'std' else 'no mean of pixels'} is below 0"
-    if number > (1 if name == "mean" else 2):  # no std is above 0.5, but some people choose 1
+    if number > (1 if name == "mean" else 2):  # no real std is above 0.5, but some people choose 1
         return "and pixels are scaled to 0..1: divide a mean and a std of the values 0..255 by 255"
     return ""

@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 from any form they are found in: binary or Python archives, or the folders they unpack to.
+"""CIFAR-10 and CIFAR-100 from the binary or the Python archive, or from the folder that either unpacks to.
 
-The binary layout (https://www.cs.toronto.edu/~kriz/cifar.html): files of records, a record being one byte of label
-(CIFAR-100: two, the coarse and the fine one) and 3,072 bytes of pixels, colour by colour (red, green, blue), each
-32 x 32 and row by row.
+The binary layout (https://www.cs.toronto.edu/~kriz/cifar.html): a file is a sequence of records. A record is one byte
+of label (CIFAR-100: two, the coarse and the fine label) and 3,072 bytes of pixels: the red channel, then green, then
+blue, each 32 x 32 and row by row.
 """
 
 import os
@@ -30,12 +30,12 @@ Batch = tuple[np.ndarray, np.ndarray]  # pixels uint8 (N, 3072), labels (N,)
 
 @dataclass(frozen=True)
 class Layout:
-    """What is particular to one of the two.
+    """The ways in which CIFAR-10 and CIFAR-100 differ.
 
-    batches          how many images each file has when it is complete; the last file holds the test images
-    label_bytes      bytes before a record's pixels, of which the last is the label
-    label_entry      the labels' name in the Python layout
-    largest_member   no file of either layout has more bytes
+    batches          file name -> number of images in the complete file; the last file holds the test images
+    label_bytes      bytes before a record's pixels; the last of them is the label
+    label_entry      the key of the labels in the Python layout
+    largest_member   upper limit in bytes for a file of either layout
     """
 
     name: str
@@ -75,17 +75,17 @@ LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 
 
 def load_cifar(name: str, path: str | os.PathLike[str]) -> Dataset:
-    """ "cifar10" or "cifar100" from a file or folder: 50,000 training and 10,000 test images, uint8 (N, 32, 32, 3).
+    """Load "cifar10" or "cifar100": 50,000 training and 10,000 test images, uint8 (N, 32, 32, 3).
 
     path: one of the two official archives, or a folder that is, or contains, what one of them unpacks to.
 
-    How strict it is. An archive must be an official one, byte for byte, before anything in it is read: its members are
-    then trusted no further than needed. A folder is something the user unpacked or made, and no hash is asked of it:
-    files of whole records with labels in range are accepted, fewer than the official number only when no file is
-    complete (a small set of one's own, where a mix would be an unpacking broken off). The Python layout is read by an
-    unpickler that can run nothing (`unpickling.py`), from the archive and from a folder alike.
+    An archive must be an official one, byte for byte; its hash is compared before anything in it is unpacked. A folder
+    may hold files that the user made, so no hash is compared: files of whole records with labels in range are accepted.
+    They may hold fewer images than the official files only if all of them do (a small set of the user's own); if just
+    some do, the unpacking was probably interrupted, and that is an error. The Python layout is always read by an
+    unpickler that runs no code (`unpickling.py`).
 
-    Raises DataError for anything else, naming the file and, for a bad label, the record.
+    Raises DataError for anything else, with the file's name and, for a bad label, the record's number.
     """
     layout, path = LAYOUTS[name], expanded(path)
     if path.is_dir():
@@ -112,7 +112,7 @@ def is_cifar(name: str, folder: Path) -> bool:
 
 
 def _find_batches(path: Path, layout: Layout) -> tuple[Path, str]:
-    """The folder with the batches, and "binary" or "python": `path` itself or a folder of the official name in it."""
+    """Find the folder with the batches, `path` or its subfolder of the official name, and "binary" or "python"."""
     manifest = layout.manifest
     for archive in sorted(manifest.archives, key=lambda archive: archive.layout != "binary"):
         suffix = ".bin" if archive.layout == "binary" else ""
@@ -135,7 +135,7 @@ def _read_folder(folder: Path, form: str, layout: Layout) -> Iterator[tuple[str,
     for batch in layout.batches:
         file_path = folder / f"{batch}{suffix}"
         with opened(file_path, DataError) as file:
-            # One byte more than can be right, so that a huge file is refused without being read.
+            # Read one byte more than a right file can have: enough to refuse a huge file without reading it all.
             content = file.read(layout.largest_member + 1)
         yield batch, _parse(content, str(file_path), form, batch, layout)
 
@@ -182,7 +182,7 @@ def _parse(content: bytes, name: str, form: str, batch: str, layout: Layout) -> 
 
 
 def _assemble(batches: Iterator[tuple[str, Batch]], name: str, layout: Layout) -> Dataset:
-    """Put each batch in its place as it is read, so that only one file is in memory besides the result."""
+    """Copy each batch into the result as soon as it is read, so that memory holds only one file besides the result."""
     manifest, complete = layout.manifest, layout.batches
     ends = dict(zip(complete, np.cumsum([*complete.values()]).tolist(), strict=True))
     starts = {batch: ends[batch] - count for batch, count in complete.items()}
@@ -212,7 +212,10 @@ def _assemble(batches: Iterator[tuple[str, Batch]], name: str, layout: Layout) -
 
 
 def _official_archive(file: IO[bytes], path: Path, layout: Layout) -> Archive:
-    """Which official archive an open file is, its hash compared; the file is left at its beginning."""
+    """Find the official archive with the size and SHA-256 of an open file, and rewind the file.
+
+    Raises DataError when it is none.
+    """
     size = os.fstat(file.fileno()).st_size
     by_size = {archive.bytes: archive for archive in layout.manifest.archives}
     if size not in by_size:
@@ -229,7 +232,7 @@ def _official_archive(file: IO[bytes], path: Path, layout: Layout) -> Archive:
 
 
 def _why_not_official(file: IO[bytes], path: Path, size: int, layout: Layout) -> str:
-    """A sentence for a file of the wrong size: cut short, too large, another archive, or no archive at all."""
+    """A sentence that says why a file of the wrong size is refused: cut short, too large, or no such archive."""
     manifest = layout.manifest
     likely = "python" if "py" in path.name else "binary"
     expected = next(archive for archive in manifest.archives if archive.layout == likely)

@@ -1,4 +1,4 @@
-"""A labelled set of small images, split in training and test, that describes itself."""
+"""`Dataset`: small labelled images, training and test, with the facts that a run needs to know about them."""
 
 import hashlib
 import os
@@ -22,18 +22,18 @@ COLOURS = {1: "grey", 3: "colour"}
 class Dataset:
     """Images and labels in memory.
 
-    train_images, test_images   uint8 (N, size, size, channels). There may be no test images
+    train_images, test_images   uint8 (N, size, size, channels); there may be no test images
     train_labels, test_labels   whole numbers (N,), 0..K-1
     class_names                 the K names
     mean, std                   float64 (channels,), of the training pixels scaled to 0..1
-    source                      where they came from: the path of a folder or file, "" for arrays
-    validation_indices          which of the training images are for validation, where the data itself says so; None
-                                where `split` holds some back
-    notes                       sentences on what was left out while reading it
-    test_drawn                  whether the test images are a share of all images that a seed has drawn
+    source                      where the images came from: the path of a folder or file, "" for arrays
+    validation_indices          numbers of the training images that are for validation, where the data itself says so;
+                                None means that `split` draws them
+    notes                       sentences about images that were left out, and other things worth knowing
+    test_drawn                  True when the data had no test set and a seed drew one from all of its images
 
-    Raises DataError when these do not fit together, so that a data set of your own is checked where it is made.
-    `from_arrays`, `from_folder` and `from_npz` work mean, std and a test set out by themselves.
+    Raises DataError when these do not fit together, so a data set of your own is checked as soon as it is made.
+    `from_arrays`, `from_folder` and `from_npz` compute mean and std, and draw a test set where there is none.
     """
 
     name: str
@@ -96,13 +96,12 @@ class Dataset:
 
     @property
     def is_own(self) -> bool:
-        """Whether these are images of the user's own, and not a data set that tinymixer knows by name."""
+        """Whether these are the user's own images rather than a data set that tinymixer knows by name."""
         return self.name not in DATASETS or bool(self.source)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all images and labels, of the class names, and of which images are for validation where the data
-        says so: other data has another one."""
+        """SHA-256 over all images, labels and class names, and `validation_indices` where there are any."""
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(repr(array.shape).encode())
@@ -113,7 +112,7 @@ class Dataset:
 
     @cached_property
     def description(self) -> DataDescription:
-        """What a run writes down of its data."""
+        """The facts about this data set that a run stores in config.toml and its checkpoints."""
         return DataDescription(
             name=self.name,
             source=self.source,
@@ -128,10 +127,10 @@ class Dataset:
         )
 
     def split(self, validation_share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Which training images are trained on, and which are held back for validation: two sorted int64 arrays.
+        """Split the training images: (numbers to train on, numbers for validation), two sorted int64 arrays.
 
-        The data's own validation images where it has some; otherwise `validation_share` of each class, rounded, chosen
-        by the seed; a class of one image stays in training. A share of 0 holds none back either way.
+        Where the data has validation images of its own, those are used. Otherwise the seed draws `validation_share` of
+        each class, rounded; a class with a single image stays in training. With a share of 0 there is no validation.
         """
         if self.validation_indices is not None and validation_share:
             validation = self.validation_indices
@@ -154,12 +153,12 @@ class Dataset:
         test_share: float = 0.2,
         seed: int = 0,
     ) -> "Dataset":
-        """A data set of your own from arrays; mean and std are worked out from the training images.
+        """Make a data set from your own arrays; mean and std are computed from the training images.
 
         images, test_images   uint8 (N, size, size) grey, or (N, size, size, channels)
         labels, test_labels   whole numbers (N,)
-        class_names           without them, "0", "1", ... up to the largest label
-        test_share            without test images: the share of each class that becomes the test set, chosen by the seed
+        class_names           None names the classes "0", "1", ... up to the largest label
+        test_share            without test images, the seed draws this share of each class as the test set
 
         Raises DataError for arrays that do not fit together.
         """
@@ -171,7 +170,7 @@ class Dataset:
 
     @classmethod
     def from_npz(cls, path: str | os.PathLike[str], *, test_share: float = 0.2, seed: int = 0) -> "Dataset":
-        """A data set of your own from an .npz file: see `arrays.dataset_from_npz`."""
+        """Make a data set from your own .npz file: see `arrays.dataset_from_npz`."""
         from tinymixer.data.arrays import dataset_from_npz
 
         return dataset_from_npz(path, test_share, seed)
@@ -187,7 +186,7 @@ class Dataset:
         test_share: float = 0.2,
         seed: int = 0,
     ) -> "Dataset":
-        """A data set of your own from pictures in a folder per class: see `folders.dataset_from_folder`."""
+        """Make a data set from your own pictures, one folder per class: see `folders.dataset_from_folder`."""
         from tinymixer.data.folders import dataset_from_folder
 
         return dataset_from_folder(path, image_size, colours, fit, test_share, seed)
@@ -196,7 +195,7 @@ class Dataset:
 def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, dtype: DTypeLike = np.float32) -> np.ndarray:
     """uint8 images (B, height, width, channels) -> (images / 255 - mean) / std, float of the same shape.
 
-    mean, std: one number per channel, of pixels scaled to 0..1. Raises DataError for numbers that cannot be.
+    mean, std: one number per channel, of pixels scaled to 0..1. Raises DataError for impossible ones (a std of 0, say).
     """
     mean, std = (checked_statistics(*each, images.shape[-1]) for each in (("mean", mean), ("std", std)))  # (channels,)
     # Written as one multiplication and one subtraction per pixel, in the dtype asked for.

@@ -1,4 +1,4 @@
-"""What has to be known of a data set to use a model that was trained on it: small enough to travel with the model."""
+"""`DataDescription`: the facts about a data set that are needed to use a model trained on it, stored with the model."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ class DataDescription:
     mean, std              per channel, of the training pixels scaled to 0..1
     image_size             height and width in pixels;  in_channels   1 (grey) or 3 (colour), or more
     source                 where it came from: a folder or file, "" where that is not known
-    fingerprint            SHA-256 of all images and labels; "" where it was not kept
+    fingerprint            SHA-256 of all images and labels; "" where it was not stored
 
-    Raises DataError for values that cannot be, as a damaged file may hold them.
+    Raises DataError for impossible values, such as a damaged file may hold.
     """
 
     name: str
@@ -59,7 +59,7 @@ class DataDescription:
 
     @classmethod
     def from_dict(cls, values: Any) -> "DataDescription":
-        """What `to_dict` gave. Raises DataError for anything else."""
+        """Rebuild a description from what `to_dict` returned. Raises DataError for anything else."""
         names = set(cls.__dataclass_fields__)
         if not isinstance(values, Mapping) or set(values) != names:
             raise DataError(
@@ -77,5 +77,5 @@ class DataDescription:
 
 
 def _number(value: Any) -> Any:
-    """A whole number as a float where it can be one; anything else as it is."""
+    """Convert a whole number to a float if it fits one; return anything else unchanged."""
     return float(value) if type(value) is int and abs(value) < 1 << 60 else value

@@ -1,7 +1,7 @@
-"""One file from one URL into a `.part` file: resumed where it broke off, retried while that can help.
+"""Downloads one URL into a `.part` file: resumes an interrupted download, and retries while that can help.
 
-Built on urllib: a GET with a Range header is all it takes, redirects and the environment's proxies are followed, and
-fetching works wherever Python does. Only the size is checked here; the hash is the caller's.
+urllib is enough for this: resuming is a GET with a Range header, and urllib follows redirects and uses the
+environment's proxies. Only the size is checked here; the caller checks the hash.
 """
 
 import errno
@@ -29,20 +29,22 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class MirrorError(Exception):
-    """This URL will not give the file; another may."""
+    """This URL cannot give the file; another one may."""
 
 
 class _BrokenOffError(Exception):
-    """The connection failed in a way that may pass."""
+    """The connection failed, but trying again may help."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server.
+    """How long to keep trying a server.
 
-    timeout: seconds without a byte before a connection counts as broken. attempts: how many fruitless connections in a
-    row end it. backoff: seconds before the second attempt, doubled for each one after it. slowest: bytes a second, over
-    each `timeout` seconds, below which a connection counts as broken too. total: seconds for all of it, from this URL.
+    timeout    seconds without a byte after which a connection counts as broken
+    attempts   broken connections in a row, each with less than `WORTHWHILE` new bytes, after which it is given up
+    backoff    seconds to wait before the second attempt; doubled for each one after it
+    slowest    bytes a second; a connection that is slower over `timeout` seconds counts as broken, too
+    total      seconds after which the server is given up, whatever it has sent
     """
 
     timeout: float = 30.0
@@ -53,14 +55,14 @@ class Patience:
 
 
 class PartFile:
-    """A download on its way: opened at its end, written without a buffer, so that a full disk shows at once.
+    """The file of a partial download: bytes are appended without a buffer, so a full disk is noticed at once.
 
-    Raises DownloadError, with what was kept and what to do, when the file cannot be opened or written.
+    Raises DownloadError, which says what was kept and what to do, when the file cannot be opened or written.
     """
 
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.complete_size = path, size
-        self.version: tuple[str, str] | None = None  # URL and ETag or date of the file that the bytes are from
+        self.version: tuple[str, str] | None = None  # (URL, ETag or date) of the file that these bytes belong to
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DownloadError(f"{path} cannot be written: it is a link or no plain file. Remove it.")
         try:
@@ -82,7 +84,7 @@ class PartFile:
             self.path.unlink(missing_ok=True)
 
     def append(self, content: bytes) -> None:
-        """Write all of it: an unbuffered write may take only a part, on a disk that is nearly full for one."""
+        """Append all of `content`: an unbuffered write may write only a part, so this repeats until it is done."""
         left = memoryview(content)
         try:
             while left:
@@ -98,11 +100,11 @@ class PartFile:
             ) from error
 
     def truncate(self, size: int) -> None:
-        self.file.truncate(size)  # what is written next is appended, wherever the file was before
+        self.file.truncate(size)  # mode "ab": the next write appends, whatever the position was
         self.size = size
 
     def sync(self) -> None:
-        """Have the system write it to the disk, so that a rename cannot outlive the content."""
+        """Flush the file to disk, so that a crash after the rename cannot leave the new name without the content."""
         try:
             os.fsync(self.file.fileno())
         except OSError as error:
@@ -120,12 +122,12 @@ def download(
     notify: Callable[[str], object],
     advance: Callable[[int], object],
 ) -> None:
-    """Bring `part` to its complete size from `url`, going on from what it has.
+    """Download the missing bytes of `part` from `url`.
 
-    notify: told in a sentence what went wrong and what happens next. advance: told how many bytes came; a negative
-    number when a server begins again.
-    Raises MirrorError when this URL is of no use, DownloadError when the file cannot be written. Either way, and when
-    interrupted, what was received stays in the file.
+    notify: receives a sentence about each problem and what happens next. advance: receives the number of new bytes; a
+    negative number when the server starts again from the beginning.
+    Raises MirrorError when this URL cannot give the file, DownloadError when the file cannot be written. Either way,
+    and when interrupted, the received bytes stay in the file.
     """
     from tinymixer.data.watched import Watch
 
@@ -134,7 +136,7 @@ def download(
         try:
             _receive(url, part, Watch(patience.timeout, patience.slowest, until), notify, advance)
         except _BrokenOffError as error:
-            # Only what was never there before counts: a server that begins again each time would be asked for ever.
+            # Only new bytes count as progress; otherwise a server that always starts again would be asked for ever.
             fruitless = 0 if part.size - most >= WORTHWHILE else fruitless + 1
             most = max(most, part.size)
             if time.monotonic() > until:
@@ -155,7 +157,10 @@ def _receive(
     notify: Callable[[str], object],
     advance: Callable[[int], object],
 ) -> None:
-    """One connection. What goes wrong with it is sorted into _BrokenOffError and MirrorError."""
+    """Receive what one connection gives.
+
+    Raises _BrokenOffError when trying again may help, and MirrorError when it cannot.
+    """
     import http.client
     import ssl
     import urllib.error
@@ -167,7 +172,7 @@ def _receive(
     if part.size:
         headers["Range"] = f"bytes={part.size}-"
         if part.version is not None and part.version[0] == url:
-            headers["If-Range"] = part.version[1]  # a file that has changed comes whole
+            headers["If-Range"] = part.version[1]  # if the file has changed, the server sends all of it
     try:
         request = urllib.request.Request(url, headers=headers)
         with watched_opener(watch).open(request, timeout=watch.timeout) as response:
@@ -190,7 +195,7 @@ def _receive(
             may_pass = error.code in (408, 425, 429) or error.code >= 500
             raise (_BrokenOffError if may_pass else MirrorError)(f"the server answered {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # Only the network is meant: PartFile has turned the disk's errors into DownloadError.
+        # This is a network error: PartFile turns disk errors into DownloadError.
         reason = getattr(error, "reason", error)
         if isinstance(reason, TooSlowError):
             raise _BrokenOffError(str(reason)) from error
@@ -204,16 +209,16 @@ def _receive(
 
 
 def _version(response: "http.client.HTTPResponse") -> str | None:
-    """What tells this file from a later one of the same name, for If-Range: a strong ETag, else the date."""
+    """The value for If-Range, which changes when the server's file changes: a strong ETag, else the date."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _agreed_start(response: "http.client.HTTPResponse", offset: int, size: int) -> int:
-    """From which byte the answer goes on: `offset`, or 0 from a server that ignores Range.
+    """The position of the answer's first byte: `offset`, or 0 when the server ignores Range.
 
-    An answer whose length shows another file (a web page to log in, say) raises MirrorError before a byte that was
-    already received is given up for it.
+    Raises MirrorError for an answer of another length, such as a login page, before any byte already received is thrown
+    away.
     """
     if response.status == 206:
         described = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))

@@ -1,7 +1,7 @@
 """Fashion-MNIST from its four compressed files in IDX format.
 
-The format, which is MNIST's: two zero bytes, the type of the numbers (8: uint8), the
-number of axes, the length of each axis as a big-endian 32-bit number, then the numbers, the last axis fastest.
+An IDX file (MNIST uses the same format) holds two zero bytes, the type of the numbers (8: uint8), the number of axes,
+the length of each axis as a big-endian 32-bit number, then the numbers in C order.
 """
 
 import gzip
@@ -25,8 +25,8 @@ LARGEST_FILE = 60_000_000  # unpacked; the training images have 47,040,016 bytes
 def load_fashion_mnist(path: str | os.PathLike[str]) -> Dataset:
     """Fashion-MNIST from a folder with its four files: 60,000 training and 10,000 test images, uint8 (N, 28, 28, 1).
 
-    MNIST's files have the same names and form, and only the hashes tell them apart: so each file must be the official
-    one, byte for byte, and unpacked files are not taken. Raises DataError for anything else, naming the file.
+    MNIST's files have the same names and format, and only the hashes tell them apart. So each file must be the official
+    one, byte for byte; unpacked files are refused. Raises DataError, with the file's name, for anything else.
     """
     folder, manifest = expanded(path), load_manifest("fashion_mnist")
     place = find_fashion_mnist(folder)
@@ -52,13 +52,13 @@ def load_fashion_mnist(path: str | os.PathLike[str]) -> Dataset:
 
 
 def find_fashion_mnist(folder: Path) -> Path | None:
-    """Where in a folder the files are; None where they are not."""
+    """The place in `folder` that holds the four files; None when there is none."""
     first = load_manifest("fashion_mnist").archives[0].file
     return next((folder / place for place in PLACES if (folder / place / first).is_file()), None)
 
 
 def _read(path: Path, archive: Archive) -> np.ndarray:
-    """The array in one file, its hash compared before anything in it is unpacked."""
+    """Read the array in one file; nothing is unpacked before the file's hash is compared."""
     damaged = f"{path} is damaged: it cannot be unpacked to its end"
     with opened(path, DataError) as file:
         size = os.fstat(file.fileno()).st_size
@@ -70,13 +70,13 @@ def _read(path: Path, archive: Archive) -> np.ndarray:
                 f"has the same name. {FETCH_AGAIN}"
             )
         file.seek(0)
-        with guarded(DataError, damaged), gzip.GzipFile(fileobj=file) as stream:
-            content = stream.read(LARGEST_FILE)
+        with guarded(DataError, damaged), gzip.GzipFile(fileobj=file) as unpacked:
+            content = unpacked.read(LARGEST_FILE)
     return read_idx(content, str(path))
 
 
 def read_idx(content: bytes, name: str) -> np.ndarray:
-    """The uint8 array of an IDX file. Raises DataError, with the file's name, for anything else."""
+    """Read a uint8 array from the bytes of an IDX file. Raises DataError, with the file's name, for anything else."""
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(f"{name} is not an IDX file of bytes.")
     start = 4 + 4 * content[3]

@@ -1,4 +1,4 @@
-"""Fetching a data set: its archives' mirrors in order, and nothing in place before its hash is right."""
+"""Fetches a data set: tries the mirrors of its archives in order, and keeps a file only if its SHA-256 is right."""
 
 import os
 import shutil
@@ -27,18 +27,19 @@ def fetch(
     slowest: float = 1000.0,
     total: float = 12 * 3600.0,
 ) -> Path:
-    """Fetch a data set into the cache and return the path of its archive, or of the folder with its several files; at
-    once when it is there already.
+    """Fetch a data set into the cache and return the path of its archive, or of the folder that holds its files.
 
-    cache: the folder to keep it in (see `cache_folder`).
-    mirrors: URLs of folders that hold the archives under their usual names, tried first: a server in the class room.
-    progress: makes a progress bar, called as tqdm is: progress(total=, initial=, desc=, unit=, unit_scale=,
-        unit_divisor=); `tqdm.tqdm` itself does. notify: told in sentences what goes wrong on the way.
-    timeout, attempts, backoff, slowest, total: patience with each server, in seconds, connections, seconds, bytes a
-        second, seconds (see `Patience`).
+    Returns at once when the files are already there.
 
-    A download broken off stays as `.part` and is resumed by the next fetch. A second process that fetches at the same
-    time waits for the first. The archive appears under its name complete and with the right SHA-256, or not at all.
+    cache: the folder to keep them in (see `cache_folder`).
+    mirrors: URLs that are tried first, such as a server in the classroom: folders that hold the archives under their
+        usual names.
+    progress: makes a progress bar; takes the arguments total, initial, desc, unit, unit_scale and unit_divisor, as
+        `tqdm.tqdm` does. notify: receives a sentence for each problem on the way.
+    timeout, attempts, backoff, slowest, total: how long to keep trying a server (see `Patience`).
+
+    An interrupted download stays as `.part`, and the next fetch resumes it. A second process that fetches at the same
+    time waits for the first. A file gets its final name only when it is complete and its SHA-256 is right.
     Raises DownloadError when no mirror gives the file, the disk is full or the folder cannot be written.
     """
     manifest = load_manifest(name)
@@ -47,7 +48,7 @@ def fetch(
     folder = cache_folder(cache) / manifest.parts_folder
     tell = notify if notify is not None else _ignore
     patience = Patience(timeout, attempts, backoff, slowest, total)
-    with _alone_in(folder, name, tell), guarded(DownloadError, f"{manifest.title} could not be kept in {folder}"):
+    with _locked_folder(folder, name, tell), guarded(DownloadError, f"{manifest.title} could not be kept in {folder}"):
         if not manifest.parts_folder:
             return _fetch_one_of(manifest.archives, manifest, folder, mirrors, patience, tell, progress)
         for archive in manifest.archives:
@@ -64,7 +65,7 @@ def _fetch_one_of(
     tell: Callable[[str], object],
     progress: Callable[..., Any] | None,
 ) -> Path:
-    """The first of these archives that is here, or that a mirror gives."""
+    """Return the first of these archives that is in the folder, or download one of them."""
     for archive in archives:
         if _is_whole(folder / archive.file, archive, tell):
             return folder / archive.file
@@ -86,12 +87,12 @@ def _fetch_one_of(
 
 
 def _ignore(_message: str) -> None:
-    """For callers who do not want to be told."""
+    """The default `notify`: drops the message."""
 
 
 @contextmanager
-def _alone_in(folder: Path, name: str, notify: Callable[[str], object]) -> Iterator[None]:
-    """Make the folder and hold the data set's lock in it. The system frees the lock of a process that dies."""
+def _locked_folder(folder: Path, name: str, notify: Callable[[str], object]) -> Iterator[None]:
+    """Create the folder and hold the data set's lock in it. If the process dies, the system releases the lock."""
     try:
         import filelock
     except ImportError as error:
@@ -116,7 +117,7 @@ def _alone_in(folder: Path, name: str, notify: Callable[[str], object]) -> Itera
 
 
 def _is_whole(path: Path, archive: Archive, notify: Callable[[str], object]) -> bool:
-    """Whether the archive is here and right. A wrong one is moved aside, as someone may have put it there."""
+    """Whether the archive is complete. A wrong file is renamed, not deleted: the user may have put it there."""
     if not path.is_file():
         return False
     if path.stat().st_size == archive.bytes and _sha256(path) == archive.sha256:
@@ -135,14 +136,14 @@ def _fetch_from(
     notify: Callable[[str], object],
     progress: Callable[..., Any] | None,
 ) -> Path:
-    """The archive from one URL, put in place; MirrorError when it is of no use."""
+    """Download the archive from one URL and return its path. Raises MirrorError when the URL does not give it."""
     path, part_path = folder / archive.file, folder / f"{archive.file}.part"
     with PartFile(part_path, archive.bytes) as part:
         if part.size > archive.bytes:
             part.truncate(0)
         while True:
             resumed = part.size > 0
-            _require_room(folder, archive.bytes - part.size)
+            _require_disk_space(folder, archive.bytes - part.size)
             with _progress_bar(progress, archive, part.size) as advance:
                 download(url, part, patience, notify, advance)
             if _sha256(part_path) == archive.sha256:
@@ -151,7 +152,7 @@ def _fetch_from(
             part.truncate(0)
             if not resumed:
                 raise MirrorError("what it sent is not the official archive (wrong SHA-256), so it was deleted")
-            # The bytes from before may have been the wrong ones: they get no second chance, the mirror does.
+            # The bytes of the earlier download may be the wrong ones: drop them and ask this mirror once more.
             notify(f"{url}: the resumed download has the wrong SHA-256, so it was deleted and begins again.")
     part_path.replace(path)
     return path
@@ -173,7 +174,7 @@ def _progress_bar(
         bar.close()
 
 
-def _require_room(folder: Path, needed: int) -> None:
+def _require_disk_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DownloadError(

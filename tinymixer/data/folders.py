@@ -1,4 +1,4 @@
-"""Data sets of your own from pictures: which files of a folder belong to which class and part."""
+"""Data sets from your own pictures: the class of each file, and whether it is for training, validation or test."""
 
 import os
 import re
@@ -32,17 +32,18 @@ class Picture:
 def dataset_from_folder(
     path: str | os.PathLike[str], image_size: int, colours: str, fit: str, test_share: float, seed: int
 ) -> Dataset:
-    """A data set from pictures: `path` holds a folder for each class, or train/, val/ and test/ that do.
+    """A data set from pictures: `path` holds one folder per class, or train/, val/ and test/ with one folder per class.
 
-    image_size   pictures are turned upright and resized to so many pixels a side
-    colours      "grey", "colour", or "auto": colour where any of the pictures is
-    fit          "crop" cuts a picture to its central square first, "squeeze" does not
-    test_share   where there is no test set: the share of each class that becomes one, chosen by the seed
+    image_size   pictures are turned upright and resized to this many pixels a side
+    colours      "grey", "colour", or "auto": colour if any picture is in colour
+    fit          "crop" takes the central square of a picture; "squeeze" resizes all of it to a square
+    test_share   used when there is no test set: the seed draws this share of each class as the test set
 
-    val/ beside test/ is validation; without test/ it is the test set. A picture that cannot be read is left out and
-    named in `notes`. Only the resized images are held in memory.
+    val/ beside test/ is the validation set; without test/ it is the test set. A picture that cannot be read is left out
+    and named in `notes`. Only the resized images are held in memory.
 
-    Raises DataError, naming the folder, for a class without pictures, fewer than two classes, and classes in classes.
+    Raises DataError, with the folder's name, for a class without pictures, fewer than two classes, or a folder inside
+    a class's folder.
     """
     if colours not in ("auto", "grey", "colour"):
         raise ConfigError(f"colours expects auto, grey or colour, got '{colours}'")
@@ -86,12 +87,12 @@ def dataset_from_folder(
 
 
 def holds_classes(folder: Path) -> bool:
-    """Whether a folder looks like pictures in a folder for each class."""
+    """Whether the folder looks like a data set with one folder of pictures per class."""
     return folder.is_dir() and bool(_folders(folder))
 
 
 def find_pictures(folder: Path) -> tuple[list[str], list[Picture], list[str]]:
-    """The class names, all files that may be pictures, and notes on those that are none."""
+    """Return the class names, all files that may be pictures, and notes on the other files."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {shown(folder)}.")
     parts = _parts(folder)
@@ -122,7 +123,10 @@ def find_pictures(folder: Path) -> tuple[list[str], list[Picture], list[str]]:
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """Where the classes are: "train", and perhaps "val" and "test". A folder `train` full of pictures is a class."""
+    """Find the folders that hold the classes: "train", and "val" and "test" where they exist.
+
+    A folder that is called train but holds pictures is itself a class.
+    """
     inside = _folders(folder)
     named = [each for each in inside if each.name.lower() in PARTS]
     parts = {PARTS[each.name.lower()]: each for each in named}
@@ -140,7 +144,7 @@ def _parts(folder: Path) -> dict[str, Path]:
 
 
 def _set_test_apart(pictures: list[Picture], share: float, seed: int) -> list[Picture]:
-    """Make a share of each class test images."""
+    """Move a share of each class to the test images."""
     labels = np.array([each.label for each in pictures])
     _, chosen = hold_out(labels, share, seed, purpose=1)
     test = set(chosen.tolist())
@@ -155,10 +159,11 @@ def _instead_of_broken(
     share: float,
     seed: int,
 ) -> tuple[np.ndarray, list[str]]:
-    """Which of the readable training pictures become test pictures, for classes whose test pictures were all broken.
+    """Choose new test pictures for the classes whose drawn test pictures are all unreadable.
 
-    Places in `train`, and notes. The draw goes by names, so that a picture which breaks moves no other; a class that
-    lost all of its test pictures draws again, among those that can be read, and one is left to train on.
+    Returns positions in `train`, and notes. The test set was drawn from file names before any picture was read, so one
+    unreadable picture does not change the draw for the others. A class that lost all of its test pictures draws again
+    among its readable training pictures, and keeps at least one to train on.
     """
     lost = {each.label for each in test} - {each.label for each in read_test}
     labels = np.array([each.label for each in train], np.int64)
@@ -175,7 +180,7 @@ def _instead_of_broken(
 
 
 def _listed(folder: Path) -> list[Path]:
-    """What is in a folder, in natural order."""
+    """List a folder in natural order. Raises DataError when it cannot be read."""
     try:
         return sorted(folder.iterdir(), key=lambda each: _natural(each.name))
     except OSError as error:
@@ -187,18 +192,21 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, in natural order; hidden ones do not count."""
+    """List the visible folders in a folder, in natural order."""
     return [each for each in _listed(folder) if each.is_dir() and not _is_hidden(each)]
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """A key by which "10" comes after "9", and "a01" and "a1" always in the same order."""
+    """A sort key that puts "10" after "9"; the name itself decides between "a01" and "a1"."""
     bits = [bit for bit in re.split(r"([0-9]+)", name) if bit]
     return [(0, int(bit), "") if bit[0] in "0123456789" else (1, 0, bit) for bit in bits], name
 
 
 def _files(folder: Path, strange: list[Path]) -> Iterator[Path]:
-    """The files of a class that may be pictures; what is none is noted. Raises DataError for classes in classes."""
+    """Yield the files of a class that may be pictures and append the others to `strange`.
+
+    Raises DataError for a folder inside the class's folder.
+    """
     endings = picture_endings()
     for file in _listed(folder):
         if _is_hidden(file):
@@ -209,13 +217,13 @@ def _files(folder: Path, strange: list[Path]) -> Iterator[Path]:
                 "move them up, or make each of the inner folders a class."
             )
         if file.suffix.lower() in endings and (file.is_file() or not file.exists()):
-            yield file  # a broken link, too: whoever reads it says so
+            yield file  # also a broken link: reading it will report the error
         else:
             strange.append(file)
 
 
 def _require_each_class(class_names: list[str], pictures: list[Picture], read: list[Picture]) -> None:
-    """Raise DataError unless a readable picture of each class is there to train on."""
+    """Raise DataError unless every class has a readable training picture."""
     there = {each.label for each in read if each.part == "train"}
     for label, name in enumerate(class_names):
         if label not in there:
@@ -226,7 +234,7 @@ def _require_each_class(class_names: list[str], pictures: list[Picture], read: l
 
 
 def _noted(files: list[Path], why: str) -> list[str]:
-    """One line on files that were left out; {s} stands for the plural's letter."""
+    """One line about files that were left out; {s} in `why` becomes "s" for several files and "" for one."""
     if not files:
         return []
     more = len(files) - 1

@@ -1,4 +1,4 @@
-"""Any picture file as an image of the model's size."""
+"""Reads a picture file as an image of the model's size."""
 
 import os
 import threading
@@ -17,17 +17,17 @@ from tinymixer.errors import ConfigError, DataError, install_line
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-# The formats that pictures of people's own come in. Pillow knows thirty more, some of them programs (EPS), some read
-# by code that nobody has looked after for years; none of those is tried.
+# The formats that people's own pictures have. Pillow knows thirty more, but some are programs (EPS) and some are read
+# by code that is no longer maintained, so none of those is tried.
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA")
-# Decoded in one go, with several copies of the picture in memory at once: fewer pixels of these.
-DECODED_WHOLE, SHARE_OF_THOSE = ("WEBP", "AVIF", "JPEG2000"), 3
-# How many times the size that is wanted a JPEG is decoded at, at least. At 4 a photograph of 12 megapixels takes a half
-# to a third of its whole decoding's time, and pixels differ by 0 to 3 of 255 on average; at 2 it would be up to a third
-# faster again, and differ by up to 5.
+# Decoding one of these formats holds several copies of the picture in memory, so only a third of the pixels is allowed.
+DECODED_WHOLE, COPIES_IN_MEMORY = ("WEBP", "AVIF", "JPEG2000"), 3
+# A JPEG is decoded at this many times the wanted size, or more. At 4, decoding a photograph of 12 megapixels takes a
+# half to a third of the time, and pixels differ by 0 to 3 of 255 on average. At 2 it would be up to a third faster
+# again, with differences up to 5.
 DRAFT = 4
-LONGEST_SIDE = 100_000  # pixels: a row of pixels takes memory of its own, so that a thin picture may take gigabytes
-LARGE = 4_000_000  # pixels, above which a picture is shrunk strip by strip, and alone
+LONGEST_SIDE = 100_000  # pixels: Pillow needs memory for every row, so even a thin picture could take gigabytes
+LARGE = 4_000_000  # pixels: larger pictures are shrunk strip by strip, one at a time
 STRIP = 1_000_000  # pixels of a strip
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held
 TURNS = {
@@ -42,12 +42,12 @@ def load_image(
 ) -> np.ndarray:
     """A picture file -> uint8 (image_size, image_size, in_channels), for a model of 1 (grey) or 3 (RGB) channels.
 
-    Turned upright by its EXIF orientation, cut to its central square (fit="crop"; "squeeze" leaves nothing out), then
-    resized: averaged when it shrinks, as the digits were made, bicubic when it grows. Transparent parts are laid on
-    white; an animation gives its first frame.
+    The picture is turned upright by its EXIF orientation, cut to its central square (fit="crop"; "squeeze" keeps all of
+    it), then resized: by averaging when it shrinks, as the digits were made, bicubically when it grows. Transparent
+    parts become white; of an animation the first frame is taken.
 
-    Nothing is inverted unless asked for. The digits are light strokes on black: a model trained on them needs
-    `invert=True` for dark ink on white paper.
+    invert=True exchanges light and dark. The digits are light strokes on black, so a model trained on them needs it for
+    dark ink on white paper.
     Raises DataError, in a sentence, for a file that is missing, is no picture, is damaged, or is too large to decode.
     """
     if in_channels not in (1, 3):
@@ -55,14 +55,14 @@ def load_image(
     image_size = checked_size(image_size)
     require_pillow()
     with warnings.catch_warnings():
-        # Pillow warns of odd tags and large sizes; here damage and size are errors or nothing.
+        # Pillow warns of odd tags and large sizes. Here, those that matter raise errors and the others are harmless.
         warnings.simplefilter("ignore")
         pixels = read_picture(expanded(path), image_size, in_channels, fit)
     return 255 - pixels if invert else pixels
 
 
 def checked_size(image_size: int) -> int:
-    """A side in pixels. Raises ConfigError for anything but a whole number of at least 1, and within the limit."""
+    """Return the side length in pixels. Raises ConfigError unless it is a whole number from 1 to the limit."""
     if isinstance(image_size, bool) or not isinstance(image_size, (int, np.integer)) or image_size < 1:
         raise ConfigError(f"image_size is the side of the images in pixels, 1 or more, got {shown_value(image_size)}.")
     IMAGE_VALUES.require(3 * int(image_size) ** 2, f"image_size {counted(int(image_size))}")
@@ -78,7 +78,7 @@ def require_pillow() -> None:
 
 
 def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.ndarray:
-    """What `load_image` and a folder of pictures do with one file, so that both see the same pixels."""
+    """Read one picture file; `load_image` and folders of pictures both use this, so they get the same pixels."""
     from PIL import Image
 
     if fit not in ("crop", "squeeze"):
@@ -86,7 +86,7 @@ def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.
     name = shown(path)
     damaged = f"{name} is a damaged image and cannot be read to its end"
     with opened_picture(path, name) as picture, guarded(DataError, damaged):
-        # A JPEG several times too large is decoded at a half, a quarter or an eighth of its size.
+        # Decode a JPEG that is several times too large at a half, a quarter or an eighth of its size.
         picture.draft(None, (DRAFT * image_size, DRAFT * image_size))
         turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
         if picture.width * picture.height > LARGE:
@@ -100,11 +100,11 @@ def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.
 
 
 def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: str = "crop") -> np.ndarray:
-    """The pixels of a picture -> uint8 (image_size, image_size, in_channels), made to fit as `load_image` does.
+    """The pixels of a picture -> uint8 (image_size, image_size, in_channels), cropped and resized as in `load_image`.
 
     pixels   uint8 (height, width), or (height, width, 1, 3 or 4) for grey, RGB and RGB with transparency
 
-    Raises DataError for other arrays; they would have to be guessed at.
+    Raises DataError for any other array, rather than guess what its values mean.
     """
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
@@ -126,7 +126,7 @@ def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: s
 
 
 def _square(picture: "PillowImage", image_size: int, in_channels: int, fit: str) -> np.ndarray:
-    """A plain picture resized to uint8 (image_size, image_size, in_channels)."""
+    """Crop and resize a grey or RGB picture to uint8 (image_size, image_size, in_channels)."""
     from PIL import Image, ImageOps
 
     shrinks = min(picture.size) > image_size
@@ -138,9 +138,10 @@ def _square(picture: "PillowImage", image_size: int, in_channels: int, fit: str)
 
 @contextmanager
 def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
-    """A picture file whose header was read and nothing else, not more than so many pixels.
+    """Open a picture file and read its header alone; no pixel is decoded yet.
 
-    Raises DataError for a file that is missing, none, no picture of FORMATS, damaged, or too large to decode.
+    Raises DataError for a path that is missing or no file, and for a picture that has none of FORMATS, is damaged, or
+    has too many pixels.
     """
     from PIL import Image
 
@@ -157,7 +158,7 @@ def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
                 ) from error
             raise
         with picture:
-            limit = PIXELS.value // (SHARE_OF_THOSE if picture.format in DECODED_WHOLE else 1)
+            limit = PIXELS.value // (COPIES_IN_MEMORY if picture.format in DECODED_WHOLE else 1)
             if max(picture.size) > LONGEST_SIDE:
                 raise DataError(f"{name} is {max(picture.size):,} pixels long, and {LONGEST_SIDE:,} are the most here.")
             if picture.width * picture.height > limit:
@@ -166,7 +167,7 @@ def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
 
 
 def _formats_here() -> list[str]:
-    """Those of FORMATS that this Pillow opens: AVIF may be missing, and MPO (several JPEGs) is opened as JPEG."""
+    """The FORMATS that this Pillow can open: AVIF may be missing, and MPO (several JPEGs) is opened as JPEG."""
     from PIL import Image
 
     Image.init()
@@ -174,7 +175,7 @@ def _formats_here() -> list[str]:
 
 
 def picture_endings() -> set[str]:
-    """How the names of files in these formats end, in small letters: ".png" and others."""
+    """The file name endings of these formats, in lower case: ".png" and others."""
     from PIL import Image
 
     return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
@@ -188,9 +189,9 @@ def _too_large(name: str, limit: int) -> str:
 
 
 def _shrunk(picture: "PillowImage", image_size: int, in_channels: int, name: str) -> "PillowImage":
-    """A large picture with whole boxes of its pixels averaged, to no less than `DRAFT` times the size that is wanted.
+    """Shrink a large picture by averaging square boxes of pixels, to no less than `DRAFT` times the wanted size.
 
-    A strip at a time, so that nothing of its full size is in memory but the picture itself.
+    Works strip by strip, so that memory never holds a second copy of full size.
     """
     from PIL import Image
 
@@ -205,12 +206,15 @@ def _shrunk(picture: "PillowImage", image_size: int, in_channels: int, name: str
 
 
 def _plain(picture: "PillowImage", in_channels: int, name: str) -> "PillowImage":
-    """The picture in grey or in RGB, 8 bits a channel, nothing transparent."""
+    """Convert the picture to grey or RGB, with 8 bits a channel and transparent parts made white."""
     return _eight_bits(picture, name).convert("L" if in_channels == 1 else "RGB")
 
 
 def _eight_bits(picture: "PillowImage", name: str) -> "PillowImage":
-    """The picture with 8 bits a channel and nothing transparent."""
+    """Convert the picture to 8 bits a channel, and make transparent parts white.
+
+    Raises DataError for floating-point pixels.
+    """
     from PIL import Image
 
     if picture.mode == "F":
@@ -218,11 +222,11 @@ def _eight_bits(picture: "PillowImage", name: str) -> "PillowImage":
             f"{name} has floating-point pixels, whose range is anyone's guess; save it as a PNG with 8 bits."
         )
     if picture.mode == "I" or picture.mode.startswith("I;16"):
-        # 16-bit grey, which Pillow's own conversion would clip at 255 instead of scaling.
+        # 16-bit grey: Pillow's own conversion would clip at 255 instead of scaling.
         values = np.clip(np.asarray(picture), 0, 65_535).astype(np.uint32)  # (height, width)
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if picture.mode == "LAB":
-        return picture.convert("RGB")  # the one conversion Pillow has for it
+        return picture.convert("RGB")  # the only conversion from LAB that Pillow has
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -1,4 +1,4 @@
-"""Data sets by name or by path: load one, or say what is known of it."""
+"""Loads a data set by name or by path, and lists the known facts about one."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from tinymixer.data.manifest import Manifest, cache_folder, datasets_folder, loa
 from tinymixer.data.paths import expanded, shown
 from tinymixer.errors import DataError
 
-OWN_SIZE = 64  # pixels a side, where nobody says how large pictures should become
+OWN_SIZE = 64  # pixels a side that pictures are resized to when no size is given
 OWN_DATA = "a folder with a folder of pictures for each class, or an .npz file with 'images' and 'labels'"
 
 
@@ -28,18 +28,18 @@ def load_dataset(
     test_share: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """A data set by name, or your own at `path`.
+    """Load a data set by name, or your own images from `path`.
 
     name         "digits" (bundled), "cifar10", "cifar100", "fashion_mnist" (fetched before, or at `path`), or "own" for
                  your own images
     path         an archive or folder of CIFAR (see `load_cifar`), a folder with the files of Fashion-MNIST, a folder
                  with a folder of pictures for each class (`Dataset.from_folder`), or an .npz file (`Dataset.from_npz`).
-                 What lies there decides, whatever the name (`recognise`)
+                 The files found there decide which data set it is, whatever `name` says (`recognise`)
     cache        where fetched archives are kept (see `cache_folder`)
     image_size, colours, fit   how your own pictures are read: see `Dataset.from_folder`
-    test_share, seed           which of your own images become the test set, where they have none
+    test_share, seed           the seed draws this share of your own images as the test set where they have none
 
-    Nothing is ever downloaded here: that is `fetch`. Raises DataError when the data is missing, damaged or unknown.
+    Nothing is downloaded: `fetch` does that. Raises DataError when the data is missing, damaged or unknown.
     """
     if path is not None:
         path = expanded(path)
@@ -71,10 +71,10 @@ def load_dataset(
 
 
 def recognise(path: Path, name: str) -> str:
-    """Which data lies at a path: the name of a data set with a manifest, or "own"; `name` where nothing tells.
+    """Find out which data set lies at a path: a known data set's name, or "own"; `name` when nothing there tells.
 
-    A folder of CIFAR-10, CIFAR-100 or Fashion-MNIST is known by its files, an archive by its size, your own images by
-    the folders of the classes or by .npz. So what was asked for by another name is still loaded as what it is.
+    A folder of CIFAR-10, CIFAR-100 or Fashion-MNIST is recognised by its files, an archive by its size, your own images
+    by their class folders or the ending .npz. So the data is loaded as what it is, even under a wrong name.
     """
     if path.is_dir():
         found = [each for each in LAYOUTS if is_cifar(each, path)]
@@ -91,7 +91,7 @@ def recognise(path: Path, name: str) -> str:
 
 
 def cached_path(manifest: Manifest, cache: str | os.PathLike[str] | None = None) -> Path | None:
-    """The fetched archive of a data set, or the folder with all its files; None where it is not there."""
+    """The path of a data set's fetched archive, or of the folder with all its files; None when it is not fetched."""
     folder = cache_folder(cache) / manifest.parts_folder
     files = [folder / archive.file for archive in manifest.archives]
     if manifest.parts_folder:
@@ -100,11 +100,10 @@ def cached_path(manifest: Manifest, cache: str | os.PathLike[str] | None = None)
 
 
 def dataset_info(name: str, cache: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """What is known of a data set, as plain values that JSON can hold: the manifest, and what of it is on this machine.
+    """The facts about a data set as plain values for JSON: its manifest, and what is on this machine.
 
-    `available` says whether it can be loaded now and `path` where from (None when it must be fetched first); `partial`
-    names the broken-off downloads that wait to be resumed, with the bytes they have. Raises DataError for an unknown
-    name.
+    `available` says whether it can be loaded now, and `path` from where (None when it must be fetched first). `partial`
+    lists interrupted downloads and the bytes that each has. Raises DataError for an unknown name.
     """
     manifest = load_manifest(name)
     folder = cache_folder(cache) / manifest.parts_folder

@@ -1,4 +1,4 @@
-"""What `datasets/NAME.toml` says of a data set: its classes, its normalisation, its files and their hashes."""
+"""Reads `datasets/NAME.toml`, the manifest of a data set: its classes, normalisation, files and their hashes."""
 
 import os
 import tempfile
@@ -25,7 +25,7 @@ class BundledFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that can be fetched: the same bytes from every one of its URLs."""
+    """An archive that can be fetched; every one of its URLs gives the same bytes."""
 
     file: str
     layout: str
@@ -33,16 +33,16 @@ class Archive:
     sha256: str
     md5: str
     urls: tuple[str, ...]
-    folder: str = ""  # what it unpacks to
+    folder: str = ""  # the folder that it unpacks to
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as read from its TOML file.
+    """The contents of a manifest.
 
-    archives       those of which one will do; all of them are needed where there is a `parts_folder`
-    parts_folder   the folder of the cache that holds them, then
-    fingerprint    `Dataset.fingerprint` of the loaded images, where it is known
+    archives       without a `parts_folder`, any one of them is enough; with one, all of them are needed
+    parts_folder   the folder in the cache for a data set of several files; "" for one of a single file
+    fingerprint    `Dataset.fingerprint` of the loaded images; None where it is not known
     """
 
     name: str
@@ -65,7 +65,7 @@ class Manifest:
 
 
 def datasets_folder() -> Path:
-    """Where the cards, manifests and bundled data are: in an installed package, or beside it in a checkout."""
+    """The folder of the cards, manifests and bundled data: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "datasets", package.parent / "datasets"):
         if (folder / "digits.toml").is_file():
@@ -77,9 +77,11 @@ def datasets_folder() -> Path:
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
-    """Where fetched archives are kept: `cache`, else $TINYMIXER_CACHE, else $XDG_CACHE_HOME/tinymixer, else
-    ~/.cache/tinymixer (on every system, as PyTorch and Hugging Face do). Who has no home folder, as in a container
-    that runs under a number, gets a folder among the system's temporary ones. It need not exist yet."""
+    """The folder for fetched archives; it need not exist yet.
+
+    It is `cache`, else $TINYMIXER_CACHE, else $XDG_CACHE_HOME/tinymixer, else ~/.cache/tinymixer (on every system, as
+    with PyTorch and Hugging Face). A user without a home folder (in a container, say) gets a temporary folder.
+    """
     if cache is not None:
         return expanded(cache)
     if chosen := os.environ.get("TINYMIXER_CACHE"):

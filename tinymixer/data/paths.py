@@ -1,4 +1,4 @@
-"""Paths as people and shells give them: with ~, with names that are not UTF-8."""
+"""Paths as users type them: they may begin with ~, and file names need not be UTF-8."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ __all__ = ["expanded", "shown"]
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with a leading ~ as the home folder, unless a file is really called so, or there is no such home."""
+    """Replace a leading ~ by the home folder, unless a file has that very name or no home folder is known."""
     given = Path(path)
     if os.path.lexists(given):
         return given

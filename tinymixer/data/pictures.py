@@ -1,4 +1,4 @@
-"""Many picture files as one array of images, and what has to be said of them."""
+"""Reads many picture files into one array of images, and writes the notes about them."""
 
 import hashlib
 import os
@@ -20,14 +20,12 @@ MOST_THREADS = 8
 
 
 def channels_of(paths: Sequence[Path]) -> int:
-    """1 where every picture is grey, else 3; looks at headers alone."""
+    """1 if every picture is grey, else 3. Reads only the files' headers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path in paths:
-            with (
-                suppress(DataError),
-                opened_picture(path, shown(path)) as picture,
-            ):  # whoever reads it says what is wrong
+            # An unreadable file is skipped here: `read_pictures` reports it.
+            with suppress(DataError), opened_picture(path, shown(path)) as picture:
                 if picture.mode not in GREY_MODES:
                     return 3
     return 1
@@ -36,11 +34,11 @@ def channels_of(paths: Sequence[Path]) -> int:
 def read_pictures(
     paths: Sequence[Path], image_size: int, channels: int, fit: str
 ) -> tuple[np.ndarray, list[int], list[str]]:
-    """The resized images (n, size, size, channels) of the pictures that can be read, their places in `paths`, and what
-    is wrong with the others.
+    """Read and resize pictures on several threads.
 
-    Beside the result, only the pictures that are just being decoded are in memory: one for each thread. (Pillow decodes
-    and resizes without Python's lock, so that threads pay.)
+    Returns the images (n, size, size, channels) of the n readable pictures, their positions in `paths`, and an error
+    message for each of the others. Besides the result, memory holds one decoded picture per thread. (Pillow releases
+    Python's lock while it decodes and resizes, so threads do speed this up.)
     """
     try:
         images = np.empty((len(paths), image_size, image_size, channels), np.uint8)
@@ -75,7 +73,7 @@ def read_pictures(
 def in_both(
     images: np.ndarray, paths: Sequence[Path], test_images: np.ndarray, test_paths: Sequence[Path]
 ) -> list[str]:
-    """A note on test pictures that are training pictures, too: what was trained on is no test."""
+    """A note on pictures that are in both the training and the test set, where they make test accuracy too high."""
     seen = {_digest(image): path for image, path in zip(images, paths, strict=True)}
     twice = [
         (path, seen[digest])
@@ -91,7 +89,7 @@ def in_both(
 
 
 def left_out(broken: list[str]) -> list[str]:
-    """A line for each of the first pictures that could not be read, and how many more there are."""
+    """A line for each of the first `MOST_NOTES` unreadable pictures, and a line with the number of the others."""
     lines = [f"left out: {error}" for error in broken[:MOST_NOTES]]
     more = len(broken) - MOST_NOTES
     return lines + ([f"left out: {more} more file{'s' if more > 1 else ''} that cannot be read"] if more > 0 else [])

@@ -1,11 +1,13 @@
 """Reading the Python batches of CIFAR-10 and CIFAR-100 without running anything in them.
 
-A pickle is a program for a small machine with a stack and a memo: it may call any function it can name. The official
-batches name three things, all of NumPy, to rebuild one array; Python 3's protocol 2 writes bytes as text to be encoded
-and names a fourth. Here is a machine of our own that knows the instructions such files are made of and no others, and
-that puts an inert record where a name is called: no function runs on the pickle's behalf. What it makes is never more
-than the file has bytes for: a memo is a dictionary here and not an array as long as its largest number, keys are
-text (so that no nest of containers is hashed), and containers lie a few deep.
+A pickle is a program for a small machine with a stack and a memo, and it may call any function that it can name. The
+official batches name three functions, all of NumPy, to rebuild one array; batches written by Python 3 in protocol 2
+store bytes as text and name a fourth, which encodes it. This module is a machine of our own. It knows only the
+instructions that such files use, and where the pickle calls a function it stores an inert record instead: no function
+ever runs for the pickle.
+
+Its memory use is bounded by the file's size: the memo is a dictionary (not an array as long as its largest number),
+dictionary keys are plain values or records (so hashing one is cheap), and the nesting of containers is limited.
 """
 
 import pickletools
@@ -17,7 +19,7 @@ import numpy as np
 from tinymixer.borders import guarded
 from tinymixer.errors import DataError
 
-# How NumPy writes an array: `_reconstruct` in protocols 2 to 4, `_frombuffer` in protocol 5; NumPy 2 renamed `core`.
+# NumPy pickles an array with `_reconstruct` in protocols 2 to 4 and `_frombuffer` in 5; NumPy 2 renamed `core` `_core`.
 _ADMITTED = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
@@ -29,15 +31,15 @@ _ADMITTED = {
 }
 MOST_INSTRUCTIONS = 3_000_000  # the largest official file, CIFAR-100's training images, has about 500,000
 MOST_ARGUMENTS = 8  # of a call, and items of an array's state
-DEEPEST = 16  # marks that may be open at once, and containers in containers
+DEEPEST = 16  # open marks, and levels of nested containers
 
 
 class _NotABatchError(ValueError):
-    """Why a pickle is not read, in words that continue a sentence."""
+    """The pickle is refused; the message completes the sentence "FILE is not a batch of CIFAR-10: ..."."""
 
 
 class _Record:
-    """Stands in for an object of NumPy's: keeps what the pickle says of it, does nothing with it."""
+    """Stands in for a NumPy object: stores the arguments and the state that the pickle gives it, and runs no code."""
 
     def __init__(self, *arguments: object) -> None:
         self.arguments = arguments
@@ -45,7 +47,7 @@ class _Record:
 
 
 class _Name:
-    """Stands in for a function or class that a pickle asks for."""
+    """Stands in for a function or class that the pickle names. Raises _NotABatchError for one not in `_ADMITTED`."""
 
     def __init__(self, module_name: object, global_name: object) -> None:
         if (module_name, global_name) not in _ADMITTED:
@@ -57,21 +59,22 @@ MARK = object()
 
 
 class _Machine:
-    """The stack, the memo and the instructions. What is put on the stack are plain values and records."""
+    """The stack, the memo and the instructions. Only plain values, records and names are ever put on the stack."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.letters_left = content, len(content)
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.depths: dict[
-            int, int
-        ] = {}  # id of a container -> how many containers deep it is; all stay alive in `kept`
-        self.kept: list[Any] = []
-        self.closed: set[int] = set()
+        self.depths: dict[int, int] = {}  # id of a container -> its levels of nesting
+        self.kept: list[Any] = []  # keeps every container alive, so that no id is used twice
+        self.closed: set[int] = set()  # ids of the containers that lie in another one: no longer changed
         self.marks = 0
 
     def run(self) -> object:
-        """What the pickle stands for. Raises _NotABatchError for what no batch needs, other errors for damage."""
+        """Run the pickle and return its value.
+
+        Raises _NotABatchError for an instruction or a name that no batch needs, other errors for a damaged file.
+        """
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
             if count > MOST_INSTRUCTIONS:
                 raise _NotABatchError(f"it has over {MOST_INSTRUCTIONS:,} instructions")
@@ -110,15 +113,18 @@ class _Machine:
         return values
 
     def put(self, container: Any, inside: Any = ()) -> None:
-        """Put a new container on the stack that holds these values."""
+        """Put a new container on the stack; `inside` are the values that it holds."""
         self.kept.append(container)
         self.depths[id(container)] = 0
         self.stack.append(container)
         self.deepen(container, inside)
 
     def deepen(self, container: Any, inside: Any) -> None:
-        """Note how deep a container is that gets these values. What lies in another one is changed no more, so that
-        this stays true."""
+        """Record the container's nesting now that it also holds the values `inside`.
+
+        Those of them that are containers are closed: were they to change later, this depth would be wrong.
+        Raises _NotABatchError when the nesting is too deep.
+        """
         inner = [id(value) for value in inside if id(value) in self.depths]
         depth = 1 + max((self.depths[key] for key in inner), default=0)
         self.closed.update(inner)
@@ -127,7 +133,7 @@ class _Machine:
             raise _NotABatchError("it is nested too deeply")
 
     def last(self, kind: type) -> Any:
-        """The container on top, which must be of this kind."""
+        """Return the container on top of the stack. Raises _NotABatchError unless it is an open one of this kind."""
         if not self.stack or type(self.stack[-1]) is not kind or id(self.stack[-1]) in self.closed:
             raise _NotABatchError("its instructions do not fit together")
         return self.stack[-1]
@@ -172,7 +178,7 @@ class _Machine:
             raise _NotABatchError("it calls what is no name")
         match arguments:
             case (str(text), "latin1" | "latin-1") if called.is_encode:
-                # Python 3's way of writing bytes in protocol 2, each of them once: more would be a bomb.
+                # Python 3 writes bytes like this in protocol 2. Encoding more text than the file holds would be a bomb.
                 self.letters_left -= len(text)
                 if self.letters_left < 0:
                     raise _NotABatchError("it encodes more text than it has")
@@ -188,7 +194,7 @@ class _Machine:
         self.stack.append(target)
 
 
-# Instructions that put their own argument on the stack.
+# VALUES are the instructions that put their argument on the stack; PYTHON2_TEXT those whose argument is Python 2 text.
 PYTHON2_TEXT = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
 VALUES = PYTHON2_TEXT | {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
@@ -238,11 +244,13 @@ def read_python_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One pickled batch -> (pixels uint8 (N, 3072), read-only; labels int64 (N,)).
 
-    name          what to call the file in errors;  title   the data set;  advice   the last sentence of an error
-    label_entry   the name under which the labels stand;  classes   how many there are
+    name          the file's name in error messages
+    title         the data set's name in error messages
+    label_entry   the key of the labels
+    classes       the number of classes
+    advice        the last sentence of an error message
 
-    Raises DataError when the pickle asks for anything but plain containers, text, numbers and uint8 arrays, or does not
-    hold a batch.
+    Raises DataError when the pickle needs more than plain containers, text, numbers and uint8 arrays, or is no batch.
     """
     with guarded(DataError, f"{name} is not a batch of {title}", f". Nothing in it was run. {advice}".rstrip()):
         batch = _Machine(content).run()
@@ -262,7 +270,7 @@ def read_python_batch(
 
 
 def _entry(batch: object, wanted: str, name: str, title: str) -> object:
-    """A value of the batch's dictionary, whose keys are bytes when Python 2 wrote it and text when Python 3 did."""
+    """Look up a key in the batch's dictionary: Python 2 wrote its keys as bytes, Python 3 as text."""
     if isinstance(batch, dict):
         for key, value in batch.items():
             if key in (wanted.encode(), wanted):
@@ -271,9 +279,9 @@ def _entry(batch: object, wanted: str, name: str, title: str) -> object:
 
 
 def _as_pixels(array: object) -> np.ndarray | None:
-    """The record of a pickled array -> uint8 (N, 3072), or None when it is anything else."""
+    """Turn the record of a pickled array into uint8 (N, 3072); None when it is anything else."""
     match array:
-        # Protocols 2 to 4: (version, shape, dtype, whether columns come first, content).
+        # Protocols 2 to 4: (version, shape, dtype, whether it is in Fortran order, content).
         case _Record(
             state=(1, (int(count), 3072), _Record(arguments=("u1" | b"u1", *_)), bool(by_columns), bytes(content))
         ):

@@ -1,7 +1,7 @@
-"""Connections that are watched while they bring something: urllib's own timeout only sees a server that sends nothing.
+"""HTTP connections that break off when a server is too slow.
 
-A server that sends a byte now and then, or lines of headers for ever, never lets that timeout run out. So every read
-from the socket is noted, headers and the lines before them included, and too little of it ends the connection.
+urllib's own timeout only catches a server that sends nothing: one that sends a byte now and then, or endless headers,
+never triggers it. So every read from the socket is counted, headers included, and too few bytes end the connection.
 """
 
 import http.client
@@ -13,14 +13,15 @@ from typing import Any
 
 
 class TooSlowError(OSError):
-    """A server brings too little to be worth waiting for."""
+    """The server sends too few bytes to be worth waiting for."""
 
 
 class Watch:
-    """How much has come, and until when the next of it is due.
+    """Counts the bytes that a connection receives, and says when they are too few.
 
-    timeout   seconds for the headers, and of one stretch of content;  slowest   bytes a second over each stretch
-    until     time.monotonic() at which all patience ends
+    timeout   seconds allowed for the headers; also the length of the intervals over which content is measured
+    slowest   bytes a second that must arrive in each interval
+    until     time.monotonic() after which the download is given up
     """
 
     def __init__(self, timeout: float, slowest: float, until: float) -> None:
@@ -36,7 +37,7 @@ class Watch:
         self._begin()
 
     def note(self, count: int) -> None:
-        """So many bytes came. Raises TooSlowError where that is too little, or too late."""
+        """Count `count` received bytes. Raises TooSlowError when they are too few or too late."""
         now = time.monotonic()
         self.received += count
         if now > self.until:
@@ -50,35 +51,35 @@ class Watch:
         self._begin()
 
 
-class _WatchedStream(io.RawIOBase):
-    """What comes from a socket, each piece of it noted."""
+class _WatchedReader(io.RawIOBase):
+    """Reads from a socket's file and reports the size of each read to the watch."""
 
-    def __init__(self, stream: Any, watch: Watch) -> None:
-        self.stream, self.watch = stream, watch
+    def __init__(self, source: Any, watch: Watch) -> None:
+        self.source, self.watch = source, watch
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        count: int | None = self.stream.readinto(buffer)
+        count: int | None = self.source.readinto(buffer)
         self.watch.note(count or 0)
         return count
 
     def close(self) -> None:
-        self.stream.close()
+        self.source.close()
         super().close()
 
 
 class _WatchedResponse(http.client.HTTPResponse):
     def __init__(self, sock: Any, watch: Watch, **options: Any) -> None:
         super().__init__(sock, **options)
-        stream = _WatchedStream(sock.makefile("rb", buffering=0), watch)
+        reader = _WatchedReader(sock.makefile("rb", buffering=0), watch)
         self.fp.close()
-        self.fp = io.BufferedReader(stream)
+        self.fp = io.BufferedReader(reader)
 
 
 def watched_opener(watch: Watch) -> urllib.request.OpenerDirector:
-    """urllib's opener for http and https, redirects and proxies as usual, with every connection watched."""
+    """An opener like urllib's own (http, https, redirects, proxies) whose connections all report to `watch`."""
 
     def watched(connection_class: type[http.client.HTTPConnection]) -> Any:
         def connect(host: str, **options: Any) -> http.client.HTTPConnection:

@@ -1,4 +1,4 @@
-"""CUDA kernels, how they are laid out and compiled, faster twins of operations, and products that can be captured.
+"""CUDA kernels: launch layouts, compilation, operations built on them, and products that a CUDA graph can record.
 
-Nothing here is imported before a GPU is asked for, and nothing but NumPy is imported at the top of its files.
+This package is imported only when a GPU is asked for, and its files import only NumPy at the top.
 """

@@ -1,18 +1,20 @@
-"""Products with bias, GELU and their gradients worked into their last step (cuBLASLt epilogues).
+"""Matrix products that apply bias and GELU, or their gradients, in the same kernel (cuBLASLt epilogues).
 
-A product of the channel MLP and the kernel after it each take the hidden layer through memory. An epilogue applies the
-bias and the GELU while the product's tiles are still on the chip. In passes over the hidden layer (the forward pass
-keeps it before and after the GELU; measured on the prototype, one H100, 2026-11-22, (65536, 512) @ (512, 2048) in 16
-bits: 327 us with GELU_AUX_BIAS, about 500 us as product and kernel):
+A product of the channel MLP writes the hidden layer to memory, and the kernel after it reads it again. An epilogue
+applies bias and GELU while the product's tiles are still on the chip. The forward pass must store the hidden layer
+before the GELU (z) and after it (a). Passes over the hidden layer:
 
     forward    product writes z, kernel reads z and writes a: 3        with the epilogue: 2
     backward   product writes da, kernel reads da and z, writes dz: 4  with the epilogue: 2 (reads z, writes dz)
 
-Whether an epilogue is faster depends on the algorithm that cuBLASLt picks; its first choice for GELU's gradient was
-three times slower than product and kernel on the same machine. So its candidates are timed, once for a machine, and
-`DeviceMixer` takes epilogues only where they won.
+Measured with the prototype on one H100 (2026-11-22), (65536, 512) @ (512, 2048) in 16 bits: 327 us with the epilogue
+GELU_AUX_BIAS, about 500 us with product and kernel.
 
-Layouts are cuBLAS's, in columns: see `products.py`. Its GELU is the tanh form.
+Whether an epilogue is faster depends on the algorithm that cuBLASLt picks: on the same machine its first choice for
+GELU's gradient was three times slower than product and kernel. So its candidates are timed once per machine, and
+`DeviceMixer` uses an epilogue only where it was faster.
+
+Arrays are column-major, as in cuBLAS: see `products.py`. The GELU of cuBLASLt is the tanh form.
 """
 
 import importlib
@@ -26,14 +28,14 @@ from tinymixer.kernels.precision import CUDA_R_32F, Precision
 from tinymixer.kernels.products import WORKSPACE_BYTES
 from tinymixer.kernels.tuning import Tuning
 
-CANDIDATES = 8  # algorithms that cuBLASLt proposes and that are timed
+CANDIDATES = 8  # number of algorithms to ask cuBLASLt for and to time
 REPEATS = 5
-ALIGNMENT = 16  # bytes that all addresses are multiples of: 16 elements between parameters, 256 bytes between buffers
+ALIGNMENT = 16  # bytes; all addresses are multiples of it (parameters are 16 elements apart, buffers 256 bytes)
 
 
 @dataclass
 class _Plan:
-    """A product ready to run: descriptors, addresses and the algorithm that won."""
+    """A product ready to run: descriptors, addresses and the chosen algorithm."""
 
     arguments: tuple[Any, ...]
     algorithm: np.ndarray
@@ -41,15 +43,15 @@ class _Plan:
 
 
 class Epilogues:
-    """Products with epilogues on one stream. Raises RuntimeError where nvmath-python or cuBLASLt cannot do them.
+    """Products with epilogues on one CUDA stream. Raises RuntimeError where nvmath-python or cuBLASLt lacks them.
 
-    tuning   where the fastest algorithm of each kind of product is remembered; None takes cuBLASLt's first choice
+    tuning   stores the fastest algorithm for each kind of product; None takes cuBLASLt's first choice without timing
     """
 
     def __init__(self, cupy: Any, stream: Any, precision: Precision, tuning: Tuning | None) -> None:
         try:
             self._lt = importlib.import_module("nvmath.bindings.cublasLt")
-            self.error: type[Exception] = self._lt.cuBLASLtError  # what its calls raise
+            self.error: type[Exception] = self._lt.cuBLASLtError  # raised by its calls
             self._result_dtype: np.dtype[np.void] = self._lt.matmul_heuristic_result_dtype
         except (ImportError, AttributeError) as error:
             raise RuntimeError(f"nvmath-python is not installed, or too old ({error})") from error
@@ -71,7 +73,7 @@ class Epilogues:
         )  # fmt: skip
 
     def gelu_gradient(self, dy: Any, weight: Any, z: Any, dz: Any) -> None:
-        """dz (R, D) = (dy (R, O) @ weight (D, O)^T) * gelu'(z (R, D)), z with its bias."""
+        """dz (R, D) = (dy (R, O) @ weight (D, O)^T) * gelu'(z (R, D)); z includes the bias."""
         (rows, outputs), columns = dy.shape, weight.shape[0]
         self._run(
             "DGELU", (weight, outputs, columns, True), (dy, outputs, rows, False),
@@ -79,7 +81,7 @@ class Epilogues:
         )  # fmt: skip
 
     def weight_gradient(self, x: Any, dz: Any, dweight: Any, dbias: Any) -> None:
-        """dweight (I, D) = x (R, I)^T @ dz (R, D), dbias (D,) = dz's sum over rows; both float32."""
+        """dweight (I, D) = x (R, I)^T @ dz (R, D), dbias (D,) = the sum of dz over its rows; both float32."""
         (rows, inputs), columns = x.shape, dz.shape[1]
         self._run(
             "BGRADA", (dz, columns, rows, False), (x, inputs, rows, True),
@@ -95,9 +97,9 @@ class Epilogues:
         self, epilogue: str, a: tuple[Any, int, int, bool], b: tuple[Any, int, int, bool], out: tuple[Any, int, int],
         bias: Any = None, aux: Any = None,
     ) -> None:  # fmt: skip
-        """A product of column-major a and b, each (array, rows, columns, transposed), into out (array, rows, columns).
+        """Multiply column-major a and b, each (array, rows, columns, transposed), into out (array, rows, columns).
 
-        Plans are kept by address: the buffers of a step never move, and cuBLASLt's descriptors hold addresses.
+        Plans are cached by the arrays' addresses, which cuBLASLt's descriptors contain; a step's buffers never move.
         """
         key = tuple(x.data.ptr for x in (a[0], b[0], out[0], bias, aux) if x is not None)
         if key not in self._plans:
@@ -146,7 +148,7 @@ class Epilogues:
         return chosen
 
     def _candidates(self, description: int, layouts: list[int]) -> np.ndarray:
-        """What cuBLASLt proposes, best guess first."""
+        """The algorithms that cuBLASLt proposes, its best guess first."""
         lt, attribute = self._lt, self._lt.MatmulPreferenceAttribute
         preference = lt.matmul_preference_create()
         held = np.array([WORKSPACE_BYTES], np.uint64)
@@ -175,7 +177,7 @@ class Epilogues:
 
 
 def seconds_of(cupy: Any, stream: Any, work: Callable[[], None]) -> float:
-    """How long some launches take on the GPU: the best of a few, after one to warm up."""
+    """Seconds that `work`'s launches take on the GPU: the shortest of a few runs, after one to warm up."""
     work()
     best = float("inf")
     for _ in range(REPEATS):

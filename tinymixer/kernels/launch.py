@@ -1,6 +1,6 @@
-"""How kernels are laid out over threads: plain arithmetic, tested on the host.
+"""Launch layouts: how the work of a kernel is divided over threads. Plain arithmetic, tested on the host.
 
-A launch is (grid, block, bytes of shared memory). The kernels in `cuda/` say which layout each expects.
+A launch is (grid, block, bytes of shared memory). Each kernel in `cuda/` says which layout it expects.
 """
 
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 WARP = 32
 THREADS = 256  # per block: enough warps to hide memory latency, few enough for eight blocks per multiprocessor
 ACCESS_BYTES = 16  # the widest load and store of a thread
-SHARED_BYTES = 48 * 1024  # what every block gets without asking for more
+SHARED_BYTES = 48 * 1024  # shared memory that every block may use without a special request
 LARGEST_GRID_Y = 65535
-BLOCKS_PER_MULTIPROCESSOR = 4  # of a persistent grid whose blocks each leave a row of partial sums
-MANY_BLOCKS = 16  # per multiprocessor, where blocks leave nothing behind: more than fit, so that none idles at the end
+BLOCKS_PER_MULTIPROCESSOR = 4  # in a persistent grid whose blocks each write a row of partial sums
+MANY_BLOCKS = 16  # per multiprocessor, for blocks without partial sums: more than fit at once, to keep all of them busy
 
 
 @dataclass(frozen=True)
 class Launch:
-    """grid and block in threads (x, y), dynamic shared memory in bytes."""
+    """The grid in blocks (x, y), the block in threads (x, y), and dynamic shared memory in bytes."""
 
     grid: tuple[int, int]
     block: tuple[int, int]
@@ -33,7 +33,7 @@ def power_of_two_at_least(number: int) -> int:
 
 
 def vector_width(itemsize: int, row_length: int) -> int:
-    """Elements per access: 16 bytes' worth where that divides a row, so that every row starts aligned; otherwise 1."""
+    """Elements per load or store: 16 bytes' worth if that divides a row, so that every row starts aligned; else 1."""
     wide = ACCESS_BYTES // itemsize
     return wide if row_length % wide == 0 else 1
 
@@ -44,25 +44,30 @@ def flat(size: int, per_thread: int = 1) -> Launch:
 
 
 def striding(size: int, per_thread: int, multiprocessors: int) -> Launch:
-    """`dropout`: threads of so many elements each, in a grid that strides over the rest."""
+    """`dropout`: each thread takes `per_thread` elements at a time; a limited grid strides over all of them."""
     blocks = min(divide_up(size, THREADS * per_thread), multiprocessors * MANY_BLOCKS)
     return Launch((blocks, 1), (THREADS, 1))
 
 
 def squares(size: int, multiprocessors: int) -> Launch:
-    """`gradient_squares`: threads of four floats each, in a grid that strides over the rest."""
+    """`gradient_squares`: each thread takes four floats at a time; a limited grid strides over all of them."""
     blocks = min(divide_up(size, THREADS * 4), multiprocessors * BLOCKS_PER_MULTIPROCESSOR)
     return Launch((blocks, 1), (THREADS, 1), WARP * 4)
 
 
 def one_block(threads: int = THREADS) -> Launch:
-    """`settle_step`: a single block that ends in one sum per quantity."""
+    """`settle_step`: a single block that computes one sum per quantity."""
     return Launch((1, 1), (threads, 1), WARP * 4)
 
 
 @dataclass(frozen=True)
 class RowLayout:
-    """How `lanes` neighbouring threads share a row of channels: K pieces of V channels each (layer_norm.cu)."""
+    """How `lanes` neighbouring threads share a row of channels (layer_norm.cu).
+
+    groups   rows that a block works on at once
+    pieces   K, the number of vectors that each thread takes from a row
+    vector   V, the number of channels in a vector
+    """
 
     lanes: int
     groups: int
@@ -71,7 +76,10 @@ class RowLayout:
 
     @classmethod
     def of(cls, channels: int, itemsize: int) -> "RowLayout":
-        """As few lanes as leave every thread one access, up to a warp; as many groups as shared memory takes."""
+        """The layout for rows of `channels`: one vector per thread, up to a warp of threads; then several vectors each.
+
+        There are as many groups as fill a block of `THREADS`, fewer where their sums would not fit in shared memory.
+        """
         vector = vector_width(itemsize, channels)
         lanes = min(WARP, power_of_two_at_least(channels // vector))
         pieces = divide_up(channels, lanes * vector)
@@ -87,7 +95,7 @@ class RowLayout:
 
     @property
     def resident(self) -> int:
-        """Blocks of `layer_norm_backward` that a multiprocessor holds at once, by registers (its __launch_bounds__)."""
+        """Blocks of `layer_norm_backward` that a multiprocessor has registers for (see its __launch_bounds__)."""
         held = self.pieces * self.vector
         return 3 if held <= 8 else 2 if held <= 16 else 1
 
@@ -100,7 +108,7 @@ class RowLayout:
         return Launch((images, 1), self.block, self.groups * channels * 4)
 
     def persistent(self, rows: int, channels: int, multiprocessors: int) -> Launch:
-        """`layer_norm_backward`: a grid that strides over the rows and leaves one row of sums per block."""
+        """`layer_norm_backward`: a grid that strides over the rows; each block writes one row of sums."""
         blocks = min(divide_up(rows, self.groups), multiprocessors * self.resident)
         return Launch((blocks, 1), self.block, self.groups * channels * 4)
 
@@ -127,8 +135,8 @@ def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Lau
     """
     if rows > LARGEST_GRID_Y:
         raise ValueError(f"a grid has at most {LARGEST_GRID_Y} rows, got {rows}")
-    turns = divide_up(columns, THREADS * vector)  # of a block that took a row alone
-    each = min(4, max(1, turns * rows // (multiprocessors * MANY_BLOCKS)))  # four where that leaves enough blocks
+    turns = divide_up(columns, THREADS * vector)  # turns that one block alone would need for a row
+    each = min(4, max(1, turns * rows // (multiprocessors * MANY_BLOCKS)))  # turns per block: up to 4 if blocks suffice
     chunks = divide_up(turns, each)
     return Launch((chunks, rows), (THREADS, 1), WARP * 4)
 
@@ -139,7 +147,7 @@ def per_warp(items: int, warps: int = 4) -> Launch:
 
 
 def sum_blocks(columns_of_sums: list[int]) -> tuple[list[int], Launch]:
-    """`finish_sums`: (which sum, first column) of every block, flattened, and the launch."""
+    """`finish_sums`: the flattened list of (number of the sum, first column), a pair per block, and the launch."""
     blocks = [
         number
         for which, columns in enumerate(columns_of_sums)

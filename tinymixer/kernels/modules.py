@@ -1,4 +1,4 @@
-"""The CUDA sources, and their compilation.
+"""Loads the CUDA sources and compiles them.
 
 The .cu files are package data. CuPy compiles them with NVRTC when they are first used and keeps the result on disk
 (`~/.cupy/kernel_cache`, or CUPY_CACHE_DIR), so only the first run on a machine waits. Kernels are C++ templates over
@@ -30,7 +30,7 @@ def source(name: str) -> str:
 def translation_unit(names: Iterable[str] = SOURCES) -> str:
     """Some .cu files as one text with the common header in front.
 
-    The header is pasted in rather than searched for: CuPy's cache then sees every change of it.
+    The header is pasted in instead of included, so that CuPy's cache notices every change of it.
     """
     include = f'#include "{COMMON}"\n'
     parts = [source(COMMON).replace("#pragma once\n", "")]
@@ -62,8 +62,8 @@ class Kernels:
     def launch(self, name: str, layout: Launch, *arguments: Any) -> None:
         """Start a kernel on the current stream.
 
-        Arrays are passed as they are, None as a null pointer, whole numbers as NumPy scalars of the kernel's own
-        width: a Python int would silently be taken for 64 bits and a Python float for a double, so both are refused.
+        Arrays are passed as they are and None as a null pointer. Numbers must be NumPy scalars of the kernel's own
+        type: CuPy would silently pass a Python int as 64 bits and a Python float as a double, so both are refused.
         """
         self._functions[name](
             (*layout.grid, 1), (*layout.block, 1), tuple(map(_argument, arguments)), shared_mem=layout.shared

@@ -1,7 +1,7 @@
-"""Faster twins of some operations of `tinymixer.ops` on CuPy arrays, by the same signatures.
+"""Faster versions of some operations of `tinymixer.ops` for CuPy arrays, with the same signatures.
 
-A Mixer that runs through its layers (a gradient check, evaluation, a notebook) gets these where `kernels="auto"`. What
-a kernel does not cover (float64 and complex numbers) goes to the generic operation, so every call is still answered.
+A Mixer that runs through its layers (a gradient check, evaluation, a notebook) uses these with `kernels="auto"`. Where
+there is no kernel (float64 and complex numbers), the generic operation is called.
 """
 
 import functools
@@ -24,19 +24,19 @@ i32, i64, f32 = np.int32, np.int64, np.float32
 
 
 def fused_operations(cupy: Any) -> Operations:
-    """All operations, some of them replaced by kernels of this device."""
+    """All operations, some of them computed by kernels."""
     return FusedOperations(cupy)
 
 
 @dataclass(frozen=True)
 class FusedCache:
-    """What a fused forward pass leaves for its backward pass; generic operations leave tuples."""
+    """The cache that a fused forward pass returns for its backward pass; generic operations return tuples."""
 
     arrays: tuple[Any, ...]
 
 
 class FusedOperations:
-    """The twins, the generic operations beside them, and the kernels compiled so far."""
+    """The faster operations, the generic ones for everything else, and the kernels compiled so far."""
 
     linear_forward = staticmethod(ops.linear_forward)
     linear_backward = staticmethod(ops.linear_backward)
@@ -70,11 +70,11 @@ class FusedOperations:
     # ------------------------------------------------------------------------------------------ GELU
 
     def gelu_tanh_forward(self, x: Array) -> tuple[Array, Cache]:
-        """As `ops.gelu_tanh_forward`; keeps x alone, and works GELU out again backward."""
+        """As `ops.gelu_tanh_forward`; the cache holds only x, and the backward pass recomputes the tanh."""
         return self._gelu_forward("TanhGelu", ops.gelu_tanh_forward, x)
 
     def gelu_erf_forward(self, x: Array) -> tuple[Array, Cache]:
-        """As `ops.gelu_erf_forward`; keeps x alone, and works GELU out again backward."""
+        """As `ops.gelu_erf_forward`; the cache holds only x, and the backward pass recomputes the erf."""
         return self._gelu_forward("ErfGelu", ops.gelu_erf_forward, x)
 
     def gelu_tanh_backward(self, dy: Array, cache: Cache) -> Array:
@@ -129,7 +129,7 @@ class FusedOperations:
         return y, FusedCache((x, scale, mean, inv_std))
 
     def layer_norm_backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        """As `ops.layer_norm_backward`: one pass, and one over the blocks' partial sums."""
+        """As `ops.layer_norm_backward`: one pass over the arrays, then one over the blocks' partial sums."""
         if not isinstance(cache, FusedCache):
             return ops.layer_norm_backward(dy, cache)
         x, scale, mean, inv_std = cache.arrays
@@ -149,7 +149,7 @@ class FusedOperations:
 
 
 def _number(x: Array) -> str | None:
-    """The kernels' name of an array's format; None where there is no kernel for it."""
+    """The C++ name of an array's format; None where there is no kernel for it."""
     return NUMBERS.get(str(x.dtype)) if x.size and x.flags.c_contiguous else None
 
 

@@ -1,4 +1,4 @@
-"""The four ways to trade digits for speed. Weights, their gradients, statistics and losses are float32 in all of them.
+"""Four number formats for a training step. Weights, their gradients, statistics and losses are float32 in all of them.
 
 float32    products in float32
 tf32       float32 in memory; the tensor cores round the factors of a product to 10 bits of mantissa
@@ -14,7 +14,7 @@ import numpy as np
 
 from tinymixer.errors import ConfigError, nearest
 
-# Constants of cuBLAS: cudaDataType_t and cublasComputeType_t. The tests compare them with the bindings' own.
+# Constants of cuBLAS (cudaDataType_t and cublasComputeType_t); the tests compare them with nvmath-python's.
 CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF = 0, 2, 14
 COMPUTE_32F, COMPUTE_32F_FAST_TF32 = 68, 77
 FIRST_LOSS_SCALE = 2.0**13
@@ -25,9 +25,9 @@ class Precision:
     """Number formats of a training step.
 
     number          C++ name of the activations' format
-    storage         NumPy dtype that holds its bits; bfloat16 is unknown to NumPy, and only kernels look inside
-    data_type       cuBLAS's code of that format
-    compute_type    cuBLAS's code of how products of activations are worked out
+    storage         NumPy dtype that holds its bits; NumPy has no bfloat16, so only kernels interpret those bits
+    data_type       cuBLAS's code for that format
+    compute_type    cuBLAS's code for the arithmetic in products of activations
     float_compute   the same for products of float32 matrices, which are few and small
     scaled          whether the loss is scaled
     """
@@ -50,7 +50,7 @@ class Precision:
         return self.itemsize < 4
 
     def gelu(self, form: str) -> str:
-        """C++ name of the GELU ("tanh" or "erf"); the hardware's tanh wherever products are as coarse as it is."""
+        """C++ name of the GELU ("tanh" or "erf"); except in float32, tanh is the GPU's own instruction."""
         if form == "erf":
             return "ErfGelu"
         return "TanhGelu" if self.name == "float32" else "FastTanhGelu"

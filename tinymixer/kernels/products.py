@@ -1,11 +1,11 @@
 """Matrix products through cuBLAS, in a form that a CUDA graph can record.
 
-CuPy refuses its own cuBLAS calls while a stream is captured, so `@` cannot be recorded; a cuBLAS handle of our own,
-through nvmath-python's bindings, can, if its stream and workspace are set before. Where nvmath-python is missing the
-same calls go through CuPy's handle, uncaptured.
+CuPy refuses its own cuBLAS calls while a stream is captured, so a graph cannot record `@`. It can record calls on a
+cuBLAS handle of our own, made with nvmath-python's bindings, if the handle's stream and workspace are set before. Where
+nvmath-python is missing, the same calls use CuPy's handle and the step is not captured.
 
-cuBLAS thinks in columns. A row-major matrix (rows, columns) is, to it, its transpose, so the row-major product
-out = a b is asked for as out^T = b^T a^T: the factors change places and no data moves.
+cuBLAS stores matrices by columns. It reads a row-major matrix as its transpose, so for the row-major product out = a b
+we ask it for out^T = b^T a^T: the factors change places and no data moves.
 """
 
 import importlib
@@ -17,16 +17,16 @@ import numpy as np
 from tinymixer.errors import first_line, install_line
 from tinymixer.kernels.precision import CUDA_R_32F, Precision
 
-WORKSPACE_BYTES = 32 << 20  # what cuBLAS recommends for Hopper; its own pool cannot be used in a captured stream
+WORKSPACE_BYTES = 32 << 20  # as cuBLAS recommends for Hopper; a captured stream cannot use cuBLAS's own pool
 DEFAULT_ALGORITHM = -1
 
 
 class Products:
     """Row-major products of 2-D arrays in device memory, on one stream.
 
-    gemm        cublasGemmEx with the handle filled in
+    gemm        cublasGemmEx with its first argument, the handle, filled in
     precision   says what the bits of 16-bit arrays mean and how to multiply
-    errors      what a call may raise
+    errors      the exceptions that a call may raise
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Products:
     def multiply(
         self, a: Any, b: Any, out: Any, transpose_a: bool = False, transpose_b: bool = False, add: bool = False
     ) -> None:
-        """out (M, N) = a (M, K) @ b (K, N), where a transposed factor lies in memory as (K, M) or (N, K).
+        """out (M, N) = a (M, K) @ b (K, N); a transposed factor is stored as (K, M) or (N, K).
 
-        Both factors have one format; `out` may be float32 where they have 16 bits, so that gradients of weights lose
-        nothing and need no conversion. With `add`, the product is added to what `out` holds. All are contiguous.
+        Both factors have the same format. `out` may be float32 where they have 16 bits, so that gradients of weights
+        keep their precision and need no conversion. With `add`, the product is added to `out`. All are contiguous.
 
         Raises ValueError when the shapes do not fit.
         """
@@ -74,7 +74,7 @@ class Products:
 
 
 def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Products, str | None]:
-    """Products on a stream, and why they cannot be captured (None when they can)."""
+    """Products on a stream, and a sentence that says why a CUDA graph cannot record them (None when it can)."""
     try:
         cublas, handle = _own_handle()
     except (ImportError, RuntimeError, OSError) as error:
@@ -83,25 +83,25 @@ def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Product
             f"{install_line('cuda13')} (or [cuda12])"
         )
     workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
-    cublas.set_stream(handle, stream.ptr)  # first: it takes a workspace that was set before away again
+    cublas.set_stream(handle, stream.ptr)  # before the workspace: setting the stream resets the workspace
     cublas.set_workspace(handle, workspace.data.ptr, WORKSPACE_BYTES)
 
     def gemm(*arguments: int) -> None:
         cublas.gemm_ex(handle, *arguments)
 
     def close(keep: Any = workspace) -> None:
-        """Give the handle back; the workspace lives as long as this function does."""
+        """Destroy the handle. The default argument keeps the workspace alive until then."""
         cublas.destroy(handle)
 
     return Products(gemm, precision, True, close, (RuntimeError, cublas.cuBLASError)), None
 
 
 def _own_handle() -> tuple[Any, int]:
-    """nvmath-python's bindings of cuBLAS and a handle. Raises ImportError or RuntimeError where they are missing."""
+    """nvmath-python's cuBLAS bindings, and a new handle. Raises ImportError or RuntimeError where they are missing."""
     cublas = importlib.import_module("nvmath.bindings.cublas")
     try:
-        return cublas, cublas.create()  # a library that is not found is a RuntimeError
-    except cublas.cuBLASError as error:  # but one that fails is not
+        return cublas, cublas.create()  # raises RuntimeError when the library is not found
+    except cublas.cuBLASError as error:  # the library was found but fails
         raise RuntimeError(str(error)) from error
 
 

@@ -1,7 +1,7 @@
-"""What was found to be fastest on this machine, kept in a file.
+"""Remembers in a file which algorithms were fastest on this machine.
 
-Two algorithms for a product round differently, so a choice made by timing could make two runs of one seed differ. It
-is therefore made once for a machine, and every later run takes the same.
+Two algorithms for a product round differently, so choosing by timing in each run could make two runs of one seed
+differ. So the choice is made once per machine, and every later run uses it.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 class Tuning:
-    """A small dictionary in a JSON file; without a file, or where it cannot be written, in memory alone.
+    """A small dictionary in a JSON file; without a file, or where it cannot be written, it is kept in memory alone.
 
-    A file that cannot be read counts as empty: the worst that follows is measuring again.
+    A file that cannot be read counts as empty: then the algorithms are timed again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -28,7 +28,7 @@ class Tuning:
         return self._known.get(key)
 
     def put(self, key: str, value: str) -> None:
-        """Remember a choice; the file is written beside and renamed, so that a crash leaves the old one."""
+        """Store a choice. The file is written under another name and then renamed, so a crash leaves the old one."""
         self._known[key] = value
         if self._path is None:
             return

@@ -1,4 +1,4 @@
-"""Whole networks behind one contract, by name: `Model` is the contract, `mlp_mixer.py` the one to read first."""
+"""Whole networks, registered by name: `Model` is their common contract; read `mlp_mixer.py` first."""
 
 from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig

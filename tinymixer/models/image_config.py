@@ -1,4 +1,4 @@
-"""What the configurations of all models that cut images into patches have in common."""
+"""`PatchConfig`: the fields that all configurations of models that cut images into patches share."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tinymixer.borders import BLOCKS, CLASSES, IMAGE_VALUES, PARAMETERS, WIDTH
 from tinymixer.errors import ConfigError
 from tinymixer.options import Options, option
 
-MOST_SUGGESTED = 8  # patch sizes that fit, in an error
+MOST_SUGGESTED = 8  # fitting patch sizes named in an error message
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PatchConfig(Options):
     num_classes: int = option(10, "Number of classes (K).", minimum=1)
 
     def require_consistent(self) -> None:
-        """Sizes that fit each other, and none beyond the limits of `borders`, looked at before anything is built."""
+        """Raise ConfigError, before anything is built, unless the sizes fit each other and the limits in `borders`."""
         name = type(self).noun
         BLOCKS.require(self.num_blocks, name)
         CLASSES.require(self.num_classes, name)
@@ -47,7 +47,7 @@ class PatchConfig(Options):
 
     @property
     def parameter_count(self) -> int:
-        """The number of parameters of a model of these sizes, without building it; 0 where a class does not say."""
+        """The number of parameters of a model of these sizes, without building it; 0 where a subclass does not say."""
         return 0
 
     @property

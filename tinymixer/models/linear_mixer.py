@@ -1,4 +1,4 @@
-"""The linear Mixer: what is left of a Mixer when everything but the two mixings is taken away."""
+"""The linear Mixer: a Mixer without its nonlinearities and LayerNorms, so that only the two mixings remain."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from tinymixer.parameters import Specification, prefixed
 
 @dataclass(frozen=True)
 class LinearMixerConfig(PatchConfig):
-    """A linear Mixer's sizes: those that every model of patches has, and no more."""
+    """A linear Mixer's sizes: only those that every model with patches has."""
 
     @property
     def parameter_count(self) -> int:
@@ -32,10 +32,11 @@ class LinearMixerConfig(PatchConfig):
 class LinearMixer(Model):
     """Patches, stem, blocks of two Linears (`LinearMixerBlock`), mean over tokens, head; keywords as for `MlpMixer`.
 
-    It is for looking at, not for winning: with no bend between its Linears the whole network is one linear map. Its
-    token mixings multiply to one matrix A from the left, stem and channel mixings to one matrix M from the right, and
-    the mean over tokens leaves one row of A: every class sees the same weighted mean of the patches, with one weight
-    per token. (So one block can say what eight can.) The MLPs of a Mixer are there to get beyond that.
+    It is meant for study, not for accuracy: without a nonlinearity between its Linears the whole network is one linear
+    map. The token mixings multiply to one matrix A, applied from the left; the stem and the channel mixings multiply to
+    one matrix M, applied from the right. The mean over tokens reduces A to one row, so every class sees the same
+    weighted mean of the patches, with one weight per token. (So eight blocks compute no more than one can.) The MLPs of
+    a Mixer remove that limit.
     """
 
     independent_images = True

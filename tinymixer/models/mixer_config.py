@@ -28,7 +28,7 @@ class MixerConfig(PatchConfig):
 
     @property
     def block_sizes(self) -> BlockSizes:
-        """What one of the blocks is built from."""
+        """The sizes and rates that one block is built from."""
         return BlockSizes(
             grid=self.grid,
             hidden_dim=self.hidden_dim,

@@ -1,4 +1,4 @@
-"""The whole Mixer."""
+"""The whole network: MLP-Mixer, from images to logits and back."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from tinymixer.parameters import Specification, prefixed
 class MlpMixer(Model):
     """MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): patches, stem, blocks, LayerNorm, mean over tokens, head.
 
-    config    MixerConfig; its `tokens` says how the blocks mix tokens, "mlp" being the Mixer's way
+    config    MixerConfig; its `tokens` says how the blocks mix tokens; "mlp" is MLP-Mixer
     backend   "numpy", "cupy", "auto" or a Backend
     dtype     "float32" or "float64", of weights and activations
     seed      first weights: LeCun normal (truncated), zero biases, zero head, as in the authors' code
@@ -59,7 +59,7 @@ class MlpMixer(Model):
     def forward(self, images: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """images (B, height, width, in_channels) float, normalised  ->  logits (B, K), cache
 
-        rng are the `Draws` of these images, needed in training when the configuration drops anything.
+        rng holds the random `Draws` for these images; training needs it when dropout or drop path is on.
         Raises ShapeError when the images have another size or dtype than the model.
         """
         self.check_images(images)

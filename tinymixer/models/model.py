@@ -7,27 +7,26 @@ from tinymixer.layers.layer import Layer
 
 
 class Model(Layer):
-    """A whole network, from images to logits. All that is asked of one is here.
+    """A whole network, from images to logits. This is all that the rest of the package needs from it:
 
     config               its sizes, an `Options` dataclass with at least image_size, in_channels and num_classes
     parameters           values, gradients and buffers, as every layer has them
     forward              images (B, height, width, in_channels), normalised  ->  logits (B, K), cache
     backward             dlogits (B, K), cache  ->  dimages; parameter gradients are added
-    update_buffers       cache  ->  writes what the forward pass found out into the buffers (see `Layer`)
-    independent_images   whether an image's logits depend on that image alone, so that a batch may be worked through in
-                         slices. It counts only where it is said in the class that defines `forward`, or below it: a
-                         subclass with a forward pass of its own has to say it again
-                         (`has_independent_images` decides).
+    update_buffers       cache  ->  None; writes the forward pass's new statistics into the buffers (see `Layer`)
+    independent_images   True when an image's logits depend on that image alone, so that a batch may be computed in
+                         slices. A subclass that defines its own `forward` must set it again: a value set only in a
+                         class above that one does not count (see `has_independent_images`).
 
-    A subclass that is registered (`tinymixer.models.register_model`) can be named in a recipe; one that is not can be
-    handed to `Trainer`, `evaluate` and `load_model` as an object.
+    A registered subclass (`tinymixer.models.register_model`) can be named in a recipe. An object of any other subclass
+    can be passed to `Trainer`, `evaluate` and `load_model`.
     """
 
     config: Any
     independent_images: ClassVar[bool] = False
 
     def summary(self) -> str:
-        """A table of layers, output shapes for one image, parameters and multiply-adds; `print(model.summary())`."""
+        """A table of layers, output shapes for one image, parameters and multiply-adds: `print(model.summary())`."""
         from tinymixer.models.summary import summary
 
         return summary(self)
@@ -37,7 +36,7 @@ class Model(Layer):
         return f"{type(self).__name__}({self.config!r}: {parameters.count:,} parameters, {parameters.dtype})"
 
     def check_images(self, images: Any) -> None:
-        """Raise ShapeError unless there are images, of the size and the dtype of the model."""
+        """Raise ShapeError unless `images` has at least one image, and the size and dtype of the model."""
         config = self.config
         wanted = (config.image_size, config.image_size, config.in_channels)
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
@@ -52,9 +51,10 @@ class Model(Layer):
 
 
 def has_independent_images(model: Any) -> bool:
-    """Whether the model says that it treats each image by itself, at or below the place that defines its `forward`.
+    """Whether the model declares that it computes each image independently of the others in the batch.
 
-    What is set on the object itself counts before its class: a `forward` put there takes back what the class says.
+    The declaration counts only if it is made in the class that defines `forward`, or in a subclass of it. Attributes of
+    the object itself count as a subclass: a `forward` set on the object cancels what its class declares.
     """
     for place in (getattr(model, "__dict__", {}), *map(vars, type(model).__mro__)):
         if "independent_images" in place:

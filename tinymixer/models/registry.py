@@ -1,4 +1,4 @@
-"""Models by name, as `[model] architecture = "..."` picks them."""
+"""Models by name: `[model] architecture = "..."` in a recipe picks one."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,10 +12,11 @@ AnyModel = TypeVar("AnyModel", bound=type[Model])
 
 
 def register_model(name: str, config_class: type[Options]) -> Callable[[AnyModel], AnyModel]:
-    """Class decorator: make a model known under a name, with the class of its configuration.
+    """Class decorator: register a model class under a name, with the class of its configuration.
 
-    The class is built as `Class(config, **keywords)`, keywords as for `Layer`. The same class may be registered again
-    (a notebook's cell that runs twice). Raises ConfigError when another class has the name, or the class another name.
+    The model is built as `Class(config, **keywords)`, with the keywords of `Layer`. Registering the same class twice is
+    allowed, since a notebook cell may run twice. Raises ConfigError when the name belongs to another class, or the
+    class has another name already.
     """
     if not name or ":" in name:
         raise ConfigError(f"'{name}' cannot name a model: a name is not empty and has no ':' in it")
@@ -40,7 +41,7 @@ def architectures() -> list[str]:
 
 
 def model_class(name: str) -> type[Model]:
-    """The model of that name. Raises ConfigError for an unknown one."""
+    """The model class with that name. Raises ConfigError for an unknown one."""
     return _known(name)[0]
 
 
@@ -57,12 +58,12 @@ def make_model(name: str, config: Options, **keywords: Any) -> Model:
     model_class, config_class = _known(name)
     if not isinstance(config, config_class):
         raise ConfigError(f"'{name}' is built from a {config_class.__name__}, got {type(config).__name__}")
-    build: Callable[..., Model] = model_class  # whose first argument is its configuration, not `Layer`'s specification
+    build: Callable[..., Model] = model_class  # its first argument is the configuration, not `Layer`'s specification
     return build(config, **keywords)
 
 
 def architecture_of(model: Any) -> str:
-    """The name to write down for a model: its registered name, else "module:Class" of the user's own class."""
+    """The name that a recipe stores for a model: the registered name, or "module:Class" for a user's own class."""
     for name, (registered, _) in _MODELS.items():
         if type(model) is registered:
             return name

@@ -1,8 +1,8 @@
-"""Is a model exactly what its class builds? What was written for the stock model alone must ask before it computes.
+"""Checks whether a model is exactly what its class builds. Every faster engine asks this before it takes a model.
 
-A model is an ordinary object, and people change it: a subclass, another GELU, a block more. The layers follow every
-such change; a faster engine, which has the stock model's mathematics written out, would go on computing the stock
-model. So the model is compared, part by part, with a fresh one of the same configuration.
+A model is an ordinary object, and people change it: a subclass, another GELU, one more block. The layers follow every
+such change. A faster engine has the stock model's mathematics written out and would silently compute the stock model
+instead. So the model is compared, part by part, with a fresh one of the same configuration.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ REFUSALS = (TinymixerError, TypeError, ValueError, AttributeError, LookupError, 
 def difference_from_stock(model: Any) -> str | None:
     """A sentence that says how a model differs from a fresh `type(model)(model.config)`; None if it does not.
 
-    Found are another class than the registered one, layers that were replaced, appended or removed, attributes with
-    another value (a rate, a GELU function, a `forward` put on the object), methods replaced in a class, operations of
-    the caller's own, and parameters that are not the model's. The values of the parameters do not count. An attribute
-    that the fresh model lacks counts as a difference: from outside one cannot tell whether it is used.
+    These are differences: another class than the registered one; layers that were replaced, appended or removed;
+    attributes with another value (a rate, a GELU function, a `forward` set on the object); methods replaced in a class;
+    the caller's own operations; and parameters outside the model's vectors. The values of parameters do not count. An
+    attribute that the fresh model lacks is a difference, too, since this check cannot know whether it is used.
 
-    It takes a few milliseconds and, since the fresh model's values are never written, next to no memory.
+    This takes a few milliseconds. The fresh model's values are never written, so it needs almost no memory.
     """
     name = type(model).__name__
     architecture = architecture_of(model)
@@ -53,12 +53,12 @@ def difference_from_stock(model: Any) -> str | None:
 
 
 def _stock_operations(backend: Backend) -> bool:
-    """Whether the backend computes with the package's own operations: the generic ones, or with kernels among them."""
+    """Whether the backend uses the package's own operations: `tinymixer.ops` or `tinymixer.kernels.operations`."""
     return backend.ops is ops or type(backend.ops).__module__ == "tinymixer.kernels.operations"
 
 
 def _differences(path: str, given: Any, fresh: Any, whole: Parameters) -> Iterator[str]:
-    """Sentences, one per difference, between a part of the model and the same part of a fresh one."""
+    """Yield a sentence for each difference between a part of the model and the same part of a fresh one."""
     if given is fresh:
         return
     if type(given) is not type(fresh):
@@ -81,7 +81,7 @@ def _differences(path: str, given: Any, fresh: Any, whole: Parameters) -> Iterat
     elif isinstance(fresh, MethodType):
         if given.__func__ is not fresh.__func__ or type(given.__self__) is not type(fresh.__self__):
             yield f"{path} is {given.__qualname__}, where the stock model has {fresh.__qualname__}"
-    elif type(fresh) not in PLAIN:  # a function, a class, an object of unknown kind: the same one, or a difference
+    elif type(fresh) not in PLAIN:  # a function, a class, any other object: must be the same one
         yield f"{path} is {_kind(given)}, not the stock model's"
     elif given != fresh:
         yield f"{path} is {given!r}, where the stock model has {fresh!r}"
@@ -101,7 +101,7 @@ def _differing_items(
 
 
 def _differing_parameters(path: str, given: Parameters, fresh: Parameters, whole: Parameters) -> Iterator[str]:
-    """A part's parameters must have the fresh part's names and shapes and lie in the model's own vectors."""
+    """Yield a sentence unless the parameters have the fresh part's names and shapes and lie in the model's vectors."""
     if given.storage is not whole.storage or given.prefix != fresh.prefix:
         yield f"{path} belong to another layer or model"
     elif [(name, given.shape(name)) for name in given] != [(name, fresh.shape(name)) for name in fresh]:
@@ -111,7 +111,10 @@ def _differing_parameters(path: str, given: Parameters, fresh: Parameters, whole
 
 
 def _replaced_methods(layer_class: type) -> Iterator[str]:
-    """Functions that were put into a class after it was written: their names and modules are not the class's own."""
+    """Yield a sentence for each method that was replaced after its class was written.
+
+    Such a function has another module or qualified name than the methods that the class defined itself.
+    """
     for ancestor in layer_class.__mro__[:-1]:
         for name, value in vars(ancestor).items():
             function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
@@ -125,7 +128,7 @@ def _replaced_methods(layer_class: type) -> Iterator[str]:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, in words that cannot fail: a class's or function's name, else the name of its class."""
+    """Describe a value without calling its own `repr`: the name of a class or function, else the name of its class."""
     if isinstance(value, type | FunctionType):
         return value.__qualname__
     if isinstance(value, ModuleType):

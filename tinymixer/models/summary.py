@@ -1,4 +1,4 @@
-"""What a model is made of: its layers, the shapes that leave them, their parameters and multiply-adds, as a table."""
+"""A table of a model's layers, with their output shapes, parameters and multiply-adds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tinymixer.ops.array_library import Array, Cache
 
 @dataclass
 class LayerRow:
-    """A layer with parameters of its own: its place, class, output shape for one image, parameters, multiply-adds."""
+    """A layer with its own parameters: name, class, output shape for one image, parameters, multiply-adds."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class LayerRow:
 
 
 class CountingOperations:
-    """The operations, with products that are counted in the place of being computed."""
+    """The operations, except that the matrix products only count their multiply-adds and compute nothing."""
 
     def __init__(self) -> None:
         self.multiply_adds = 0
@@ -42,10 +42,10 @@ class CountingOperations:
 
 
 def layer_rows(model: Any) -> list[LayerRow]:
-    """A row for each layer with parameters of its own, in the order in which an image meets them.
+    """A row for each layer with its own parameters, in the order of the forward pass.
 
-    A fresh model of the same class and configuration takes one image of zeros; products are counted, not computed. So
-    it takes next to no time, whatever the size. Raises whatever the model's class raises.
+    Runs a fresh model of the same class and configuration on one image of zeros. Matrix products are counted and not
+    computed, so this is fast for a model of any size. Raises whatever the model's class raises.
     """
     counting: Any = CountingOperations()
     fresh = type(model)(model.config, backend=Backend("counting", np, counting), seed=None)
@@ -59,7 +59,7 @@ def layer_rows(model: Any) -> list[LayerRow]:
 
 
 def summary(model: Any) -> str:
-    """The rows as a table to print, equal blocks once, and the sums."""
+    """The rows as a table to print, with their sums; a block that repeats gets one entry."""
     lines = [("layer", "", "output", "parameters", "multiply-adds")]
     rows = layer_rows(model)
     for row, times in _without_repeats(rows):
@@ -95,7 +95,7 @@ def _one_image(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _layers(layer: Any) -> Iterator[Layer]:
-    """A layer and all its parts."""
+    """Yield a layer and, recursively, all layers in it."""
     yield layer
     for value in vars(layer).values():
         for part in value if isinstance(value, list | tuple) else [value]:
@@ -104,7 +104,7 @@ def _layers(layer: Any) -> Iterator[Layer]:
 
 
 def _without_repeats(rows: list[LayerRow]) -> list[tuple[LayerRow, int]]:
-    """The rows of the first of several equal blocks with how many blocks there are; every other row with 1."""
+    """(row, count) pairs: of several equal blocks only the first one's rows, with their number; other rows count 1."""
     blocks: dict[str, dict[str, list[LayerRow]]] = {}
     for row in rows:
         head, _, rest = row.name.partition(".")

@@ -1,4 +1,4 @@
-"""The recipe of a run, the epochs around its steps, and the folder that it leaves behind."""
+"""Training runs: the recipe, the training loop, and the folder that a run writes."""
 
 from tinymixer.engines.step import StepResult, train_step
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -1,4 +1,4 @@
-"""Which arithmetic a run is computed with: what may round differently on another machine."""
+"""Records what decides how a run's numbers are rounded: engine, threads, slices, NumPy and BLAS."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,12 @@ from tinymixer.engines import Engine
 
 
 def arithmetic_of(engine: Engine) -> dict[str, Any]:
-    """Engine, threads, slices, NumPy and BLAS, as values that JSON can hold: with the same ones, a run gives the same
-    bits.
-    """
+    """Engine, threads, slices, NumPy and BLAS as values for JSON; where all are the same, a run gives the same bits."""
     return {**engine.arithmetic, "numpy": np.__version__, "blas": _blas()}
 
 
 def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """A sentence where a run goes on with other arithmetic than it began with; None where it is the same."""
+    """A sentence for a run that resumes with other arithmetic than it began with; None where nothing changed."""
     differing = [
         f"{name} {then.get(name, 'none')} then, {now.get(name, 'none')} now"
         for name in {**then, **now}
@@ -31,7 +29,7 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | N
 
 
 def _blas() -> str:
-    """The BLAS libraries, their versions and the processor they chose their kernels for, as far as is known."""
+    """The BLAS libraries, their versions, and the processor type that their kernels are for, as far as known."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

@@ -1,4 +1,4 @@
-"""From a recipe to the things it asks for."""
+"""Builds what a recipe asks for: optimizer, schedule, data and model."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from tinymixer.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
-    """The optimizer that the recipe asks for, over these parameters."""
+    """The recipe's optimizer for these parameters."""
     options = recipe.optimizer
     if options.optimizer == "sgd":
         return SGD(
@@ -38,7 +38,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
 
 
 def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
-    """The learning rate over the steps of the recipe's run."""
+    """The recipe's learning rate as a function of the step."""
     return make_schedule(
         recipe.schedule.schedule,
         recipe.optimizer.learning_rate,
@@ -49,7 +49,7 @@ def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
 
 
 def load_data(recipe: Recipe) -> Dataset:
-    """The images that the recipe asks for. Raises DataError where they are missing, damaged, or not named."""
+    """Load the recipe's data set. Raises DataError where it is missing or damaged, or the recipe names none."""
     options = recipe.data
     if options.dataset == "own" and not options.data:
         raise DataError(
@@ -68,11 +68,11 @@ def load_data(recipe: Recipe) -> Dataset:
 
 
 def fit_recipe(recipe: Recipe, dataset: Dataset, model: Model | None) -> Recipe:
-    """The recipe as it is run: with what the data and a model that was handed over say.
+    """Complete the recipe from the data, and from `model` where the caller gives one.
 
-    A recipe for images of one's own states the size that pictures are resized to; arrays have theirs already.
+    For the user's own pictures the recipe states the size that they are resized to; arrays have a size already.
 
-    Raises ConfigError where they contradict each other, or a batch is larger than the training set.
+    Raises ConfigError where recipe, data and model contradict each other, or a batch is larger than the training set.
     """
     if model is not None:
         require_own_parameters(model)
@@ -82,13 +82,13 @@ def fit_recipe(recipe: Recipe, dataset: Dataset, model: Model | None) -> Recipe:
         recipe = dataclasses.replace(recipe, from_data=tuple({*recipe.from_data, "image_size"}))
     if dataset.is_own:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, dataset="own", data=dataset.source))
-    elif dataset.name != recipe.data.dataset:  # what lies at the path decides, whatever the recipe is for
+    elif dataset.name != recipe.data.dataset:  # the files at the path decide, not the recipe's name for them
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, dataset=dataset.name))
     return recipe.fitted_to(dataset)
 
 
 def require_batch(recipe: Recipe, dataset: Dataset, images: int) -> None:
-    """Raise ConfigError unless there is a batch of training images."""
+    """Raise ConfigError unless there are enough training images for one batch."""
     if recipe.training.batch_size > images:
         kept = "" if images == len(dataset.train_images) else " (validation images not counted)"
         raise ConfigError(
@@ -98,7 +98,7 @@ def require_batch(recipe: Recipe, dataset: Dataset, images: int) -> None:
 
 
 def build_model(recipe: Recipe) -> Model:
-    """The recipe's model with its first weights. Raises ConfigError for a model that only the user can build."""
+    """The recipe's model with its initial weights. Raises ConfigError for a user's own, unregistered model."""
     training = recipe.training
     if recipe.architecture not in architectures():
         raise ConfigError(

@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run needs to go on exactly, in one .npz file without a pickle in it.
+"""Checkpoints: all that a run needs to continue exactly, in one .npz file that contains no pickle.
 
-The arrays "parameters/<name>", "buffers/<name>" and "optimizer/<name>", and 0-d ones: "format" (a number), "recipe"
-(TOML text), "state" and "data" (JSON text, see `RunState` and `DataDescription`), "history" (JSON, the rows of
-metrics.jsonl so far), "arithmetic" (JSON, what may round differently elsewhere), "generator" (which random numbers the
-run draws) and "digest" (SHA-256 of all the others' names and contents). Format 1 had no buffers, data, generator and
-digest.
+A checkpoint holds the arrays "parameters/<name>", "buffers/<name>" and "optimizer/<name>", and these 0-d arrays:
+"format" (a number), "recipe" (TOML text), "state" and "data" (JSON text, see `RunState` and `DataDescription`),
+"history" (JSON, the rows of metrics.jsonl so far), "arithmetic" (JSON, see `arithmetic_of`), "generator" (the name of
+the random number generator) and "digest" (SHA-256 of the names and contents of all others). Format 1 had no buffers,
+data, generator and digest.
 """
 
 import dataclasses
@@ -34,10 +34,10 @@ TEXTS = ("recipe", "state", "data", "generator", "digest")
 class Checkpoint:
     """The contents of a checkpoint, on the host.
 
-    data        the description of the images that the run is trained on; None in a checkpoint of format 1
-    generator   of the run's random numbers; "" in a checkpoint of format 1
-    history     a row per finished epoch; None where the checkpoint holds none
-    arithmetic  what the run was computed with (`arithmetic_of`); empty where that was not written down
+    data        describes the images that the run trains on; None in format 1
+    generator   name of the run's random number generator; "" in format 1
+    history     a row per finished epoch; None where the checkpoint has no history
+    arithmetic  see `arithmetic_of`; empty in older checkpoints
     """
 
     recipe: Recipe
@@ -53,9 +53,9 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) -> None:
-    """Write a checkpoint so that `path` holds either the old one or the new one, whatever happens.
+    """Write a checkpoint; a crash at any moment leaves either the old file or the new one whole.
 
-    Raises CheckpointError when it cannot be written, or holds numbers that are not finite; the old one then stays.
+    Raises CheckpointError when it cannot be written, or holds numbers that are not finite; the old file then stays.
     """
     arrays = {f"parameters/{name}": array for name, array in checkpoint.parameters.items()}
     arrays |= {f"buffers/{name}": array for name, array in checkpoint.buffers.items()}
@@ -78,8 +78,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) 
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read and check a checkpoint; nothing is ever unpickled.
 
-    Raises CheckpointError for a file that is missing, cut short, changed, from another version, or not a checkpoint of
-    ours, and for one that holds numbers that are not finite.
+    Raises CheckpointError for a file that is missing, cut short, changed, from another version, or no checkpoint of
+    tinymixer, and for one that holds numbers that are not finite.
     """
     path = Path(path)
     arrays = read_arrays(path)
@@ -126,12 +126,12 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin so, named without it."""
+    """The arrays whose names begin with `prefix`, under the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _require_whole(path: Path, arrays: Mapping[str, np.ndarray], number: int) -> None:
-    """Raise CheckpointError where something is missing, or is not what was written."""
+    """Raise CheckpointError where an entry is missing, or the digest shows that one was changed."""
     if number == 1:
         if "digest" in arrays:
             raise CheckpointError(f"{path} was changed: format 1 had no digest, and this file has one")
@@ -164,7 +164,7 @@ def _history(path: Path, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any
 
 
 def _json(path: Path, arrays: Mapping[str, np.ndarray], name: str, kind: type) -> Any:
-    """The value of a JSON text, of the kind expected; None for null and where there is no such text."""
+    """The value of a JSON entry; None for null and for a missing entry. Raises CheckpointError for another kind."""
     if name not in arrays:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Reading the arrays of a checkpoint file: whatever is in it, nothing is unpickled, and nothing fills the memory."""
+"""Reads the arrays of a checkpoint file safely: without unpickling, and with no array larger than the file."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ ADVICE = ". It is damaged or another file; use the run's other one (best.npz or 
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name. Raises CheckpointError for one that is missing or damaged.
+    """The arrays of a .npz file by name. Raises CheckpointError for a file that is missing or damaged.
 
-    Our arrays are not compressed, so that none is larger than the file.
+    Checkpoints are not compressed, so an array that claims to be larger than its file is an error.
     """
     if not path.exists():
         raise CheckpointError(

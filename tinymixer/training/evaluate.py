@@ -1,4 +1,4 @@
-"""How well a model does on images it is not learning from."""
+"""Evaluates a model: its loss, accuracy and predictions on images with known labels."""
 
 import math
 import warnings
@@ -16,7 +16,7 @@ from tinymixer.models import Model
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model makes of N images whose labels are known.
+    """A model's results on N images with known labels.
 
     loss            mean cross-entropy, without label smoothing
     accuracy        share of images classified correctly, 0 to 1
@@ -31,16 +31,17 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the accuracy on endlessly many such images lies, with 95 % confidence: `accuracy_interval`."""
+        """The 95 % confidence interval of the accuracy: see `accuracy_interval`."""
         return accuracy_interval(round(self.accuracy * len(self.predictions)), len(self.predictions))
 
 
 def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
-    """The 95 % interval of a share of right answers, (low, high) from 0 to 1 (Wilson 1927).
+    """The 95 % confidence interval of an accuracy, (low, high) from 0 to 1 (Wilson 1927).
 
         centre = (p + z^2 / 2n) / (1 + z^2 / n)        half = z / (1 + z^2 / n) * sqrt(p (1 - p) / n + z^2 / 4n^2)
 
-    with p = correct / n and z = 1.96. Unlike p +- z sqrt(p (1 - p) / n) it holds for few images and for p near 0 or 1.
+    with p = correct / n and z = 1.96. Unlike p +- z sqrt(p (1 - p) / n), it is valid for few images and for p near 0
+    or 1.
     """
     z, share = 1.959963984540054, correct / images
     scale = 1 + z * z / images
@@ -60,8 +61,8 @@ def predict_log_probabilities(
 ) -> np.ndarray | None:
     """Logarithm of the softmax of the model's logits: images (N, height, width, channels) uint8 -> (N, K) float64.
 
-    mean and std are the training set's, per channel; indices choose some of the images. Works in batches, so that
-    activations take no more memory for more images. None when `stopped()` turned true between two batches.
+    mean and std are the training set's, per channel; indices choose some of the images. Works in batches, so the memory
+    for activations does not grow with N. Returns None when `stopped()` became true between two batches.
     """
     engine = model if isinstance(model, Engine) else choose_engine(model)
     noted = engine.note
@@ -83,10 +84,10 @@ def evaluate(
 ) -> Evaluation | None:
     """Evaluate the model on images (N, height, width, channels) uint8 with labels (N,) integers.
 
-    indices   which of the images; None for all
+    indices   numbers of the images to evaluate; None for all
 
-    Returns None when `stopped()` turned true on the way. Raises DataError where there is nothing to evaluate, and
-    unless there is one label, a class's number, for each image.
+    Returns None when `stopped()` became true on the way. Raises DataError where there are no images, and unless each
+    image has one label that is the number of a class.
     """
     images, labels = as_array("images", images), as_array("labels", labels)
     require_labels(images, labels)

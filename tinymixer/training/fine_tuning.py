@@ -1,4 +1,4 @@
-"""Beginning with weights that were trained before, and the weights that come with the package."""
+"""Fine-tuning: starts a run from trained weights, those of another run or those that come with the package."""
 
 from importlib import resources
 from pathlib import Path
@@ -8,7 +8,7 @@ from tinymixer.files import Say
 from tinymixer.models import Model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
 
-NAMED = 6  # arrays that a sentence names; of more it says how many
+NAMED = 6  # arrays that a sentence names; of the others it gives the number
 
 
 def shipped_weights() -> list[str]:
@@ -18,7 +18,7 @@ def shipped_weights() -> list[str]:
 
 
 def find_weights(name_or_path: str | Path) -> Path:
-    """A run folder or checkpoint file: the path, or the file of weights that come with the package by that name.
+    """Return the path of a run folder or checkpoint file, or of the weights with that name in the package.
 
     Raises CheckpointError where there is neither.
     """
@@ -38,9 +38,9 @@ def find_weights(name_or_path: str | Path) -> Path:
 
 
 def begin_with(model: Model, checkpoint: Checkpoint, source: str | Path, say: Say) -> None:
-    """Take the arrays of a checkpoint that the model has by the same name and shape; say what is left on either side.
+    """Load the checkpoint's arrays whose name and shape the model has; `say` names the other arrays on both sides.
 
-    So a model for other classes begins with everything but the head. Raises ConfigError where nothing fits.
+    A model for other classes therefore starts with all weights except the head's. Raises ConfigError where none fits.
     """
     own = model.parameters.to_numpy()
     taken = {
@@ -66,7 +66,7 @@ def begin_with(model: Model, checkpoint: Checkpoint, source: str | Path, say: Sa
 
 
 def weights_to_begin_with(source: str | Path) -> Checkpoint:
-    """The checkpoint that a run folder recommends, or that a file holds. Raises CheckpointError."""
+    """Load a run folder's recommended checkpoint, or a checkpoint file. Raises CheckpointError."""
     from tinymixer.training.loading import recommended_checkpoint
 
     path = find_weights(source)

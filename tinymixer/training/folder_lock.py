@@ -1,4 +1,4 @@
-"""One process at a time trains into a run folder."""
+"""A lock on a run folder, so that only one process at a time trains into it."""
 
 import os
 import weakref
@@ -9,19 +9,19 @@ from tinymixer.files import Say
 
 
 class FolderLock:
-    """The operating system's lock on a folder; it ends with the process, however that ends.
+    """An operating system's lock on a folder. The system releases it when the process ends, even in a crash.
 
-    On Windows, which locks files alone, the package filelock locks a file in the folder. Where there is no such lock
-    (some network folders), that is said, and nothing is locked.
+    Windows can lock only files, so there the package filelock locks a file in the folder. Where locks do not work
+    (on some network folders), `say` receives a sentence about it and training goes on without a lock.
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
         self._folder, self._say = folder, say
-        self._at_the_end: weakref.finalize | None = None  # gives the lock back
+        self._finalizer: weakref.finalize | None = None  # releases the lock
 
     def acquire(self) -> None:
-        """Take the lock, unless it is held already. Raises TrainingError when another process holds it."""
-        if self._at_the_end is not None:
+        """Take the lock, unless this object holds it already. Raises TrainingError when another process holds it."""
+        if self._finalizer is not None:
             return
         try:
             import fcntl
@@ -38,11 +38,11 @@ class FolderLock:
         except BlockingIOError as error:
             os.close(descriptor)
             raise self._taken() from error
-        except OSError as error:  # ENOLCK, EOPNOTSUPP, EINVAL: whatever a network folder answers
+        except OSError as error:  # network folders give ENOLCK, EOPNOTSUPP, EINVAL or others
             os.close(descriptor)
             self._say_not_locked(error)
             return
-        self._at_the_end = weakref.finalize(self, os.close, descriptor)
+        self._finalizer = weakref.finalize(self, os.close, descriptor)
 
     def _lock_a_file(self) -> None:
         try:
@@ -58,16 +58,16 @@ class FolderLock:
         except (OSError, NotImplementedError) as error:
             self._say_not_locked(error)
             return
-        self._at_the_end = weakref.finalize(self, lock.release, force=True)
+        self._finalizer = weakref.finalize(self, lock.release, force=True)
 
     def _taken(self) -> TrainingError:
         return TrainingError(f"another process is training into {self._folder}: wait for it or choose another --out")
 
     def release(self) -> None:
-        """Give the lock back, if it is held."""
-        if self._at_the_end is not None:
-            self._at_the_end()
-        self._at_the_end = None
+        """Release the lock if it is held."""
+        if self._finalizer is not None:
+            self._finalizer()
+        self._finalizer = None
 
     def _say_not_locked(self, reason: object) -> None:
         why = getattr(reason, "strerror", None) or reason

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one row per finished epoch, in a file that survives a crash, and is mended from the checkpoint."""
+"""metrics.jsonl: one row per finished epoch. The file survives a crash, and a checkpoint repairs it when resuming."""
 
 import contextlib
 import json
@@ -16,14 +16,14 @@ NUMBERS = (
     "learning_rate", "test_loss", "test_accuracy", "test_images",
 )  # fmt: skip
 TOGETHER = (("validation_loss", "validation_accuracy"), ("test_accuracy", "test_interval", "tested"))
-LARGEST_FILE = 100_000_000  # bytes: a million epochs have less
+LARGEST_FILE = 100_000_000  # bytes; the rows of a million epochs need less
 Row = dict[str, Any]
 TEST_FIGURES = {"test_loss": float, "test_accuracy": float, "test_interval": list, "test_images": int, "tested": str}
 DAMAGED = "metrics.damaged.jsonl"
 
 
 def append_row(path: Path, row: Row, say: Say = say_nothing) -> None:
-    """Add one row and see it onto the disk. Raises TrainingError, and leaves no half row, when that fails."""
+    """Append one row and flush it to disk. When that fails, raises TrainingError and leaves no partial row."""
     line = (json.dumps(row) + "\n").encode()
     try:
         with path.open("ab", buffering=0) as file:
@@ -43,7 +43,7 @@ def append_row(path: Path, row: Row, say: Say = say_nothing) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.jsonl; none when there is no such file. A last line cut short by a crash is left out.
+    """The rows of a metrics.jsonl; [] when there is no such file. A last line that a crash cut short is skipped.
 
     Raises TrainingError for a file that is not a history.
     """
@@ -58,13 +58,13 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = say_nothing) -> list[Row]:
-    """The rows of the epochs that a checkpoint stands after; the file is written anew where it has others.
+    """Make the file agree with a checkpoint that was saved after `epochs` epochs, and return the rows of those epochs.
 
-    kept   the rows as the checkpoint holds them; None where it holds none, and the file is all there is
+    kept   the rows stored in the checkpoint; None for a checkpoint without a history
 
-    Rows past the checkpoint are dropped, since a resumed run writes them again. Where a line is damaged, or a row is
-    missing or changed, it is mended from the checkpoint as far as that goes, said, and the file kept as it was under
-    the name metrics.damaged.jsonl.
+    Rows of later epochs are dropped, since a resumed run writes them again. Damaged, missing and changed rows are
+    replaced by the checkpoint's rows where it has them; `say` receives a sentence about it, and a copy of the damaged
+    file stays as metrics.damaged.jsonl.
     """
     found, faults, cut_short = _scan(path)
     damaged = list(faults)
@@ -101,7 +101,7 @@ def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = sa
 
 
 def _fault(row: Row) -> str | None:
-    """What no row of ours can have; None where nothing is wrong."""
+    """Say what is wrong with a row; None where nothing is."""
     for name in NUMBERS:
         value = row.get(name, 0.0)
         if type(value) not in (int, float) or not -1e300 < value < 1e300:
@@ -117,18 +117,19 @@ def _fault(row: Row) -> str | None:
 
 
 def write_last_row(path: Path, rows: Sequence[Row], say: Say = say_nothing) -> None:
-    """Write the history anew, when its last row has got its test figures. Raises CheckpointError when that fails."""
+    """Rewrite the file after the test figures were added to the last row. Raises CheckpointError when that fails."""
     _write_rows(path, rows, say)
 
 
 def is_tested(row: Row) -> bool:
-    """Whether a row holds the test figures, whole."""
+    """Whether a row holds all of the test figures."""
     return all(type(row.get(name)) is kind for name, kind in TEST_FIGURES.items()) and len(row["test_interval"]) == 2
 
 
 def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
-    """The rows in a file; what is wrong with the lines that are none, by their numbers; whether a crash has cut the
-    last line short, which is no fault.
+    """Read a file: (its valid rows, line number -> what is wrong with that line, whether the last line is cut short).
+
+    A last line that is cut short is no fault: a crash does that.
     """
     if not path.exists():
         return [], {}, False
@@ -144,7 +145,7 @@ def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
             continue
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError, MemoryError):  # ValueError: also bytes that are no text, too many digits
+        except (ValueError, RecursionError, MemoryError):  # ValueError also means invalid UTF-8 or too many digits
             if number == len(lines) and line.startswith(b"{"):
                 return rows, faults, True
             row = None

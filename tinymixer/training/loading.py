@@ -1,4 +1,4 @@
-"""A trained model out of its run folder, with everything that is needed to use it."""
+"""Loads a trained model from its run folder, with all that is needed to make predictions with it."""
 
 import os
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ WHICH = ("recommended", "best", "last")
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a model takes one picture for.
+    """A model's prediction for one picture.
 
     class_names     the K names
     probabilities   float64 (K,), in the order of the names
@@ -49,7 +49,7 @@ class Prediction:
         return float(self.probabilities[self.label])
 
     def best(self, count: int = 5) -> list[tuple[str, float]]:
-        """The most probable classes and their probabilities, the first first."""
+        """The most probable classes and their probabilities, in falling order."""
         order = self.probabilities.argsort(kind="stable")[::-1][:count]
         return [(self.class_names[k], float(self.probabilities[k])) for k in order]
 
@@ -59,10 +59,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and what it was trained on.
+    """A trained model and the description of its data.
 
-    which   the checkpoint that the weights are from: "best", "last", or a file's name
-    data    class names, mean, std, size and colours of its images
+    which   the checkpoint that the weights come from: "best", "last", or a file's name
+    data    class names, mean, std, size and colours of the images it was trained on
     """
 
     model: Model
@@ -72,14 +72,14 @@ class Run:
     which: str
 
     def predict(self, image: str | os.PathLike[str] | np.ndarray) -> Prediction:
-        """What the model takes a picture for: a file's path, or an array uint8 (height, width[, channels]) of any size.
+        """Predict the class of a picture: a file's path, or an array uint8 (height, width[, channels]) of any size.
 
-        It is made to fit as the training images were. Raises DataError for what is no picture.
+        It is cropped and resized as the training images were. Raises DataError for anything that is no picture.
         """
         return self.predict_many([image])[0]
 
     def predict_many(self, images: Iterable[str | os.PathLike[str] | np.ndarray]) -> list[Prediction]:
-        """The predictions for several pictures, computed together. Raises DataError for the first that is none."""
+        """Predict several pictures together. Raises DataError for the first one that cannot be read."""
         known, fit = self.data, self.recipe.data.fit
         pixels = [
             image_of_array(image, known.image_size, known.in_channels, fit)
@@ -91,7 +91,7 @@ class Run:
             return []
         size = self.recipe.training.eval_batch_size
         rows = predict_log_probabilities(self.model, np.stack(pixels), *normalisation(known), size)  # (N, K)
-        assert rows is not None  # nobody asked it to stop
+        assert rows is not None  # it returns None only when stopped
         return [Prediction(tuple(known.class_names), row) for row in np.exp(rows)]
 
 
@@ -105,11 +105,11 @@ def load_run(
     """Rebuild a trained model from a run folder, a checkpoint file, or weights that come with the package
     ("first-mixer").
 
-    which    of a run folder: "best" on its validation images, "last", or the one the run recommends: the best where
-             at least 100 validation images chose it, else the last
-    model    a model of your own to load the weights into, built as it was for training; a registered one is built here
+    which    the checkpoint in a run folder: "best" (lowest validation loss), "last", or "recommended", which is the
+             best one where at least 100 validation images chose it, else the last
+    model    your own model, built as it was for training, to load the weights into; None builds a registered model
 
-    Raises CheckpointError when there is none, or when it cannot be used.
+    Raises CheckpointError when there is no such checkpoint, or when it cannot be used.
     """
     if which not in WHICH:
         raise CheckpointError(f"a run keeps its 'best' and its 'last' weights, not '{which}'")
@@ -148,7 +148,7 @@ def load_model(
 def load_weights(
     checkpoint: Checkpoint, model: Model | None, backend: str | Backend = "auto", kernels: str = "auto"
 ) -> Model:
-    """The checkpoint's weights and buffers, in a model of its recipe, or in one that is given."""
+    """Load the checkpoint's weights and buffers into `model`, or into a new model of its recipe; return the model."""
     recipe = checkpoint.recipe
     if model is None:
         if isinstance(recipe.model, OwnConfig):
@@ -158,7 +158,7 @@ def load_weights(
             )
         claimed = getattr(recipe.model, "parameter_count", 0)
         held = sum(array.size for array in checkpoint.parameters.values())
-        if claimed > 2 * held:  # before memory is taken for what the weights cannot fill
+        if claimed > 2 * held:  # refuse before allocating memory for a model larger than the weights
             raise CheckpointError(
                 f"its recipe is for a model of {claimed:,} parameters, and it holds {held:,}: it is damaged or "
                 "was changed"
@@ -181,7 +181,7 @@ def load_weights(
 
 
 def described_by_manifest(recipe: Recipe) -> DataDescription:
-    """The data of a run of checkpoint format 1, which knew only the data sets that have a manifest."""
+    """Describe the data of a checkpoint of format 1, which could be trained only on data sets with a manifest."""
     manifest = load_manifest(recipe.data.dataset)
     return DataDescription(
         name=manifest.name,
@@ -203,7 +203,7 @@ def normalisation(data: DataDescription) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recommended_checkpoint(folder: Path, which: str = "recommended") -> tuple[Path, str]:
-    """The file in a run's folder that holds these weights, and which they are. Raises CheckpointError."""
+    """Find a checkpoint in a run's folder: (its path, "best" or "last"). Raises CheckpointError when there is none."""
     if which == "recommended":
         last = folder / "last.npz"
         which = load_checkpoint(last).state.recommended if last.is_file() else "best"

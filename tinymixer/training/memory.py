@@ -1,15 +1,15 @@
-"""What takes the memory of a run, for the sentence that says it is used up."""
+"""The error message for a run that needs more memory than there is."""
 
 from tinymixer.data import Dataset
 from tinymixer.errors import first_line
 from tinymixer.models import Model
 from tinymixer.training.recipe import Recipe
 
-COPIES = 4  # of the parameters: values, gradients, and two vectors of an optimizer
+COPIES = 4  # vectors as long as the parameters: values, gradients, and two of the optimizer
 
 
 def out_of_memory(error: MemoryError, recipe: Recipe, dataset: Dataset, model: Model) -> str:
-    """A sentence that names what is large and what would make it smaller; the last checkpoint stays as it is."""
+    """A sentence that says what needs much memory in this run, and which settings reduce it."""
     training, parameters = recipe.training, model.parameters
     together = training.batch_size // training.micro_batches
     return (

@@ -1,4 +1,4 @@
-"""A run's progress in a notebook, where nobody has asked for another display."""
+"""Shows a run's progress in a notebook, unless the caller chose another display."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def default_progress() -> Progress:
-    """A bar in a notebook that has tqdm and was not told otherwise (TQDM_DISABLE); elsewhere nothing is shown."""
+    """A bar in a notebook with tqdm, unless TQDM_DISABLE is set; anywhere else a `Progress` that shows nothing."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is None or not hasattr(shell, "kernel") or os.environ.get("TQDM_DISABLE"):
         return Progress()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # without ipywidgets its bar is made of signs, which will do
+            warnings.simplefilter("ignore")  # it warns that without ipywidgets its bar is plain text
             import tqdm.auto  # noqa: F401
     except ImportError:
         return Progress()

@@ -1,7 +1,7 @@
-"""The sections of a recipe: what can be chosen for a training run.
+"""The sections of a recipe: all fields that can be set for a training run.
 
-The command line makes its options from what is declared here, from `data.Augmentation`, `engines.EngineOptions` and
-the models' configurations.
+The command line makes its options from the fields declared here, in `data.Augmentation`, in `engines.EngineOptions` and
+in the models' configurations.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tinymixer.options import Options, option
 
 @dataclass(frozen=True)
 class DataOptions(Options):
-    """[data]: which images, and which of them choose and test."""
+    """[data]: the images, and how many of them are for validation and for testing."""
 
     dataset: str = option("digits", "Data set to train on; own for your own images.", choices=(*DATASETS, "own"))
     data: str = option(
@@ -61,7 +61,7 @@ class ScheduleOptions(Options):
 
 @dataclass(frozen=True)
 class TrainingOptions(EngineOptions):
-    """[training]: the loop around the steps, and how they are computed."""
+    """[training]: the training loop, and how its steps are computed."""
 
     epochs: int = option(10, "Passes over the training images.", minimum=1)
     batch_size: int = option(128, "Images per step.", minimum=1)

@@ -1,4 +1,4 @@
-"""What a recipe and a checkpoint hold of a model of the user's own, which only the user's program can build."""
+"""How recipes and checkpoints describe a user's own model, which only the user's program can build."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tinymixer.parameters import Parameters
 
 
 class OwnConfig:
-    """The configuration of a user's own model as plain values: names and numbers, to be written down and compared."""
+    """The configuration of a user's own model as names and plain values, which can be stored and compared."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = {str(name): _writable(value) for name, value in values.items()}
@@ -39,10 +39,10 @@ class OwnConfig:
 
 
 def describe_model(model: Any) -> tuple[str, Any]:
-    """What to write down for a model: its architecture's name and its configuration.
+    """The name and the configuration that recipes and checkpoints store for a model.
 
-    A registered class counts by its name only while it is exactly what the class builds; a changed one (another layer,
-    a block more) is the user's own, "module:Class".
+    A model of a registered class has that class's name only if it is exactly what the class builds. A changed one
+    (another layer, one more block) is a user's own model, named "module:Class".
     """
     name = architecture_of(model)
     if name in architectures() and difference_from_stock(model) is None:
@@ -51,9 +51,7 @@ def describe_model(model: Any) -> tuple[str, Any]:
 
 
 def require_own_parameters(model: Any) -> None:
-    """Raise ConfigError where a part of the model has weights outside of `model.parameters`: they would be neither
-    trained nor saved.
-    """
+    """Raise ConfigError for weights outside of `model.parameters`, which would be neither trained nor saved."""
     for thing in reachable(model):
         if isinstance(thing, Parameters) and thing.storage is not model.parameters.storage and len(thing):
             raise ConfigError(
@@ -73,7 +71,7 @@ def config_values(config: Any) -> dict[str, Any]:
 
 
 def _writable(value: Any) -> Any:
-    """A value that TOML can hold: numbers, text and lists of them; anything else as text."""
+    """Convert a value to one that TOML can hold: numbers, text and lists of them; anything else becomes text."""
     value = plain_value(value)
     if isinstance(value, list | tuple):
         return [_writable(item) for item in value]

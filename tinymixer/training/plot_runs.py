@@ -1,4 +1,4 @@
-"""The learning curves of several runs in one picture."""
+"""Draws the learning curves of several runs into one picture."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def plot_runs(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 
 def histories_of(runs: Sequence[str | Path]) -> tuple[dict[str, list[Row]], list[str]]:
-    """The rows of each run by a label that tells it apart, and a sentence for each run that cannot be drawn."""
+    """(label -> rows of that run, sentences about the runs that cannot be drawn); every run has a different label."""
     histories: dict[str, list[Row]] = {}
     left_out = []
     for run, label in zip(runs, labels_of([Path(run) for run in runs]), strict=True):
@@ -50,7 +50,7 @@ def _rows_of(run: Path) -> list[Row]:
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:
-    """Short names for the runs that tell them apart."""
+    """Short names for the runs, all of them different."""
     folders = [path if path.is_dir() else path.parent for path in paths]
     names = [shown_path(folder.resolve().name) for folder in folders]
     if len(set(names)) == len(names):

@@ -7,10 +7,10 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Hears about a run and does nothing with it; override what you want to show.
+    """A trainer calls these methods; here they do nothing. Override those whose news you want to show.
 
-    `stop()`, called from any of its methods or from another thread, ends the run as Ctrl-C does: after the step,
-    everything saved.
+    Call `stop()` from any of them, or from another thread, to end the run as Ctrl-C does: the trainer finishes the step
+    and saves.
     """
 
     stop_requested = False
@@ -25,15 +25,19 @@ class Progress:
         """
 
     def on_step(self, step: int, loss: float, accuracy: float, images_per_second: float, seconds_left: float) -> None:
-        """After every step: the run's steps so far (of `trainer.total_steps`), the means of this epoch so far (accuracy
-        from 0 to 1), and the seconds the whole run will still take.
+        """After every step.
+
+        step                     steps done in the whole run, out of `trainer.total_steps`
+        loss, accuracy           means over this epoch so far; accuracy from 0 to 1
+        images_per_second        speed of training in this epoch
+        seconds_left             expected time to the end of the run
         """
 
     def on_epoch(self, row: dict[str, Any]) -> None:
         """After every epoch, with its row of metrics.jsonl."""
 
     def on_note(self, text: str) -> None:
-        """Something worth a line, such as where a resumed run goes on."""
+        """For news in a sentence, such as the step at which a resumed run continues."""
 
     def on_end(self, result: "TrainingResult") -> None:
         """After the last save."""

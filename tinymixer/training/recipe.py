@@ -1,4 +1,4 @@
-"""A recipe: everything that decides how a training run goes, as one value that can be read, changed and written.
+"""A recipe: all settings of a training run, as one value that can be read, changed and written.
 
 Recipes are TOML files with the sections of `tinymixer.training.options`, a [model] section for the configuration of
 one architecture, and perhaps [[groups]] of parameters. A few come with the package (`recipe_names()`); anyone can
@@ -24,20 +24,20 @@ from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
 TITLES = ("name", "description")
-DESCRIPTION_TABLE = "data_description"  # in a run's config.toml: what `DataDescription` says of its images
+DESCRIPTION_TABLE = "data_description"  # the table in a run's config.toml that holds the `DataDescription`
 LARGEST_FILE = 1_000_000  # bytes of a recipe
-FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave to the data
+FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave out: the data sets them
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A training run. Raises ConfigError where fields contradict each other.
 
-    architecture   the model's registered name, or "module:Class" for one of the user's own
+    architecture   the model's registered name, or "module:Class" for a user's own model
     model          its configuration
-    from_data      fields of the model that were left out, and are taken from the data (`fitted_to`); until then the
-                   configuration has stand-ins for them
-    groups         parameters that are treated unlike the others, by patterns of their names
+    from_data      names of model fields that the recipe leaves out; `fitted_to` takes them from the data, and until
+                   then `model` holds placeholder values
+    groups         groups of parameters, by patterns of their names, with settings of their own
     """
 
     name: str = "custom"
@@ -100,7 +100,7 @@ class Recipe:
     def to_toml(self, more: Mapping[str, Any] | None = None) -> str:
         """The whole recipe as TOML text, every default written out. Raises ConfigError without the package tomli-w.
 
-        more   further tables to write behind it
+        more   further tables to write after the recipe
         """
         try:
             import tomli_w
@@ -110,7 +110,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], source: str = "the recipe") -> "Recipe":
-        """Build a recipe from the tables of a TOML file; what is left out gets its default.
+        """Build a recipe from the tables of a TOML file; missing fields get their defaults.
 
         Raises ConfigError, naming `source`, for an unknown section or field and for a value of the wrong kind.
         """
@@ -131,16 +131,16 @@ class Recipe:
 
     @classmethod
     def from_toml(cls, text: str, source: str = "the recipe") -> "Recipe":
-        """Read a recipe from TOML text. Raises ConfigError for text that is not TOML, and as `from_dict`."""
+        """Read a recipe from TOML text. Raises ConfigError for text that is not TOML, and where `from_dict` does."""
         return cls.from_dict(read_toml(text, source), source)
 
     # ------------------------------------------------------------------------------------------------------- changing
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
-        """This recipe with some fields replaced; text is read as the field's kind, None leaves a field as it is.
+        """This recipe with some fields replaced. Text is converted to the field's type; None leaves a field unchanged.
 
-        A field goes by its qualified name ("model.hidden_dim"), or by its short one where only one section has it.
-        Dashes stand for underscores, as on the command line. `architecture` replaces [model] by a model of that name
+        A field is given by its qualified name ("model.hidden_dim"), or by its short name where only one section has it.
+        Dashes may replace underscores, as on the command line. `architecture` replaces [model] by that architecture
         with the same sizes. Raises ConfigError for an unknown field or a value that does not fit.
         """
         changes: dict[str, dict[str, Any]] = {}
@@ -167,8 +167,9 @@ class Recipe:
         return _model_parts({"architecture": architecture} | stated | changes, "the recipe")
 
     def fitted_to(self, dataset: Dataset) -> "Recipe":
-        """This recipe with the model's image_size, in_channels and num_classes taken from the data, where it left them
-        out. Raises ConfigError where it states one that is not the data's, and where the batch is too large.
+        """This recipe with the fields in `from_data` (image_size, in_channels, num_classes) set from the data.
+
+        Raises ConfigError where the recipe states another value than the data has, and where the batch is too large.
         """
         found = {
             "image_size": dataset.image_size,
@@ -201,7 +202,7 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Load a recipe of the package by name, or one of the user's own by the path of its TOML file.
+    """Load one of the package's recipes by name, or a user's own by the path of its TOML file.
 
     Raises ConfigError when there is no such recipe, or when the file is not a valid one.
     """
@@ -261,7 +262,7 @@ def _model_parts(table: Mapping[str, Any], source: str) -> dict[str, Any]:
                 raise ConfigError(f"'{name}' in {source} is no field of {architecture}: {', '.join(others)} has it")
             raise ConfigError(unknown_field(name, "model", own, source))
     missing = tuple(name for name in FROM_DATA if name in own and name not in values)
-    if "image_size" in missing and "patch_size" in own:  # a stand-in that patches fit into
+    if "image_size" in missing and "patch_size" in own:  # a placeholder that the patches divide
         patch = checked_value("patch_size", values.get("patch_size", own["patch_size"].default), int, {"minimum": 1})
         values["image_size"] = patch * max(1, 32 // patch)
     return {"architecture": architecture, "model": options(**values), "from_data": missing}

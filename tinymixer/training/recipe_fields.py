@@ -22,7 +22,7 @@ TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0"
 
 @dataclass(frozen=True)
 class RecipeField:
-    """One field of a recipe, as a command line or a form would present it. `kind` is bool, int, float or str."""
+    """One field of a recipe, with what a command line or a form needs to show it. `kind` is bool, int, float or str."""
 
     name: str
     section: str
@@ -68,7 +68,7 @@ def short_names() -> dict[str, list[RecipeField]]:
 
 
 def find_field(name: str, given_name: str) -> RecipeField:
-    """The field of a qualified or short name. Raises ConfigError for an unknown one, or one that two sections have."""
+    """Find a field by its qualified or short name. Raises ConfigError for an unknown or ambiguous name."""
     qualified, short = recipe_fields(), short_names()
     if name in qualified:
         return qualified[name]
@@ -81,7 +81,7 @@ def find_field(name: str, given_name: str) -> RecipeField:
 
 
 def parse(text: str, kind: type) -> Any:
-    """Read a value from text; text that cannot be read comes back as it is, for `checked_value` to refuse."""
+    """Convert text to a value; text that cannot be converted is returned as it is, and `checked_value` refuses it."""
     if kind is bool and text.lower() in TRUE_WORDS + FALSE_WORDS:
         return text.lower() in TRUE_WORDS
     if kind in (int, float):

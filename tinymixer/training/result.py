@@ -1,4 +1,4 @@
-"""How a call of `Trainer.run` ended."""
+"""`TrainingResult`, which `Trainer.run` returns."""
 
 import shlex
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class TrainingResult:
     status                "finished", "interrupted" (by `signal`), or "already finished" when there was nothing to do
     message               one or two sentences for the user: the result, or how to go on
     epochs                epochs finished
-    validation_accuracy   of the best epoch (0 to 1); None without validation images, and before the first epoch's end
-    test_accuracy         of the recommended checkpoint (0 to 1), measured once at the end; None before
-    test_interval         its 95 % interval, (low, high)
-    tested                which checkpoint that was, "best" or "last"
-    seconds               spent on the run, over all its sittings
+    validation_accuracy   of the best epoch (0 to 1); None without validation images or a finished epoch
+    test_accuracy         of the recommended checkpoint (0 to 1), measured once at the end; None before the end
+    test_interval         95 % confidence interval of the test accuracy, (low, high)
+    tested                the checkpoint that was tested, "best" or "last"
+    seconds               training time of the run, including the time before it was resumed
     """
 
     status: str
@@ -38,7 +38,7 @@ class TrainingResult:
 
 
 def make_result(trainer: "Trainer", status: str) -> TrainingResult:
-    """The result of a run as it stands in its folder."""
+    """Make the result from the trainer's present state."""
     state, folder = trainer.state, trainer.folder.path
     row = trainer.rows[-1] if trainer.rows else {}
     test, interval = row.get("test_accuracy"), row.get("test_interval")
@@ -68,7 +68,7 @@ def make_result(trainer: "Trainer", status: str) -> TrainingResult:
 
 
 def say_test(row: dict) -> str:
-    """The test figures of a run's last row in words: the accuracy, its interval, and whose weights."""
+    """The test figures in a run's last row as text: the accuracy, its interval, and which weights were tested."""
     low, high = row["test_interval"]
     weights = "weights of the best epoch on the validation images" if row["tested"] == "best" else "last weights"
     accuracy, low, high = (100 * share for share in (row["test_accuracy"], low, high))

@@ -1,4 +1,4 @@
-"""Going back to where a run stands: its newest checkpoint that can be used."""
+"""Finds the newest usable checkpoint of a run."""
 
 from tinymixer.errors import CheckpointError
 from tinymixer.files import Say, rename
@@ -7,10 +7,10 @@ from tinymixer.training.run_folder import RunFolder
 
 
 def newest_checkpoint(folder: RunFolder, say: Say) -> Checkpoint | None:
-    """The run's last checkpoint, or the one before where that is damaged or missing, which is said.
+    """Load last.npz; where it is damaged or missing, tell `say` and load previous.npz.
 
-    None for a run that was killed before its first one. Raises CheckpointError where none that was kept can be used,
-    and for one of format 1, whose random numbers this version does not draw.
+    Returns None for a run that was killed before it saved a checkpoint. Raises CheckpointError where no checkpoint can
+    be used, and for one of format 1, whose random numbers this version cannot draw.
     """
     problem: CheckpointError | None = None
     for path in (folder.last, folder.previous):
@@ -39,7 +39,7 @@ def newest_checkpoint(folder: RunFolder, say: Say) -> Checkpoint | None:
 
 
 def _set_aside(folder: RunFolder) -> None:
-    """Give a damaged last.npz another name, so that it is neither lost nor kept as the next previous.npz."""
+    """Rename a damaged last.npz, so that it is not lost and does not become the next previous.npz."""
     if folder.last.exists():
         try:
             rename(folder.last, folder.path / "last.damaged.npz")

@@ -1,4 +1,4 @@
-"""The folder that a run leaves behind: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz, curves.png."""
+"""A run's folder: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz and curves.png."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tinymixer.training.recipe import DESCRIPTION_TABLE, Recipe, load_recipe, re
 
 DEFAULT_ROOT = Path("runs")
 
-# What may differ when a run is resumed: where and how the numbers are computed, which rounds them differently at most.
+# Fields that may change when a run is resumed: they change where and how numbers are computed, so at most the rounding.
 FREE_ON_RESUME = (
     "data.data",
     *(
@@ -28,7 +28,7 @@ FREE_ON_RESUME = (
 class RunFolder:
     """The files of one run.
 
-    say   hears what the file system cannot do and what is no reason to stop
+    say   receives a sentence when the file system cannot do something that the run can do without
     """
 
     def __init__(self, path: str | Path, say: Say = say_nothing) -> None:
@@ -51,9 +51,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Make and lock a folder for a new run: `path`, or the first free of runs/NAME, runs/NAME-2, ...
 
-        The lock comes before anything is looked at or written, so of several starts in one folder one goes on and the
-        others are told. Raises TrainingError where a run is in the folder already, another process trains into it, or
-        it cannot be made.
+        The lock is taken before anything is read or written, so when several runs start in one folder only one goes on.
+        Raises TrainingError where the folder holds a run already, another process trains into it, or it cannot be made.
         """
         try:
             folder = cls(_new_default_folder(recipe.name) if path is None else path, say)
@@ -73,10 +72,10 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, recipe: Recipe, path: str | Path, data: DataDescription, say: Say = say_nothing) -> "RunFolder":
-        """Open and lock the folder of a run that is to go on with `recipe` on this data.
+        """Open and lock the folder of a run, to resume it with `recipe` on this data.
 
-        Raises TrainingError when there is no run, when the recipe or the data would change what it computes, or when
-        another process trains into it.
+        Raises TrainingError when there is no run, when the recipe or the data would change its results, or when another
+        process trains into it.
         """
         folder = cls(path, say)
         require_same_run(folder.read_config(), recipe, folder.path)
@@ -95,7 +94,7 @@ class RunFolder:
         return load_recipe(self.config)
 
     def read_description(self) -> DataDescription | None:
-        """What the run's images are; None in a run of before format 2. Raises DataError for what is no description."""
+        """The description of the run's data; None before checkpoint format 2. Raises DataError where it is invalid."""
         table = read_toml_file(self.config).get(DESCRIPTION_TABLE)
         return None if table is None else DataDescription.from_dict(table)
 
@@ -104,11 +103,11 @@ class RunFolder:
             file.write(recipe.to_toml({} if data is None else {DESCRIPTION_TABLE: data.to_dict()}).encode())
 
     def clean_up(self) -> None:
-        """Remove what a killed run left behind half-written."""
+        """Remove the partly written files of a killed run."""
         remove_leftovers(self.path)
 
     def keep_last_as_previous(self) -> None:
-        """Let last.npz have the name previous.npz too, before a new one takes its place."""
+        """Keep the present last.npz as previous.npz, before a new last.npz replaces it."""
         if self.last.is_file():
             try:
                 keep_under(self.last, self.previous)
@@ -121,10 +120,9 @@ def resolve_recipe(
 ) -> Recipe:
     """The recipe that a command line asks for.
 
-    A new run takes the named recipe and the overrides; without a name "digits", or "photos" where
-    there is data of the user's own. A resumed one takes the run's own
-    config.toml, so that what was chosen when it started need not be repeated; naming another recipe then is an error.
-    Raises ConfigError and TrainingError.
+    A new run uses the named recipe and the overrides; without a name it uses "photos" for the user's own data, else
+    "digits". A resumed run uses its own config.toml, so that the options it was started with need not be repeated; it
+    is an error to name another recipe. Raises ConfigError and TrainingError.
     """
     data = overrides.get("data.data") or overrides.get("data")
     if data:  # kept in config.toml, so it must mean the same from every folder
@@ -144,9 +142,9 @@ def resolve_recipe(
 
 
 def require_same_run(started: Recipe, resumed: Recipe, folder: Path) -> None:
-    """Raise TrainingError, naming the fields, where resuming would not go on with the same computation.
+    """Raise TrainingError, which names the fields, where resuming with this recipe would change the results.
 
-    `epochs` may change where it changes no learning rate, that is, with the constant schedule.
+    `epochs` may change only with the constant schedule, where it changes no learning rate.
     """
     free = FREE_ON_RESUME + (("training.epochs",) if started.schedule.schedule == "constant" else ())
     changed = {name: pair for name, pair in started.differences(resumed).items() if name not in free}
@@ -159,7 +157,7 @@ def require_same_run(started: Recipe, resumed: Recipe, folder: Path) -> None:
 
 
 def require_same_data(then: DataDescription | None, now: DataDescription, folder: Path) -> None:
-    """Raise TrainingError where a run would go on with other images than it began with."""
+    """Raise TrainingError where a run would resume with other images than it began with."""
     if then is not None and then.fingerprint != now.fingerprint:
         raise TrainingError(
             f"the run in {folder} was trained on '{then.name}'{f' ({then.source})' if then.source else ''}, and these "
@@ -169,7 +167,7 @@ def require_same_data(then: DataDescription | None, now: DataDescription, folder
 
 
 def _new_default_folder(name: str) -> Path:
-    """Make and return the first of runs/NAME, runs/NAME-2, ... that is not there yet."""
+    """Make and return the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
     name, number = folder_name(name), 1
     while True:
         path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
@@ -181,7 +179,7 @@ def _new_default_folder(name: str) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """A recipe's name as the name of one folder on any system: letters, digits, ".", "_" and "-"."""
+    """Turn a recipe's name into a folder name that every system allows: letters, digits, ".", "_" and "-"."""
     plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:80]
     reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain, re.IGNORECASE)  # devices, on Windows
     return f"run-{plain}" if reserved else plain or "run"

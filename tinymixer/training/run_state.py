@@ -1,4 +1,4 @@
-"""Where a run stands: what has been done, and how it went so far."""
+"""`RunState`: how far a run has come, and its results so far."""
 
 import json
 from dataclasses import dataclass, fields
@@ -8,22 +8,22 @@ from tinymixer.errors import CheckpointError
 from tinymixer.training.evaluate import Evaluation
 
 LARGEST = 1e15  # steps, images or seconds of any run
-FEW_IMAGES = 100  # fewer validation images than this tell epochs apart by luck
+FEW_IMAGES = 100  # with fewer validation images, which epoch is best is mostly luck
 
 
 @dataclass
 class RunState:
-    """Where a run stands.
+    """How far a run has come.
 
     epoch             epochs finished
-    step              steps finished of the epoch that is under way
+    step              steps finished in the current epoch
     loss_sum, correct, images   over those steps: sum of the images' losses, images classified correctly, images seen
-    train_seconds     spent on those steps
-    epoch_started     when this epoch began, in seconds of the run
-    elapsed_seconds   spent on the whole run, over all its sittings
-    validation_images   on which epochs are judged; 0 where there are none
-    best_epoch        the epoch with the lowest validation loss, 0 before any. The loss says more of a few images than
-                      the accuracy does, which moves in steps of an image
+    train_seconds     time of those steps
+    epoch_started     the value of `elapsed_seconds` when the current epoch began
+    elapsed_seconds   training time of the run, including the time before it was resumed
+    validation_images   the number of validation images; 0 where there are none
+    best_epoch        the epoch with the lowest validation loss, 0 before any. The loss decides, not the accuracy: with
+                      few images many epochs have the same accuracy
     best_accuracy, best_loss   on the validation images after that epoch
     """
 
@@ -48,7 +48,7 @@ class RunState:
         self.train_seconds += seconds
 
     def end_epoch(self, validation: Evaluation | None, elapsed_seconds: float) -> bool:
-        """Turn to the next epoch; say whether this one was the best so far on the validation images."""
+        """Begin the next epoch. Returns whether the finished one has the lowest validation loss so far."""
         self.epoch, self.step = self.epoch + 1, 0
         self.loss_sum, self.correct, self.images, self.train_seconds = 0.0, 0, 0, 0.0
         self.epoch_started = elapsed_seconds
@@ -60,28 +60,28 @@ class RunState:
         return improved
 
     def epochs_without_progress(self) -> int:
-        """Epochs since the best one."""
+        """The number of epochs since the best one."""
         return self.epoch - self.best_epoch if self.best_epoch else 0
 
     @property
     def recommended(self) -> str:
-        """Which checkpoint to use: "best" where enough validation images chose it, otherwise "last"."""
+        """The checkpoint to use: "best" if at least `FEW_IMAGES` validation images chose it, otherwise "last"."""
         return "best" if self.best_epoch and self.validation_images >= FEW_IMAGES else "last"
 
     @classmethod
     def from_json(cls, text: str, path: Path, number: int) -> "RunState":
-        """Read the state of a checkpoint at `path` of format `number`. Raises CheckpointError for what cannot be."""
+        """Read the state of a checkpoint at `path` of format `number`. Raises CheckpointError for impossible values."""
         expected = {entry.name: type(entry.default) for entry in fields(cls)}
         try:
             values = json.loads(text)
-        except (ValueError, RecursionError):  # ValueError: no JSON, or a number of over 4,300 digits
+        except (ValueError, RecursionError):  # ValueError: not JSON, or a number of over 4,300 digits
             values = None
-        if number == 1 and isinstance(values, dict):  # its best epoch was chosen on the test images: forgotten
+        if number == 1 and isinstance(values, dict):  # format 1 chose the best epoch on the test images: drop it
             values.pop("best_accuracy", None)
             values |= {"validation_images": 0, "best_epoch": 0, "best_accuracy": 0.0, "best_loss": 0.0}
         if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != expected:
             raise CheckpointError(f"{path} is damaged: its 'state' does not say where the run stands")
-        if any(not 0 <= value <= LARGEST for value in values.values()):  # so is no NaN
+        if any(not 0 <= value <= LARGEST for value in values.values()):  # also false for NaN
             raise CheckpointError(f"{path} is damaged: its 'state' holds a number that cannot be")
         state = cls(**values)
         state._require_sense(path)

@@ -1,4 +1,4 @@
-"""Stopping politely: Ctrl-C, SIGTERM and a closed terminal ask for an end, and the trainer chooses the moment."""
+"""Stops a run cleanly: Ctrl-C, SIGTERM or a closed terminal ask for a stop, and the trainer stops after its step."""
 
 import signal
 import threading
@@ -7,12 +7,11 @@ from typing import Any
 
 
 class StopSignals:
-    """Within this context, a first SIGINT, SIGTERM or SIGHUP is remembered in `.signal`; a second one interrupts at
-    once.
+    """A context in which the first SIGINT, SIGTERM or SIGHUP only sets `.signal`; a second raises KeyboardInterrupt.
 
-    A signal that was ignored on entry stays ignored (`nohup`, a script's `&`), and one whose handler is not Python's
-    is left alone. The handlers found on entry are put back on exit. Outside the main thread, where Python allows no
-    handlers, nothing is installed.
+    A signal that was ignored on entry stays ignored (`nohup`, a script's `&`), and a handler that was not installed
+    from Python is left alone. The previous handlers are restored on exit. Outside the main thread, where Python allows
+    no handlers, this does nothing.
     """
 
     HANDLED = tuple(

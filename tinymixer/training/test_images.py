@@ -1,4 +1,4 @@
-"""The test images for a trained model: those of its own data, or others with the same classes."""
+"""Finds test images for a trained model: those of its own data set, or others with the same classes."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from tinymixer.training.loading import Run
 
 
 def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
-    """A data set, its test images, and labels in the numbering of the run's classes.
+    """Load images to test a run's model on: (data set, images to test on, their labels in the run's class numbers).
 
-    data   where the images are; None takes the run's own
+    data   path of the images; None takes the run's own
 
-    Classes are matched by name, in whatever order they stand. Images from another place than the run's that have no
-    test set of their own are all taken: none of them was trained on.
+    Classes are matched by name, in any order. If the images are not the run's own and have no test set, all of them are
+    used, since the model was trained on none of them.
 
-    Raises DataError for images of other classes, size or colours than the model was trained on, and where there are
-    none to test on.
+    Raises DataError for images of other classes, size or colours than the model was trained on, and where there are no
+    test images.
     """
     known, options = run.data, run.recipe.data
     path = data or options.data or None
@@ -44,21 +44,21 @@ def matching_test_images(run: Run, data: str | Path | None) -> tuple[Dataset, np
         )
     if dataset.test_drawn and dataset.fingerprint != known.fingerprint and not _same_place(path, options.data):
         images = np.concatenate([dataset.train_images, dataset.test_images])
-        return dataset, images, relabelled(dataset, known.class_names, everything=True)
+        return dataset, images, relabelled(dataset, known.class_names, with_training=True)
     if not len(dataset.test_images):
         raise DataError(f"'{dataset.name}' has no test images to evaluate on: give a folder with a test part (test/)")
     return dataset, dataset.test_images, relabelled(dataset, known.class_names)
 
 
 def _same_place(path: str | Path | None, other: str) -> bool:
-    """Whether two paths lead to one place."""
+    """Whether two paths lead to the same file or folder."""
     return bool(path) and bool(other) and Path(str(path)).resolve() == Path(other).resolve()
 
 
-def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str], everything: bool = False) -> np.ndarray:
-    """The test labels (N,), or with `everything` the training labels before them, as places in these class names.
+def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str], with_training: bool = False) -> np.ndarray:
+    """The labels (N,) as positions in `class_names`: of the test images, or with `with_training` of training and test.
 
-    Raises DataError for a class that is not among them.
+    Raises DataError for a class that is not in `class_names`.
     """
     places = {name: place for place, name in enumerate(class_names)}
     for name in dataset.class_names:
@@ -67,5 +67,5 @@ def relabelled(dataset: Dataset, class_names: tuple[str, ...] | list[str], every
                 f"the model knows no class '{name}', which '{dataset.name}' has: it knows {', '.join(class_names)}."
                 f"{nearest(name, class_names)}"
             )
-    labels = np.concatenate([dataset.train_labels, dataset.test_labels]) if everything else dataset.test_labels
+    labels = np.concatenate([dataset.train_labels, dataset.test_labels]) if with_training else dataset.test_labels
     return np.array([places[name] for name in dataset.class_names], np.int64)[labels]

@@ -1,4 +1,4 @@
-"""A whole run: the epochs around the step, and everything that keeps them safe."""
+"""`Trainer`: runs the epochs of a training run, evaluates them, and saves and restores checkpoints."""
 
 import dataclasses
 import math
@@ -43,15 +43,15 @@ class Trainer:
     recipe      what to train, and how
     out         the run folder; None takes the first free of runs/NAME, runs/NAME-2, ...
     dataset     the images; None loads the recipe's
-    progress    receives how it goes, and can stop it; None shows a bar in a notebook and nothing elsewhere
-    resume      go on with the run in `out`, exactly where its last checkpoint stands
-    model       a model of your own in place of the recipe's; its weights are where training begins
-    init_from   a run folder, a checkpoint, or weights that come with the package ("first-mixer"), to begin with:
-                arrays of the same name and shape are taken, the others are named
+    progress    receives the run's progress and can stop it; None shows a bar in a notebook and nothing elsewhere
+    resume      continue the run in `out` from its last checkpoint, exactly
+    model       your own model instead of the recipe's; training starts from its weights
+    init_from   start from the weights of a run folder, a checkpoint, or the package ("first-mixer"): arrays of the same
+                name and shape are loaded, the others are named in a note
 
-    A share of the training images is held back for validation (`recipe.data.validation_share`): the best checkpoint
-    and early stopping are chosen on them alone. The test images are looked at once, at the end, with the checkpoint
-    that the run recommends.
+    A share of the training images (`recipe.data.validation_share`) is held back for validation; they alone decide which
+    checkpoint is the best and when to stop early. The test images are used once, at the end, with the recommended
+    checkpoint.
 
     Raises ConfigError when recipe, model and data do not fit, TrainingError when the folder cannot be used,
     CheckpointError when the checkpoint to resume from cannot.
@@ -116,7 +116,7 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent on the run, over all its sittings."""
+        """Training time of the run, including the time before it was resumed."""
         return self._seconds_before + time.perf_counter() - self._clock_started
 
     @property
@@ -163,7 +163,7 @@ class Trainer:
         return state.epoch >= training.epochs or bool(stopped_early)
 
     def _train_epoch(self) -> None:
-        """Take the steps that are left of the epoch under way, or those before a stop is asked for."""
+        """Take the remaining steps of the current epoch; stop early when a stop is requested."""
         state, every = self.state, self.recipe.training.checkpoint_every_steps
         while state.step < self.steps_per_epoch and not self._stop_requested():
             started = time.perf_counter()
@@ -176,7 +176,7 @@ class Trainer:
                 self._save(self.folder.last)
 
     def _plan(self) -> Iterator[Step]:
-        """The steps up to the epoch's end, a stop that is asked for, or the next checkpoint that is due."""
+        """Yield steps until the epoch ends, a stop is requested, or a checkpoint is due."""
         training, epoch, first = self.recipe.training, self.state.epoch, self.state.step
         every, before = training.checkpoint_every_steps, self.state.epoch * self.steps_per_epoch
         order = self.train_indices[epoch_order(training.seed, epoch, len(self.train_indices))]
@@ -189,9 +189,9 @@ class Trainer:
                 return
 
     def _end_epoch(self) -> bool:
-        """Judge the epoch and write it down; False when a stop was asked for meanwhile.
+        """Validate after an epoch, write its row and save; returns False when a stop was requested during validation.
 
-        The row goes before the checkpoint: after a crash in between, the epoch is repeated.
+        The row is written before the checkpoint. After a crash between the two, the resumed run repeats the epoch.
         """
         state = self.state
         row: Row = {
@@ -221,7 +221,7 @@ class Trainer:
         return True
 
     def _evaluate(self, part: str) -> Evaluation | None:
-        """Evaluate on the validation or the test images; None when a stop is asked for meanwhile."""
+        """Evaluate on the "validation" or "test" images; None when a stop was requested before the end."""
         data, size = self.dataset, self.recipe.training.eval_batch_size
         images, labels, indices = (
             (data.test_images, data.test_labels, None)
@@ -242,7 +242,7 @@ class Trainer:
         return not len(self.dataset.test_images) or not self.rows or is_tested(self.rows[-1])
 
     def _test(self) -> bool:
-        """Look at the test images, once, with the checkpoint that the run recommends; False when a stop came first."""
+        """Evaluate the recommended checkpoint on the test images, once; False when a stop was requested meanwhile."""
         if self._is_tested():
             return True
         parameters, which = self.model.parameters, self.state.recommended
@@ -271,7 +271,7 @@ class Trainer:
         self.model.parameters.load_buffers(buffers)
         self.engine.refresh()
 
-    # ------------------------------------------------------------------------------------------- what is told and kept
+    # -------------------------------------------------------------------------------------- messages and checkpoints
 
     def _say_what_is_missing(self) -> None:
         for note in self.dataset.notes:
@@ -305,7 +305,7 @@ class Trainer:
             self._say_once(self.engine.note)
 
     def _say_once(self, sentence: str) -> None:
-        """Tell the user something that is no reason to stop, the first time that it happens."""
+        """Pass a sentence to `progress.on_note`, unless it was passed before."""
         if sentence not in self._said:
             self._said.add(sentence)
             self.progress.on_note(sentence)
@@ -356,7 +356,7 @@ class Trainer:
             self.progress.on_note(f"resuming after {where}")
 
     def _draw_curves(self) -> None:
-        """Draw curves.png; a picture that cannot be drawn is no reason to stop, whatever is the matter."""
+        """Draw curves.png. If that fails for any reason, say so in a note; training goes on."""
         self._pictured = time.perf_counter()
         if not self.rows:
             return
@@ -366,7 +366,7 @@ class Trainer:
             draw_curves({self.recipe.name: self.rows}, self.folder.curves)
         except ImportError:
             self._say_once("curves.png is not drawn, since Matplotlib is not installed: pip install matplotlib")
-        except Exception as error:  # fonts, LaTeX, settings of the user's own: Matplotlib raises all kinds
+        except Exception as error:  # fonts, LaTeX, the user's settings: Matplotlib raises errors of many types
             self._say_once(f"curves.png is not drawn: {first_line(error)}")
 
     def _end(self, status: str) -> TrainingResult:
