@@ -6,20 +6,22 @@ from typing import Any
 import numpy as np
 
 from tinymixer.gradcheck.arrays import largest, place_of
-from tinymixer.gradcheck.comparison import Numerical, comparison_row
-from tinymixer.gradcheck.differences import complex_step, derivative
-from tinymixer.gradcheck.kinks import DRAWS, slopes_around
-from tinymixer.gradcheck.report import Coverage, Row
-from tinymixer.gradcheck.scale import (
+from tinymixer.gradcheck.differences import (
+    DRAWS,
     LAST_BIT,
+    Numerical,
     Path,
-    Steps,
+    comparison_row,
+    complex_step,
+    derivative,
     element_path,
     element_sizes,
     output_size,
     own_sizes,
     rounding_noise,
+    slopes_around,
 )
+from tinymixer.gradcheck.report import Coverage, Row
 from tinymixer.gradcheck.target import Target, random_cotangent, stream
 
 COMPLEX_TOLERANCE = 1e-2  # of the tolerance of differences: the complex step is exact to rounding
@@ -361,13 +363,7 @@ def _directions(host: np.ndarray, count: int, generator: np.random.Generator) ->
 
 
 def _complex_row(
-    target: Target,
-    exact: list[Any],
-    numerical: Numerical,
-    got: np.ndarray,
-    place: Any,
-    tolerance: float,
-    name: str,
+    target: Target, exact: list[Any], numerical: Numerical, got: np.ndarray, place: Any, tolerance: float, name: str
 ) -> Row:
     """Compare with the complex step, if the differences confirm it: an abs or a cast makes it silently wrong."""
     check, tolerance = "complex step", COMPLEX_TOLERANCE * tolerance
@@ -399,6 +395,3 @@ def _corners_and_others(shape: tuple[int, ...], count: int, generator: np.random
     last = shape[-1] if shape else 1
     others = generator.choice(size, size=min(count, size), replace=False)
     return sorted({0, size - 1, last - 1, size - last, *(int(i) for i in others)})
-
-
-__all__ = ["Gradients", "Settings", "Steps", "gradient_rows", "joint_row"]

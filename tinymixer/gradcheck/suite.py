@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.backend import Backend, get_backend
-from tinymixer.gradcheck.layer import check_layer
-from tinymixer.gradcheck.model import check_model
+from tinymixer.gradcheck.layer import check_layer, check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
 from tinymixer.layers import (
