@@ -96,7 +96,7 @@ def later_row(target: Target, settings: Settings) -> Row:
 def _forward_rows(target: Target) -> tuple[list[Row], Any, Any, dict[str, Any]]:
     """Inputs and constants are only read; the output is an array of its own."""
     arrays = target.placed()
-    given = {**arrays, **target.constants()}
+    given = {**arrays, **target.constants}
     before = copies(given)
     try:
         y, cache = target.forward(arrays)
@@ -143,7 +143,7 @@ def _backward_rows(target: Target, dy: np.ndarray, cache: Any, arrays: dict[str,
         yes_no(target, "dy untouched", touched, "the backward writes into"),
         yes_no(target, "cache untouched", changed(cache_before, kept), "the backward writes into its cache,"),
     ]
-    owners |= {**arrays, **target.constants(), **kept}
+    owners |= {**arrays, **target.constants, **kept}
     aliases = [
         f"that of {name} of {owner}"
         for name, gradient in gradients.items()

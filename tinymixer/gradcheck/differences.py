@@ -2,11 +2,11 @@
 
 **Central differences.** (f(t) - f(-t)) / 2t has two errors. *Truncation* shrinks with the step, like t^2: the curve is
 not a line. *Rounding* grows as the step shrinks, like (noise of f) / t: two close numbers are subtracted. No single
-step suits every function. So the steps shrink by factors of four, from a 64th of the input's own magnitude. Richardson's
-extrapolation removes the t^2 and the t^4 terms (Ridders 1982; Press et al., Numerical Recipes, section 5.7). Each entry
-of that table has an estimate of its error: its distance from its neighbours, and at least the noise of f divided by the
-step. For every output the entry with the smallest estimate wins. Smooth functions settle within three steps, at about
-1e-12; a kink nearby, or logits in the thousands, take a few more.
+step suits every function. So the steps shrink by factors of four, from a 64th of the input's own magnitude.
+Richardson's extrapolation removes the t^2 and the t^4 terms (Ridders 1982; Press et al., Numerical Recipes, section
+5.7). Each entry of that table has an estimate of its error: its distance from its neighbours, and at least the noise of
+f divided by the step. For every output the entry with the smallest estimate wins. Smooth functions settle within three
+steps, at about 1e-12; a kink nearby, or logits in the thousands, take a few more.
 
 **Sizes.** Steps and tolerances follow from the size of the inputs, of the outputs and of the rounding.
 
@@ -136,15 +136,10 @@ class Path:
     def __init__(self, target: Target, steps: Steps, magnitude: float = 1.0) -> None:
         self.target, self.steps, self.magnitude = target, steps, magnitude
 
-    def __call__(self, t: complex) -> np.ndarray:
-        return self.target.output(
-            {name: self.target.inputs[name] + t * step for name, step in self.steps.items()}
-        ).ravel()
-
-    def beside(self, shift: Steps, t: float) -> np.ndarray:
-        """The same with all of these inputs shifted first."""
-        moved = {name: self.target.inputs[name] + shift[name] + t * step for name, step in self.steps.items()}
-        return self.target.output(moved).ravel()
+    def __call__(self, t: complex, shift: Steps | None = None) -> np.ndarray:
+        inputs = self.target.inputs
+        start = inputs if shift is None else {name: inputs[name] + shift[name] for name in self.steps}
+        return self.target.output({name: start[name] + t * step for name, step in self.steps.items()}).ravel()
 
 
 def element_path(target: Target, name: str, index: int, size: float) -> Path:
@@ -305,7 +300,7 @@ def slopes_around(path: Path, noise: np.ndarray, generator: np.random.Generator,
             short = step / 64
             for shift in shifts:
                 near = {name: closeness * array for name, array in shift.items()}
-                found.append((path.beside(near, short) - path.beside(near, -short)) / (2 * short))
+                found.append((path(short, near) - path(-short, near)) / (2 * short))
             low, high = np.min(found, axis=0), np.max(found, axis=0)
             widths.append(high - low)
         # A curve's slopes grow alike as the step shrinks by sixteen, and those of a jump apart; those of a kink stay.

@@ -1,6 +1,5 @@
 """The gradient check of a layer, by its input and by each of its parameters, and of a model with its loss."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import combinations
@@ -22,8 +21,15 @@ from tinymixer.gradcheck.arrays import (
 from tinymixer.gradcheck.contract import closest_row, yes_no
 from tinymixer.gradcheck.gradients import Settings
 from tinymixer.gradcheck.report import NotCheckableError, Report, Row
-from tinymixer.gradcheck.run import checked
-from tinymixer.gradcheck.target import Target, WrongGradientsError, checked_gradients, random_cotangent, stream
+from tinymixer.gradcheck.run import checked, moved
+from tinymixer.gradcheck.target import (
+    Target,
+    WrongGradientsError,
+    checked_gradients,
+    parameters_of,
+    random_cotangent,
+    stream,
+)
 from tinymixer.layers.layer import Layer
 from tinymixer.models.model import Model
 from tinymixer.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
@@ -66,31 +72,14 @@ def check_layer(
 
     Returns a Report. Raises NotCheckableError when the layer or x is not in float64, or has no forward or backward.
     """
-    target = LayerTarget(layer, x, train, name or type(layer).__name__, seed)
+    given = (x, train, name or type(layer).__name__, seed)
+    target = LayerTarget(layer, *given)
     settings = Settings(tolerance, jacobian_limit, samples, seed, vary, nondeterminism)
-    return checked_layer(target, settings, perturb, float32_twin, lambda twin: target.twin(twin, x))
-
-
-def checked_layer(
-    target: "LayerTarget",
-    settings: Settings,
-    perturb: bool,
-    float32_twin: Any,
-    twin: Callable[[Any], "LayerTarget"],
-    joint: bool = False,
-) -> Report:
-    """The report on a layer, which is as it was afterwards."""
-
-    def kept(narrow: Target) -> AbstractContextManager:
-        assert isinstance(narrow, LayerTarget)
-        return narrow.adapter.kept()
-
-    with target.adapter.kept():
+    with target.kept():
         if perturb:
-            target.perturb(stream(settings.seed, "perturbation"))
-        before = target.adapter.memory() | target.first_buffers
-        narrow = None if float32_twin is None else lambda: twin(float32_twin)
-        return checked(target, settings, narrow, lambda: _layer_rows(target, before, settings), kept, joint)
+            target.perturb(seed)
+        narrow = None if float32_twin is None else lambda: LayerTarget(float32_twin, *given, "float32")
+        return checked(target, settings, narrow)
 
 
 class LayerTarget(Target):
@@ -101,17 +90,19 @@ class LayerTarget(Target):
         self._layer, self._train, self._seed, self._dtype = layer, train, seed, np.dtype(dtype)
         for method in ("forward", "backward"):
             if not callable(getattr(layer, method, None)):
-                raise NotCheckableError(
-                    f"{name} has no method {method}: a layer needs forward(x) and backward(dy, cache)"
-                )
+                message = f"{name} has no method {method}: a layer needs forward(x) and backward(dy, cache)"
+                raise NotCheckableError(message)
         if not is_differentiable(x):
-            raise NotCheckableError(f"x must be an array of floats to check {name}, got {_kind(x)}")
+            kind = f"one of {x.dtype}" if hasattr(x, "dtype") else type(x).__name__
+            raise NotCheckableError(f"x must be an array of floats to check {name}, got {kind}")
         if dtype == "float64" and np.dtype(x.dtype) != np.float64:
             raise NotCheckableError(f"x is {x.dtype}: gradient checks need float64, so pass x.astype('float64')")
         if 0 in x.shape:
             raise NotCheckableError(f"x is empty, of shape {tuple(x.shape)}: {name} needs at least one element")
         self._library = namespace(x)
-        self._keywords = _accepted(layer.forward, ("train", "rng"))
+        taken = parameters_of(layer.forward)
+        anything, names = any(p.kind is p.VAR_KEYWORD for p in taken), [p.name for p in taken]
+        self._keywords = [key for key in ("train", "rng") if anything or key in names]
         self._x = np.array(to_host(x), dtype=dtype)
         self._perturbed = False
         self._drawn: dict[int, Draws] = {}
@@ -126,13 +117,7 @@ class LayerTarget(Target):
                 f"such as {type(layer).__name__}(..., dtype='{dtype}')"
             )
         self.inputs = {"x": self._x, **self.adapter.hosts()}
-        flat = getattr(layer, "parameters", None)
-        buffers = getattr(flat, "buffers", None) if self.adapter.has_padding else None
-        self.first_buffers = {} if buffers is None else {"the buffers": np.array(to_host(buffers))}
-
-    def twin(self, layer: Any, x: Any) -> "LayerTarget":
-        """The same of another layer, in float32."""
-        return LayerTarget(layer, x, self._train, self.name, self._seed, "float32")
+        self._before = self.adapter.memory()
 
     def _run_once(self) -> None:
         """Forward and backward once, at another input than x: what then has changed is no parameter."""
@@ -141,14 +126,14 @@ class LayerTarget(Target):
         self.raw_backward(self.cotangent(np.ones(self.host_output(y).shape)), cache)
         self.parts = None
 
-    def perturb(self, generator: np.random.Generator) -> None:
+    def kept(self) -> AbstractContextManager:
+        return self.adapter.kept()
+
+    def perturb(self, seed: int) -> None:
         """Move every parameter at random, by up to half its tensor's size; one that is all zeros by up to a half."""
-        self._perturbed = True
-        moved = dict(self.inputs)
-        for key, host in self.adapter.hosts().items():
-            size = float(np.sqrt(np.mean(host * host))) if host.any() else 1.0
-            moved[key] = host + size * generator.uniform(-0.5, 0.5, host.shape)
-        self.move_to(moved)
+        self._perturbed, generator = True, stream(seed, "perturbation")
+        self.move_to(self.inputs | {key: moved(host, generator) for key, host in self.adapter.hosts().items()})
+        self._before = self.adapter.memory() | {k: v for k, v in self._before.items() if k == "the buffers"}
 
     def move_to(self, inputs: dict[str, np.ndarray]) -> None:
         super().move_to(inputs)
@@ -158,10 +143,6 @@ class LayerTarget(Target):
 
     def varies(self, name: str) -> bool:
         return name in self.passed or self._perturbed
-
-    def place(self, host: np.ndarray) -> Any:
-        dtype = np.dtype("complex128") if host.dtype.kind == "c" else self._dtype
-        return self._library.asarray(np.array(host, dtype=dtype))
 
     def call_forward(self, changed: Mapping[str, Any]) -> Any:
         x = changed["x"] if "x" in changed else self.place(self._x)
@@ -221,11 +202,14 @@ class LayerTarget(Target):
         with self.adapter.replaced({name: host for name, host in inputs.items() if name in self.adapter.names}):
             return super().answers({name: inputs[name] for name in self.passed}, dy, lay_out)
 
-    def cut_constants(self, part: tuple[slice, ...]) -> Any:
-        """Cut what goes with x, image by image, as x is cut, and return what it was."""
-
-    def put_constants(self, constants: Any) -> None:
-        """Put back what was cut."""
+    @contextmanager
+    def cut(self, part: tuple[slice, ...]) -> Iterator[None]:
+        """Go on with a part of x for a while, and of what belongs to it."""
+        x, self._x = self._x, self._x[part]
+        try:
+            yield
+        finally:
+            self._x = x
 
     def resized(self, old: int, new: int) -> list[Target]:
         """x with an axis cut, unless the layer keeps an array with an axis of that size, which may belong to it."""
@@ -234,6 +218,62 @@ class LayerTarget(Target):
         axes = [axis for axis, size in enumerate(self._x.shape) if size == old]
         return [_Resized(self, axis, new) for axis in axes]
 
+    def own_rows(self, seed: int) -> list[Row]:
+        """What only layers can do wrong: assign gradients, write into values, leave something in the padding."""
+        generator = stream(seed, "layer conduct")
+        adapter = self.adapter
+        _, cache = self.forward({})
+        dy = random_cotangent(self.base.shape, generator)
+        once = self.gradients(dy, cache)
+        dx = self.raw_backward(self.cotangent(dy), cache)  # without zeroing: adds the same once more
+        rows = [self._parameters_row(), *self._added_rows(once)]
+        owners = {**{f"d{name}": array for name, array in adapter.raw_gradients().items()}, **named_arrays(dx, "dx")}
+        owners |= {f"array {path} of the cache": array for path, array in named_arrays(cache, "").items()}
+        shared = [
+            f"{first} with {second}"
+            for (first, one), (second, other) in combinations(owners.items(), 2)
+            if first[1:] in adapter.names and shares_memory(one, other)
+        ]
+        rows.append(yes_no(self, "parameter gradients apart", shared, "a parameter's gradient shares its memory:"))
+        moved = changed(self._before, adapter.memory())
+        note = f"forward or backward writes into {', '.join(moved)}" if moved else ""
+        rows.append(self.row("values untouched", float(bool(moved)), where=moved[0] if moved else "", note=note))
+        if adapter.has_padding:
+            dirty = adapter.dirty_padding()
+            note = f"{dirty} of the elements between the parameters are no longer 0" if dirty else ""
+            rows.append(self.row("padding untouched", float(bool(dirty)), note=note))
+        adapter.zero_gradients()
+        return rows
+
+    def _parameters_row(self) -> Row:
+        """Which parameters were found; and if none, or not all that looks like one, that this is so."""
+        names, left = self.adapter.names, self.adapter.left_over
+        if not left:
+            note = "" if names else "no parameters were found, and none seem to be there"
+            return self.row("parameters", 0.0, applied=False, where=", ".join(names), note="" if names else note)
+        note = (
+            f"no gradient was found for {', '.join(left)}: if they are parameters, keep them as W beside dW, in dicts "
+            "params and grads, or in `parameters` and `gradients`"
+        )
+        return self.row("parameters", 0.0, applied=False, where=left[0], note=note)
+
+    def _added_rows(self, once: Mapping[str, np.ndarray]) -> list[Row]:
+        """Two backward passes give twice the gradients of one; where adding is not promised, those of one are allowed."""
+        check, tolerance = "gradients added", 1e-12
+        got = {name: host_float64(gradient) for name, gradient in self.adapter.gradients().items()}
+        must = self.adapter.must_add
+        assigned = [
+            n for n in got if not must[n] and once[n].any() and np.allclose(got[n], once[n], rtol=tolerance, atol=0)
+        ]
+        added = {name: 2 * once[name] for name in got if name not in assigned}
+        note = "a second backward must add to the gradients of the first, not replace them"
+        rows = [closest_row(self, check, added, got, tolerance, note)] if added or not assigned else []
+        if assigned:
+            note = "a second backward replaces the gradient; of two micro-batches only the last counts"
+            note = f"{', '.join(assigned)}: {note}"
+            rows.append(self.row(check, 0.0, applied=False, where=f"d{assigned[0]}", note=note))
+        return rows
+
 
 class _Resized(Target):
     """A layer at an input with one axis cut."""
@@ -241,28 +281,17 @@ class _Resized(Target):
     def __init__(self, whole: LayerTarget, axis: int, size: int) -> None:
         self.name, self._whole, self.passed = whole.name, whole, whole.passed
         self._cut = (slice(None),) * axis + (slice(size),)
-        self._x = whole._x[self._cut]
-        self.inputs = {**whole.inputs, "x": self._x} if whole.passed else dict(whole.inputs)
+        self.inputs = {**whole.inputs, "x": whole._x[self._cut]} if whole.passed else dict(whole.inputs)
 
     def place(self, host: np.ndarray) -> Any:
         return self._whole.place(host)
 
-    @contextmanager
-    def _there(self) -> Iterator[None]:
-        x, self._whole._x = self._whole._x, self._x
-        constants = self._whole.cut_constants(self._cut)
-        try:
-            yield
-        finally:
-            self._whole._x = x
-            self._whole.put_constants(constants)
-
     def call_forward(self, changed: Mapping[str, Any]) -> Any:
-        with self._there():
+        with self._whole.cut(self._cut):
             return self._whole.call_forward(changed)
 
     def call_backward(self, dy: Any, cache: Any) -> dict[str, Any]:
-        with self._there():
+        with self._whole.cut(self._cut):
             return self._whole.call_backward(dy, cache)
 
 
@@ -280,80 +309,6 @@ class _RememberedPlace(Place):
         if key not in known:
             known[key] = super().bernoulli(rate, shape, image_axis)
         return known[key].copy()
-
-
-def _layer_rows(target: LayerTarget, before: dict[str, np.ndarray], settings: Settings) -> list[Row]:
-    """What only layers can do wrong: assign gradients, write into values, leave something in the padding."""
-    generator = stream(settings.seed, "layer conduct")
-    adapter = target.adapter
-    _, cache = target.forward({})
-    dy = random_cotangent(target.base.shape, generator)
-    once = target.gradients(dy, cache)
-    dx = target.raw_backward(target.cotangent(dy), cache)  # without zeroing: adds the same once more
-    rows = [_parameters_row(target), *_added_rows(target, once)]
-    owners = {**{f"d{name}": array for name, array in adapter.raw_gradients().items()}, **named_arrays(dx, "dx")}
-    owners |= {f"array {path} of the cache": array for path, array in named_arrays(cache, "").items()}
-    shared = [
-        f"{first} with {second}"
-        for (first, one), (second, other) in combinations(owners.items(), 2)
-        if first[1:] in adapter.names and shares_memory(one, other)
-    ]
-    rows.append(yes_no(target, "parameter gradients apart", shared, "a parameter's gradient shares its memory:"))
-    moved = changed(before, adapter.memory())
-    note = f"forward or backward writes into {', '.join(moved)}" if moved else ""
-    rows.append(target.row("values untouched", float(bool(moved)), where=moved[0] if moved else "", note=note))
-    if adapter.has_padding:
-        dirty = adapter.dirty_padding()
-        note = f"{dirty} of the elements between the parameters are no longer 0" if dirty else ""
-        rows.append(target.row("padding untouched", float(bool(dirty)), note=note))
-    adapter.zero_gradients()
-    return rows
-
-
-def _parameters_row(target: LayerTarget) -> Row:
-    """Which parameters were found; and if none, or not all that looks like one, that this is so."""
-    names, left = target.adapter.names, target.adapter.left_over
-    if not left:
-        note = "" if names else "no parameters were found, and none seem to be there"
-        return target.row("parameters", 0.0, applied=False, where=", ".join(names), note="" if names else note)
-    note = (
-        f"no gradient was found for {', '.join(left)}: if they are parameters, keep them as W beside dW, in dicts "
-        "params and grads, or in `parameters` and `gradients`"
-    )
-    return target.row("parameters", 0.0, applied=False, where=left[0], note=note)
-
-
-def _added_rows(target: LayerTarget, once: Mapping[str, np.ndarray]) -> list[Row]:
-    """After two backward passes the gradients are twice those of one; where that is not promised, or those of one."""
-    check, tolerance = "gradients added", 1e-12
-    got = {name: host_float64(gradient) for name, gradient in target.adapter.gradients().items()}
-    must = target.adapter.must_add
-    assigned = [
-        n for n in got if not must[n] and once[n].any() and np.allclose(got[n], once[n], rtol=tolerance, atol=0)
-    ]
-    added = {name: 2 * once[name] for name in got if name not in assigned}
-    note = "a second backward must add to the gradients of the first, not replace them"
-    rows = [closest_row(target, check, added, got, tolerance, note)] if added or not assigned else []
-    if assigned:
-        note = (
-            f"{', '.join(assigned)}: a second backward replaces the gradient; of two micro-batches only the last counts"
-        )
-        rows.append(target.row(check, 0.0, applied=False, where=f"d{assigned[0]}", note=note))
-    return rows
-
-
-def _accepted(function: Callable[..., Any], names: tuple[str, ...]) -> list[str]:
-    """Which of the keywords a function takes."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return []
-    anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    return [name for name in names if anything or name in parameters]
-
-
-def _kind(value: Any) -> str:
-    return f"one of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
 
 
 def check_model(
@@ -387,14 +342,13 @@ def check_model(
 
     Returns a Report. Raises NotCheckableError as `check_layer` does.
     """
-    name = name or type(model).__name__
-    target = ModelTarget(model, images, labels, train, label_smoothing, name, seed)
+    given = (images, labels, train, label_smoothing, name or type(model).__name__, seed)
+    target = ModelTarget(model, *given)
     settings = Settings(tolerance, jacobian_limit, samples, seed, vary, nondeterminism)
-
-    def twin(other: Any) -> LayerTarget:
-        return ModelTarget(other, images, labels, train, label_smoothing, name, seed, "float32")
-
-    return checked_layer(target, settings, True, float32_twin, twin, joint=True)
+    with target.kept():
+        target.perturb(seed)
+        narrow = None if float32_twin is None else lambda: ModelTarget(float32_twin, *given, "float32")
+        return checked(target, settings, narrow, joint=True)
 
 
 class ModelTarget(LayerTarget):
@@ -434,13 +388,14 @@ class ModelTarget(LayerTarget):
     def shape(self) -> tuple[int, ...]:
         return self._x.shape
 
-    def cut_constants(self, part: tuple[slice, ...]) -> Any:
-        labels = self._labels
-        self._labels = labels[part[:1]]
-        return labels
-
-    def put_constants(self, constants: Any) -> None:
-        self._labels = constants
+    @contextmanager
+    def cut(self, part: tuple[slice, ...]) -> Iterator[None]:
+        labels, self._labels = self._labels, self._labels[part[:1]]
+        try:
+            with super().cut(part):
+                yield
+        finally:
+            self._labels = labels
 
     def raw_forward(self, x: Any) -> Any:
         result = super().raw_forward(x)

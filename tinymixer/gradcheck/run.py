@@ -2,13 +2,12 @@
 
 Some mistakes cannot be seen at the inputs given: a symmetric weight, a batch of two or numbers near 1 hide them. So the
 target is checked at variations of its inputs too, along a few directions through all inputs at once. A variation that
-the forward refuses, or at which it has no derivative, is marked n/a. A variation that fails is a fault: the note says at
-which inputs the backward is wrong.
+the forward refuses, or at which it has no derivative, is marked n/a. A variation that fails is a fault: the note says
+at which inputs the backward is wrong.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +24,7 @@ DIRECTIONS = 2  # of each variation of the values; one where shapes change
 Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _moved(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def moved(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """By up to half the size of the array; one that is all zeros by up to a half."""
     size = float(np.sqrt(np.mean(host * host))) or 1.0
     return host + size * generator.uniform(-0.5, 0.5, host.shape)
@@ -47,7 +46,7 @@ def _with_zeros(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 VALUES: dict[str, tuple[Draw, str]] = {
-    "inputs moved": (_moved, "moved at random by up to half their size"),
+    "inputs moved": (moved, "moved at random by up to half their size"),
     "inputs larger": (_larger, "made 2 to 16 times as large"),
     "zeros among inputs": (_with_zeros, "with some elements 0"),
 }
@@ -62,10 +61,12 @@ def varied_rows(target: Target, settings: Settings) -> list[Row]:
     for check, (draw, how) in VALUES.items():
         generator = stream(settings.seed, check)
         fresh = {name: draw(host, generator) for name, host in target.inputs.items() if target.varies(name)}
-        with _moved_to(target, {**target.inputs, **fresh}):
-            rows.append(
-                _checked_there(target, target, settings, check, f"right at the inputs given, wrong with these {how}")
-            )
+        note, before = f"right at the inputs given, wrong with these {how}", target.inputs
+        target.move_to({**before, **fresh})
+        try:
+            rows.append(_checked_there(target, target, settings, check, note))
+        finally:
+            target.move_to(before)
     first = target.inputs[next(iter(target.inputs))]
     if first.ndim and first.shape[0] > 1:
         rows.append(_resized_row(target, settings, "batch of one", first.shape[0], 1))
@@ -132,30 +133,13 @@ def _checked_there(
     return target.row(check, max(seen), tolerance=tolerance) if seen else silent
 
 
-@contextmanager
-def _moved_to(target: Target, inputs: dict[str, np.ndarray]) -> Iterator[None]:
-    before = target.inputs
-    target.move_to(inputs)
-    try:
-        yield
-    finally:
-        target.move_to(before)
-
-
 def checked(
-    target: Target,
-    settings: Settings,
-    narrow: Callable[[], Target] | None = None,
-    more: Callable[[], Iterable[Row]] = tuple,
-    around_narrow: Callable[[Target], AbstractContextManager] = lambda target: nullcontext(),
-    joint: bool = False,
+    target: Target, settings: Settings, narrow: Callable[[], Target] | None = None, joint: bool = False
 ) -> Report:
     """The report on a target.
 
-    narrow          makes the same target in float32, if it is to be compared
-    more            further rows of the contract
-    around_narrow   puts the float32 target in order for the time it is used
-    joint           whether directions through all inputs at once are tried too
+    narrow   makes the same target in float32, to be compared with this one
+    joint    whether directions through all inputs at once are tried too
     """
     started = time.perf_counter()
     rows: list[Row] = []
@@ -169,13 +153,14 @@ def checked(
             rows += contract
         else:
             rows += [joint_row(target, settings)] if joint else []
-            rows += [_coverage_row(target, looked_at), *contract]
+            coverage = "; ".join(one.sentence() for one in looked_at)
+            rows += [target.row("coverage", 0.0, note=coverage), *contract]
             contract = []
-            rows += more()
+            rows += target.own_rows(settings.seed)
             if narrow is not None:
                 other = narrow()
                 other.read_only = target.read_only
-                with around_narrow(other):
+                with other.kept():
                     rows += precision_rows(target, other, settings.seed)
             if all(row.passed for row in found):  # what is wrong at the inputs given need not be sought at others
                 with np.errstate(all="ignore"):
@@ -187,8 +172,3 @@ def checked(
         rows += [*contract, target.row("runs", float("nan"), note=str(error))]
     named = [replace(one, target=target.name) for one in looked_at]
     return Report(rows, time.perf_counter() - started, named)
-
-
-def _coverage_row(target: Target, looked_at: list[Coverage]) -> Row:
-    """What was looked at, as a row."""
-    return target.row("coverage", 0.0, note="; ".join(one.sentence() for one in looked_at))

@@ -1,9 +1,13 @@
 """What is being checked, in one form for operations, layers and models: named inputs, a forward and a backward."""
 
+import inspect
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
+from pathlib import PureWindowsPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,11 +33,7 @@ class CodeRaisedError(TinymixerError):
 
     def __init__(self, which: str, error: BaseException) -> None:
         frames = traceback.extract_tb(error.__traceback__)
-        place = (
-            f" ({frames[-1].filename.replace(chr(92), '/').rpartition('/')[2]}, line {frames[-1].lineno})"
-            if frames
-            else ""
-        )
+        place = f" ({PureWindowsPath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         super().__init__(f"the {which} raised {type(error).__name__}: {error}{place}")
         self.error = error
 
@@ -52,6 +52,7 @@ class Target(ABC):
     parts       the shapes of the outputs where the forward returns several, ((y1, y2), cache); None for one output.
                 Several are treated as one long vector
     read_only   whether arrays are passed read-only; a forward found to write into them gets ordinary ones from then on
+    constants   the arrays that the forward is given besides the inputs, by name: labels, masks, tables
     only32      the forward computes in float32 whatever goes in, and its output says so
     backwards   how often the backward was called
     """
@@ -61,15 +62,27 @@ class Target(ABC):
     passed: tuple[str, ...]
     parts: list[tuple[int, ...]] | None = None
     _container: Callable[[list[Any]], Any] | None = None
+    _library: Any
+    _dtype: np.dtype
     _base: np.ndarray | None = None
-    _mirrored: dict[str, np.ndarray] | None = None
+    _mirrored: Mapping[str, np.ndarray] = MappingProxyType({})
+    constants: Mapping[str, Any] = MappingProxyType({})
     read_only = True
     only32 = False
     backwards = 0
 
-    @abstractmethod
     def place(self, host: np.ndarray) -> Any:
-        """A fresh copy of a host array in the array library of the target."""
+        """A fresh copy of a host array, in the target's array library and dtype; complex numbers stay complex."""
+        dtype = np.dtype("complex128") if host.dtype.kind == "c" else self._dtype
+        return self._library.asarray(np.array(host, dtype=dtype))
+
+    def kept(self) -> AbstractContextManager:
+        """A context after which the code under test is as it was before."""
+        return nullcontext()
+
+    def own_rows(self, seed: int) -> list[Row]:
+        """The checks that only this kind of target needs."""
+        return []
 
     @abstractmethod
     def call_forward(self, changed: Mapping[str, Any]) -> Any:
@@ -82,10 +95,6 @@ class Target(ABC):
     @property
     def shape(self) -> tuple[int, ...]:
         return next(iter(self.inputs.values())).shape
-
-    def constants(self) -> dict[str, Any]:
-        """The arrays that the forward is given besides the inputs, by name: labels, masks, tables."""
-        return {}
 
     def resized(self, old: int, new: int) -> "list[Target]":
         """The same with axes of one size cut to another, in the ways in which that may make sense."""
@@ -142,10 +151,8 @@ class Target(ABC):
 
     def mirrored(self, name: str) -> np.ndarray:
         """The output with the sign of one input changed: how large outputs may be beside how large they are."""
-        if self._mirrored is None:
-            self._mirrored = {}
         if name not in self._mirrored:
-            self._mirrored[name] = self.output({name: -self.inputs[name]})
+            self._mirrored = {**self._mirrored, name: self.output({name: -self.inputs[name]})}
         return self._mirrored[name]
 
     def varies(self, name: str) -> bool:
@@ -155,7 +162,7 @@ class Target(ABC):
     def move_to(self, inputs: dict[str, np.ndarray]) -> None:
         """Go on with other values of the inputs."""
         self.inputs = inputs
-        self._base = self._mirrored = None
+        self._base, self._mirrored = None, {}
 
     def outputs(self, y: Any) -> dict[str, Any]:
         """The output arrays by name: y, or y1, y2, ..."""
@@ -236,6 +243,14 @@ def checked_gradients(name: str, result: object, wanted: Mapping[str, np.ndarray
                 np.shape(gradient),
             )
     return dict(zip(wanted, gradients, strict=True))
+
+
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a function; none where it does not tell."""
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
 
 
 def counted(count: int, noun: str) -> str:
