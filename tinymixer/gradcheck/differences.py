@@ -81,7 +81,7 @@ def _extrapolated(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The limit of slope(step) for small steps, by Richardson's table, and its error.
 
-    ratio    by how much a step a fourth as long makes the first term of the error smaller, and every further term more
+    ratio    a step a fourth as long divides the first term of the error by ratio, the second by ratio^2, and so on
     orders   how many terms are removed
     """
     step = power_of_two(magnitude) * FIRST_STEP
@@ -150,21 +150,22 @@ def element_path(target: Target, name: str, index: int, size: float) -> Path:
 
 
 def element_sizes(host: np.ndarray) -> np.ndarray:
-    """How large each element is taken to be when a step is chosen: its own size, or the mean of all if larger."""
+    """The size from which the step of each element is chosen: its own size or, if larger, the mean size of all."""
     size = abs(host).ravel()
     mean = float(size.mean()) if size.size else 0.0
     return np.maximum(size, mean) if mean else np.ones(host.size)
 
 
 def own_sizes(host: np.ndarray) -> np.ndarray:
-    """The size of each element, that of zeros being the mean of all; shaped like the array."""
+    """The size of each element, in the shape of the array. For a zero it is the mean size of all elements."""
     return np.where(host == 0, element_sizes(host).reshape(host.shape), abs(host))
 
 
 def output_size(target: Target, name: str, weights: np.ndarray | float = 1.0) -> float:
-    """How large weighted outputs are here, or would be at the mirrored input: so far a derivative times x may reach.
+    """The largest weighted output, here or with the sign of the input changed. A derivative times x may be as large.
 
-    The loss of a sample far on the right side is nearly 0, by the cancellation of numbers that are not.
+    The input of the other sign is needed where outputs cancel: the loss of a sample that is surely right is nearly 0,
+    and the numbers it is computed from are not.
     """
     mirrored = target.mirrored(name)
     size = max(largest(weights * target.base), largest(weights * mirrored))
@@ -172,12 +173,11 @@ def output_size(target: Target, name: str, weights: np.ndarray | float = 1.0) ->
 
 
 def rounding_noise(target: Target, name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How far rounding puts each output (flat) off while one input moves, at least, and as it was measured.
+    """The rounding error of each output (flat) while one input moves: what is assumed, and what was measured.
 
-    y(t) - 2 y(0) + y(-t) is of the order t^2 for a smooth function; with t a few of the last bits of each element, so
-    that x + t is exact, nothing is left of that, and what remains is rounding, with all the cancellation that the
-    forward may suffer inside. Outputs that hardly move (a loss of 1e-12) do not show it: the last bit of the numbers
-    they came from is assumed at least.
+    For a smooth function y(t) - 2 y(0) + y(-t) is of the order t^2. Here t is a few of the last bits of each element:
+    x + t is exact and t^2 vanishes. What remains is rounding, including the cancellation inside the forward. Outputs
+    that hardly move (a loss of 1e-12) do not show it: at least the last bit of the numbers they came from is assumed.
     """
     host, base = target.inputs[name], target.base.ravel()
     cancelled = min(output_size(target, name), largest(host))
@@ -195,7 +195,7 @@ def rounding_noise(target: Target, name: str, generator: np.random.Generator) ->
 
 SMALL = 1e-3  # elements below this part of the largest one are measured against that part
 SHARE = 0.1  # of the tolerance, at most, is given to the uncertainty of the numerical derivative
-DULLER = 10  # times less sharply than the tolerance says may a comparison be made where the differences are uncertain
+DULLER = 10  # where the differences are uncertain, a comparison may be this many times less sharp than the tolerance
 SETTLED = (
     "the differences do not settle: the forward jumps here, draws random numbers, computes in less than float64, "
     "or loses most of its digits to cancellation"
@@ -204,9 +204,9 @@ SETTLED = (
 
 @dataclass
 class Numerical:
-    """Numerical derivatives: values, how far each may be off, and how large a derivative is to be expected here.
+    """Numerical derivatives, the uncertainty of each, and `natural`, the size that is to be expected of one here.
 
-    floor   errors are measured against no less than this: for sums of many terms, whose size may vanish by chance
+    floor   the smallest number that an error is divided by: a sum of many terms may be nearly 0 by chance
     """
 
     values: np.ndarray
@@ -231,7 +231,7 @@ class Numerical:
         return np.where(apart == 0, 0.0, error)
 
     def settled(self, tolerance: float) -> np.ndarray:
-        """Where the differences are certain enough to tell a right gradient from a wrong one."""
+        """Whether each difference is certain enough to tell a right gradient from a wrong one."""
         size = max(largest(self.values), self.natural)
         certain = (self.uncertainty / (SHARE * tolerance) <= DULLER * size) | (self.uncertainty == 0)
         return certain & np.isfinite(self.values)
@@ -240,9 +240,9 @@ class Numerical:
 def comparison_row(
     target: Target, check: str, numerical: Numerical, got: np.ndarray, tolerance: float, place: Callable[[int], str]
 ) -> Row:
-    """The row for the worst element of a comparison; NaN is worse than any number, doubt worse than any error.
+    """The row for the worst element of a comparison. NaN and uncertain differences count as worse than any error.
 
-    place   how the element of a flat index is written
+    place   gives the text for the element of a flat index
     """
     error = numerical.relative_error(got, tolerance)
     doubtful = ~numerical.settled(tolerance)

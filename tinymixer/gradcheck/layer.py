@@ -62,8 +62,8 @@ def check_layer(
                    The report lists those found, and the arrays that were not understood
     x              float64 array
     train          passed to the forward: with True, dropout and stochastic depth are checked with fixed masks
-    float32_twin   the same layer built in float32, if it is to be compared with this one
-    perturb        move every parameter at random for the time of the check, by up to half its size: first values
+    float32_twin   the same layer built in float32, to be compared with this one
+    perturb        whether every parameter is moved at random during the check, by up to half its size: initial values
                    such as a scale of 1 or a bias of 0 hide mistakes
 
     The other arguments are those of `check_operation`. The layer is left as it was, bit for bit: parameters, gradients,
@@ -120,7 +120,7 @@ class LayerTarget(Target):
         self._before = self.adapter.memory()
 
     def _run_once(self) -> None:
-        """Forward and backward once, at another input than x: what then has changed is no parameter."""
+        """Run forward and backward once, at another input than x: an array that changes is no parameter."""
         x = self.place(0.7 * self._x[tuple(slice(None, None, -1) for _ in self._x.shape)] + 0.1)
         y, cache = self.forward({"x": x})
         self.raw_backward(self.cotangent(np.ones(self.host_output(y).shape)), cache)
@@ -204,7 +204,7 @@ class LayerTarget(Target):
 
     @contextmanager
     def cut(self, part: tuple[slice, ...]) -> Iterator[None]:
-        """Go on with a part of x for a while, and of what belongs to it."""
+        """A context in which x, and what belongs to it image by image, is cut to a part."""
         x, self._x = self._x, self._x[part]
         try:
             yield
@@ -219,7 +219,7 @@ class LayerTarget(Target):
         return [_Resized(self, axis, new) for axis in axes]
 
     def own_rows(self, seed: int) -> list[Row]:
-        """What only layers can do wrong: assign gradients, write into values, leave something in the padding."""
+        """Mistakes that only layers make: they assign gradients, write into values, or leave numbers in the padding."""
         generator = stream(seed, "layer conduct")
         adapter = self.adapter
         _, cache = self.forward({})
@@ -246,7 +246,7 @@ class LayerTarget(Target):
         return rows
 
     def _parameters_row(self) -> Row:
-        """Which parameters were found; and if none, or not all that looks like one, that this is so."""
+        """The parameters that were found, and the arrays that may be parameters but have no gradient."""
         names, left = self.adapter.names, self.adapter.left_over
         if not left:
             note = "" if names else "no parameters were found, and none seem to be there"
@@ -258,7 +258,7 @@ class LayerTarget(Target):
         return self.row("parameters", 0.0, applied=False, where=left[0], note=note)
 
     def _added_rows(self, once: Mapping[str, np.ndarray]) -> list[Row]:
-        """Two backward passes give twice the gradients of one; where adding is not promised, those of one are allowed."""
+        """Two backward passes give twice the gradients of one; of some layers, those of one may stand."""
         check, tolerance = "gradients added", 1e-12
         got = {name: host_float64(gradient) for name, gradient in self.adapter.gradients().items()}
         must = self.adapter.must_add
@@ -296,7 +296,7 @@ class _Resized(Target):
 
 
 class _RememberedDraws(Draws):
-    """Draws that are asked for the same masks a thousand times, and make them once."""
+    """Draws that make each mask once and then give copies of it: a check asks for the same masks a thousand times."""
 
     def at(self, place: str, xp: Any = np) -> Place:
         return _RememberedPlace(self, place, xp)

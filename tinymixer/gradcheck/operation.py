@@ -19,7 +19,7 @@ GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator
 
 
 class _Default(float):
-    """A default that can be told from the same number given by a caller."""
+    """A default value. Its class tells it from the same number given by a caller."""
 
 
 class _DefaultInt(int):
@@ -125,7 +125,7 @@ class OperationTarget(Target):
         }
 
     def _constant(self, value: Any) -> Any:
-        """A constant input: floats in it, however deep, follow the dtype of the inputs, so that one dtype goes in."""
+        """A constant input whose floats, however deep they lie, have the dtype of the inputs."""
         if is_array(value):
             host = to_host(value)
             return frozen(self.place(host) if is_differentiable(value) else self._library.asarray(np.array(host)))
@@ -146,10 +146,10 @@ class OperationTarget(Target):
         return checked_gradients(self.name, self._backward(dy, cache), self.inputs)
 
     def resized(self, old: int, new: int) -> list[Target]:
-        """Every axis of that size cut, of constants too; then those of the first input's first axis alone.
+        """Two ways: every axis of that size is cut, of constants too; or only the first axis of the first input.
 
-        Constants of floats are cut along their first axis only: rows of probabilities would no longer sum to 1. Whole
-        numbers may be indices into what is cut.
+        Constants of floats are cut along their first axis only: rows of probabilities would no longer sum to 1.
+        Constants of whole numbers may be indices, and must not point beyond what is left.
         """
         forward, backward, inputs, constants, differentiate, dtype = self._given
         cut = _Cut(old, new)
@@ -209,7 +209,7 @@ def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _for_one_call(value: Any, shared: bool) -> Any:
-    """A constant for one call: what may be changed by it, a generator above all, is a copy."""
+    """A constant for one call. What the call may change, such as a generator, is a copy."""
     if is_array(value):
         return value if shared else value.copy()
     if isinstance(value, GENERATORS):
@@ -218,9 +218,9 @@ def _for_one_call(value: Any, shared: bool) -> Any:
 
 
 def _keywords_of_the_forward(forward: Callable[..., Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Take out of the checker's own arguments those given that the forward has of the same name.
+    """Take out of `own`, the checker's arguments, those that were given and that the forward names too; return them.
 
-    Raises NotCheckableError for a forward that takes any keyword, for whom one may be meant.
+    Raises NotCheckableError where the forward takes any keyword, so that it may be meant for either.
     """
     defaults = {"tolerance": TOLERANCE, "jacobian_limit": LIMIT, "samples": SAMPLES, "seed": SEED}
     defaults |= {"nondeterminism": NONDETERMINISM}

@@ -98,7 +98,7 @@ def _resized_row(target: Target, settings: Settings, check: str, old: int, new: 
 def _checked_there(
     target: Target, other: Target, settings: Settings, check: str, note: str, shapes_fit: bool = True
 ) -> Row:
-    """The row of one variation. What fails is looked at again with other random numbers: only twice is for certain."""
+    """The row of one variation. It fails only where two checks with different random numbers fail."""
     tolerance = settings.tolerance
     silent = target.row(check, 0.0, applied=False, note="the forward has no finite value or no derivative there")
     seen = []
@@ -112,8 +112,8 @@ def _checked_there(
             try:
                 row = joint_row(other, settings, purpose, DIRECTIONS, only=i)
             except WrongGradientsError as error:
-                # Where the axis is summed over, or an array that was not given spread x out to the former size, it
-                # cannot be known what else has that size.
+                # The axis may be summed over, or the forward may hold an array of the former size: then the checker
+                # cannot know what else should have been cut.
                 if not shapes_fit or error.got in [host.shape for host in target.inputs.values()]:
                     return silent
                 return target.row(check, float("nan"), tolerance=tolerance, note=f"{note}: {error}")

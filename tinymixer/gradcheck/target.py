@@ -97,11 +97,11 @@ class Target(ABC):
         return next(iter(self.inputs.values())).shape
 
     def resized(self, old: int, new: int) -> "list[Target]":
-        """The same with axes of one size cut to another, in the ways in which that may make sense."""
+        """Targets whose axes of size `old` are cut to `new`, one for each way that may make sense."""
         return []
 
     def other_forwards(self) -> list[Callable[[Mapping[str, Any]], Any]]:
-        """Forward passes that may come between a forward and its backward: of other values, in other modes."""
+        """The forward passes that may be run between a forward and its backward, one for each mode."""
         return [self.forward]
 
     def forward(self, changed: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -134,9 +134,9 @@ class Target(ABC):
         return self._base
 
     def output(self, moved: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The output on the host in float64, with some inputs replaced by host arrays; NaN where the forward raises.
+        """The output on the host in float64, with some inputs replaced by host arrays.
 
-        A forward may guard its domain: what it refuses it has no value for.
+        It is NaN where the forward raises: a forward may refuse inputs outside its domain.
         """
         shape = self.base.shape
         if any(host.dtype.kind == "c" for host in moved.values()):  # then everything is: one dtype goes in
@@ -150,7 +150,7 @@ class Target(ABC):
         return y if y.shape == shape else np.full(shape, np.nan)
 
     def mirrored(self, name: str) -> np.ndarray:
-        """The output with the sign of one input changed: how large outputs may be beside how large they are."""
+        """The output with the sign of one input changed."""
         if name not in self._mirrored:
             self._mirrored = {**self._mirrored, name: self.output({name: -self.inputs[name]})}
         return self._mirrored[name]
@@ -259,10 +259,10 @@ def counted(count: int, noun: str) -> str:
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
-    """The checker's own random numbers, apart from those of default_rng(seed).
+    """A generator of the checker's own, whose numbers differ from those of default_rng(seed).
 
-    Whoever draws x from default_rng(0) would otherwise be given the very same numbers as the cotangent, and with dy = x
-    the weight gradient x^T dy is symmetric: a swapped transpose passes.
+    A caller may draw x from default_rng(0). With the same numbers in the cotangent, dy = x, the weight gradient x^T dy
+    is symmetric, and a swapped transpose passes.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(purpose.encode())))
 
