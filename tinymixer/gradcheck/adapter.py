@@ -119,13 +119,6 @@ class ParameterAdapter:
             elif gradient is not None and entry.replace_gradient is not None:
                 entry.replace_gradient(gradient * 0)
 
-    def of_another_dtype(self, dtype: str) -> tuple[str, np.dtype] | None:
-        """The first parameter that has another dtype, and which."""
-        for name, entry in self._entries.items():
-            if np.dtype(entry.value().dtype) != np.dtype(dtype):
-                return name, np.dtype(entry.value().dtype)
-        return None
-
     @contextmanager
     def replaced(self, other: Mapping[str, Any]) -> Iterator[None]:
         """Write other values for a while; what was there comes back bit for bit, also after an error."""
@@ -154,14 +147,10 @@ class ParameterAdapter:
             return {name: np.array(to_host(vector)) for name, vector in vectors.items()}
         return self.hosts()
 
-    @property
-    def has_padding(self) -> bool:
-        return self._flat is not None
-
-    def dirty_padding(self) -> int:
-        """How many elements between the views of values and gradients are not 0."""
+    def dirty_padding(self) -> int | None:
+        """How many elements between the views of values and gradients are not 0; None where there is no flat vector."""
         if self._flat is None:
-            return 0
+            return None
         padding = to_host(self._flat.mask(lambda name, shape: True)) == 0
         return int(sum(np.count_nonzero(to_host(v)[padding]) for v in (self._flat.values, self._flat.gradients)))
 

@@ -31,8 +31,6 @@ from tinymixer.gradcheck.target import (
     CodeRaisedError,
     Target,
     WrongGradientsError,
-    dtype_of,
-    is_plain_number,
     random_cotangent,
     stream,
 )
@@ -353,8 +351,10 @@ def precision_rows(wide: Target, narrow: Target, seed: int = 0) -> list[Row]:
             came = narrow.answers(rounded, dy)
     except CodeRaisedError as error:
         return [wide.row("dtype kept", 0.0, applied=False, note=f"with float32 {error}")]
-    leaks = [name for name, value in came.items() if not is_plain_number(value) and dtype_of(value) != np.float32]
-    kinds = ", ".join(f"{_called(wide, name)} in {dtype_of(came[name])}" for name in leaks)
+    # A number of plain Python has no dtype to keep: the loss of a course's `return float(loss)`.
+    kept = {name: np.dtype(value.dtype) for name, value in came.items() if hasattr(value, "dtype")}
+    leaks = [name for name, dtype in kept.items() if dtype != np.float32]
+    kinds = ", ".join(f"{_called(wide, name)} in {kept[name]}" for name in leaks)
     note = f"float32 went in, and came out: {kinds}" if leaks else ""
     where = _called(wide, leaks[0]) if leaks else ""
     rows = [wide.row("dtype kept", float(bool(leaks)), where=where, note=note)]

@@ -110,13 +110,14 @@ class LayerTarget(Target):
         self._generators: list[tuple[Any, Any]] = []
         self.adapter = ParameterAdapter(layer, name, self._run_once)
         self._generators = self.adapter.generators
-        wrong = self.adapter.of_another_dtype(dtype)
-        if wrong:
-            raise NotCheckableError(
-                f"{wrong[0]} of {name} is {wrong[1]}: gradient checks need {dtype}, so build the layer in it, "
-                f"such as {type(layer).__name__}(..., dtype='{dtype}')"
-            )
-        self.inputs = {"x": self._x, **self.adapter.hosts()}
+        hosts = self.adapter.hosts()
+        for key, host in hosts.items():
+            if host.dtype != dtype:
+                raise NotCheckableError(
+                    f"{key} of {name} is {host.dtype}: gradient checks need {dtype}, so build the layer in it, "
+                    f"such as {type(layer).__name__}(..., dtype='{dtype}')"
+                )
+        self.inputs = {"x": self._x, **hosts}
         self._before = self.adapter.memory()
 
     def _run_once(self) -> None:
@@ -238,8 +239,8 @@ class LayerTarget(Target):
         moved = changed(self._before, adapter.memory())
         note = f"forward or backward writes into {', '.join(moved)}" if moved else ""
         rows.append(self.row("values untouched", float(bool(moved)), where=moved[0] if moved else "", note=note))
-        if adapter.has_padding:
-            dirty = adapter.dirty_padding()
+        dirty = adapter.dirty_padding()
+        if dirty is not None:
             note = f"{dirty} of the elements between the parameters are no longer 0" if dirty else ""
             rows.append(self.row("padding untouched", float(bool(dirty)), note=note))
         adapter.zero_gradients()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.errors import TinymixerError
-from tinymixer.gradcheck.arrays import FOREIGN, frozen, host_float64, is_array, place_of, to_host
+from tinymixer.gradcheck.arrays import FOREIGN, frozen, host_float64, is_array, place_of
 from tinymixer.gradcheck.report import Row
 
 
@@ -270,16 +270,6 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 def random_cotangent(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """A random output gradient. Never all ones: those hide every mistake that sums to zero."""
     return np.asarray(generator.standard_normal(shape))
-
-
-def is_plain_number(value: object) -> bool:
-    """A Python number, which has no dtype to keep: the loss of a course's `return float(loss)`."""
-    return isinstance(value, int | float) and not isinstance(value, np.generic)
-
-
-def dtype_of(value: Any) -> np.dtype:
-    """The dtype of an array or a number."""
-    return np.dtype(value.dtype) if hasattr(value, "dtype") else to_host(value).dtype
 
 
 def _is_output(value: object) -> bool:
