@@ -517,6 +517,6 @@ show(
 # * Nearly all parameters are in channel mixing.
 #
 # **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, with stochastic depth besides), `tinymixer/models/mlp_mixer.py` (the whole model),
-# `tinymixer/models/mixer_config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/model.py` (`check_model`).
+# `tinymixer/models/mixer_config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/layer.py` (`check_model`).
 #
 # Next: [lesson 10, SGD, momentum, schedules](10_training.ipynb).

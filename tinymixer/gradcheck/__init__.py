@@ -44,7 +44,7 @@ What "relative error" means near zero
 
 Where there is no derivative
     At a kink (ReLU at 0, a maximum over equal numbers) any number between the slopes around it is a gradient, along
-    every direction: so a tie may go to either of two, not to both (`tinymixer.gradcheck.kinks`). At the edge of a
+    every direction: so a tie may go to either of two, not to both (`tinymixer.gradcheck.differences`). At the edge of a
     domain, beyond which the forward refuses or gives NaN, the slope inside counts.
 
 What else is checked
@@ -100,8 +100,7 @@ Traceback (most recent call last):
 tinymixer.gradcheck.report.GradientCheckError: Forgetful (3, 4), jacobian, at y[0, 0] by a[0]: expected ..., got 0: ...
 '''
 
-from tinymixer.gradcheck.layer import check_layer
-from tinymixer.gradcheck.model import check_model
+from tinymixer.gradcheck.layer import check_layer, check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Coverage, GradientCheckError, NotCheckableError, Report, Row
 from tinymixer.gradcheck.suite import check_everything

@@ -1,4 +1,4 @@
-"""A layer's parameters and gradients, whichever way it keeps them: found, read, and replaced for the time of a check.
+"""Finds, reads and replaces a layer's parameters and gradients during a check, whichever way the layer keeps them.
 
 Ways that are understood, at the layer itself and at its parts (attributes, lists and dicts of layers):
 
@@ -12,7 +12,6 @@ A gradient may be an array that is added to, or be made anew by every backward p
 """
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,16 +20,15 @@ from typing import Any
 import numpy as np
 
 from tinymixer.gradcheck.arrays import (
-    DEEPEST,
     OPAQUE,
     attributes,
-    children,
     identical,
     is_array,
     is_differentiable,
     named_arrays,
     shares_memory,
     to_host,
+    walk,
 )
 from tinymixer.gradcheck.report import NotCheckableError
 from tinymixer.ops.array_library import namespace
@@ -39,12 +37,14 @@ from tinymixer.parameters import Parameters
 VALUES = {"parameters", "parameter", "params", "param", "weights", "values", "theta"}
 GRADIENTS = {"gradients", "gradient", "grads", "grad", "dparams", "dparameters", "dweights", "dvalues", "dtheta"}
 HELD_VALUES, HELD_GRADIENTS = ("value", "data", "array", "values"), ("grad", "gradient", "grads", "gradients")
+BEFORE = ("d", "grad", "gradient", "g", "grads", "dLd", "dld", "delta", "nabla", "gradof")  # dW, grad_W, ...
+AFTER = ("grad", "gradient", "grads")  # W_grad, ...
 METHODS = ("params_and_grads", "get_params_and_grads", "parameters_and_gradients", "parameters", "params", "get_params")
 
 
 @dataclass
 class Entry:
-    """One parameter: how its value and its gradient are got, and how another gradient is put in its place."""
+    """One parameter: functions that get its value, get its gradient, and put another gradient in its place."""
 
     value: Callable[[], Any]
     gradient: Callable[[], Any]
@@ -63,8 +63,7 @@ class ParameterAdapter:
 
     def __init__(self, layer: Any, name: str, run: Callable[[], None]) -> None:
         self._layer = layer
-        parameters = getattr(layer, "parameters", None)
-        self._flat = parameters if isinstance(parameters, Parameters) else None
+        parameters, self._flat = getattr(layer, "parameters", None), _flat(layer)
         if self._flat is None and parameters is not None and not callable(parameters):
             _demand_gradients(layer, parameters, name)
         self._state = _State(layer)
@@ -120,13 +119,6 @@ class ParameterAdapter:
             elif gradient is not None and entry.replace_gradient is not None:
                 entry.replace_gradient(gradient * 0)
 
-    def of_another_dtype(self, dtype: str) -> tuple[str, np.dtype] | None:
-        """The first parameter that has another dtype, and which."""
-        for name, entry in self._entries.items():
-            if np.dtype(entry.value().dtype) != np.dtype(dtype):
-                return name, np.dtype(entry.value().dtype)
-        return None
-
     @contextmanager
     def replaced(self, other: Mapping[str, Any]) -> Iterator[None]:
         """Write other values for a while; what was there comes back bit for bit, also after an error."""
@@ -155,14 +147,10 @@ class ParameterAdapter:
             return {name: np.array(to_host(vector)) for name, vector in vectors.items()}
         return self.hosts()
 
-    @property
-    def has_padding(self) -> bool:
-        return self._flat is not None
-
-    def dirty_padding(self) -> int:
-        """How many elements between the views of values and gradients are not 0."""
+    def dirty_padding(self) -> int | None:
+        """How many elements between the views of values and gradients are not 0; None where there is no flat vector."""
         if self._flat is None:
-            return 0
+            return None
         padding = to_host(self._flat.mask(lambda name, shape: True)) == 0
         return int(sum(np.count_nonzero(to_host(v)[padding]) for v in (self._flat.values, self._flat.gradients)))
 
@@ -175,19 +163,13 @@ class ParameterAdapter:
 
 
 class _State:
-    """Everything that a layer keeps: which objects under which names, and what the arrays hold."""
+    """Everything that a layer keeps: its objects by name, the contents of its arrays, its random numbers."""
 
     def __init__(self, layer: Any) -> None:
         self._stores: list[tuple[dict | list, dict | list]] = []
         self._arrays: list[tuple[Any, Any]] = []
         self.generators: list[tuple[Any, Any]] = []
-        seen: set[int] = set()
-        waiting = deque([(layer, 0)])
-        while waiting:
-            value, depth = waiting.popleft()
-            if id(value) in seen or depth > DEEPEST:
-                continue
-            seen.add(id(value))
+        for _, value in walk(layer, closed=lambda value: is_array(value) or _generator_state(value) is not None):
             if is_array(value):
                 self._arrays.append((value, value.copy()))
             elif (state := _generator_state(value)) is not None:
@@ -196,10 +178,9 @@ class _State:
                 store = value if isinstance(value, dict | list) else getattr(value, "__dict__", None)
                 if isinstance(store, dict | list):
                     self._stores.append((store, store.copy()))
-                waiting += [(item, depth + 1) for item in children(value).values()]
 
     def restore(self) -> None:
-        """Bring it all back; what was not touched is not touched."""
+        """Bring all of it back. What has not changed is left alone."""
         for store, before in self._stores:
             if isinstance(store, dict) and isinstance(before, dict):
                 if list(store) != list(before) or any(store[key] is not item for key, item in before.items()):
@@ -236,15 +217,10 @@ def _entries(layer: Any, before: Mapping[str, np.ndarray]) -> dict[str, Entry]:
     """Every parameter that can be found, by the path to it, each array once."""
     found: dict[str, Entry] = {}
     owners: list[tuple[str, Any]] = []
-    seen: set[int] = set()
-    waiting = deque([("", layer, 0)])
-    while waiting:
-        path, owner, depth = waiting.popleft()
-        if id(owner) in seen or depth > DEEPEST or isinstance(owner, OPAQUE) or is_array(owner):
+    for path, owner in walk(layer, closed=lambda owner: is_array(owner) or _flat(owner) is not None):
+        if isinstance(owner, OPAQUE) or is_array(owner):
             continue
-        seen.add(id(owner))
-        flat = getattr(owner, "parameters", None)
-        if isinstance(flat, Parameters):
+        if (flat := _flat(owner)) is not None:
             for key in flat:
                 _add(found, _joined(path, key), _flat_entry(flat, key), None)
             continue
@@ -252,13 +228,18 @@ def _entries(layer: Any, before: Mapping[str, np.ndarray]) -> dict[str, Entry]:
             owners.append((path, owner))
         for name, entry in _pairs(owner):
             _add(found, _joined(path, name), entry, before)
-        waiting += [(path + key, item, depth + 1) for key, item in children(owner).items()]
     for path, owner in owners:  # last: what is kept under a name of its own is better called by that
         for method in METHODS:
             if callable(getattr(owner, method, None)):
                 for name, entry in _pairs_of_method(owner, method):
                     _add(found, _joined(path, name), entry, before)
     return found
+
+
+def _flat(owner: Any) -> Parameters | None:
+    """The tinymixer Parameters of an owner, if it has one."""
+    parameters = getattr(owner, "parameters", None)
+    return parameters if isinstance(parameters, Parameters) else None
 
 
 def _joined(path: str, name: str) -> str:
@@ -278,7 +259,7 @@ def _add(found: dict[str, Entry], name: str, entry: Entry, before: Mapping[str, 
 
 
 def _still(old: np.ndarray, new: np.ndarray) -> bool:
-    """Whether an array holds about what it held: a layer may wrongly train itself, but what changes more is data."""
+    """Whether an array is nearly unchanged. A layer may wrongly train itself a little; what changes more is data."""
     if old.shape != new.shape or old.dtype != new.dtype:
         return False
     return identical(old, new) or bool(np.max(abs(new - old), initial=0) <= 0.1 * np.max(abs(old), initial=0))
@@ -335,23 +316,11 @@ def _says_gradient_of(name: str, of: str) -> bool:
         return False
     if {of.lower().strip("_")} & VALUES and name.lower().strip("_") in GRADIENTS:
         return True
-    for plain, value in (
-        (name.replace("_", ""), of.replace("_", "")),
-        (name.replace("_", "").lower(), of.replace("_", "").lower()),
-    ):
-        forms = [f"d{value}", f"grad{value}", f"{value}grad", f"gradient{value}", f"{value}gradient", f"g{value}"]
-        forms += [
-            f"{value}grads",
-            f"grads{value}",
-            f"dLd{value}",
-            f"dld{value}",
-            f"delta{value}",
-            f"nabla{value}",
-            f"gradof{value}",
-        ]
-        if plain in forms:
-            return True
-    return False
+    plain, value = name.replace("_", ""), of.replace("_", "")
+    return any(
+        plain_name in {*(before + named for before in BEFORE), *(named + after for after in AFTER)}
+        for plain_name, named in ((plain, value), (plain.lower(), value.lower()))
+    )
 
 
 def _entry(owner: Any, value_keys: tuple[Any, ...], gradient_keys: tuple[Any, ...], must_add: bool) -> Entry:
@@ -393,12 +362,8 @@ def _pairs_of_method(layer: Any, method: str) -> Iterator[tuple[str, Entry]]:
         return item[-2], item[-1]
 
     for i, item in enumerate(pairs()):
-        if (
-            isinstance(item, tuple | list)
-            and len(item) >= 2
-            and is_differentiable(item[-2])
-            and _fits(item[-1], item[-2])
-        ):
+        pair_like = isinstance(item, tuple | list) and len(item) >= 2
+        if pair_like and is_differentiable(item[-2]) and _fits(item[-1], item[-2]):
             name = item[0] if isinstance(item[0], str) else f"{method}()[{i}]"
             yield name, Entry(lambda i=i: pair(i)[0], lambda i=i: pair(i)[1], None, False)  # type: ignore[misc]
 

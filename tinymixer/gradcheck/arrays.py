@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -67,9 +67,11 @@ def children(value: Any) -> dict[str, Any]:
     return {f".{name}": item for name, item in attributes(value).items()}
 
 
-def named_arrays(structure: Any, name: str) -> dict[str, Any]:
-    """Every array inside a structure, each once, by the path to it: containers and objects of any class are opened."""
-    found: dict[str, Any] = {}
+def walk(structure: Any, name: str = "", closed: Callable[[Any], bool] = is_array) -> Iterator[tuple[str, Any]]:
+    """Everything inside a structure, each once, with the path to it: containers and objects of any class are opened.
+
+    closed   says of a value that it is not to be opened
+    """
     seen: set[int] = set()
     waiting = deque([(name, structure, 0)])
     while waiting:
@@ -77,11 +79,14 @@ def named_arrays(structure: Any, name: str) -> dict[str, Any]:
         if id(value) in seen or value is None or isinstance(value, int | float | complex):
             continue
         seen.add(id(value))
-        if is_array(value):
-            found[path] = value
-        elif depth < DEEPEST:
+        yield path, value
+        if depth < DEEPEST and not closed(value):
             waiting += [(path + key, item, depth + 1) for key, item in children(value).items()]
-    return found
+
+
+def named_arrays(structure: Any, name: str) -> dict[str, Any]:
+    """Every array inside a structure, each once, by the path to it."""
+    return {path: value for path, value in walk(structure, name) if is_array(value)}
 
 
 def copies(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,7 +1,11 @@
-"""The contract of a forward and a backward, beside their numbers: they write into nothing, and say the same twice."""
+"""The contract of a forward and a backward: they only read what they are given, and give the same answer again.
+
+It also compares float32 with float64: the dtype that goes in comes out, and the answer is as exact as float32 allows.
+"""
 
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,14 +24,21 @@ from tinymixer.gradcheck.arrays import (
     shares_memory,
     to_host,
 )
+from tinymixer.gradcheck.differences import output_size
 from tinymixer.gradcheck.gradients import Settings
 from tinymixer.gradcheck.report import Row
-from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsError, random_cotangent, stream
+from tinymixer.gradcheck.target import (
+    CodeRaisedError,
+    Target,
+    WrongGradientsError,
+    random_cotangent,
+    stream,
+)
 
 ROUNDING = 1e-8  # how far two orders of summation may lie apart, of the output's or gradient's own size
 ROUNDING_32 = 1e-4  # the same of a forward that computes in float32
-ENOUGH_CALLS = 110  # of the backward, before it is asked whether it still says the same
-SMALL = 200  # elements of input and output, up to which so many calls cost nothing
+ENOUGH_CALLS = 110  # of the backward, after which its answer is compared with the first
+SMALL = 200  # elements of input and output: up to here so many calls cost little
 
 Named = dict[str, np.ndarray]
 
@@ -43,8 +54,7 @@ def contract_rows(target: Target, settings: Settings) -> list[Row]:
     rounding = ROUNDING_32 if target.only32 else ROUNDING
     same = settings.nondeterminism
     try:
-        y, cache = target.forward(target.placed())
-        first = {"y": target.host_output(y), **target.gradients(dy, cache)}
+        first, cache = said(target, dy)
         sizes = {"y": largest(first["y"]), **natural_sizes(target, dy, first)}
     except CodeRaisedError as error:
         return [*rows, target.row("same answer twice", 1.0, note=f"the second time {error}")]
@@ -64,26 +74,30 @@ def contract_rows(target: Target, settings: Settings) -> list[Row]:
 
 
 def later_row(target: Target, settings: Settings) -> Row:
-    """Whether, after all the calls of a check, the backward still says what it said to begin with."""
+    """Whether forward and backward give their first answer again after all the calls of a check."""
     check = "same answer later"
     dy = random_cotangent(target.base.shape, stream(settings.seed, "conduct"))
-    y, cache = target.forward(target.placed())
-    first = target.gradients(dy, cache)
+    first, cache = said(target, dy)
     size = target.base.size + sum(host.size for host in target.inputs.values())
     while target.backwards < ENOUGH_CALLS and size <= SMALL:
         target.gradients(dy, cache)
-    y, cache = target.forward(target.placed())
-    later = {"y": target.host_output(y), **target.gradients(dy, cache)}
-    wanted = {"y": target.base, **first}
+    later, _ = said(target, dy)
+    wanted = first | {"y": target.base}
     note = f"after {target.backwards} backward passes forward or backward says something else"
     sizes = natural_sizes(target, dy, wanted)
     return closest_row(target, check, wanted, later, settings.nondeterminism, note, sizes)
 
 
+def said(target: Target, dy: np.ndarray) -> tuple[Named, Any]:
+    """The output and the gradients on the host by name, and the cache."""
+    y, cache = target.forward(target.placed())
+    return {"y": target.host_output(y), **target.gradients(dy, cache)}, cache
+
+
 def _forward_rows(target: Target) -> tuple[list[Row], Any, Any, dict[str, Any]]:
     """Inputs and constants are only read; the output is an array of its own."""
     arrays = target.placed()
-    given = {**arrays, **target.constants()}
+    given = {**arrays, **target.constants}
     before = copies(given)
     try:
         y, cache = target.forward(arrays)
@@ -106,7 +120,7 @@ def _forward_rows(target: Target) -> tuple[list[Row], Any, Any, dict[str, Any]]:
 
 
 def _backward_rows(target: Target, dy: np.ndarray, cache: Any, arrays: dict[str, Any]) -> list[Row]:
-    """dy and the cache are only read; gradients are arrays of their own; nobody else's random numbers are drawn."""
+    """The backward only reads dy and the cache, returns arrays of its own, and draws no global random numbers."""
     placed = target.cotangent(dy, frozen)
     kept = named_arrays(cache, "cache")
     cache_before, inputs_before = copies(kept), copies(arrays)
@@ -130,20 +144,11 @@ def _backward_rows(target: Target, dy: np.ndarray, cache: Any, arrays: dict[str,
         yes_no(target, "dy untouched", touched, "the backward writes into"),
         yes_no(target, "cache untouched", changed(cache_before, kept), "the backward writes into its cache,"),
     ]
-    owners |= {**arrays, **target.constants(), **kept}
-    aliases = [
-        f"that of {name} of {owner}"
-        for name, gradient in gradients.items()
-        for owner, array in owners.items()
-        if shares_memory(gradient, array)
-    ]
-    named = list(gradients.items())
-    aliases += [
-        f"that of {name} of that of {other}"
-        for i, (name, gradient) in enumerate(named)
-        for other, another in named[:i]
-        if shares_memory(gradient, another)
-    ]
+    owners |= {**arrays, **target.constants, **kept}
+    aliases = []
+    for name, gradient in gradients.items():  # of what went in, and of the gradients before it
+        aliases += [f"that of {name} of {owner}" for owner, array in owners.items() if shares_memory(gradient, array)]
+        owners[f"that of {name}"] = gradient
     rows.append(yes_no(target, "gradients own their memory", aliases, "a gradient is a view,"))
     rows.append(yes_no(target, "random state untouched", drew, "the backward draws from the process's"))
     return rows
@@ -155,10 +160,9 @@ def _global_random_state() -> dict[str, object]:
 
 
 def _again_row(target: Target, dy: np.ndarray, first: Named, sizes: dict[str, float], tolerance: float) -> Row:
-    """The same input gives the same output and gradients: bit for bit, or up to the last bits that were allowed."""
+    """The same input gives the same output and gradients, within the tolerance given (0: bit for bit)."""
     check = "same answer twice"
-    y, cache = target.forward(target.placed())
-    second = {"y": target.host_output(y), **target.gradients(dy, cache)}
+    second, cache = said(target, dy)
     note = "forward and backward said something else the second time"
     row = closest_row(target, check, first, second, tolerance, note, sizes)
     if not row.passed:
@@ -170,7 +174,7 @@ def _again_row(target: Target, dy: np.ndarray, first: Named, sizes: dict[str, fl
 
 
 def _kept_row(target: Target, dy: np.ndarray) -> Row:
-    """What was returned stays as it is when forward and backward are called again, with other numbers."""
+    """A later forward and backward, of other numbers, leave what was returned before unchanged."""
     y, cache = target.forward(target.placed())
     results = {
         **target.outputs(y),
@@ -187,7 +191,7 @@ def _kept_row(target: Target, dy: np.ndarray) -> Row:
 
 
 def _stale_cache_row(target: Target, dy: np.ndarray, sizes: dict[str, float], tolerance: float) -> Row:
-    """forward(A), forward(B), backward with A's cache: B must leave no trace, in whatever mode it is run."""
+    """forward(A), forward(B), backward with A's cache: B, in training or not, must not change the answer."""
     check = "stale cache"
     _, cache = target.forward(target.placed())
     alone = target.gradients(dy, cache)
@@ -238,11 +242,7 @@ def _linearity_row(
 def layouts(target: Target) -> dict[str, Callable[[Any], Any]]:
     """Ways to lay an array out in memory: transposed and backwards, and with gaps; as far as its library can."""
     if isinstance(target.place(np.zeros(1)), np.ndarray):
-        return {
-            "backwards": backwards,
-            "transposed": lambda array: backwards(array, "F"),
-            "gapped": gapped,
-        }
+        return {"backwards": backwards, "transposed": lambda array: backwards(array, "F"), "gapped": gapped}
 
     def every_second(array: Any) -> Any:
         return target.place(np.repeat(to_host(array), 2, axis=0))[::2] if len(array.shape) else array
@@ -251,7 +251,7 @@ def layouts(target: Target) -> dict[str, Callable[[Any], Any]]:
 
 
 def _strides_row(target: Target, dy: np.ndarray, first: Named, sizes: dict[str, float], rounding: float) -> Row:
-    """Inputs and dy that are not contiguous, or one number broadcast, change nothing."""
+    """Inputs and dy that are not contiguous, and a dy that was broadcast, give the same answer."""
     check, rows = "any strides", []
     ways = list(layouts(target).values())
     for lay_out, lay_out_dy in zip(ways, [*ways[1:], ways[0]], strict=True):  # each in another way than the other
@@ -272,7 +272,7 @@ def _strides_row(target: Target, dy: np.ndarray, first: Named, sizes: dict[str, 
 
 
 def natural_sizes(target: Target, dy: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How large each gradient is, or would be without cancellation: |dy| |y| / |x|."""
+    """The size of each gradient: its largest element, or |dy| |y| / |x|, the size without cancellation, if larger."""
     sizes = {}
     for name in target.inputs:
         x_size = largest(target.inputs[name])
@@ -296,7 +296,7 @@ def closest_row(
     note: str,
     sizes: dict[str, float] | None = None,
 ) -> Row:
-    """The row for two sets of arrays that should be the same, up to a tolerance of their size."""
+    """The row for two sets of arrays that should be the same, within a tolerance relative to their size."""
     worst = target.row(check, 0.0, tolerance=tolerance)
     for name, wanted in expected.items():
         if not wanted.size or identical(wanted, got[name]):
@@ -311,7 +311,9 @@ def closest_row(
                 check,
                 error,
                 tolerance=tolerance,
-                where=target.output_place(index) if name == "y" else place_of(f"d{name}", wanted.shape, index),
+                where=target.output_place(index)
+                if name == "y"
+                else place_of(_called(target, name), wanted.shape, index),
                 expected=float(wanted.flat[index]),
                 got=float(got[name].flat[index]),
                 note=note if error > tolerance else "",
@@ -320,7 +322,105 @@ def closest_row(
 
 
 def yes_no(target: Target, check: str, culprits: list[str], note: str) -> Row:
-    """The row of a check that only knows yes and no."""
+    """The row of a check that either holds or does not: it fails where there are culprits."""
     if not culprits:
         return target.row(check, 0.0)
     return target.row(check, 1.0, where=culprits[0].split(" (")[0], note=f"{note} {', '.join(culprits)}")
+
+
+FLOAT32_TOLERANCE = 2e-5  # hundreds of roundings of 2^-24, of the size of the output or gradient
+NOISE = 1e6  # times the tolerance, 20: an error of 20 times the scatter of float32's errors nearby is allowed
+NEARBY = (2.0**-21, 2.0**-21, 2.0**-17, 2.0**-13, 2.0**-10, 2.0**-8)  # relative distances of the inputs nearby
+
+
+def precision_rows(wide: Target, narrow: Target, seed: int = 0) -> list[Row]:
+    """Compare a target in float64 with its twin in float32: the dtypes, and how far the numbers lie apart.
+
+    Both get the same inputs, rounded to float32. Inputs nearby show how large rounding errors are here: at each of them
+    rounding errors differ in sign and size, also the large ones of cancellation (two numbers of 4 whose difference is
+    GELU(-4), a row of LayerNorm that is nearly constant). The error of a fault is the same at all of them.
+    """
+    if wide.only32:
+        note = "the forward computes in float32 whatever goes in: compared with differences to three digits"
+        return [wide.row("dtype kept", 0.0, note=note, applied=False)]
+    generator = stream(seed, "precision")
+    rounded = {name: _float32(host) for name, host in wide.inputs.items()}
+    dy = _float32(random_cotangent(wide.base.shape, generator))
+    try:
+        with np.errstate(all="ignore"):
+            came = narrow.answers(rounded, dy)
+    except CodeRaisedError as error:
+        return [wide.row("dtype kept", 0.0, applied=False, note=f"with float32 {error}")]
+    # A number of plain Python has no dtype to keep: the loss of a course's `return float(loss)`.
+    kept = {name: np.dtype(value.dtype) for name, value in came.items() if hasattr(value, "dtype")}
+    leaks = [name for name, dtype in kept.items() if dtype != np.float32]
+    kinds = ", ".join(f"{_called(wide, name)} in {kept[name]}" for name in leaks)
+    note = f"float32 went in, and came out: {kinds}" if leaks else ""
+    where = _called(wide, leaks[0]) if leaks else ""
+    rows = [wide.row("dtype kept", float(bool(leaks)), where=where, note=note)]
+    exact, apart = _apart(wide, narrow, rounded, dy)
+    beyond = float(np.finfo(np.float32).max)
+    inner = max(largest(host) for host in rounded.values()) ** 2  # a square on the way
+    if inner > beyond or not all((abs(array) <= beyond).all() for array in exact.values()):
+        note = "the answers are beyond the numbers of float32"
+        return [*rows, wide.row("float32 against float64", 0.0, applied=False, note=note)]
+    scatter = {name: [error] for name, error in apart.items()}
+    for distance in NEARBY:
+        near = {name: _moved(host, distance, generator) for name, host in rounded.items()}
+        with suppress(CodeRaisedError):  # beyond the edge of its domain
+            for name, off in _apart(wide, narrow, near, _moved(dy, distance, generator))[1].items():
+                scatter[name].append(off)
+    noise = {name: _spread(errors) for name, errors in scatter.items()}
+    # GELU of -4 is nearly 0 because two numbers of size 4 cancel, and float32 rounds those: an error beside 4, not 0.
+    typical = max(output_size(wide, name) for name in wide.inputs)
+    candidates = [("", apart)]
+    candidates += [(f"{way}: ", _apart(wide, narrow, rounded, dy, lay)[1]) for way, lay in layouts(narrow).items()]
+    found = [_float32_row(wide, rounded, dy, exact, errors, noise, typical, way) for way, errors in candidates]
+    rows.append(max(found, key=lambda row: row.error))
+    return rows
+
+
+def _apart(
+    wide: Target, narrow: Target, inputs: Named, dy: np.ndarray, lay_out: Callable[[Any], Any] = lambda array: array
+) -> tuple[Named, Named]:
+    """The answers in float64, and how far those in float32 lie from them."""
+    with np.errstate(all="ignore"):
+        exact, got = wide.answers(inputs, dy), narrow.answers(inputs, dy, lay_out)
+        hosts = {name: host_float64(value) for name, value in exact.items()}
+        return hosts, {name: host_float64(got[name]) - host for name, host in hosts.items()}
+
+
+def _spread(errors: list[np.ndarray]) -> float:
+    """The largest distance between the errors at two of the inputs, over all elements."""
+    with np.errstate(all="ignore"):
+        return largest(np.max(errors, axis=0) - np.min(errors, axis=0))
+
+
+def _float32(host: np.ndarray) -> np.ndarray:
+    return host.astype(np.float32).astype(np.float64)
+
+
+def _moved(host: np.ndarray, distance: float, generator: np.random.Generator) -> np.ndarray:
+    """Every element moved by about that part of itself, to a number that float32 has."""
+    return _float32(host * (1 + distance * generator.uniform(-1, 1, host.shape)))
+
+
+def _called(target: Target, name: str) -> str:
+    """y for the output, dx for the gradient by x."""
+    return f"d{name}" if name in target.inputs else name
+
+
+def _float32_row(
+    target: Target, inputs: Named, dy: np.ndarray, exact: Named, errors: Named, noise: Any, typical: float, way: str
+) -> Row:
+    """The worst distance between float32 and float64, relative to the size of the numbers and their noise."""
+    sizes = {}
+    for name, expected in exact.items():
+        natural = typical
+        if name in target.inputs:
+            x_size = largest(inputs[name])
+            natural = largest(dy) * typical / x_size if x_size else 0.0
+        sizes[name] = max(largest(expected), natural) + NOISE * noise[name]
+    got = {name: expected + errors[name] for name, expected in exact.items()}
+    note = f"{way}arrays that are not contiguous, in float32" if way else ""
+    return closest_row(target, "float32 against float64", exact, got, FLOAT32_TOLERANCE, note, sizes)

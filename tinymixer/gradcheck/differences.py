@@ -1,22 +1,33 @@
-"""Numerical derivatives: central differences that know how far they can be trusted, and the complex step.
+"""Numerical derivatives: how they are computed, how far each can be trusted, and what they say at a kink.
 
-A central difference (f(t) - f(-t)) / 2t has two errors that pull against each other. *Truncation* shrinks with the
-step, like t^2: the curve is not a line. *Rounding* grows as it shrinks, like (noise of f) / t: subtracting two close
-numbers keeps the noise and loses the signal. No single step suits every function, so none is trusted here. The steps
-go down by factors of four, from a 64th of the input's own magnitude. Richardson's extrapolation cancels the t^2 and
-the t^4 terms of neighbouring steps (Ridders 1982; Press et al., Numerical Recipes, section 5.7), and each entry of
-that table carries an estimate of its error: how far it moved from its neighbours, and no less than the noise of f
-divided by the step. For every output the entry with the smallest estimate wins. Smooth functions settle within three
-steps, at about 1e-12; a kink nearby, or logits in the thousands, only take a few more.
+**Central differences.** (f(t) - f(-t)) / 2t has two errors. *Truncation* shrinks with the step, like t^2: the curve is
+not a line. *Rounding* grows as the step shrinks, like (noise of f) / t: two close numbers are subtracted. No single
+step suits every function. So the steps shrink by factors of four, from a 64th of the input's own magnitude.
+Richardson's extrapolation removes the t^2 and the t^4 terms (Ridders 1982; Press et al., Numerical Recipes, section
+5.7). Each entry of that table has an estimate of its error: its distance from its neighbours, and at least the noise of
+f divided by the step. For every output the entry with the smallest estimate wins. Smooth functions settle within three
+steps, at about 1e-12; a kink nearby, or logits in the thousands, take a few more.
+
+**Sizes.** Steps and tolerances follow from the size of the inputs, of the outputs and of the rounding.
+
+**Kinks.** ReLU at 0 and a maximum over equal numbers have no derivative. The forward cannot say which gradient is right
+there, but it can say which is wrong: along any direction, a right one lies between the slopes on the left, on the right
+and at points nearby. Points nearby are needed for ties of three and more: the median of three equal numbers has one
+slope along every direction, and three gradients to choose from. Directions through many elements show what no single
+element shows: a maximum over two equal numbers may give its gradient to either, or half to each, but not to both.
 """
 
+import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinymixer.gradcheck.arrays import FOREIGN, largest
+from tinymixer.gradcheck.report import Row
+from tinymixer.gradcheck.target import Target
 
 FIRST_STEP = 2.0**-6  # of the input's magnitude
 STEP_RATIO = 4.0
@@ -70,7 +81,7 @@ def _extrapolated(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The limit of slope(step) for small steps, by Richardson's table, and its error.
 
-    ratio    by how much a step a fourth as long makes the first term of the error smaller, and every further term more
+    ratio    a step a fourth as long divides the first term of the error by ratio, the second by ratio^2, and so on
     orders   how many terms are removed
     """
     step = power_of_two(magnitude) * FIRST_STEP
@@ -112,3 +123,187 @@ def complex_step(function: Function, magnitude: float) -> np.ndarray | None:
     if outputs.dtype.kind != "c":
         return None
     return outputs.imag / step
+
+
+LAST_BIT = float(np.finfo(np.float64).eps)
+LAST_BIT_32 = float(np.finfo(np.float32).eps)
+Steps = dict[str, np.ndarray]
+
+
+class Path:
+    """The outputs (flat) as a function of t, with inputs moved by t along a step of each."""
+
+    def __init__(self, target: Target, steps: Steps, magnitude: float = 1.0) -> None:
+        self.target, self.steps, self.magnitude = target, steps, magnitude
+
+    def __call__(self, t: complex, shift: Steps | None = None) -> np.ndarray:
+        inputs = self.target.inputs
+        start = inputs if shift is None else {name: inputs[name] + shift[name] for name in self.steps}
+        return self.target.output({name: start[name] + t * step for name, step in self.steps.items()}).ravel()
+
+
+def element_path(target: Target, name: str, index: int, size: float) -> Path:
+    """The path along which one element alone moves."""
+    step = np.zeros(target.inputs[name].shape)
+    step.flat[index] = 1.0
+    return Path(target, {name: step}, size)
+
+
+def element_sizes(host: np.ndarray) -> np.ndarray:
+    """The size from which the step of each element is chosen: its own size or, if larger, the mean size of all."""
+    size = abs(host).ravel()
+    mean = float(size.mean()) if size.size else 0.0
+    return np.maximum(size, mean) if mean else np.ones(host.size)
+
+
+def own_sizes(host: np.ndarray) -> np.ndarray:
+    """The size of each element, in the shape of the array. For a zero it is the mean size of all elements."""
+    return np.where(host == 0, element_sizes(host).reshape(host.shape), abs(host))
+
+
+def output_size(target: Target, name: str, weights: np.ndarray | float = 1.0) -> float:
+    """The largest weighted output, here or with the sign of the input changed. A derivative times x may be as large.
+
+    The input of the other sign is needed where outputs cancel: the loss of a sample that is surely right is nearly 0,
+    and the numbers it is computed from are not.
+    """
+    mirrored = target.mirrored(name)
+    size = max(largest(weights * target.base), largest(weights * mirrored))
+    return size or 1.0  # an output that is 0 everywhere says nothing: rounding of numbers near 1 is assumed
+
+
+def rounding_noise(target: Target, name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The rounding error of each output (flat) while one input moves: what is assumed, and what was measured.
+
+    For a smooth function y(t) - 2 y(0) + y(-t) is of the order t^2. Here t is a few of the last bits of each element:
+    x + t is exact and t^2 vanishes. What remains is rounding, including the cancellation inside the forward. Outputs
+    that hardly move (a loss of 1e-12) do not show it: at least the last bit of the numbers they came from is assumed.
+    """
+    host, base = target.inputs[name], target.base.ravel()
+    cancelled = min(output_size(target, name), largest(host))
+    last_bit = LAST_BIT_32 if target.only32 else LAST_BIT
+    measured = last_bit * abs(base)
+    tiny = 2.0**-49 * np.reshape([power_of_two(size) for size in own_sizes(host).ravel()], host.shape)
+    for _ in range(2):
+        step = tiny * generator.choice([-4.0, -2.0, -1.0, 1.0, 2.0, 4.0], host.shape)
+        moved = Path(target, {name: step})
+        apart = abs(moved(1.0) - 2 * base + moved(-1.0))
+        measured = np.maximum(measured, np.where(np.isfinite(apart), apart, 0.0))
+    assumed = np.maximum(measured, last_bit * cancelled)
+    return np.maximum(assumed, 0.1 * largest(assumed)), measured
+
+
+SMALL = 1e-3  # elements below this part of the largest one are measured against that part
+SHARE = 0.1  # of the tolerance, at most, is given to the uncertainty of the numerical derivative
+DULLER = 10  # where the differences are uncertain, a comparison may be this many times less sharp than the tolerance
+SETTLED = (
+    "the differences do not settle: the forward jumps here, draws random numbers, computes in less than float64, "
+    "or loses most of its digits to cancellation"
+)
+
+
+@dataclass
+class Numerical:
+    """Numerical derivatives, the uncertainty of each, and `natural`, the size that is to be expected of one here.
+
+    floor   the smallest number that an error is divided by: a sum of many terms may be nearly 0 by chance
+    """
+
+    values: np.ndarray
+    uncertainty: np.ndarray
+    natural: float
+    floor: np.ndarray | float = 0.0
+
+    def relative_error(self, got: np.ndarray, tolerance: float) -> np.ndarray:
+        """|expected - got| / max(|expected|, |got|, floor), 0 where both are 0.
+
+        The floor is what keeps the quotient meaningful near zero: a thousandth of the largest expected element, and
+        enough that the uncertainty of the differences takes no more than a tenth of the tolerance.
+        """
+        expected = self.values
+        floor = np.maximum(SMALL * largest(expected), self.uncertainty / (SHARE * tolerance))
+        floor = np.maximum(floor, self.floor)
+        # A difference of exactly 0 comes from outputs that rounding keeps from moving at all.
+        floor = np.maximum(floor, np.where(expected == 0, LAST_BIT * self.natural / (SHARE * tolerance), 0.0))
+        with np.errstate(all="ignore"):
+            apart = abs(expected - got)
+            error = apart / np.maximum(np.maximum(abs(expected), abs(got)), floor)
+        return np.where(apart == 0, 0.0, error)
+
+    def settled(self, tolerance: float) -> np.ndarray:
+        """Whether each difference is certain enough to tell a right gradient from a wrong one."""
+        size = max(largest(self.values), self.natural)
+        certain = (self.uncertainty / (SHARE * tolerance) <= DULLER * size) | (self.uncertainty == 0)
+        return certain & np.isfinite(self.values)
+
+
+def comparison_row(
+    target: Target, check: str, numerical: Numerical, got: np.ndarray, tolerance: float, place: Callable[[int], str]
+) -> Row:
+    """The row for the worst element of a comparison. NaN and uncertain differences count as worse than any error.
+
+    place   gives the text for the element of a flat index
+    """
+    error = numerical.relative_error(got, tolerance)
+    doubtful = ~numerical.settled(tolerance)
+    badness = np.where(np.isfinite(error), error, np.inf)
+    note = ""
+    if doubtful.any() and np.isfinite(got).all():
+        badness = np.where(doubtful, np.inf, badness)
+        note = SETTLED
+    if not error.size:
+        return target.row(check, 0.0, tolerance=tolerance, note="there is nothing to compare", applied=False)
+    worst = int(np.argmax(badness))
+    worst_error = math.nan if note else float(error.flat[worst])
+    return target.row(
+        check,
+        worst_error,
+        tolerance=tolerance,
+        where=place(worst) if worst_error else "",
+        expected=float(numerical.values.flat[worst]),
+        got=float(got.flat[worst]),
+        note=note,
+    )
+
+
+DRAWS = 24  # points nearby; one of n equal numbers is the chosen one in 1 of n
+SLACK = 1e-4  # of the slopes, which are one-sided differences with a step of 2^-18
+
+
+@dataclass
+class Slopes:
+    """For each output the smallest and the largest slope found, and whether they differ for good: a kink."""
+
+    low: np.ndarray
+    high: np.ndarray
+    kink: np.ndarray
+
+    def accepts(self, claimed: np.ndarray) -> np.ndarray:
+        """For each output, whether it has a kink here and the claimed derivative lies between its slopes."""
+        slack = SLACK * np.maximum(abs(self.low), abs(self.high))
+        return self.kink & (self.low - slack <= claimed) & (claimed <= self.high + slack)
+
+
+def slopes_around(path: Path, noise: np.ndarray, generator: np.random.Generator, draws: int = DRAWS) -> Slopes:
+    """The slopes along a path: to the left, to the right and, with `draws`, at points nearby."""
+    inputs = path.target.inputs
+    shifts: list[Steps] = [
+        {name: own_sizes(inputs[name]) * generator.standard_normal(inputs[name].shape) for name in path.steps}
+        for _ in range(draws)
+    ]
+    middle = path(0.0)
+    widths = []
+    with np.errstate(all="ignore"):
+        for closeness in (2.0**-14, 2.0**-18):
+            step = power_of_two(path.magnitude) * closeness
+            found = [(middle - path(-step)) / step, (path(step) - middle) / step]
+            short = step / 64
+            for shift in shifts:
+                near = {name: closeness * array for name, array in shift.items()}
+                found.append((path(short, near) - path(-short, near)) / (2 * short))
+            low, high = np.min(found, axis=0), np.max(found, axis=0)
+            widths.append(high - low)
+        # A curve's slopes grow alike as the step shrinks by sixteen, and those of a jump apart; those of a kink stay.
+        stays = (widths[1] > 0.5 * widths[0]) & (widths[1] < 4 * widths[0])
+        kink = stays & (widths[1] > 1e-3 * np.maximum(abs(low), abs(high))) & (widths[1] > 64 * noise / short)
+    return Slopes(low, high, kink)

@@ -1,31 +1,34 @@
 """A backward pass beside numerical derivatives: every element where that is cheap, samples where it is not."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinymixer.gradcheck.arrays import largest, place_of
-from tinymixer.gradcheck.comparison import Numerical, comparison_row
-from tinymixer.gradcheck.differences import complex_step, derivative
-from tinymixer.gradcheck.kinks import DRAWS, slopes_around
-from tinymixer.gradcheck.report import Coverage, Row
-from tinymixer.gradcheck.scale import (
+from tinymixer.gradcheck.differences import (
+    DRAWS,
     LAST_BIT,
+    Numerical,
     Path,
-    Steps,
+    comparison_row,
+    complex_step,
+    derivative,
     element_path,
     element_sizes,
     output_size,
     own_sizes,
     rounding_noise,
+    slopes_around,
 )
+from tinymixer.gradcheck.report import Coverage, Row
 from tinymixer.gradcheck.target import Target, random_cotangent, stream
 
 COMPLEX_TOLERANCE = 1e-2  # of the tolerance of differences: the complex step is exact to rounding
-COMPLEX_SHARE = 0.1  # of the differences' uncertainty: what these two allow is never blamed on the gradient
-TOLERANCE_32 = 1e-3  # of the differences of a forward that computes in float32: three digits are what can be had
-LOOKED_AT = 4  # paths that are searched for kinks among points nearby, where none is found
+COMPLEX_SHARE = 0.1  # of the differences' uncertainty is allowed to the complex step
+TOLERANCE_32 = 1e-3  # for a forward that computes in float32: its differences have three digits
+LOOKED_AT = 4  # the search for kinks at points nearby ends after so many paths without one
 Own = tuple[np.ndarray, np.ndarray]
 NOT_ANALYTIC = (
     "not analytic here, as far as can be told: the forward takes no complex numbers, loses their imaginary part "
@@ -114,7 +117,7 @@ def _every_element(
     natural = output_size(target, name) / float(np.max(sizes))
     paths = [element_path(target, name, k, size) for k, size in enumerate(sizes)]
     numerical = _differentiated(paths, noise, natural, tolerance, (own_sizes(host).ravel(), measured))
-    kinks = accept_kinks(numerical, claimed, paths, noise, tolerance, gradients.generator)
+    kinks = _accept_kinks(gradients, numerical, claimed, paths, noise)
     of_cotangent = Numerical(
         weights @ numerical.values,
         np.linalg.norm(weights[:, None] * numerical.uncertainty, axis=0),
@@ -128,18 +131,17 @@ def _every_element(
     def element(index: int) -> str:
         return place_of(name, host.shape, index)
 
-    exact = _complex_steps(paths)
     rows = [
         comparison_row(target, "jacobian", numerical, claimed, tolerance, pair),
         comparison_row(target, "random cotangent", of_cotangent, gradients.analytic[name].ravel(), tolerance, element),
-        _complex_row(target, exact, numerical, claimed, pair, tolerance, name),
+        _complex_row(gradients, paths, numerical, claimed, pair),
     ]
     if not kinks:
         return rows, host.size, 0  # every direction is a sum of what was compared already
     paths = [Path(target, {name: step}) for step in _directions(host, 6, gradients.generator)]
     numerical = _differentiated(paths, noise, output_size(target, name), tolerance)
     along = claimed @ np.array([path.steps[name].ravel() for path in paths]).T  # (outputs, directions)
-    accept_kinks(numerical, along, paths, noise, tolerance, gradients.generator)
+    _accept_kinks(gradients, numerical, along, paths, noise)
 
     def direction(index: int) -> str:
         row, column = divmod(index, len(paths))
@@ -175,7 +177,10 @@ def _some_elements(
 def joint_row(
     target: Target, settings: Settings, purpose: str = "joint directions", count: int = 0, only: int | None = None
 ) -> Row:
-    """Random directions through all inputs at once: a sum over every gradient there is. `only`: that one of them."""
+    """Compare along random directions through all inputs at once: each sums over every gradient.
+
+    only   the index of the one direction to use
+    """
     gradients = Gradients(target, settings, purpose)
     generator = gradients.generator
     count = count or max(settings.samples // 2, 1)
@@ -205,11 +210,11 @@ def _contracted_rows(
     size: float,
     own: Own | None = None,
 ) -> list[Row]:
-    """Derivatives of sum(cotangent * output) along some paths, and the same by the complex step.
+    """Compare derivatives of sum(cotangent * output) along some paths, by differences and by the complex step.
 
-    Outputs with a kink on a path, and those for which the differences found nothing there, are taken out of the sum,
-    and the backward is asked for the gradient without them. Of the kinks it is asked apart from the rest, where any
-    value between the slopes is right.
+    Where a path fails, the outputs that have a kink on it, or no certain difference, are left out of the sum, and the
+    backward gives the gradient of the others. The outputs with a kink are then compared alone: any value between their
+    slopes is right.
     """
     target, tolerance, weights = gradients.target, gradients.tolerance, gradients.weights
     magnitude = max(path.magnitude for path in paths)
@@ -217,14 +222,11 @@ def _contracted_rows(
     each = _differentiated(paths, noise, natural, tolerance, own)  # (outputs, paths)
     got = np.array([_along(gradients.analytic, path) for path in paths])
     numerical = _summed(each, weights, natural, [_terms(gradients.analytic, path) for path in paths])
-    exact = _complex_steps(paths)
-    columns = [None if column is None else weights @ column for column in exact]
     seen = each.settled(tolerance)  # (outputs, paths)
     wrong = (numerical.relative_error(got, tolerance) > tolerance) | ~numerical.settled(tolerance)
     wrong |= ~np.isfinite(got)
-    name = place(0).split("[")[0].split(",")[0]
     if not wrong.any():
-        complex_row = _complex_row(target, columns, numerical, got, place, tolerance, name)
+        complex_row = _complex_row(gradients, paths, numerical, got, place, weights)
         return [comparison_row(target, check, numerical, got, tolerance, place), complex_row]
     extra: list[tuple[float, float, float]] = []  # value, uncertainty, got: of the kinks
     in_vain = 0
@@ -258,8 +260,7 @@ def _contracted_rows(
         all_values = np.concatenate([numerical.values, values])
         numerical = Numerical(all_values, np.concatenate([numerical.uncertainty, uncertainty]), natural, floor)
         got = np.concatenate([got, claims])
-    row = target.row("complex step", 0.0, where=name, note=NOT_ANALYTIC, applied=False)
-    return [comparison_row(target, check, numerical, got, tolerance, place), row]
+    return [comparison_row(target, check, numerical, got, tolerance, place), _not_analytic(target, place)]
 
 
 def _differentiated(
@@ -267,8 +268,8 @@ def _differentiated(
 ) -> Numerical:
     """The derivative of every output along every path (outputs, paths).
 
-    own   for each path the size of the element that moves, and the noise measured: where the mean of the array is too
-          large a step for it (the square root of 1e-12 beside 1), the steps begin there
+    own   for each path the size of the element that moves, and the noise measured. The steps start from that size where
+          the mean size of the array is too large for the element (the square root of 1e-12 beside 1)
     """
     values = np.zeros((noise.size, len(paths)))
     uncertainty = np.zeros(values.shape)
@@ -282,26 +283,14 @@ def _differentiated(
     return Numerical(values, uncertainty, natural)
 
 
-def _complex_steps(paths: list[Path]) -> list[np.ndarray | None]:
-    """The complex step along every path; what takes no complex numbers is asked once."""
-    found: list[np.ndarray | None] = []
-    for path in paths:
-        found.append(complex_step(path, path.magnitude) if not found or found[0] is not None else None)
-    return found
-
-
-def accept_kinks(
-    numerical: Numerical,
-    claimed: np.ndarray,
-    paths: list[Path],
-    noise: np.ndarray,
-    tolerance: float,
-    generator: np.random.Generator,
+def _accept_kinks(
+    gradients: Gradients, numerical: Numerical, claimed: np.ndarray, paths: list[Path], noise: np.ndarray
 ) -> bool:
-    """At a kink any number between the slopes around it is a gradient: take the backward's choice there.
+    """Take the backward's answer at kinks, where any number between the slopes around is a gradient.
 
     numerical.values and claimed are (outputs, paths). Returns whether there was such a place.
     """
+    tolerance, generator = gradients.tolerance, gradients.generator
     doubtful = (numerical.relative_error(claimed, tolerance) > tolerance) | ~numerical.settled(tolerance)
     accepted = np.zeros(doubtful.shape, dtype=bool)
     in_vain = 0
@@ -320,10 +309,10 @@ def accept_kinks(
 
 
 def _summed(each: Numerical, weights: np.ndarray, natural: float, terms: list[np.ndarray]) -> Numerical:
-    """Weighted sums over the outputs; the errors of many outputs being independent of each other.
+    """Weighted sums over the outputs. The errors of the outputs are taken to be independent of each other.
 
-    terms   what the backward's answer is a sum of: where such sums vanish by chance, errors are measured against the
-            size they have otherwise
+    terms   the terms of the backward's sum. Their norm is the size such a sum usually has, and errors are measured
+            against it: a sum may be nearly 0 by chance
     """
     with np.errstate(all="ignore"):
         values = weights @ np.where(weights[:, None] == 0, 0.0, each.values)
@@ -339,15 +328,15 @@ def _terms(gradients: dict[str, np.ndarray], path: Path) -> np.ndarray:
 
 
 def _along(gradients: dict[str, np.ndarray], path: Path, spare: bool = False) -> float:
-    """The derivative along a path that the gradients claim. `spare`: elements that are no numbers are left out."""
+    """The derivative along a path that the gradients claim. With `spare`, NaN and infinite terms are left out."""
     terms = _terms(gradients, path)
     return float(np.sum(terms[np.isfinite(terms)] if spare else terms))
 
 
 def _directions(host: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Steps through the whole of an array: random ones, also in proportion to it, and one that moves all alike.
+    """Steps through a whole array: random ones, random ones in proportion to it, and one that moves all elements alike.
 
-    Along the last equal elements stay equal, so that a gradient given to all of them instead of one is seen.
+    Along the last one equal elements stay equal. It shows a gradient that was given to all of them instead of one.
     """
     typical = float(np.mean(element_sizes(host)))
     steps = []
@@ -361,25 +350,29 @@ def _directions(host: np.ndarray, count: int, generator: np.random.Generator) ->
 
 
 def _complex_row(
-    target: Target,
-    exact: list[Any],
-    numerical: Numerical,
-    got: np.ndarray,
-    place: Any,
-    tolerance: float,
-    name: str,
+    gradients: Gradients, paths: list[Path], numerical: Numerical, got: np.ndarray, place: Any, weights: Any = None
 ) -> Row:
-    """Compare with the complex step, if the differences confirm it: an abs or a cast makes it silently wrong."""
-    check, tolerance = "complex step", COMPLEX_TOLERANCE * tolerance
-    columns = [column for column in exact if column is not None]
-    if len(columns) == len(exact) and not target.only32:
+    """Compare with the complex step where the differences confirm it: after an abs or a cast it is wrong."""
+    target, check, tolerance = gradients.target, "complex step", COMPLEX_TOLERANCE * gradients.tolerance
+    columns = []
+    for path in paths:
+        column = complex_step(path, path.magnitude)
+        if column is None:  # what takes no complex numbers is asked once
+            break
+        columns.append(column if weights is None else weights @ column)
+    if len(columns) == len(paths) and not target.only32:
         values = np.array(columns).T.reshape(got.shape)
         oracle = Numerical(values, numerical.uncertainty * COMPLEX_SHARE, numerical.natural, numerical.floor)
         # Confirmed more closely than is then asked of the gradient.
         near = oracle.relative_error(numerical.values, 0.5 * tolerance) <= 0.25 * tolerance
         if np.isfinite(values).all() and near.all() and oracle.settled(tolerance).all():
             return comparison_row(target, check, oracle, got, tolerance, place)
-    return target.row(check, 0.0, where=name, note=NOT_ANALYTIC, applied=False)
+    return _not_analytic(target, place)
+
+
+def _not_analytic(target: Target, place: Any) -> Row:
+    name = re.split(r"[\[,]", place(0).rpartition(" by ")[2])[0]
+    return target.row("complex step", 0.0, where=name, note=NOT_ANALYTIC, applied=False)
 
 
 def _finite_row(target: Target) -> Row:
@@ -399,6 +392,3 @@ def _corners_and_others(shape: tuple[int, ...], count: int, generator: np.random
     last = shape[-1] if shape else 1
     others = generator.choice(size, size=min(count, size), replace=False)
     return sorted({0, size - 1, last - 1, size - last, *(int(i) for i in others)})
-
-
-__all__ = ["Gradients", "Settings", "Steps", "gradient_rows", "joint_row"]

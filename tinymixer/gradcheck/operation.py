@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,14 +12,14 @@ from tinymixer.gradcheck.arrays import OPAQUE, frozen, is_array, is_differentiab
 from tinymixer.gradcheck.gradients import Settings
 from tinymixer.gradcheck.report import NotCheckableError, Report
 from tinymixer.gradcheck.run import checked
-from tinymixer.gradcheck.target import Target, checked_gradients, counted
+from tinymixer.gradcheck.target import Target, checked_gradients, counted, parameters_of
 from tinymixer.ops.array_library import namespace
 
 GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 
 
 class _Default(float):
-    """A default that can be told from the same number given by a caller."""
+    """A default value. Its class tells it from the same number given by a caller."""
 
 
 class _DefaultInt(int):
@@ -84,15 +83,9 @@ def check_operation(
     own: dict[str, Any] = {"name": name, "differentiate": differentiate, "tolerance": tolerance, "vary": vary}
     own |= {"jacobian_limit": jacobian_limit, "samples": samples, "seed": seed, "nondeterminism": nondeterminism}
     constants |= _keywords_of_the_forward(forward, own)
-    name = own["name"] or getattr(forward, "__name__", "operation").removesuffix("_forward")
-
-    def target(dtype: str) -> OperationTarget:
-        return OperationTarget(name, forward, backward, inputs, constants, own["differentiate"], dtype)
-
-    settings = Settings(
-        own["tolerance"], own["jacobian_limit"], own["samples"], own["seed"], own["vary"], own["nondeterminism"]
-    )
-    return checked(target("float64"), settings, lambda: target("float32"))
+    name = own.pop("name") or getattr(forward, "__name__", "operation").removesuffix("_forward")
+    given = (name, forward, backward, inputs, constants, own.pop("differentiate"))
+    return checked(OperationTarget(*given), Settings(**own), lambda: OperationTarget(*given, "float32"))
 
 
 class OperationTarget(Target):
@@ -119,24 +112,20 @@ class OperationTarget(Target):
         self.passed = tuple(self.inputs)
         for key, host in self.inputs.items():
             if not host.size:
-                raise NotCheckableError(
-                    f"{key} is empty, of shape {host.shape}: {name} needs at least one element there"
-                )
+                message = f"{key} is empty, of shape {host.shape}: {name} needs at least one element there"
+                raise NotCheckableError(message)
         # Frozen too: a forward has no more business writing into labels and masks than into x.
         self._arguments = [self._constant(value) for value in inputs]
-        self._constants = {key: self._constant(value) for key, value in constants.items()}
-        self._constant_arrays = {
+        self._keywords = {key: self._constant(value) for key, value in constants.items()}
+        self.constants = {
             path: array
-            for key, value in [*zip(names, self._arguments, strict=True), *self._constants.items()]
+            for key, value in [*zip(names, self._arguments, strict=True), *self._keywords.items()]
             if key not in self.inputs
             for path, array in named_arrays(value, key).items()
         }
 
-    def constants(self) -> dict[str, Any]:
-        return self._constant_arrays
-
     def _constant(self, value: Any) -> Any:
-        """A constant input: floats in it, however deep, follow the dtype of the inputs, so that one dtype goes in."""
+        """A constant input whose floats, however deep they lie, have the dtype of the inputs."""
         if is_array(value):
             host = to_host(value)
             return frozen(self.place(host) if is_differentiable(value) else self._library.asarray(np.array(host)))
@@ -146,33 +135,27 @@ class OperationTarget(Target):
             return int(value)  # NumPy's whole numbers would turn float32 into float64
         return _rebuilt(value, self._constant)
 
-    def place(self, host: np.ndarray) -> Any:
-        dtype = np.dtype("complex128") if host.dtype.kind == "c" else self._dtype
-        return self._library.asarray(np.array(host, dtype=dtype))
-
     def call_forward(self, changed: Mapping[str, Any]) -> Any:
         arguments = [_for_one_call(value, self.read_only) for value in self._arguments]
-        constants = {key: _for_one_call(value, self.read_only) for key, value in self._constants.items()}
+        keywords = {key: _for_one_call(value, self.read_only) for key, value in self._keywords.items()}
         for name, position in self._positions.items():
             arguments[position] = changed.get(name, arguments[position])
-        return self._forward(*arguments, **constants)
+        return self._forward(*arguments, **keywords)
 
     def call_backward(self, dy: Any, cache: Any) -> dict[str, Any]:
         return checked_gradients(self.name, self._backward(dy, cache), self.inputs)
 
     def resized(self, old: int, new: int) -> list[Target]:
-        """Every axis of that size cut, of constants too; then those of the first input's first axis alone.
+        """Two ways: every axis of that size is cut, of constants too; or only the first axis of the first input.
 
-        Constants of floats are cut along their first axis only: rows of probabilities would no longer sum to 1. Whole
-        numbers may be indices into what is cut.
+        Constants of floats are cut along their first axis only: rows of probabilities would no longer sum to 1.
+        Constants of whole numbers may be indices, and must not point beyond what is left.
         """
         forward, backward, inputs, constants, differentiate, dtype = self._given
         cut = _Cut(old, new)
         first = self._positions[self.passed[0]]
-        every = [
-            cut(value, name not in self.inputs)
-            for name, value in zip(_names(forward, len(inputs)), inputs, strict=True)
-        ]
+        names = _names(forward, len(inputs))
+        every = [cut(value, name not in self.inputs) for name, value in zip(names, inputs, strict=True)]
         keywords = {key: cut(value, True) for key, value in constants.items()}
         alone = list(inputs)
         if inputs[first].shape[:1] == (old,):
@@ -226,7 +209,7 @@ def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _for_one_call(value: Any, shared: bool) -> Any:
-    """A constant for one call: what may be changed by it, a generator above all, is a copy."""
+    """A constant for one call. What the call may change, such as a generator, is a copy."""
     if is_array(value):
         return value if shared else value.copy()
     if isinstance(value, GENERATORS):
@@ -235,17 +218,14 @@ def _for_one_call(value: Any, shared: bool) -> Any:
 
 
 def _keywords_of_the_forward(forward: Callable[..., Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Take out of the checker's own arguments those given that the forward has of the same name.
+    """Take out of `own`, the checker's arguments, those that were given and that the forward names too; return them.
 
-    Raises NotCheckableError for a forward that takes any keyword, for whom one may be meant.
+    Raises NotCheckableError where the forward takes any keyword, so that it may be meant for either.
     """
     defaults = {"tolerance": TOLERANCE, "jacobian_limit": LIMIT, "samples": SAMPLES, "seed": SEED}
     defaults |= {"nondeterminism": NONDETERMINISM}
     given = [key for key, value in own.items() if value is not defaults.get(key)]
-    try:
-        parameters = inspect.signature(forward).parameters.values()
-    except (TypeError, ValueError):
-        return {}
+    parameters = parameters_of(forward)
     named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
     unclear = [key for key in given if key not in named] if anything else []
@@ -282,10 +262,5 @@ def _positions(name: str, inputs: Sequence[Any], differentiate: Sequence[int] | 
 
 def _names(forward: Callable[..., Any], count: int) -> list[str]:
     """The names of the forward's positional parameters; `input0`, `input1`, ... where it does not tell."""
-    try:
-        parameters = list(inspect.signature(forward).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    names = [p.name for p in parameters_of(forward) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return names[:count] + [f"input{position}" for position in range(len(names), count)]

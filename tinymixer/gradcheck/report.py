@@ -1,4 +1,4 @@
-"""What a gradient check found: a row for each thing looked at, a table for people, plain rows for programs."""
+"""What a gradient check found: a row for each check, as a table for people and as plain rows for programs."""
 
 import json
 import math
@@ -14,7 +14,7 @@ class GradientCheckError(TinymixerError, AssertionError):
 
 
 class NotCheckableError(TinymixerError, TypeError):
-    """What was given to the checker is nothing it can check; the message says what it needs."""
+    """The checker cannot check what it was given; the message says what it needs."""
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,8 @@ class Report:
         if len(failures) > 10:
             sentences.append(f"and {len(failures) - 10} more")
         said = f"{len(failures)} FAILED: {counted}" if failures else f"all passed: {counted}"
-        return "\n  ".join([said, *sentences, *self._looked_at(), *self._left_out()])
-
-    def _left_out(self) -> list[str]:
-        """What was not checked, each once."""
-        named = dict.fromkeys(f"not checked: {row.name}: {row.note}" for row in self.not_checked)
-        return [*named][:10]
+        left_out = dict.fromkeys(f"not checked: {row.name}: {row.note}" for row in self.not_checked)
+        return "\n  ".join([said, *sentences, *self._looked_at(), *[*left_out][:10]])
 
     def _looked_at(self) -> list[str]:
         """What was checked: every input of one target, how many of several."""
@@ -214,10 +210,8 @@ class Report:
         elements = sum(one.elements for one in self.checked)
         if not self.checked:
             return []
-        counts = (
-            f"{len(self.checked) - parameters:,} inputs and {parameters:,} parameters, {elements:,} elements one by one"
-        )
-        return [f"checked: {counts}"]
+        inputs = f"{len(self.checked) - parameters:,} inputs and {parameters:,} parameters"
+        return [f"checked: {inputs}, {elements:,} elements one by one"]
 
 
 NOTHING = "nothing was checked: no gradient was compared, so nothing has passed"

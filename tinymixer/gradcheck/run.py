@@ -1,34 +1,145 @@
-"""A whole check of one target: its gradients, its contract, float32, and other inputs than those given."""
+"""The whole check of one target: its gradients, its contract, float32, and other inputs than those given.
+
+Some mistakes cannot be seen at the inputs given: a symmetric weight, a batch of two or numbers near 1 hide them. So the
+target is checked at variations of its inputs too, along a few directions through all inputs at once. A variation that
+the forward refuses, or at which it has no derivative, is marked n/a. A variation that fails is a fault: the note says
+at which inputs the backward is wrong.
+"""
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from tinymixer.gradcheck.contract import contract_rows, later_row
+from tinymixer.gradcheck.contract import contract_rows, later_row, precision_rows
+from tinymixer.gradcheck.differences import SETTLED
 from tinymixer.gradcheck.gradients import Settings, gradient_rows, joint_row
-from tinymixer.gradcheck.precision import precision_rows
 from tinymixer.gradcheck.report import Coverage, Report, Row
-from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsError
-from tinymixer.gradcheck.variations import varied_rows
+from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsError, stream
+
+CHEAP = 20_000  # elements of all inputs and the output, up to which variations are tried by themselves
+DIRECTIONS = 2  # of each variation of the values; one where shapes change
+
+Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def moved(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """By up to half the size of the array; one that is all zeros by up to a half."""
+    size = float(np.sqrt(np.mean(host * host))) or 1.0
+    return host + size * generator.uniform(-0.5, 0.5, host.shape)
+
+
+def _larger(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return np.asarray(host * 2.0 ** generator.uniform(1, 4, host.shape))
+
+
+def _with_zeros(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A fourth of the elements, and one at least of several, is 0; but no whole row or column, whose norm is 0."""
+    zeros = generator.random(host.shape) < 0.25
+    for axis in range(host.ndim):
+        if host.shape[axis] > 1:
+            zeros &= ~zeros.all(axis=axis, keepdims=True)
+    if host.size > 1 and not zeros.any():
+        zeros.flat[generator.integers(host.size)] = True
+    return np.where(zeros, 0.0, host)
+
+
+VALUES: dict[str, tuple[Draw, str]] = {
+    "inputs moved": (moved, "moved at random by up to half their size"),
+    "inputs larger": (_larger, "made 2 to 16 times as large"),
+    "zeros among inputs": (_with_zeros, "with some elements 0"),
+}
+
+
+def varied_rows(target: Target, settings: Settings) -> list[Row]:
+    """A row for each variation, marked n/a where the forward has nothing to say there."""
+    size = target.base.size + sum(host.size for host in target.inputs.values())
+    if settings.vary is False or (settings.vary is None and size > CHEAP) or target.only32:
+        return []
+    rows = []
+    for check, (draw, how) in VALUES.items():
+        generator = stream(settings.seed, check)
+        fresh = {name: draw(host, generator) for name, host in target.inputs.items() if target.varies(name)}
+        note, before = f"right at the inputs given, wrong with these {how}", target.inputs
+        target.move_to({**before, **fresh})
+        try:
+            rows.append(_checked_there(target, target, settings, check, note))
+        finally:
+            target.move_to(before)
+    first = target.inputs[next(iter(target.inputs))]
+    if first.ndim and first.shape[0] > 1:
+        rows.append(_resized_row(target, settings, "batch of one", first.shape[0], 1))
+    if first.ndim and first.shape[-1] % 2 == 0:
+        rows.append(_resized_row(target, settings, "odd size", first.shape[-1], first.shape[-1] - 1))
+    return rows
+
+
+def _resized_row(target: Target, settings: Settings, check: str, old: int, new: int) -> Row:
+    """The first way of cutting the axes that gives an output whose axes are cut alike."""
+    wanted = {tuple(new if size == old else size for size in target.base.shape)}
+    if not any(size == old for size in target.base.shape):
+        wanted = {target.base.shape}
+    else:
+        first = target.base.shape.index(old)
+        wanted.add((*target.base.shape[:first], new, *target.base.shape[first + 1 :]))
+    for other in target.resized(old, new):
+        other.read_only = target.read_only
+        try:
+            if other.base.shape not in wanted or other.parts is not None:
+                continue
+        except (CodeRaisedError, WrongGradientsError):
+            continue
+        note = f"right at the shapes given, wrong where an axis of {old} is {new}"
+        return _checked_there(target, other, settings, check, note, old in target.base.shape)
+    return target.row(check, 0.0, applied=False, note="the forward takes no such inputs")
+
+
+def _checked_there(
+    target: Target, other: Target, settings: Settings, check: str, note: str, shapes_fit: bool = True
+) -> Row:
+    """The row of one variation. It fails only where two checks with different random numbers fail."""
+    tolerance = settings.tolerance
+    silent = target.row(check, 0.0, applied=False, note="the forward has no finite value or no derivative there")
+    seen = []
+    for i in range(DIRECTIONS if other is target else 1):
+        for purpose in (check, f"{check}, again"):
+            try:
+                if not np.isfinite(other.base).all():
+                    return silent
+            except (CodeRaisedError, WrongGradientsError):
+                return silent
+            try:
+                row = joint_row(other, settings, purpose, DIRECTIONS, only=i)
+            except WrongGradientsError as error:
+                # The axis may be summed over, or the forward may hold an array of the former size: then the checker
+                # cannot know what else should have been cut.
+                if not shapes_fit or error.got in [host.shape for host in target.inputs.values()]:
+                    return silent
+                return target.row(check, float("nan"), tolerance=tolerance, note=f"{note}: {error}")
+            except CodeRaisedError as error:
+                return target.row(check, float("nan"), tolerance=tolerance, note=f"{note}: {error}")
+            nothing = row.note == SETTLED or row.expected is None or not np.isfinite(row.expected)
+            # The deviation of a batch of one is 0: a gradient that divides by it is right for every other batch.
+            nothing |= other is not target and row.got is not None and not np.isfinite(row.got)
+            if nothing and not row.passed:
+                break
+            if row.passed:
+                seen.append(row.error)
+                break
+        else:
+            details = {"where": row.where, "expected": row.expected, "got": row.got, "note": note}
+            return target.row(check, row.error, tolerance=tolerance, **details)
+    return target.row(check, max(seen), tolerance=tolerance) if seen else silent
 
 
 def checked(
-    target: Target,
-    settings: Settings,
-    narrow: Callable[[], Target] | None = None,
-    more: Callable[[], Iterable[Row]] = tuple,
-    around_narrow: Callable[[Target], AbstractContextManager] = lambda target: nullcontext(),
-    joint: bool = False,
+    target: Target, settings: Settings, narrow: Callable[[], Target] | None = None, joint: bool = False
 ) -> Report:
     """The report on a target.
 
-    narrow          makes the same target in float32, if it is to be compared
-    more            further rows of the contract
-    around_narrow   puts the float32 target in order for the time it is used
-    joint           whether directions through all inputs at once are tried too
+    narrow   makes the same target in float32, to be compared with this one
+    joint    whether directions through all inputs at once are tried too
     """
     started = time.perf_counter()
     rows: list[Row] = []
@@ -42,13 +153,14 @@ def checked(
             rows += contract
         else:
             rows += [joint_row(target, settings)] if joint else []
-            rows += [_coverage_row(target, looked_at), *contract]
+            coverage = "; ".join(one.sentence() for one in looked_at)
+            rows += [target.row("coverage", 0.0, note=coverage), *contract]
             contract = []
-            rows += more()
+            rows += target.own_rows(settings.seed)
             if narrow is not None:
                 other = narrow()
                 other.read_only = target.read_only
-                with around_narrow(other):
+                with other.kept():
                     rows += precision_rows(target, other, settings.seed)
             if all(row.passed for row in found):  # what is wrong at the inputs given need not be sought at others
                 with np.errstate(all="ignore"):
@@ -60,8 +172,3 @@ def checked(
         rows += [*contract, target.row("runs", float("nan"), note=str(error))]
     named = [replace(one, target=target.name) for one in looked_at]
     return Report(rows, time.perf_counter() - started, named)
-
-
-def _coverage_row(target: Target, looked_at: list[Coverage]) -> Row:
-    """What was looked at, as a row."""
-    return target.row("coverage", 0.0, note="; ".join(one.sentence() for one in looked_at))

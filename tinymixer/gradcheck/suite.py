@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinymixer.backend import Backend, get_backend
-from tinymixer.gradcheck.layer import check_layer
-from tinymixer.gradcheck.model import check_model
+from tinymixer.gradcheck.layer import check_layer, check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
 from tinymixer.layers import (
@@ -67,9 +67,7 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
     """Every pair of operations at several shapes."""
     normal = np.random.default_rng(seed).standard_normal
 
-    def operation(name: str, *inputs: Any) -> Check:
-        return _operation(name, backend, *inputs)
-
+    operation = partial(_operation, backend)
     for S, B, C in SHAPES:
         x = normal((S, B, C))
         yield operation("linear", x, normal((C, C + 2)), normal(C + 2))
@@ -91,9 +89,7 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
     """Every layer at several shapes, with and without what training drops, in both forms of GELU."""
     normal = np.random.default_rng([seed, 1]).standard_normal
 
-    def layer(kind: type, sizes: tuple[Any, ...], x: np.ndarray, tokens: str = "mlp", **options: Any) -> Check:
-        return _layer(kind, sizes, backend, x, tokens, **options)
-
+    layer = partial(_layer, backend)
     for S, B, C in SHAPES:
         x = normal((S, B, C))
         yield layer(Linear, (C, 3), x)
@@ -129,7 +125,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
 
 
-def _operation(name: str, backend: Backend, *inputs: Any) -> Check:
+def _operation(backend: Backend, name: str, *inputs: Any) -> Check:
     forward, backward = getattr(backend.ops, f"{name}_forward"), getattr(backend.ops, f"{name}_backward")
     soft = name == "softmax_cross_entropy" and inputs[1].ndim == 2  # its targets are floats, but constants
     chosen = [0] if soft else None
@@ -138,13 +134,7 @@ def _operation(name: str, backend: Backend, *inputs: Any) -> Check:
 
 
 def _layer(
-    kind: type,
-    sizes: tuple[Any, ...],
-    backend: Backend,
-    x: np.ndarray,
-    tokens: str,
-    train: bool = False,
-    **options: Any,
+    backend: Backend, kind: type, sizes: Any, x: np.ndarray, tokens: str = "mlp", train: bool = False, **options: Any
 ) -> Check:
     def check() -> Report:
         wide, narrow = (kind(*sizes, **options, backend=backend, dtype=dtype) for dtype in ("float64", "float32"))
@@ -161,9 +151,8 @@ def _model(architecture: str, config: Options, backend: Backend, generator: np.r
     name = model_class(architecture).__name__
 
     def check() -> Report:
-        wide, narrow = (
-            make_model(architecture, config, backend=backend, dtype=dtype) for dtype in ("float64", "float32")
-        )
+        made = partial(make_model, architecture, config, backend=backend)
+        wide, narrow = made(dtype="float64"), made(dtype="float32")
         placed = backend.asarray(images), backend.asarray(labels)
         shown = _with_tokens(name, getattr(config, "tokens", "mlp"))
         return check_model(wide, *placed, train=train, name=shown, label_smoothing=0.1, float32_twin=narrow, samples=3)

@@ -1,15 +1,19 @@
 """What is being checked, in one form for operations, layers and models: named inputs, a forward and a backward."""
 
+import inspect
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
+from pathlib import PureWindowsPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tinymixer.errors import TinymixerError
-from tinymixer.gradcheck.arrays import FOREIGN, frozen, host_float64, is_array, place_of, to_host
+from tinymixer.gradcheck.arrays import FOREIGN, frozen, host_float64, is_array, place_of
 from tinymixer.gradcheck.report import Row
 
 
@@ -29,11 +33,7 @@ class CodeRaisedError(TinymixerError):
 
     def __init__(self, which: str, error: BaseException) -> None:
         frames = traceback.extract_tb(error.__traceback__)
-        place = (
-            f" ({frames[-1].filename.replace(chr(92), '/').rpartition('/')[2]}, line {frames[-1].lineno})"
-            if frames
-            else ""
-        )
+        place = f" ({PureWindowsPath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         super().__init__(f"the {which} raised {type(error).__name__}: {error}{place}")
         self.error = error
 
@@ -52,6 +52,7 @@ class Target(ABC):
     parts       the shapes of the outputs where the forward returns several, ((y1, y2), cache); None for one output.
                 Several are treated as one long vector
     read_only   whether arrays are passed read-only; a forward found to write into them gets ordinary ones from then on
+    constants   the arrays that the forward is given besides the inputs, by name: labels, masks, tables
     only32      the forward computes in float32 whatever goes in, and its output says so
     backwards   how often the backward was called
     """
@@ -61,15 +62,27 @@ class Target(ABC):
     passed: tuple[str, ...]
     parts: list[tuple[int, ...]] | None = None
     _container: Callable[[list[Any]], Any] | None = None
+    _library: Any
+    _dtype: np.dtype
     _base: np.ndarray | None = None
-    _mirrored: dict[str, np.ndarray] | None = None
+    _mirrored: Mapping[str, np.ndarray] = MappingProxyType({})
+    constants: Mapping[str, Any] = MappingProxyType({})
     read_only = True
     only32 = False
     backwards = 0
 
-    @abstractmethod
     def place(self, host: np.ndarray) -> Any:
-        """A fresh copy of a host array in the array library of the target."""
+        """A fresh copy of a host array, in the target's array library and dtype; complex numbers stay complex."""
+        dtype = np.dtype("complex128") if host.dtype.kind == "c" else self._dtype
+        return self._library.asarray(np.array(host, dtype=dtype))
+
+    def kept(self) -> AbstractContextManager:
+        """A context after which the code under test is as it was before."""
+        return nullcontext()
+
+    def own_rows(self, seed: int) -> list[Row]:
+        """The checks that only this kind of target needs."""
+        return []
 
     @abstractmethod
     def call_forward(self, changed: Mapping[str, Any]) -> Any:
@@ -83,16 +96,12 @@ class Target(ABC):
     def shape(self) -> tuple[int, ...]:
         return next(iter(self.inputs.values())).shape
 
-    def constants(self) -> dict[str, Any]:
-        """The arrays that the forward is given besides the inputs, by name: labels, masks, tables."""
-        return {}
-
     def resized(self, old: int, new: int) -> "list[Target]":
-        """The same with axes of one size cut to another, in the ways in which that may make sense."""
+        """Targets whose axes of size `old` are cut to `new`, one for each way that may make sense."""
         return []
 
     def other_forwards(self) -> list[Callable[[Mapping[str, Any]], Any]]:
-        """Forward passes that may come between a forward and its backward: of other values, in other modes."""
+        """The forward passes that may be run between a forward and its backward, one for each mode."""
         return [self.forward]
 
     def forward(self, changed: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -125,9 +134,9 @@ class Target(ABC):
         return self._base
 
     def output(self, moved: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The output on the host in float64, with some inputs replaced by host arrays; NaN where the forward raises.
+        """The output on the host in float64, with some inputs replaced by host arrays.
 
-        A forward may guard its domain: what it refuses it has no value for.
+        It is NaN where the forward raises: a forward may refuse inputs outside its domain.
         """
         shape = self.base.shape
         if any(host.dtype.kind == "c" for host in moved.values()):  # then everything is: one dtype goes in
@@ -141,11 +150,9 @@ class Target(ABC):
         return y if y.shape == shape else np.full(shape, np.nan)
 
     def mirrored(self, name: str) -> np.ndarray:
-        """The output with the sign of one input changed: how large outputs may be beside how large they are."""
-        if self._mirrored is None:
-            self._mirrored = {}
+        """The output with the sign of one input changed."""
         if name not in self._mirrored:
-            self._mirrored[name] = self.output({name: -self.inputs[name]})
+            self._mirrored = {**self._mirrored, name: self.output({name: -self.inputs[name]})}
         return self._mirrored[name]
 
     def varies(self, name: str) -> bool:
@@ -155,7 +162,7 @@ class Target(ABC):
     def move_to(self, inputs: dict[str, np.ndarray]) -> None:
         """Go on with other values of the inputs."""
         self.inputs = inputs
-        self._base = self._mirrored = None
+        self._base, self._mirrored = None, {}
 
     def outputs(self, y: Any) -> dict[str, Any]:
         """The output arrays by name: y, or y1, y2, ..."""
@@ -238,16 +245,24 @@ def checked_gradients(name: str, result: object, wanted: Mapping[str, np.ndarray
     return dict(zip(wanted, gradients, strict=True))
 
 
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a function; none where it does not tell."""
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
 def counted(count: int, noun: str) -> str:
     """1 gradient, 2 gradients."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
-    """The checker's own random numbers, apart from those of default_rng(seed).
+    """A generator of the checker's own, whose numbers differ from those of default_rng(seed).
 
-    Whoever draws x from default_rng(0) would otherwise be given the very same numbers as the cotangent, and with dy = x
-    the weight gradient x^T dy is symmetric: a swapped transpose passes.
+    A caller may draw x from default_rng(0). With the same numbers in the cotangent, dy = x, the weight gradient x^T dy
+    is symmetric, and a swapped transpose passes.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(purpose.encode())))
 
@@ -255,16 +270,6 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 def random_cotangent(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """A random output gradient. Never all ones: those hide every mistake that sums to zero."""
     return np.asarray(generator.standard_normal(shape))
-
-
-def is_plain_number(value: object) -> bool:
-    """A Python number, which has no dtype to keep: the loss of a course's `return float(loss)`."""
-    return isinstance(value, int | float) and not isinstance(value, np.generic)
-
-
-def dtype_of(value: Any) -> np.dtype:
-    """The dtype of an array or a number."""
-    return np.dtype(value.dtype) if hasattr(value, "dtype") else to_host(value).dtype
 
 
 def _is_output(value: object) -> bool:
