@@ -7,7 +7,8 @@ from tests.training.small_runs import Recorder, run_small, small_dataset, small_
 from tinymixer import MixerConfig, MlpMixer
 from tinymixer.errors import CheckpointError, ConfigError
 from tinymixer.training import Trainer, load_checkpoint, load_run
-from tinymixer.training.fine_tuning import begin_with, find_weights, shipped_weights
+from tinymixer.training.fine_tuning import begin_with
+from tinymixer.training.loading import find_weights, shipped_weights
 
 
 def test_matching_arrays_are_taken_and_the_others_named(tmp_path):

@@ -17,7 +17,7 @@ from tinymixer.errors import DataError
 from tinymixer.files import replacing
 
 if TYPE_CHECKING:
-    import numpy as np
+    from tinymixer.training.loading import Prediction
 
 BAR_WIDTH = 30
 
@@ -70,13 +70,9 @@ def predict(
       tinymixer predict runs/cifar10-nano *.png --top 3 --json
       tinymixer predict runs/photos new-pictures --csv answers.csv
     """
-    import numpy as np
-
     from tinymixer.data.images import load_image
     from tinymixer.data.paths import shown
     from tinymixer.training import load_run
-    from tinymixer.training.evaluate import predict_log_probabilities
-    from tinymixer.training.loading import normalisation
 
     run, images = (paths[0], paths[1:]) if weights is None else (weights, paths)
     if not images:
@@ -90,14 +86,7 @@ def predict(
             pixels[path] = load_image(path, known.image_size, known.in_channels, invert, options.fit)
         except DataError as error:
             problems[path] = str(error)
-    probabilities = {}
-    if pixels:
-        batch = np.stack(list(pixels.values()))  # (N, height, width, channels)
-        rows = predict_log_probabilities(
-            loaded.model, batch, *normalisation(known), loaded.recipe.training.eval_batch_size
-        )
-        assert rows is not None  # it returns None only when stopped
-        probabilities = dict(zip(pixels, np.exp(rows), strict=True))
+    predictions = dict(zip(pixels, loaded.predict_many(pixels.values()), strict=True))
 
     answers: list[dict[str, Any]] = []
     for path in images:
@@ -105,14 +94,14 @@ def predict(
             say_error(problems[path])
             answers.append({"image": shown(path), "error": problems[path]})
         else:
-            best = _best(probabilities[path], known.class_names, top)
+            best = _best(predictions[path], top)
             answers.append({"image": shown(path), "predictions": best})
             if not as_json:
                 _show(shown(path), best)
     if as_json:
         print_json(answers)
     if csv_file is not None:
-        _write_csv(csv_file, probabilities, known.class_names)
+        _write_csv(csv_file, predictions, known.class_names)
     if problems:
         raise Exit(USER_ERROR)
 
@@ -127,21 +116,23 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _write_csv(path: Path, probabilities: "dict[Path, np.ndarray]", class_names: Sequence[str]) -> None:
+def _write_csv(path: Path, predictions: "dict[Path, Prediction]", class_names: Sequence[str]) -> None:
     """Write a row for each image that could be read. Raises CheckpointError where the file cannot be written."""
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(["image", "class", *class_names])
-    for image, row in probabilities.items():
-        rows.writerow([str(image), class_names[int(row.argmax())], *(f"{share:.6f}" for share in row)])
+    for image, found in predictions.items():
+        rows.writerow([str(image), found.class_name, *(f"{share:.6f}" for share in found.probabilities)])
     with replacing(path) as file:
         file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def _best(probabilities: "np.ndarray", class_names: Sequence[str], top: int) -> list[dict[str, Any]]:
-    """The `top` most probable classes in falling order, from probabilities (K,)."""
-    order = probabilities.argsort(kind="stable")[::-1][:top]
-    return [{"class": class_names[k], "label": int(k), "probability": float(probabilities[k])} for k in order]
+def _best(prediction: "Prediction", top: int) -> list[dict[str, Any]]:
+    """The `top` most probable classes in falling order, as plain values."""
+    names, probabilities = prediction.class_names, prediction.probabilities
+    return [
+        {"class": names[k], "label": k, "probability": float(probabilities[k])} for k in prediction.best_labels(top)
+    ]
 
 
 def _show(name: str, best: list[dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """Records what decides how a run's numbers are rounded: engine, threads, slices, NumPy and BLAS."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | N
     )
 
 
+@functools.cache  # every checkpoint asks, and the libraries of a process stay
 def _blas() -> str:
     """The BLAS libraries, their versions, and the processor type that their kernels are for, as far as known."""
     try:

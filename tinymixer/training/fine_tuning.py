@@ -1,40 +1,14 @@
 """Fine-tuning: starts a run from trained weights, those of another run or those that come with the package."""
 
-from importlib import resources
 from pathlib import Path
 
-from tinymixer.errors import CheckpointError, ConfigError, nearest
+from tinymixer.errors import ConfigError
 from tinymixer.files import Say
 from tinymixer.models import Model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
+from tinymixer.training.loading import find_weights, recommended_checkpoint
 
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
-
-
-def shipped_weights() -> list[str]:
-    """The names of the weights that come with the package."""
-    files = resources.files("tinymixer").joinpath("weights").iterdir()
-    return sorted(file.name.removesuffix(".npz") for file in files if file.name.endswith(".npz"))
-
-
-def find_weights(name_or_path: str | Path) -> Path:
-    """Return the path of a run folder or checkpoint file, or of the weights with that name in the package.
-
-    Raises CheckpointError where there is neither.
-    """
-    path, names = Path(name_or_path), shipped_weights()
-    if path.exists():
-        return path
-    if str(name_or_path) in names:
-        return Path(str(resources.files("tinymixer").joinpath("weights", f"{name_or_path}.npz")))
-    if path.suffix or len(path.parts) > 1:
-        raise CheckpointError(
-            f"there is no checkpoint {path}: expected the folder of a training run, or its best.npz or last.npz"
-        )
-    raise CheckpointError(
-        f"there is no run {path}: expected the folder of a training run, its best.npz or last.npz, or weights that "
-        f"come with tinymixer ({', '.join(names)}).{nearest(str(name_or_path), names)}"
-    )
 
 
 def begin_with(model: Model, checkpoint: Checkpoint, source: str | Path, say: Say) -> None:
@@ -67,8 +41,6 @@ def begin_with(model: Model, checkpoint: Checkpoint, source: str | Path, say: Sa
 
 def weights_to_begin_with(source: str | Path) -> Checkpoint:
     """Load a run folder's recommended checkpoint, or a checkpoint file. Raises CheckpointError."""
-    from tinymixer.training.loading import recommended_checkpoint
-
     path = find_weights(source)
     return load_checkpoint(recommended_checkpoint(path)[0] if path.is_dir() else path)
 

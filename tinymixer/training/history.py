@@ -96,7 +96,7 @@ def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = sa
         mended = "it was mended from the checkpoint" if len(rows) == epochs else "their figures are lost"
         say(f"{path} had {', '.join(what)}: {mended}; the file as it was is kept as {DAMAGED}")
     if rows != found or damaged or cut_short:
-        _write_rows(path, rows, say)
+        write_rows(path, rows, say)
     return rows
 
 
@@ -114,11 +114,6 @@ def _fault(row: Row) -> str | None:
     if not isinstance(interval, list) or [type(value) for value in interval] != [float, float]:
         return f"its 'test_interval' is not two numbers ({shown_value(interval)})"
     return None
-
-
-def write_last_row(path: Path, rows: Sequence[Row], say: Say = say_nothing) -> None:
-    """Rewrite the file after the test figures were added to the last row. Raises CheckpointError when that fails."""
-    _write_rows(path, rows, say)
 
 
 def is_tested(row: Row) -> bool:
@@ -158,6 +153,7 @@ def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
     return rows, faults, False
 
 
-def _write_rows(path: Path, rows: Iterable[Row], say: Say) -> None:
+def write_rows(path: Path, rows: Iterable[Row], say: Say = say_nothing) -> None:
+    """Write the whole history anew. Raises CheckpointError when that fails; the old one then stays."""
     with replacing(path, say) as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,10 @@ from tinymixer.backend import Backend, get_backend
 from tinymixer.data import DataDescription
 from tinymixer.data.images import image_of_array, load_image
 from tinymixer.data.manifest import load_manifest
-from tinymixer.errors import CheckpointError
+from tinymixer.errors import CheckpointError, nearest
 from tinymixer.models import Model, make_model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
 from tinymixer.training.evaluate import predict_log_probabilities
-from tinymixer.training.fine_tuning import find_weights
 from tinymixer.training.own_model import OwnConfig, config_values
 from tinymixer.training.recipe import Recipe
 
@@ -48,10 +48,13 @@ class Prediction:
         """Its probability, 0 to 1."""
         return float(self.probabilities[self.label])
 
+    def best_labels(self, count: int = 5) -> list[int]:
+        """The numbers of the most probable classes, in falling order of probability."""
+        return [int(k) for k in self.probabilities.argsort(kind="stable")[::-1][:count]]
+
     def best(self, count: int = 5) -> list[tuple[str, float]]:
         """The most probable classes and their probabilities, in falling order."""
-        order = self.probabilities.argsort(kind="stable")[::-1][:count]
-        return [(self.class_names[k], float(self.probabilities[k])) for k in order]
+        return [(self.class_names[k], float(self.probabilities[k])) for k in self.best_labels(count)]
 
     def __repr__(self) -> str:
         return "Prediction(" + ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.best(3)) + ")"
@@ -200,6 +203,33 @@ def described_by_manifest(recipe: Recipe) -> DataDescription:
 def normalisation(data: DataDescription) -> tuple[np.ndarray, np.ndarray]:
     """mean and std of the data, as arrays (channels,)."""
     return np.array(data.mean), np.array(data.std)
+
+
+def shipped_weights() -> list[str]:
+    """The names of the weights that come with the package."""
+    files = resources.files("tinymixer").joinpath("weights").iterdir()
+    return sorted(file.name.removesuffix(".npz") for file in files if file.name.endswith(".npz"))
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """Return the path of a run folder or checkpoint file, or of the weights with that name in the package.
+
+    Raises CheckpointError where there is neither.
+    """
+    path = Path(name_or_path)
+    if path.exists():
+        return path
+    names = shipped_weights()
+    if str(name_or_path) in names:
+        return Path(str(resources.files("tinymixer").joinpath("weights", f"{name_or_path}.npz")))
+    if path.suffix or len(path.parts) > 1:
+        raise CheckpointError(
+            f"there is no checkpoint {path}: expected the folder of a training run, or its best.npz or last.npz"
+        )
+    raise CheckpointError(
+        f"there is no run {path}: expected the folder of a training run, its best.npz or last.npz, or weights that "
+        f"come with tinymixer ({', '.join(names)}).{nearest(str(name_or_path), names)}"
+    )
 
 
 def recommended_checkpoint(folder: Path, which: str = "recommended") -> tuple[Path, str]:

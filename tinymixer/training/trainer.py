@@ -23,7 +23,7 @@ from tinymixer.training.build import (
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.fine_tuning import begin_with, weights_to_begin_with
-from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_last_row
+from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_rows
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
 from tinymixer.training.progress import Progress
@@ -263,7 +263,7 @@ class Trainer:
             "test_images": len(self.dataset.test_images),
             "tested": which,
         }
-        write_last_row(self.folder.metrics, self.rows, self._say_once)
+        write_rows(self.folder.metrics, self.rows, self._say_once)
         return True
 
     def _load(self, parameters: Any, buffers: Any) -> None:
