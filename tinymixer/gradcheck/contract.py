@@ -31,8 +31,8 @@ from tinymixer.gradcheck.target import (
     CodeRaisedError,
     Target,
     WrongGradientsError,
+    generator_for,
     random_cotangent,
-    stream,
 )
 
 ROUNDING = 1e-8  # how far two orders of summation may lie apart, of the output's or gradient's own size
@@ -45,7 +45,7 @@ Named = dict[str, np.ndarray]
 
 def contract_rows(target: Target, settings: Settings) -> list[Row]:
     """The checks that every target shares. They need no numerical derivative and cost little."""
-    generator = stream(settings.seed, "conduct")
+    generator = generator_for(settings.seed, "conduct")
     rows, y, cache, arrays = _forward_rows(target)
     if not np.isfinite(target.host_output(y)).all():
         return rows  # the gradient checks name the element; the rest could only repeat it
@@ -76,7 +76,7 @@ def contract_rows(target: Target, settings: Settings) -> list[Row]:
 def later_row(target: Target, settings: Settings) -> Row:
     """Whether forward and backward give their first answer again after all the calls of a check."""
     check = "same answer later"
-    dy = random_cotangent(target.base.shape, stream(settings.seed, "conduct"))
+    dy = random_cotangent(target.base.shape, generator_for(settings.seed, "conduct"))
     first, cache = said(target, dy)
     size = target.base.size + sum(host.size for host in target.inputs.values())
     while target.backwards < ENOUGH_CALLS and size <= SMALL:
@@ -334,7 +334,7 @@ NEARBY = (2.0**-21, 2.0**-21, 2.0**-17, 2.0**-13, 2.0**-10, 2.0**-8)  # relative
 
 
 def precision_rows(wide: Target, narrow: Target, seed: int = 0) -> list[Row]:
-    """Compare a target in float64 with its twin in float32: the dtypes, and how far the numbers lie apart.
+    """Compare a target in float64 with the same in float32: the dtypes, and how far the numbers lie apart.
 
     Both get the same inputs, rounded to float32. Inputs nearby show how large rounding errors are here: at each of them
     rounding errors differ in sign and size, also the large ones of cancellation (two numbers of 4 whose difference is
@@ -343,7 +343,7 @@ def precision_rows(wide: Target, narrow: Target, seed: int = 0) -> list[Row]:
     if wide.only32:
         note = "the forward computes in float32 whatever goes in: compared with differences to three digits"
         return [wide.row("dtype kept", 0.0, note=note, applied=False)]
-    generator = stream(seed, "precision")
+    generator = generator_for(seed, "precision")
     rounded = {name: _float32(host) for name, host in wide.inputs.items()}
     dy = _float32(random_cotangent(wide.base.shape, generator))
     try:

@@ -23,7 +23,7 @@ from tinymixer.gradcheck.differences import (
     slopes_around,
 )
 from tinymixer.gradcheck.report import Coverage, Row
-from tinymixer.gradcheck.target import Target, random_cotangent, stream
+from tinymixer.gradcheck.target import Target, generator_for, random_cotangent
 
 COMPLEX_TOLERANCE = 1e-2  # of the tolerance of differences: the complex step is exact to rounding
 COMPLEX_SHARE = 0.1  # of the differences' uncertainty is allowed to the complex step
@@ -57,7 +57,7 @@ class Gradients:
 
     def __init__(self, target: Target, settings: Settings, purpose: str = "gradients") -> None:
         self.target, self.settings = target, settings
-        self.generator = stream(settings.seed, purpose)
+        self.generator = generator_for(settings.seed, purpose)
         self.cotangent = random_cotangent(target.base.shape, self.generator)
         _, self.cache = target.forward(target.placed())
         self.analytic = target.gradients(self.cotangent, self.cache)

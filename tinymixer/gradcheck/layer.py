@@ -26,9 +26,9 @@ from tinymixer.gradcheck.target import (
     Target,
     WrongGradientsError,
     checked_gradients,
+    generator_for,
     parameters_of,
     random_cotangent,
-    stream,
 )
 from tinymixer.layers.layer import Layer
 from tinymixer.models.model import Model
@@ -132,7 +132,7 @@ class LayerTarget(Target):
 
     def perturb(self, seed: int) -> None:
         """Move every parameter at random, by up to half its tensor's size; one that is all zeros by up to a half."""
-        self._perturbed, generator = True, stream(seed, "perturbation")
+        self._perturbed, generator = True, generator_for(seed, "perturbation")
         self.move_to(self.inputs | {key: moved(host, generator) for key, host in self.adapter.hosts().items()})
         self._before = self.adapter.memory() | {k: v for k, v in self._before.items() if k == "the buffers"}
 
@@ -221,7 +221,7 @@ class LayerTarget(Target):
 
     def own_rows(self, seed: int) -> list[Row]:
         """Mistakes that only layers make: they assign gradients, write into values, or leave numbers in the padding."""
-        generator = stream(seed, "layer conduct")
+        generator = generator_for(seed, "layer conduct")
         adapter = self.adapter
         _, cache = self.forward({})
         dy = random_cotangent(self.base.shape, generator)

@@ -16,7 +16,7 @@ from tinymixer.gradcheck.contract import contract_rows, later_row, precision_row
 from tinymixer.gradcheck.differences import SETTLED
 from tinymixer.gradcheck.gradients import Settings, gradient_rows, joint_row
 from tinymixer.gradcheck.report import Coverage, Report, Row
-from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsError, stream
+from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsError, generator_for
 
 CHEAP = 20_000  # elements of all inputs and the output, up to which variations are tried by themselves
 DIRECTIONS = 2  # of each variation of the values; one where shapes change
@@ -59,7 +59,7 @@ def varied_rows(target: Target, settings: Settings) -> list[Row]:
         return []
     rows = []
     for check, (draw, how) in VALUES.items():
-        generator = stream(settings.seed, check)
+        generator = generator_for(settings.seed, check)
         fresh = {name: draw(host, generator) for name, host in target.inputs.items() if target.varies(name)}
         note, before = f"right at the inputs given, wrong with these {how}", target.inputs
         target.move_to({**before, **fresh})

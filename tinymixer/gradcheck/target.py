@@ -258,7 +258,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def stream(seed: int, purpose: str) -> np.random.Generator:
+def generator_for(seed: int, purpose: str) -> np.random.Generator:
     """A generator of the checker's own, whose numbers differ from those of default_rng(seed).
 
     A caller may draw x from default_rng(0). With the same numbers in the cotangent, dy = x, the weight gradient x^T dy
