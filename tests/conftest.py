@@ -1,8 +1,14 @@
 """GPU tests carry the marker `gpu` and are skipped, with the reason, where no GPU can be used."""
 
+import signal
+
 import pytest
 
 from tinymixer.backend import cupy_obstacle
+
+# Started with & from a script, pytest inherits an ignored SIGINT, which training would rightly go on ignoring.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.gradcheck.fault_table"]
 
