@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinymixer.errors import ConfigError
-from tinymixer.optim import constant, cosine, linear, make_schedule
+from tinymixer.optim import constant, cosine, linear, make_schedule, trapezoid
 
 
 @st.composite
@@ -19,7 +19,7 @@ def numbers_that_work(draw):
     return peak, total, draw(st.integers(0, total)), draw(st.floats(0, peak))
 
 
-names = st.sampled_from(["constant", "cosine", "linear"])
+names = st.sampled_from(["constant", "cosine", "linear", "trapezoid"])
 
 
 @settings(deadline=None)
@@ -50,6 +50,9 @@ def test_known_values():
     assert cosine(1.0, 4)(1) == pytest.approx((1 + math.sqrt(0.5)) / 2)
     assert cosine(1.0, 4, final=0.5)(2) == pytest.approx(0.75)
     assert cosine(1.0, 6, 2)(4) == pytest.approx(0.5)
+    plateau = trapezoid(1.0, 10, 2, cooldown_share=0.4)
+    assert [plateau(step) for step in range(11)] == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+    assert [trapezoid(1.0, 4, cooldown_share=1.0)(s) for s in range(5)] == [linear(1.0, 4)(s) for s in range(5)]
 
 
 @pytest.mark.parametrize(

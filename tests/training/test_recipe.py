@@ -91,7 +91,7 @@ def test_differences_name_the_fields():
         ({"flip": "perhaps"}, "'flip' expects true or false, got 'perhaps'"),
         ({"momentum": 1}, "'momentum' expects less than 1, got 1.0"),
         ({"learning_rate": "nan"}, "'learning_rate' expects a finite number, got nan"),
-        ({"optimizer": "adam"}, "'optimizer' expects one of adamw, sgd, got 'adam'. Did you mean 'adamw'?"),
+        ({"optimizer": "adam"}, "'optimizer' expects one of adamw, muon, sgd, got 'adam'. Did you mean 'adamw'?"),
         ({"patch_size": 3, "image_size": 8}, "patch_size 3 does not divide image_size 8"),
         ({"warmup_epochs": 1000}, "'warmup_epochs' (1000) is longer than"),
         ({"final_learning_rate": 1.0}, "is above 'learning_rate'"),

@@ -3,13 +3,16 @@
 from tinymixer.optim.adamw import AdamW
 from tinymixer.optim.clipping import clip_by_global_norm, global_norm
 from tinymixer.optim.groups import ParameterGroup
+from tinymixer.optim.muon import Muon
+from tinymixer.optim.newton_schulz import newton_schulz
 from tinymixer.optim.optimizer import Optimizer
-from tinymixer.optim.schedules import Schedule, constant, cosine, linear, make_schedule
+from tinymixer.optim.schedules import Schedule, constant, cosine, linear, make_schedule, trapezoid
 from tinymixer.optim.sgd import SGD
 
 __all__ = [
     "SGD",
     "AdamW",
+    "Muon",
     "Optimizer",
     "ParameterGroup",
     "Schedule",
@@ -19,4 +22,6 @@ __all__ = [
     "global_norm",
     "linear",
     "make_schedule",
+    "newton_schulz",
+    "trapezoid",
 ]

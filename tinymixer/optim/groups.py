@@ -1,6 +1,7 @@
 """Parameter groups, by name: with a learning rate or weight decay of their own, or frozen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -9,6 +10,13 @@ from tinymixer.errors import ConfigError, nearest
 from tinymixer.optim.chunks import chunks_between
 from tinymixer.options import checked_value
 from tinymixer.parameters import Parameters
+
+RULES = ("muon", "adamw")
+LIMITS: dict[str, dict[str, Any]] = {
+    "learning_rate_factor": {"minimum": 0},
+    "weight_decay": {"minimum": 0},
+    "rule": {"choices": RULES},
+}
 
 
 @dataclass(frozen=True)
@@ -20,14 +28,16 @@ class ParameterGroup:
     weight_decay           used instead of the optimizer's; None for the optimizer's. Which of the weights decay is
                            decided by the optimizer's `decay`
     frozen                 the parameters do not change; the gradient norm and clipping leave their gradients out
+    rule                   for the optimizer Muon: "muon" or "adamw"; None leaves the choice to the optimizer
 
-    Raises ConfigError for values of the wrong type or out of range, and for a frozen group with numbers of its own.
+    Raises ConfigError for values of the wrong type or out of range, and for a frozen group with settings of its own.
     """
 
     pattern: str
     learning_rate_factor: float | None = None
     weight_decay: float | None = None
     frozen: bool = False
+    rule: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -35,15 +45,15 @@ class ParameterGroup:
             ("learning_rate_factor", float),
             ("weight_decay", float),
             ("frozen", bool),
+            ("rule", str),
         ):
             value = getattr(self, name)
             if value is not None or name in ("pattern", "frozen"):
-                object.__setattr__(
-                    self, name, checked_value(name, value, kind, {"minimum": 0} if kind is float else {})
-                )
-        if self.frozen and (self.learning_rate_factor is not None or self.weight_decay is not None):
+                object.__setattr__(self, name, checked_value(name, value, kind, LIMITS.get(name, {})))
+        if self.frozen and (self.learning_rate_factor, self.weight_decay, self.rule) != (None, None, None):
             raise ConfigError(
-                f"the group '{self.pattern}' is frozen, so it takes neither learning_rate_factor nor weight_decay"
+                f"the group '{self.pattern}' is frozen, so it takes neither learning_rate_factor nor weight_decay nor "
+                "rule"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,12 +74,17 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Segment:
-    """A slice of the flat vectors with one learning-rate factor and one weight decay."""
+    """A slice of the flat vectors with one learning-rate factor and one weight decay.
+
+    matrix   the name of the one parameter in it, where the rule needs that as a matrix; None where the rule works
+             element by element
+    """
 
     start: int
     stop: int
     learning_rate_factor: float
     weight_decay: float
+    matrix: str | None = None
 
     @property
     def span(self) -> slice:
@@ -78,37 +93,42 @@ class Segment:
     def chunks(self) -> Iterator[slice]:
         return chunks_between(self.start, self.stop)
 
+    def continues(self, other: "Segment") -> bool:
+        """Whether it begins where `other` ends, and both are updated alike, element by element."""
+        alike = (self.learning_rate_factor, self.weight_decay) == (other.learning_rate_factor, other.weight_decay)
+        return self.matrix is None and other.matrix is None and self.start == other.stop and alike
+
 
 def segments_of(
-    parameters: Parameters, groups: Sequence[ParameterGroup], weight_decay: float, decay: str
+    parameters: Parameters,
+    groups: Sequence[ParameterGroup],
+    weight_decay: float,
+    decay: str,
+    updates_matrix: Callable[[str, tuple[int, ...], str | None], bool],
 ) -> list[Segment]:
-    """The segments of the flat vectors to update, in order; without groups, one segment for everything.
+    """The segments of the flat vectors to update, in order.
 
     weight_decay, decay   the optimizer's
+    updates_matrix        whether the optimizer updates a parameter as a matrix, from its name, shape and group's rule
 
     Raises ConfigError for a pattern that matches no name, for a group whose parameters all belong to earlier groups,
     for a group with weight decay in which no parameter decays, and where everything is frozen.
     """
-    size = parameters.values.size
-    if not groups:
-        return [Segment(0, size, 1.0, weight_decay)]
     _require_groups(parameters, groups)
     chosen = {name: _group_of(name, groups) for name in parameters.names}
     segments: list[Segment] = []
     for name, group in chosen.items():
-        span = parameters.span_of(name)
-        if group is not None and group.frozen:
+        span, group = parameters.span_of(name), group or ParameterGroup("*")
+        matrix = name if updates_matrix(name, parameters.shape(name), group.rule) else None
+        if group.frozen:
             continue
-        factor, strength = 1.0, weight_decay
-        if group is not None and group.learning_rate_factor is not None:
-            factor = group.learning_rate_factor
-        if group is not None and group.weight_decay is not None:
-            strength = group.weight_decay
-        last = segments[-1] if segments else None
-        if last and last.stop == span.start and (last.learning_rate_factor, last.weight_decay) == (factor, strength):
-            segments[-1] = Segment(last.start, span.stop, factor, strength)
+        factor = 1.0 if group.learning_rate_factor is None else group.learning_rate_factor
+        strength = weight_decay if group.weight_decay is None else group.weight_decay
+        segment = Segment(span.start, span.stop, factor, strength, matrix)
+        if segments and segment.continues(segments[-1]):
+            segments[-1] = dataclasses.replace(segments[-1], stop=span.stop)
         else:
-            segments.append(Segment(span.start, span.stop, factor, strength))
+            segments.append(segment)
     if not segments:
         raise ConfigError("all parameters are frozen, so there is nothing to train: free some of them")
     _require_decaying(parameters, groups, chosen, decay)

@@ -25,7 +25,8 @@ class Optimizer:
 
     A subclass defines `state` (name -> flat vector), the numbers that change from step to step (`step_numbers`), and
     how they update a chunk of the vectors (`update`). Its temporary arrays are then as long as a chunk, not as the
-    model. The host computes the numbers and passes them to `update`; a captured GPU step reads them from device memory
+    model. A rule that needs whole matrices says which (`updates_matrix`) and updates them (`update_matrices`).
+    The host computes the numbers and passes them to `update`; a captured GPU step reads them from device memory
     instead. Raises ConfigError for values out of range, and for a group that no parameter belongs to.
     """
 
@@ -42,11 +43,12 @@ class Optimizer:
         check_range("weight_decay", weight_decay, 0)
         check_range("clip_norm", clip_norm or 0, 0)
         self.parameters = parameters
-        self.clip_norm = clip_norm
+        self.decay, self.clip_norm = decay, clip_norm
         self.steps = 0
         self.state: dict[str, Any] = {}
         self.groups = tuple(groups)
-        self._segments = segments_of(parameters, self.groups, weight_decay, decay)
+        self._segments = segments_of(parameters, self.groups, weight_decay, decay, self.updates_matrix)
+        self._elementwise = [segment for segment in self._segments if segment.matrix is None]
         self._decays = parameters.mask(lambda name, shape: decays(shape, decay), bool)  # (size,) a byte per weight
 
     def step(self, learning_rate: float, parallel_map: ParallelMap = map) -> Any:
@@ -71,8 +73,10 @@ class Optimizer:
             segment, chunk = chunk_of_segment
             self.update(chunk, self._decay_of(chunk, segment), *numbers[segment.learning_rate_factor])
 
-        for _ in parallel_map(update, ((segment, chunk) for segment in self._segments for chunk in segment.chunks())):
+        pairs = ((segment, chunk) for segment in self._elementwise for chunk in segment.chunks())
+        for _ in parallel_map(update, pairs):
             pass
+        self.update_matrices(learning_rate, parallel_map)
         return norm
 
     @property
@@ -101,6 +105,18 @@ class Optimizer:
         decay (n,), the strength of the decay for each of the chunk's weights; the numbers may be 0-d arrays
         """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
+
+    def updates_matrix(self, name: str, shape: tuple[int, ...], rule: str | None) -> bool:
+        """Whether the rule needs this parameter as a matrix; `update_matrices` then updates it.
+
+        rule   of the parameter's group. Raises ConfigError for one that this optimizer has not
+        """
+        if rule is not None:
+            raise ConfigError(f"rule = '{rule}' in a parameter group needs optimizer = 'muon', which has two rules")
+        return False
+
+    def update_matrices(self, learning_rate: float, parallel_map: ParallelMap = map) -> None:
+        """Update the parameters that the rule needs as matrices, in place; by default there are none."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Host copies of the state, by name, and the step count under "steps"."""

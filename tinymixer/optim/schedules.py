@@ -1,4 +1,4 @@
-"""Learning rates over the steps of a run: a linear warm-up, then constant, cosine or linear.
+"""Learning rates over the steps of a run: a linear warm-up, then constant, cosine, linear or trapezoid.
 
 Each function returns a `Schedule`, step -> learning rate, for steps 0, 1, ... `total_steps` - 1. Warm-up step s gets
 peak * (s + 1) / warmup_steps, so no step is wasted on a rate of zero. After it, with p rising from 0 to 1,
@@ -8,6 +8,8 @@ peak * (s + 1) / warmup_steps, so no step is wasted on a rate of zero. After it,
     constant   peak
     cosine     final + (peak - final) * (1 + cos(pi * p)) / 2        (Loshchilov and Hutter 2017, without restarts)
     linear     final + (peak - final) * (1 - p)
+    trapezoid  peak, then along a line to final over the last `cooldown_share` of all steps  (Zhai et al. 2022, arXiv
+               2106.04560, section 3.5): what was trained at the peak can be cooled down at any length
 
 From `total_steps` on the rate stays at its last value.
 """
@@ -39,20 +41,45 @@ def linear(peak: float, total_steps: int, warmup_steps: int = 0, final: float = 
     return _warm_up_then(lambda progress: final + height * (1 - progress), peak, total_steps, warmup_steps, final)
 
 
-SCHEDULES: dict[str, Callable[[float, int, int, float], Schedule]] = {
+def trapezoid(
+    peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0, cooldown_share: float = 0.4
+) -> Schedule:
+    """Warm up, stay at the peak, then fall to `final` along a line over the last `cooldown_share` of all steps.
+
+    Raises ConfigError for values that cannot work.
+    """
+    if not 0 < cooldown_share <= 1:
+        raise ConfigError(f"cooldown_share must be above 0 and at most 1, got {cooldown_share!r}")
+    falling = min(1.0, cooldown_share * total_steps / max(1, total_steps - warmup_steps))  # share after the warm-up
+    height = peak - final
+    return _warm_up_then(
+        lambda progress: final + height * min(1.0, (1 - progress) / falling), peak, total_steps, warmup_steps, final
+    )
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": constant,
     "cosine": cosine,
     "linear": linear,
+    "trapezoid": trapezoid,
 }
 
 
-def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
-    """The schedule of that name. Raises ConfigError for an unknown one."""
+def make_schedule(
+    name: str,
+    peak: float,
+    total_steps: int,
+    warmup_steps: int = 0,
+    final: float = 0.0,
+    cooldown_share: float = 0.4,
+) -> Schedule:
+    """The schedule of that name; `cooldown_share` is the trapezoid's. Raises ConfigError for an unknown one."""
     if name not in SCHEDULES:
         raise ConfigError(
             f"unknown schedule '{name}': expected one of {', '.join(SCHEDULES)}.{nearest(name, SCHEDULES)}"
         )
-    return SCHEDULES[name](peak, total_steps, warmup_steps, final)
+    own = {"cooldown_share": cooldown_share} if name == "trapezoid" else {}
+    return SCHEDULES[name](peak, total_steps, warmup_steps, final, **own)
 
 
 def _warm_up_then(

@@ -6,7 +6,7 @@ from tinymixer.backend import get_backend
 from tinymixer.data import Dataset, generator, load_dataset
 from tinymixer.errors import ConfigError, DataError
 from tinymixer.models import Model, architectures, make_model
-from tinymixer.optim import SGD, AdamW, Optimizer, Schedule, make_schedule
+from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, make_schedule
 from tinymixer.parameters import Parameters
 from tinymixer.training.own_model import describe_model, require_own_parameters
 from tinymixer.training.recipe import Recipe
@@ -24,6 +24,18 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
             decay=options.decay,
             clip_norm=options.clip_norm,
             decoupled=options.decoupled,
+            groups=recipe.groups,
+        )
+    if options.optimizer == "muon":
+        return Muon(
+            parameters,
+            momentum=options.muon_momentum,
+            iterations=options.newton_schulz_steps,
+            betas=(options.beta1, options.beta2),
+            eps=options.adam_eps,
+            weight_decay=options.weight_decay,
+            decay=options.decay,
+            clip_norm=options.clip_norm,
             groups=recipe.groups,
         )
     return AdamW(
@@ -45,6 +57,7 @@ def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
         recipe.training.epochs * steps_per_epoch,
         round(recipe.schedule.warmup_epochs * steps_per_epoch),
         recipe.schedule.final_learning_rate,
+        recipe.schedule.cooldown_share,
     )
 
 

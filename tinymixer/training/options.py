@@ -35,7 +35,7 @@ class DataOptions(Options):
 class OptimizerOptions(Options):
     """[optimizer]: the update rule."""
 
-    optimizer: str = option("adamw", "Update rule.", choices=("adamw", "sgd"))
+    optimizer: str = option("adamw", "Update rule.", choices=("adamw", "muon", "sgd"))
     learning_rate: float = option(1e-3, "Peak learning rate, reached at the end of the warm-up.", minimum=0)
     weight_decay: float = option(0.0, "Strength of the weight decay.", minimum=0)
     decay: str = option("matrices", "Which weights decay.", choices=("matrices", "all", "none"))
@@ -43,6 +43,8 @@ class OptimizerOptions(Options):
     momentum: float = option(0.9, "SGD: share of the last velocity that is kept.", minimum=0, below=1)
     nesterov: bool = option(False, "SGD: look ahead along the velocity (Nesterov).")
     decoupled: bool = option(False, "SGD: shrink weights apart from the gradient instead of adding to it.")
+    muon_momentum: float = option(0.95, "Muon: share of the last velocity that is kept.", minimum=0, below=1)
+    newton_schulz_steps: int = option(5, "Muon: steps that make an update orthogonal, 3 or 5.", minimum=3, maximum=5)
     beta1: float = option(0.9, "AdamW: decay of the mean of the gradients.", minimum=0, below=1)
     beta2: float = option(0.999, "AdamW: decay of the mean of their squares.", minimum=0, below=1)
     adam_eps: float = option(1e-8, "AdamW: added to the denominator.", minimum=0)
@@ -53,10 +55,15 @@ class ScheduleOptions(Options):
     """[schedule]: the learning rate over the run."""
 
     schedule: str = option(
-        "cosine", "Course of the learning rate after the warm-up.", choices=("constant", "cosine", "linear")
+        "cosine",
+        "Course of the learning rate after the warm-up.",
+        choices=("constant", "cosine", "linear", "trapezoid"),
     )
     warmup_epochs: float = option(0.0, "Epochs over which the learning rate rises to its peak.", minimum=0)
-    final_learning_rate: float = option(0.0, "Learning rate at the end of the run (cosine, linear).", minimum=0)
+    final_learning_rate: float = option(0.0, "Learning rate at the end of the run (not constant).", minimum=0)
+    cooldown_share: float = option(
+        0.4, "Share of the run over which the rate falls at its end (trapezoid).", above=0, maximum=1
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.data.batches import mean_colour
+from tinymixer.engines.cuda.device_update import UPDATE_KERNELS
 from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
 from tinymixer.models import MlpMixer, Model
 from tinymixer.models.stock import difference_from_stock
@@ -76,6 +77,7 @@ class CudaEngine(Engine):
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
             (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
+            (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
         ):
             if applies:

@@ -17,6 +17,7 @@ from tinymixer.optim import SGD, AdamW, Optimizer
 
 GROWTH_INTERVAL = 2000  # good steps after which the loss scale doubles (Micikevicius et al. 2018; PyTorch's too)
 WEIGHTS_PER_THREAD = 4
+UPDATE_KERNELS: dict[type[Optimizer], str] = {SGD: "sgd_update", AdamW: "adamw_update"}
 
 i32, i64, f32 = np.int32, np.int64, np.float32
 
@@ -33,7 +34,7 @@ class DeviceUpdate:
     def __init__(
         self, cupy: Any, optimizer: Optimizer, precision: Precision, images: int, slots: int, multiprocessors: int
     ) -> None:
-        if not isinstance(optimizer, SGD | AdamW):
+        if type(optimizer) not in UPDATE_KERNELS:  # a subclass has another rule
             raise ConfigError(f"the captured step knows SGD and AdamW, got {type(optimizer).__name__}")
         self._optimizer, self._precision, self._images, self.slots = optimizer, precision, images, slots
         self._size = int(optimizer.parameters.values.size)
@@ -53,7 +54,7 @@ class DeviceUpdate:
 
     @property
     def _rule(self) -> str:
-        return "sgd_update" if isinstance(self._optimizer, SGD) else "adamw_update"
+        return UPDATE_KERNELS[type(self._optimizer)]
 
     def read(self) -> np.void:
         """The state, brought to the host: waits for everything launched so far."""
