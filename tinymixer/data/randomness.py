@@ -8,12 +8,13 @@ import numpy as np
 
 from tinymixer.errors import ConfigError, nearest
 
-# Old runs are reproduced by these numbers: new ones may be added, none may be changed.
-PURPOSES = {"init": 0, "order": 1, "split": 5}  # checkpoint format 1 used 2 and 3; the module `draws` uses 4
+# Old runs are reproduced by these numbers: new ones may be added, none may be changed. Checkpoint format 1 used 2 and
+# 3; the module `draws` uses 4.
+PURPOSES = {"init": 0, "order": 1, "split": 5, "mixing": 6}
 
 
 def generator(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> np.random.Generator:
-    """A new NumPy generator for one purpose ("init", "order" or "split") at one step of training.
+    """A new NumPy generator for one purpose ("init", "order", "split" or "mixing") at one step of training.
 
     (purpose, epoch, step) becomes NumPy's spawn key, so different keys give independent random numbers.
     Raises ConfigError for a number out of range or an unknown purpose.
