@@ -163,3 +163,24 @@ def test_choices_for_another_batch_are_refused():
 def test_the_identity_says_so(crop_padding):
     assert Augmentation(crop_padding=0, flip=False).is_identity
     assert not Augmentation(crop_padding=crop_padding, flip=False).is_identity
+
+
+def test_alternate_flip_mirrors_every_image_in_every_second_epoch():
+    augmentation, numbers = Augmentation(flip=True, alternate_flip=True), np.arange(400)
+    flips = []
+    for epoch in range(4):
+        order = np.random.default_rng(epoch).permutation(numbers)  # each epoch has an order of its own
+        choices = augmentation.draw(Draws(3, epoch, 0, np.arange(400)), order)
+        flips.append(choices.flip[np.argsort(order)])
+    np.testing.assert_array_equal(flips[0], ~flips[1])
+    np.testing.assert_array_equal(flips[0], flips[2])
+    np.testing.assert_array_equal(flips[1], flips[3])
+    assert 0.4 < flips[0].mean() < 0.6
+    with pytest.raises(ConfigError, match="switch flip on"):
+        Augmentation(alternate_flip=True)
+
+
+def test_a_list_of_transforms_is_checked_when_it_is_given():
+    assert not Augmentation(transforms="rotate(20, 0.4)").is_identity
+    with pytest.raises(ConfigError, match="Did you mean 'rotate'"):
+        Augmentation(transforms="rotat(20)")

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinymixer.data import Augmentation, Batches, epoch_order, normalise, steps_per_epoch
+from tinymixer.data.batches import make_batch
+from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, ShapeError
 
 MEAN, STD = (0.3, 0.5), (0.2, 0.25)
@@ -106,3 +108,22 @@ def test_bad_input_is_refused_before_the_first_batch(arguments, error, message):
     images, labels = make_images(10)
     with pytest.raises(error, match=message):
         Batches(**{"images": images, "labels": labels, "batch_size": 2, "mean": MEAN, "std": STD, **arguments})
+
+
+def test_strong_transforms_follow_the_weak_ones_in_one_resampling():
+    """Changes of colour and erasing are followed pixel by pixel; without strength, nothing changes."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 2), dtype=np.uint8)
+    draws, indices = Draws(0, 0, 0, np.arange(4)), np.array([5, 0, 3, 1])
+    weak = Augmentation(crop_padding=2, flip=True)
+    strong = Augmentation(crop_padding=2, flip=True, transforms="brightness(0.5) erase(0.5)")
+    batch = make_batch(images, indices, strong, draws, MEAN, STD)
+    choices = strong.draw(draws, indices, (8, 8, 2))
+    expected = weak(images[indices], draws).astype(np.float32) / 255
+    (_, _, factors), ((_, boxes),) = choices.transforms.colour[0], choices.transforms.boxes
+    expected = np.clip(expected * factors[:, None, None, None], 0, 1)
+    expected = (expected - np.array(MEAN)) / np.array(STD)
+    for image, (top, bottom, left, right) in zip(expected, boxes, strict=True):
+        image[top:bottom, left:right] = 0
+    np.testing.assert_allclose(batch, expected, atol=1e-5)
+    turned = make_batch(images, indices, Augmentation(2, True, transforms="rotate(0)"), draws, MEAN, STD)
+    np.testing.assert_allclose(turned, make_batch(images, indices, weak, draws, MEAN, STD), atol=1e-5)

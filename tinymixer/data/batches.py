@@ -110,9 +110,14 @@ def make_batch(
 ) -> np.ndarray:
     """Augment and normalise the chosen images: uint8 (N, height, width, channels), (B,) -> float (B, ...)."""
     chosen = images[indices]  # (B, height, width, channels)
-    if augmentation is not None and not augmentation.is_identity:
-        chosen = augmentation(chosen, draws, mean_colour(mean))
-    return normalise(chosen, mean, std, dtype)
+    if augmentation is None or augmentation.is_identity:
+        return normalise(chosen, mean, std, dtype)
+    choices = augmentation.draw(draws, indices, chosen.shape[1:])
+    if choices.transforms is None:
+        return normalise(augmentation.apply(chosen, choices, mean_colour(mean)), mean, std, dtype)
+    batch = normalise(augmentation.apply_transforms(chosen, choices), mean, std, dtype, white=1)
+    augmentation.blank(batch, choices)
+    return batch
 
 
 def mean_colour(mean: ArrayLike) -> Sequence[int]:

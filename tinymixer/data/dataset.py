@@ -192,13 +192,16 @@ class Dataset:
         return dataset_from_folder(path, image_size, colours, fit, test_share, seed)
 
 
-def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike, dtype: DTypeLike = np.float32) -> np.ndarray:
+def normalise(
+    images: np.ndarray, mean: ArrayLike, std: ArrayLike, dtype: DTypeLike = np.float32, white: float = 255
+) -> np.ndarray:
     """uint8 images (B, height, width, channels) -> (images / 255 - mean) / std, float of the same shape.
 
-    mean, std: one number per channel, of pixels scaled to 0..1. Raises DataError for impossible ones (a std of 0, say).
+    white: what stands for white, 255 in uint8 images. mean, std: one number per channel, of pixels scaled to 0..1.
+    Raises DataError for impossible ones (a std of 0, say).
     """
     mean, std = (checked_statistics(*each, images.shape[-1]) for each in (("mean", mean), ("std", std)))  # (channels,)
     # Written as one multiplication and one subtraction per pixel, in the dtype asked for.
-    normalised = images * (1 / (255 * std)).astype(dtype)  # (B, height, width, channels)
+    normalised = images * (1 / (white * std)).astype(dtype)  # (B, height, width, channels)
     normalised -= (mean / std).astype(dtype)
     return normalised

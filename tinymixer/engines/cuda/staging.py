@@ -59,7 +59,7 @@ def draw_step(
     """
     choices = None
     if not augmentation.is_identity:
-        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))))
+        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))), indices)
     return StepNumbers(indices, choices, learning_rate, step_key(seed, epoch, step))
 
 
