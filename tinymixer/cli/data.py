@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tinymixer.cli.data_preview import preview
 from tinymixer.cli.group import CommandGroup
 from tinymixer.cli.output import counted, json_option, make_table, print_json, print_labelled, print_table
 
@@ -91,6 +92,9 @@ def info(name: str | None, image_size: int | None, colours: str, fit: str, as_js
         if index:
             click.echo()
         _show(facts)
+
+
+data.add_command(preview)
 
 
 @data.command(short_help="Delete fetched archives from the cache.")

@@ -39,6 +39,10 @@ class Use:
     strength: float
     rate: float
 
+    def __str__(self) -> str:
+        """The text that `parse` reads it from."""
+        return self.name if self.name == "trivial_augment" else f"{self.name}({self.strength:g}, {self.rate:g})"
+
 
 @dataclass
 class Drawn:
