@@ -14,9 +14,10 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer import ops
-from tinymixer.errors import BackendError, first_line, install_line, nearest
+from tinymixer.errors import BackendError, install_line, nearest
 from tinymixer.ops.array_library import namespace
 from tinymixer.ops.protocol import Operations
+from tinymixer.text import reason_of
 
 __all__ = ["BACKENDS", "Backend", "CupyBackend", "cupy_obstacle", "get_backend", "namespace"]
 
@@ -105,11 +106,11 @@ def cupy_obstacle() -> str | None:
     try:
         cupy: ModuleType = importlib.import_module("cupy")
     except ImportError as error:
-        return f"CuPy is installed but cannot be imported ({first_line(error)}): reinstall it for your CUDA version"
+        return f"CuPy is installed but cannot be imported ({reason_of(error)}): reinstall it for your CUDA version"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy is installed but finds no usable CUDA driver ({first_line(error)}): check that nvidia-smi works"
+        return f"CuPy is installed but finds no usable CUDA driver ({reason_of(error)}): check that nvidia-smi works"
     if not count:
         return "CuPy is installed but this machine has no CUDA GPU"
     return _missing_library()
@@ -125,7 +126,7 @@ def _missing_library() -> str | None:
         importlib.import_module("cupy").cuda.cublas  # noqa: B018
     except (ImportError, RuntimeError) as error:
         return (
-            f"CuPy does not find {library} ({first_line(error)}): pip install 'cupy-cuda13x[ctk]' "
+            f"CuPy does not find {library} ({reason_of(error)}): pip install 'cupy-cuda13x[ctk]' "
             "(or 'cupy-cuda12x[ctk]', to match your driver)"
         )
     return None

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tinymixer.errors import ConfigError, TinymixerError
-
-LONGEST_REASON = 200  # characters of a reason that somebody else's content or library gave
+from tinymixer.text import readable_number, reason_of, shortened
 
 
 @contextlib.contextmanager
@@ -30,36 +29,6 @@ def guarded(error_class: type[TinymixerError], what: str, advice: str = "") -> I
         raise
     except Exception as error:
         raise error_class(f"{what}: {reason_of(error)}{advice}") from error
-
-
-def reason_of(error: BaseException) -> str:
-    """What an exception says, as one printable line of a bearable length; its class where it says nothing."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "it does not fit into memory"
-    try:
-        text = str(error)
-    except Exception:  # an exception whose text cannot be made, such as one that holds an endless number
-        text = ""
-    return shortened(text) or type(error).__name__
-
-
-def shortened(text: str, most: int = LONGEST_REASON) -> str:
-    """Any text as one printable line of at most so many characters: control characters are escaped."""
-    line = " ".join(text[: 4 * most].split())
-    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
-    return line if len(line) <= most else f"{line[: most - 3]}..."
-
-
-def shown_value(value: Any) -> str:
-    """repr of any value, as `shortened` has it."""
-    try:
-        return shortened(repr(value))
-    except (ValueError, RecursionError):  # Python writes no number of over 4,300 digits
-        return "a value too long to be written out"
 
 
 @contextlib.contextmanager
@@ -152,15 +121,9 @@ class Limit:
         """Raise `error_class` where `size` is above the limit."""
         if size > self.value:
             raise error_class(
-                f"{whose} has {counted(size)} {self.what}, more than the {self.value:,} that are taken on unasked: "
-                f"choose smaller sizes, or set {self.variable} higher"
+                f"{whose} has {readable_number(size)} {self.what}, more than the limit of {self.value:,}: choose "
+                f"smaller sizes, or set {self.variable} higher"
             )
-
-
-def counted(number: int) -> str:
-    """A whole number as people read it; very large ones by their power of ten."""
-    digits = int(number.bit_length() * 0.30103)
-    return f"{number:,}" if digits < 15 else f"about 10^{digits}"
 
 
 PARAMETERS = Limit("TINYMIXER_MAX_PARAMETERS", 500_000_000, "parameters")

@@ -16,8 +16,9 @@ from typing import IO
 
 import numpy as np
 
-from tinymixer.borders import guarded, opened, shortened
+from tinymixer.borders import guarded, opened
 from tinymixer.errors import TinymixerError
+from tinymixer.text import shortened
 
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 4096

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tinymixer.borders import counted, shown_value
 from tinymixer.errors import ConfigError, nearest
+from tinymixer.text import readable_number, shown_value
 
 LARGEST = 2**63 - 1  # of a whole number, as in TOML
 LONGEST_TEXT = 2_000  # characters, a path's included
@@ -54,7 +54,7 @@ def checked_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]
     """
     value = plain_value(value)
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]} of at most 18 digits, got {counted(value)}")
+        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]} of at most 18 digits, got {readable_number(value)}")
     if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:

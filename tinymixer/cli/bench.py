@@ -8,8 +8,9 @@ import click
 
 from tinymixer.bench.peers import PEERS, peer_entries
 from tinymixer.cli.eval import backend_option
-from tinymixer.cli.output import counted, json_option, make_table, percent, print_json, print_labelled, print_table
+from tinymixer.cli.output import json_option, make_table, percent, print_json, print_labelled, print_table
 from tinymixer.errors import BackendError, ConfigError
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.bench.runner import Work

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinymixer.cli.group import CommandGroup
-from tinymixer.cli.output import counted, json_option, make_table, print_json, print_labelled, print_table
+from tinymixer.cli.output import json_option, make_table, print_json, print_labelled, print_table
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.data import Dataset

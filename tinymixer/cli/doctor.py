@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from tinymixer.cli.output import counted, json_option, print_json, print_labelled
+from tinymixer.cli.output import json_option, print_json, print_labelled
+from tinymixer.text import counted
 
 
 @click.command(short_help="Show versions, BLAS, threads, GPU or why not, caches.")

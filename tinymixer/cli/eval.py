@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinymixer.cli.output import json_option, make_table, percent, print_json, print_table, tell
-from tinymixer.errors import ConfigError, TinymixerError, first_line
+from tinymixer.errors import ConfigError, TinymixerError
+from tinymixer.text import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
         if not problem:
             click.echo(f"confusion matrix saved in {shown(picture)}")
         if problem and out is None:  # the user did not ask for the picture, so a note is enough
-            tell(f"confusion matrix not drawn: {first_line(problem)}", to_stderr=True)
+            tell(f"confusion matrix not drawn: {problem}", to_stderr=True)
     if problem and out is not None:
         raise problem
 
@@ -121,7 +122,7 @@ def _save_picture(confusion: "np.ndarray", names: list[str], path: Path, title: 
     except (TinymixerError, ModuleNotFoundError) as error:
         return error
     except Exception as error:  # fonts, the user's settings: Matplotlib raises errors of many types
-        return ConfigError(f"{path} could not be drawn: {first_line(error)}")
+        return ConfigError(f"{path} could not be drawn: {reason_of(error)}")
     return None
 
 

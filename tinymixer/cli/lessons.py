@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import counted, json_option
+from tinymixer.cli.output import json_option
 from tinymixer.errors import ConfigError, TinymixerError, install_line
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.lessons.progress import LessonState

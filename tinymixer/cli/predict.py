@@ -88,6 +88,8 @@ def predict(
             problems[path] = str(error)
     predictions = dict(zip(pixels, loaded.predict_many(pixels.values()), strict=True))
 
+    if csv_file is not None:  # before anything is printed, so that a closed pipe (`| head`) does not cost the file
+        _write_csv(csv_file, predictions, known.class_names)
     answers: list[dict[str, Any]] = []
     for path in images:
         if path in problems:
@@ -100,8 +102,6 @@ def predict(
                 _show(shown(path), best)
     if as_json:
         print_json(answers)
-    if csv_file is not None:
-        _write_csv(csv_file, predictions, known.class_names)
     if problems:
         raise Exit(USER_ERROR)
 

@@ -9,8 +9,9 @@ import click
 from click.exceptions import Exit
 from click.shell_completion import CompletionItem
 
-from tinymixer.cli.output import counted, percent, sparkline, tell
+from tinymixer.cli.output import percent, sparkline, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.training.trainer import TrainingResult
@@ -33,19 +34,12 @@ def _complete_recipe(ctx: click.Context, parameter: click.Parameter, incomplete:
     help="Folder of the run; without it, the first free of runs/RECIPE, runs/RECIPE-2, ...",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where it stopped.")
-@click.option(
-    "--init-from",
-    metavar="RUN",
-    help="Begin with the weights of a run (its folder or a checkpoint file), or with first-mixer, which comes along. "
-    "Arrays of the same name and shape are taken, the others are named.",
-)
 @click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe, overrides included, as TOML and stop.")
 def train(
     recipe: str | None,
     out: Path | None,
     resume: bool,
-    init_from: str | None,
     quiet: bool,
     print_recipe: bool,
     **overrides: Any,
@@ -81,6 +75,7 @@ def train(
 
     display = TrainingDisplay(quiet)
     try:
+        init_from = overrides_of(overrides)["training.init_from"]  # None: the recipe's suggestion, if it has one
         result = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from).run()
     finally:
         display.close()

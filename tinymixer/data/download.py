@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tinymixer.borders import reason_of, shortened
 from tinymixer.errors import DownloadError
+from tinymixer.text import reason_of, shortened
 
 if TYPE_CHECKING:
     import http.client

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinymixer.borders import IMAGE_VALUES, PIXELS, counted, guarded, opened, shown_value
+from tinymixer.borders import IMAGE_VALUES, PIXELS, guarded, opened
 from tinymixer.data.paths import expanded, shown
 from tinymixer.errors import ConfigError, DataError, install_line
+from tinymixer.text import readable_number, shown_value
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -65,7 +66,7 @@ def checked_size(image_size: int) -> int:
     """Return the side length in pixels. Raises ConfigError unless it is a whole number from 1 to the limit."""
     if isinstance(image_size, bool) or not isinstance(image_size, (int, np.integer)) or image_size < 1:
         raise ConfigError(f"image_size is the side of the images in pixels, 1 or more, got {shown_value(image_size)}.")
-    IMAGE_VALUES.require(3 * int(image_size) ** 2, f"image_size {counted(int(image_size))}")
+    IMAGE_VALUES.require(3 * int(image_size) ** 2, f"image_size {readable_number(int(image_size))}")
     return int(image_size)
 
 
