@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinymixer.borders import opened, shown_path, shown_value
+from tinymixer.borders import opened, shown_path
 from tinymixer.errors import TrainingError
 from tinymixer.files import Say, replacing, say_nothing, sync_file
+from tinymixer.text import shown_value
 
 NUMBERS = (
     "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "images_per_second", "seconds",

@@ -116,11 +116,7 @@ def load_run(
     """
     if which not in WHICH:
         raise CheckpointError(f"a run keeps its 'best' and its 'last' weights, not '{which}'")
-    path = find_weights(run_or_file)
-    name = path.name
-    if path.is_dir():
-        path, name = recommended_checkpoint(path, which)
-    checkpoint = load_checkpoint(path)
+    checkpoint, path, name = read_checkpoint(run_or_file, which)
     recipe = checkpoint.recipe
     try:
         model = load_weights(checkpoint, model, backend, kernels)
@@ -232,15 +228,24 @@ def find_weights(name_or_path: str | Path) -> Path:
     )
 
 
-def recommended_checkpoint(folder: Path, which: str = "recommended") -> tuple[Path, str]:
-    """Find a checkpoint in a run's folder: (its path, "best" or "last"). Raises CheckpointError when there is none."""
+def read_checkpoint(run_or_file: str | Path, which: str = "recommended") -> tuple[Checkpoint, Path, str]:
+    """Read a checkpoint file, or one of a run folder's, each file once: (checkpoint, its path, its name).
+
+    The name is "best" or "last" in a run folder, otherwise the file's. Raises CheckpointError when there is none.
+    """
+    folder = find_weights(run_or_file)
+    if not folder.is_dir():
+        return load_checkpoint(folder), folder, folder.name
+    last = folder / "last.npz"
     if which == "recommended":
-        last = folder / "last.npz"
-        which = load_checkpoint(last).state.recommended if last.is_file() else "best"
+        newest = load_checkpoint(last) if last.is_file() else None
+        which = newest.state.recommended if newest else "best"
+        if newest and which == "last":
+            return newest, last, which
     path = folder / f"{which}.npz"
     if path.is_file():
-        return path, which
-    if which == "best" and (folder / "last.npz").is_file():
+        return load_checkpoint(path), path, which
+    if which == "best" and last.is_file():
         raise CheckpointError(
             f"{folder} has no best.npz: no epoch is finished yet, or it keeps no validation images to choose one by; "
             "choose its 'last' weights"

@@ -63,6 +63,11 @@ class ScheduleOptions(Options):
 class TrainingOptions(EngineOptions):
     """[training]: the training loop, and how its steps are computed."""
 
+    init_from: str = option(
+        "none",
+        "Weights to start from: a run's folder, a checkpoint file, first-mixer (a small Mixer that comes with "
+        "tinymixer), or none. Arrays of the same name and shape are loaded; the others are named.",
+    )
     epochs: int = option(10, "Passes over the training images.", minimum=1)
     batch_size: int = option(128, "Images per step.", minimum=1)
     micro_batches: int = option(1, "Parts that a batch is worked through in, to save memory.", minimum=1)

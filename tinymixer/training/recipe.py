@@ -15,10 +15,11 @@ from typing import Any
 
 from tinymixer.borders import guarded, read_text, shown_path
 from tinymixer.data import Augmentation, Dataset
-from tinymixer.errors import ConfigError, nearest, printable
+from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import MixerConfig, architectures, config_class
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
+from tinymixer.text import printable
 from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
