@@ -30,9 +30,9 @@ class Backend:
 
     name     "numpy", "cupy", or the name of a stand-in
     xp       the array library's module
-    ops      the operations: `tinymixer.ops`, or a namespace in which faster twins replace some of them
-    reason   one clause that says why this backend was taken, for the person who reads the run's first lines
-    kernels  "auto", or "reference" where no faster twin may be used, neither of an operation nor of the whole model
+    ops      the operations: `tinymixer.ops`, or a namespace in which faster versions replace some of them
+    reason   a clause that says why this backend was chosen, for the first lines of a run
+    kernels  "auto", or "reference": use no faster version, neither of an operation nor of the whole model
     """
 
     name: str
@@ -57,7 +57,7 @@ class Backend:
         return np.asarray(array.get() if hasattr(array, "get") else array)
 
     def synchronize(self) -> None:
-        """Wait until the device has finished what was asked of it; nothing to wait for on the host."""
+        """Wait until the device has finished all its work; on the host there is nothing to wait for."""
 
 
 class CupyBackend(Backend):
@@ -68,10 +68,10 @@ class CupyBackend(Backend):
 
 
 def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backend:
-    """Return the backend of that name; one that is passed in comes back unchanged.
+    """Return the backend of that name; a Backend that is passed in comes back unchanged.
 
     name      "numpy", "cupy", or "auto": CuPy where it finds a GPU, otherwise NumPy
-    kernels   "reference" for the generic operations alone, "auto" for the fastest twins this backend has
+    kernels   "reference" for the generic operations alone, "auto" for the fastest versions that this backend has
 
     Raises BackendError when the name is unknown or the library cannot be used, with what to do about it.
     """

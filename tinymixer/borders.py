@@ -1,4 +1,4 @@
-"""Where foreign content comes in: one guard around each kind of file, files that are really files, and limits.
+"""Guards where foreign content comes in: any failure becomes one sentence, a path must be a file, sizes have limits.
 
 Nobody has the full list of what a damaged file makes a parser raise (NumPy, Pillow, zipfile and json each have raised
 RecursionError, OverflowError, RuntimeError, AttributeError and SystemError of their own). So a border does not list
@@ -35,16 +35,17 @@ def guarded(error_class: type[TinymixerError], what: str, advice: str = "") -> I
 def opened(
     path: str | os.PathLike[str], error_class: type[TinymixerError], name: str | None = None
 ) -> Iterator[IO[bytes]]:
-    """Open a file for reading. Nothing but a file: a pipe would be waited for, a device may never end.
+    """Open a regular file for reading. Pipes and devices are refused: a pipe may block, a device may never end.
 
     name   what to call it in errors
 
-    Raises `error_class` where it is missing, none, or not to be read, and for whatever is raised while it is.
+    Raises `error_class` where the file is missing, is not a regular file or cannot be read, and for whatever the block
+    raises.
     """
     called = shown_path(path) if name is None else name
     try:
         require_file(path, error_class, called)
-        # Looked at again once it is open, without waiting: the path may have changed in between.
+        # Checked again once it is open, without blocking: the path may have changed in between.
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise error_class(f"{called} is no longer a file")
@@ -87,7 +88,7 @@ def read_text(
         return content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise error_class(
-            f"{shown_path(path)} cannot be read: it is not text in UTF-8 (byte {error.start:,} is none)"
+            f"{shown_path(path)} cannot be read: it is not text in UTF-8 (byte {error.start:,} is not)"
         ) from error
 
 
@@ -98,7 +99,7 @@ def shown_path(path: Any) -> str:
 
 @dataclass(frozen=True)
 class Limit:
-    """How large something may be before any work is done for it. The environment raises it (or lowers it).
+    """How large something may be, checked before any work is done for it. An environment variable changes the limit.
 
     variable   the environment variable;  usual   the limit without it;  what   such as "parameters"
     """
@@ -109,7 +110,7 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit that holds now. Raises ConfigError for a variable that is no whole number above 0."""
+        """The limit that holds now. Raises ConfigError for a variable that is not a whole number above 0."""
         chosen = os.environ.get(self.variable, "").replace("_", "").strip()
         if not chosen:
             return self.usual

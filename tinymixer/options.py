@@ -33,7 +33,7 @@ def option(
 ) -> Any:
     """Declare one field: its default (which also tells its kind), its help text and the values it may take.
 
-    minimum and maximum are allowed themselves, above and below are not.
+    minimum and maximum are allowed values; the value must be greater than above and less than below.
     """
     metadata = {
         "help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "above": above, "below": below,
@@ -104,7 +104,7 @@ class FieldInfo:
 @dataclass(frozen=True)
 class Options:
     """A frozen dataclass that checks its own fields. Subclasses declare them with `option`, and `require_consistent`
-    checks what no field can say alone.
+    checks how the fields fit each other.
     """
 
     noun: ClassVar[str] = "options"  # what an error calls it

@@ -34,7 +34,7 @@ def ramp(height, width):
 )
 def test_formats_that_are_not_named_are_not_tried(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a.png is not an image in any format that is read here"):
+    with pytest.raises(DataError, match=r"a.png is not an image in any format that tinymixer reads"):
         load_image(tmp_path / "a.png", 8, 3)
 
 

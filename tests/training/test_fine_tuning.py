@@ -26,7 +26,7 @@ def test_matching_arrays_are_taken_and_the_others_named(tmp_path):
         expected = before if name.startswith("head.") else checkpoint.parameters
         np.testing.assert_array_equal(array, expected[name])
     (sentence,) = said
-    assert "initialised anew: head.weight, head.bias; not used: head.weight, head.bias" in sentence
+    assert "newly initialised: head.weight, head.bias; not used: head.weight, head.bias" in sentence
     with pytest.raises(ConfigError, match="no array of first has the name and the shape"):
         begin_with(MlpMixer(MixerConfig(hidden_dim=20, num_blocks=1, num_classes=7)), checkpoint, "first", said.append)
 
@@ -49,7 +49,7 @@ def test_photos_starts_from_the_first_mixer(tmp_path, channels):
     assert sentence.startswith(
         "starts from first-mixer: 52 of 54 arrays are its own (its stem fitted from patches of 4 x 4"
     )
-    assert "initialised anew: head.weight, head.bias" in sentence
+    assert "newly initialised: head.weight, head.bias" in sentence
     assert "--init-from none starts from scratch" in sentence
     assert 'init_from = "first-mixer"' in (tmp_path / "run" / "config.toml").read_text()
 
@@ -100,7 +100,7 @@ def test_a_model_handed_over_keeps_its_weights(tmp_path):
 def test_a_head_for_other_classes_is_not_loaded(tmp_path):
     heard = Recorder()
     Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(classes=10), heard)  # as many classes, others
-    assert "initialised anew: head.weight, head.bias" in heard.notes[0]
+    assert "newly initialised: head.weight, head.bias" in heard.notes[0]
 
 
 @given(times=st.integers(1, 3), patch=st.integers(1, 4), grey=st.booleans())

@@ -74,7 +74,7 @@ def test_what_cannot_be_plotted_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(TrainingError, match="has no finished epoch to plot"):
         plot_runs([tmp_path], tmp_path / "curves.png")
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5, "validation_accuracy": "good"}\n')
-    with pytest.raises(TrainingError, match="its 'validation_accuracy' is no number"):
+    with pytest.raises(TrainingError, match="its 'validation_accuracy' is not a number"):
         plot_runs([tmp_path], tmp_path / "curves.png")
     run = write_run(tmp_path / "run", 2)
     with pytest.raises(CheckpointError, match="could not be saved"):

@@ -21,7 +21,7 @@ checkpoint_option = click.option(
     type=click.Choice(["recommended", "best", "last"]),
     default="recommended",
     show_default=True,
-    help="The weights of the best epoch on the validation images, of the last step, or those the run recommends.",
+    help="Weights of the best epoch on the validation images, of the last step, or those that the run recommends.",
 )
 backend_option = click.option(
     "--backend",
@@ -35,13 +35,18 @@ backend_option = click.option(
 @click.command("eval", short_help="Evaluate a run: accuracy, per-class table, confusion matrix.")
 @run_argument
 @checkpoint_option
-@click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Archive or folder of the data set.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Archive or folder of the data set, or other images of your own with the same classes.",
+)
 @backend_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to save the confusion matrix (PNG); without it, RUN/confusion.png.",
+    help="Where to save the confusion matrix (PNG) [default: RUN/confusion.png].",
 )
 @json_option
 def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, out: Path | None, as_json: bool) -> None:

@@ -31,10 +31,10 @@ def _complete_recipe(ctx: click.Context, parameter: click.Parameter, incomplete:
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Folder of the run; without it, the first free of runs/RECIPE, runs/RECIPE-2, ...",
+    help="Folder of the run [default: the first free of runs/RECIPE, runs/RECIPE-2, ...]",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where it stopped.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, exactly where it stopped.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the result.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe, overrides included, as TOML and stop.")
 def train(
     recipe: str | None,
@@ -47,9 +47,10 @@ def train(
     """Train a model by RECIPE: digits (the default), photos, cifar10-tiny, cifar10-nano, or the path of a TOML file.
 
     Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
-    tenth of the training images is held back to choose the best epoch; the test images are looked at once, at the end.
+    tenth of the training images is held back to choose the best epoch; the test images are used once, at the end.
+    The recipe photos starts from a small Mixer that comes with tinymixer; --init-from none starts from scratch.
 
-    Every field of the recipe can be overridden by the options below; what is not given is taken from the recipe. The
+    The options below override the recipe's fields; a field without an option keeps the recipe's value. The
     run's folder holds config.toml, metrics.jsonl, best.npz, last.npz and curves.png. Ctrl-C finishes the step, saves,
     and says how to go on.
 

@@ -70,7 +70,7 @@ def begin_with(
     unused = [name for name in checkpoint.parameters if name not in taken]
     if drawn or unused or fitted:
         say(
-            f"starts from {source}: {len(taken)} of {len(own)} arrays are its own{fitted}; initialised anew: "
+            f"starts from {source}: {len(taken)} of {len(own)} arrays are its own{fitted}; newly initialised: "
             f"{_named(drawn)}; not used: {_named(unused)} (--init-from none starts from scratch)"
         )
 

@@ -77,7 +77,7 @@ class Run:
     def predict(self, image: str | os.PathLike[str] | np.ndarray) -> Prediction:
         """Predict the class of a picture: a file's path, or an array uint8 (height, width[, channels]) of any size.
 
-        It is cropped and resized as the training images were. Raises DataError for anything that is no picture.
+        It is cropped and resized as the training images were. Raises DataError for anything that is not a picture.
         """
         return self.predict_many([image])[0]
 
@@ -152,8 +152,8 @@ def load_weights(
     if model is None:
         if isinstance(recipe.model, OwnConfig):
             raise CheckpointError(
-                f"its model, {recipe.architecture}, is not one of tinymixer's: build it as for training and hand it "
-                "over, load_run(..., model=MyModel(config))"
+                f"its model, {recipe.architecture}, is not one of tinymixer's: build it as for training and pass it "
+                "in, load_run(..., model=MyModel(config))"
             )
         claimed = getattr(recipe.model, "parameter_count", 0)
         held = sum(array.size for array in checkpoint.parameters.values())
@@ -171,7 +171,7 @@ def load_weights(
         )
     elif OwnConfig(config_values(model.config)) != OwnConfig(recipe.model.to_dict()):
         raise CheckpointError(
-            f"the model handed over has another configuration ({config_values(model.config)}) than the one that was "
+            f"the model passed in has another configuration ({config_values(model.config)}) than the one that was "
             f"trained ({recipe.model.to_dict()})"
         )
     model.parameters.load(checkpoint.parameters)

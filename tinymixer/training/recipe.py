@@ -260,7 +260,7 @@ def _model_parts(table: Mapping[str, Any], source: str) -> dict[str, Any]:
         if name not in own:
             others = [other for other in architectures() if name in section_fields(config_class(other))]
             if others:
-                raise ConfigError(f"'{name}' in {source} is no field of {architecture}: {', '.join(others)} has it")
+                raise ConfigError(f"'{name}' in {source} is not a field of {architecture}: {', '.join(others)} has it")
             raise ConfigError(unknown_field(name, "model", own, source))
     missing = tuple(name for name in FROM_DATA if name in own and name not in values)
     if "image_size" in missing and "patch_size" in own:  # a placeholder that the patches divide
