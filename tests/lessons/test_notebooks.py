@@ -15,8 +15,8 @@ from tinymixer.lessons.folder import fill_folder
 from tinymixer.lessons.notebook import code_cells
 from tinymixer.lessons.pictures import in_words
 
-pytest.importorskip("jupytext", reason="jupytext is not installed: pip install 'tinymixer[dev]'")
-pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'tinymixer[dev]'")
+pytest.importorskip("jupytext", reason="jupytext is not installed: pip install -e '.[dev]'")
+pytest.importorskip("nbclient", reason="nbclient is not installed: pip install -e '.[dev]'")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "lessons"
