@@ -1,4 +1,4 @@
-"""Reading the arrays of an .npz file, whoever made it: nothing is unpickled, and no claim is believed unchecked.
+"""Reads the arrays of an .npz file safely: nothing is unpickled, and everything that the file claims is checked.
 
 An .npz file is a zip archive of .npy members; a member is a magic number, a header that says dtype and shape as a
 Python dictionary in text, and the values. NumPy's reader evaluates that text and takes memory for what it says. Here
@@ -110,7 +110,7 @@ class NpzFile:
 
 
 def read_array(member_file: IO[bytes], size: int) -> np.ndarray:
-    """The array of a .npy member of `size` bytes, read to its end, where zipfile compares the check sum.
+    """Read the array of a .npy member of `size` bytes to its end, where zipfile compares the check sum.
 
     Raises ArchiveError unless header and size agree to the byte.
     """

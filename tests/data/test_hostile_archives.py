@@ -1,4 +1,4 @@
-"""Archives and pickles made to do harm: each refused in a sentence, and nothing of them done."""
+"""Harmful archives and pickles: each is refused in a sentence, and nothing in it is run."""
 
 import io
 import os

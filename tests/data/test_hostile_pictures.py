@@ -1,4 +1,4 @@
-"""Pictures that are damaged, too large for what they are worth, or in formats that nobody meant to read."""
+"""Pictures that are damaged, far too large, or in formats that are not supported."""
 
 import io
 import os

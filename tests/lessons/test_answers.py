@@ -219,13 +219,13 @@ def test_a_damaged_notebook_is_a_sentence(tmp_path, content):
 
 def test_what_is_no_file_is_a_sentence(tmp_path):
     (tmp_path / "folder.ipynb").mkdir()
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="is not a file"):
         read_notebook(tmp_path / "folder.ipynb")
     with pytest.raises(DataError, match="cannot be read"):
         read_notebook(tmp_path / "missing.ipynb")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.ipynb")
-        with pytest.raises(DataError, match="is no file"):
+        with pytest.raises(DataError, match="is not a file"):
             read_notebook(tmp_path / "pipe.ipynb")
 
 

@@ -1,4 +1,4 @@
-"""What a stranger's recipe, history or checkpoint may claim: refused in a sentence, before any work is done for it."""
+"""Impossible claims in a stranger's recipe, history or checkpoint are refused in a sentence, before any work."""
 
 import json
 import os

@@ -97,7 +97,7 @@ def test_one_bad_run_costs_the_others_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["lr$0.1_$x", "$\\frac$", "_hidden", "a\x1b[2Jb", "r\udcffn"])
 def test_names_are_drawn_as_they_are(tmp_path, name, monkeypatch):
-    """No name is taken for mathematics, for a sign to leave a line out, or for bytes that are no text."""
+    """Names are drawn as they are: no formulas, no hidden legend entries, no bytes that are not text."""
     from matplotlib.figure import Figure
 
     from tinymixer.analysis.confusion_picture import save_confusion
