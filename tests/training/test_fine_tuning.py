@@ -47,7 +47,7 @@ def test_photos_starts_from_the_first_mixer(tmp_path, channels):
     trainer = Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(64, channels), heard)
     (sentence,) = heard.notes
     assert sentence.startswith(
-        "starts from first-mixer: 52 of 54 arrays are its own (its stem fitted from patches of 4 x 4"
+        "starts from the weights of first-mixer: 52 of 54 arrays are loaded (the stem fitted from patches of 4 x 4"
     )
     assert "newly initialised: head.weight, head.bias" in sentence
     assert "--init-from none starts from scratch" in sentence
@@ -69,7 +69,10 @@ def test_a_start_that_the_recipe_suggests_is_left_out_where_the_model_is_another
     heard = Recorder()
     recipe = load_recipe("photos").with_overrides({"hidden_dim": 16})
     trainer = Trainer(recipe, tmp_path / "other", own_pictures(), heard)
-    assert "starts from scratch: first-mixer, which the recipe suggests, has other sizes" in heard.notes[0]
+    assert (
+        "first-mixer, which the recipe suggests, does not fit this model: it has hidden_dim 64, not 16"
+        in heard.notes[0]
+    )
     assert trainer.recipe.training.init_from == "none"
     fewer = recipe.with_overrides({"tokens_mlp_dim": 8, "channels_mlp_dim": 8, "patch_size": 16})
     with pytest.raises(ConfigError, match="no array of first-mixer has the name and the shape"):

@@ -15,6 +15,7 @@ from tinymixer.training.loading import read_checkpoint
 from tinymixer.training.recipe import Recipe
 
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
+SIZES = ("num_tokens", "hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim")
 SCRATCH = "none"  # the value of `init_from` that starts from random weights
 
 
@@ -35,8 +36,8 @@ def start_weights(
             begin_with(model, checkpoint, chosen, say, class_names)
         else:
             say(
-                f"starts from scratch: {chosen}, which the recipe suggests, has other sizes than this model (it fits "
-                "images of 8 x 8 patches: a patch_size of an eighth of the image size)"
+                f"starts from scratch: {chosen}, which the recipe suggests, does not fit this model"
+                f"{_other_sizes(checkpoint.recipe.model, model.config)}"
             )
             chosen = SCRATCH
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, init_from=chosen))
@@ -70,8 +71,8 @@ def begin_with(
     unused = [name for name in checkpoint.parameters if name not in taken]
     if drawn or unused or fitted:
         say(
-            f"starts from {source}: {len(taken)} of {len(own)} arrays are its own{fitted}; newly initialised: "
-            f"{_named(drawn)}; not used: {_named(unused)} (--init-from none starts from scratch)"
+            f"starts from the weights of {source}: {len(taken)} of {len(own)} arrays are loaded{fitted}; newly "
+            f"initialised: {_named(drawn)}; not used: {_named(unused)} (--init-from none starts from scratch)"
         )
 
 
@@ -107,7 +108,7 @@ def _offered(model: Model, checkpoint: Checkpoint) -> tuple[Mapping[str, np.ndar
     if stem is None:
         return checkpoint.parameters, ""
     patches = [f"{size} x {size} in {'grey' if channels == 1 else 'colour'}" for size, channels in sizes]
-    return {**checkpoint.parameters, "stem.weight": stem}, f" (its stem fitted from patches of {' to '.join(patches)})"
+    return {**checkpoint.parameters, "stem.weight": stem}, f" (the stem fitted from patches of {' to '.join(patches)})"
 
 
 def _whole_body_fits(model: Model, checkpoint: Checkpoint) -> bool:
@@ -117,6 +118,13 @@ def _whole_body_fits(model: Model, checkpoint: Checkpoint) -> bool:
         for arrays in (model.parameters.to_numpy(), _offered(model, checkpoint)[0])
     ]
     return shapes[0] == shapes[1]
+
+
+def _other_sizes(theirs: Any, ours: Any) -> str:
+    """The sizes in which two configurations differ, such as ": it has num_blocks 4, not 2"."""
+    pairs = {name: (getattr(theirs, name, None), getattr(ours, name, None)) for name in SIZES}
+    differing = [f"{name} {one}, not {other}" for name, (one, other) in pairs.items() if one != other]
+    return f": it has {'; '.join(differing)}" if differing else ""
 
 
 def _named(names: list[str]) -> str:

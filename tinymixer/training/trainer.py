@@ -281,11 +281,11 @@ class Trainer:
             self.progress.on_note(note)
         count = len(self.validation_indices)
         if not count:
-            self.progress.on_note("no validation images: the run keeps and tests its last weights alone")
+            self.progress.on_note("no validation images: the run recommends and tests its last weights")
         elif count < FEW_IMAGES:
             self.progress.on_note(
-                f"{count} validation images tell epochs apart by luck (fewer than {FEW_IMAGES}): the last weights are "
-                "recommended"
+                f"{count} validation images are too few to choose an epoch by (fewer than {FEW_IMAGES}): the last "
+                "weights are recommended"
             )
         if not len(self.dataset.test_images):
             self.progress.on_note("no test images: there will be no test accuracy")
