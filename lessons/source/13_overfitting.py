@@ -547,4 +547,4 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 # * **A GPU.** The same models through CuPy: [docs/gpu.md](../docs/gpu.md) tells how the step works, [docs/speed.md](../docs/speed.md) where the time goes on a processor.
 # * **The code.** [ARCHITECTURE](../ARCHITECTURE.md) follows one training step through it. There is no part that you could not have written.
 #
-# The [cheat sheet](cheatsheet.ipynb) keeps every gradient of the course on one page.
+# The [cheat sheet](../lessons/cheatsheet.md) keeps every gradient of the course on one page.

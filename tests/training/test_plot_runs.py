@@ -102,7 +102,7 @@ def test_names_are_drawn_as_they_are(tmp_path, name, monkeypatch):
 
     from tinymixer.analysis.confusion_picture import save_confusion
     from tinymixer.analysis.curves import draw_curves
-    from tinymixer.errors import printable
+    from tinymixer.text import printable
 
     shown, save = [], Figure.savefig
 
