@@ -48,7 +48,8 @@ def train(
 
     Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
     tenth of the training images is held back to choose the best epoch; the test images are used once, at the end.
-    The recipe photos starts from a small Mixer that comes with tinymixer; --init-from none starts from scratch.
+
+    The recipe photos starts from a small Mixer that comes with tinymixer. Add --init-from none to start from scratch.
 
     The options below override the recipe's fields; a field without an option keeps the recipe's value. The
     run's folder holds config.toml, metrics.jsonl, best.npz, last.npz and curves.png. Ctrl-C finishes the step, saves,
