@@ -19,7 +19,7 @@ def make_digits(path: Path) -> None:
     digits = load_digits()
     images = digits.images.astype(np.uint8)  # (1797, 8, 8)
     labels = digits.target.astype(np.uint8)  # (1797,)
-    # The legacy generator's stream is frozen for good (NEP 19), so the split can be made again with any NumPy.
+    # The legacy generator's numbers never change (NEP 19), so the split can be made again with any NumPy.
     shuffled = np.random.RandomState(SPLIT_SEED).permutation(len(labels))  # (1797,)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]  # (1797,)
     is_test = np.zeros(len(labels), dtype=bool)  # (1797,)

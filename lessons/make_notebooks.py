@@ -33,10 +33,14 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tinymixer.errors import REFERENCE, REPOSITORY, install_line
 from tinymixer.lessons.course import LESSONS
 
 LESSONS_FOLDER = Path(__file__).resolve().parent
-REPOSITORY = "tinymixer/tinymixer"  # owner and name on GitHub, for the Colab badges
+COLAB = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github")
+NAMED_PATH = re.compile(
+    r"(?<!\[)`(?![^`]*NN_)((?:tinymixer|tests|docs|lessons)/[\w./]*\w)/?`"
+)
 LARGEST_SOLUTION = 500_000  # bytes
 LONGEST_LESSON = 60.0  # seconds on two cores
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -55,7 +59,7 @@ COLAB_SETUP = f"""\
 import sys
 
 if "google.colab" in sys.modules:  # elsewhere this does nothing
-    %pip install --quiet "tinymixer[lessons] @ git+https://github.com/{REPOSITORY}"
+    %{install_line("lessons").replace("install", "install --quiet", 1)}
 """
 NOT_YET_SETUP = """
 from tinymixer.lessons import NotYet  # what an exercise raises until you have written it
@@ -71,6 +75,8 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
     source = jupytext.read(LESSONS_FOLDER / "source" / f"{stem}.py", fmt="py:percent")
     exercise, solution = _header(stem, exercise=True), _header(stem, exercise=False)
     for index, cell in enumerate(source.cells):
+        if cell.cell_type == "markdown":
+            cell.source = with_links(cell.source)
         place, identity = f"{stem}, cell {index}", f"{stem}-{index:03d}"
         new_cell = new_markdown_cell if cell.cell_type == "markdown" else new_code_cell
         solution.append(new_cell(without_markers(cell.source).strip("\n"), id=identity))
@@ -88,17 +94,35 @@ def page(name: str) -> NotebookNode:
     text = (LESSONS_FOLDER / f"{name}.md").read_text(encoding="utf-8")
     for text_name, notebook_name in PAGES.items():
         text = text.replace(f"]({text_name}.md)", f"]({notebook_name}.ipynb)")
-    text = text.replace("](../", f"](https://github.com/{REPOSITORY}/blob/main/")
+    text = with_links(text.replace(f"{COLAB}/blob/main/", f"{COLAB}/blob/{REFERENCE}/"))
     cells = [new_markdown_cell(text.strip(), id=f"{name}-text")]
     if name == "README":
         cells.append(new_code_cell(PROGRESS.strip(), id=f"{name}-progress"))
     return new_notebook(cells=cells, metadata=METADATA)
 
 
+def with_links(text: str) -> str:
+    """Point a text's links into the repository, and its paths in backticks, to the repository on the web.
+
+    A notebook is read in a clone, in a learner's folder and in Colab, and only a whole address leads from all three to
+    the file. Its version is `REFERENCE`. Raises LessonError for a path that does not exist.
+    """
+    text = re.sub(r"\]\(\.\./([^)]+)\)", lambda found: f"]({address(found[1])})", text)
+    return NAMED_PATH.sub(lambda found: f"[{found[0]}]({address(found[1])})", text)
+
+
+def address(path: str) -> str:
+    """The web address of one of the repository's files or folders."""
+    place = LESSONS_FOLDER.parent / path
+    if not place.exists():
+        raise LessonError(f"the text names {path}, which does not exist")
+    return f"{REPOSITORY}/{'tree' if place.is_dir() else 'blob'}/{REFERENCE}/{path}"
+
+
 def _header(stem: str, exercise: bool) -> list[NotebookNode]:
     path = f"lessons/{stem}.ipynb" if exercise else f"lessons/solutions/{stem}.ipynb"
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
-    link = f"[![Open in Colab]({badge})](https://colab.research.google.com/github/{REPOSITORY}/blob/main/{path})"
+    link = f"[![Open in Colab]({badge})]({COLAB}/blob/{REFERENCE}/{path})"
     other = (
         f"[Solutions](solutions/{stem}.ipynb)"
         if exercise

@@ -6,7 +6,7 @@ import pytest
 
 from tinymixer.backend import cupy_obstacle
 
-# Started with & from a script, pytest inherits an ignored SIGINT, which training would rightly go on ignoring.
+# Started with & from a script, pytest inherits an ignored SIGINT, which training would correctly go on ignoring.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

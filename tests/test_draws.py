@@ -1,4 +1,4 @@
-"""Random numbers by name: the same whoever asks, in whatever order, and as random as they should be."""
+"""Random numbers by name: the same in any order, and as random as they should be."""
 
 import numpy as np
 import pytest

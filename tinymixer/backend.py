@@ -14,9 +14,10 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer import ops
-from tinymixer.errors import BackendError, first_line, install_line, nearest
+from tinymixer.errors import BackendError, install_line, nearest
 from tinymixer.ops.array_library import namespace
 from tinymixer.ops.protocol import Operations
+from tinymixer.text import reason_of
 
 __all__ = ["BACKENDS", "Backend", "CupyBackend", "cupy_obstacle", "get_backend", "namespace"]
 
@@ -29,9 +30,9 @@ class Backend:
 
     name     "numpy", "cupy", or the name of a stand-in
     xp       the array library's module
-    ops      the operations: `tinymixer.ops`, or a namespace in which faster twins replace some of them
-    reason   one clause that says why this backend was taken, for the person who reads the run's first lines
-    kernels  "auto", or "reference" where no faster twin may be used, neither of an operation nor of the whole model
+    ops      the operations: `tinymixer.ops`, or a namespace in which faster versions replace some of them
+    reason   a clause that says why this backend was chosen, for the first lines of a run
+    kernels  "auto", or "reference": use no faster version, neither of an operation nor of the whole model
     """
 
     name: str
@@ -56,7 +57,7 @@ class Backend:
         return np.asarray(array.get() if hasattr(array, "get") else array)
 
     def synchronize(self) -> None:
-        """Wait until the device has finished what was asked of it; nothing to wait for on the host."""
+        """Wait until the device has finished all its work; on the host there is nothing to wait for."""
 
 
 class CupyBackend(Backend):
@@ -67,10 +68,10 @@ class CupyBackend(Backend):
 
 
 def get_backend(name: "str | Backend" = "auto", kernels: str = "auto") -> Backend:
-    """Return the backend of that name; one that is passed in comes back unchanged.
+    """Return the backend of that name; a Backend that is passed in comes back unchanged.
 
     name      "numpy", "cupy", or "auto": CuPy where it finds a GPU, otherwise NumPy
-    kernels   "reference" for the generic operations alone, "auto" for the fastest twins this backend has
+    kernels   "reference" for the generic operations alone, "auto" for the fastest versions that this backend has
 
     Raises BackendError when the name is unknown or the library cannot be used, with what to do about it.
     """
@@ -105,11 +106,11 @@ def cupy_obstacle() -> str | None:
     try:
         cupy: ModuleType = importlib.import_module("cupy")
     except ImportError as error:
-        return f"CuPy is installed but cannot be imported ({first_line(error)}): reinstall it for your CUDA version"
+        return f"CuPy is installed but cannot be imported ({reason_of(error)}): reinstall it for your CUDA version"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy is installed but finds no usable CUDA driver ({first_line(error)}): check that nvidia-smi works"
+        return f"CuPy is installed but finds no usable CUDA driver ({reason_of(error)}): check that nvidia-smi works"
     if not count:
         return "CuPy is installed but this machine has no CUDA GPU"
     return _missing_library()
@@ -125,7 +126,7 @@ def _missing_library() -> str | None:
         importlib.import_module("cupy").cuda.cublas  # noqa: B018
     except (ImportError, RuntimeError) as error:
         return (
-            f"CuPy does not find {library} ({first_line(error)}): pip install 'cupy-cuda13x[ctk]' "
+            f"CuPy does not find {library} ({reason_of(error)}): pip install 'cupy-cuda13x[ctk]' "
             "(or 'cupy-cuda12x[ctk]', to match your driver)"
         )
     return None

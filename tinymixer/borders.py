@@ -1,4 +1,4 @@
-"""Where foreign content comes in: one guard around each kind of file, files that are really files, and limits.
+"""Guards where foreign content comes in: any failure becomes one sentence, a path must be a file, sizes have limits.
 
 Nobody has the full list of what a damaged file makes a parser raise (NumPy, Pillow, zipfile and json each have raised
 RecursionError, OverflowError, RuntimeError, AttributeError and SystemError of their own). So a border does not list
@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tinymixer.errors import ConfigError, TinymixerError
-
-LONGEST_REASON = 200  # characters of a reason that somebody else's content or library gave
+from tinymixer.text import readable_number, reason_of, shortened
 
 
 @contextlib.contextmanager
@@ -32,50 +31,21 @@ def guarded(error_class: type[TinymixerError], what: str, advice: str = "") -> I
         raise error_class(f"{what}: {reason_of(error)}{advice}") from error
 
 
-def reason_of(error: BaseException) -> str:
-    """What an exception says, as one printable line of a bearable length; its class where it says nothing."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "it does not fit into memory"
-    try:
-        text = str(error)
-    except Exception:  # an exception whose text cannot be made, such as one that holds an endless number
-        text = ""
-    return shortened(text) or type(error).__name__
-
-
-def shortened(text: str, most: int = LONGEST_REASON) -> str:
-    """Any text as one printable line of at most so many characters: control characters are escaped."""
-    line = " ".join(text[: 4 * most].split())
-    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
-    return line if len(line) <= most else f"{line[: most - 3]}..."
-
-
-def shown_value(value: Any) -> str:
-    """repr of any value, as `shortened` has it."""
-    try:
-        return shortened(repr(value))
-    except (ValueError, RecursionError):  # Python writes no number of over 4,300 digits
-        return "a value too long to be written out"
-
-
 @contextlib.contextmanager
 def opened(
     path: str | os.PathLike[str], error_class: type[TinymixerError], name: str | None = None
 ) -> Iterator[IO[bytes]]:
-    """Open a file for reading. Nothing but a file: a pipe would be waited for, a device may never end.
+    """Open a regular file for reading. Pipes and devices are refused: a pipe may block, a device may never end.
 
     name   what to call it in errors
 
-    Raises `error_class` where it is missing, none, or not to be read, and for whatever is raised while it is.
+    Raises `error_class` where the file is missing, is not a regular file or cannot be read, and for whatever the block
+    raises.
     """
     called = shown_path(path) if name is None else name
     try:
         require_file(path, error_class, called)
-        # Looked at again once it is open, without waiting: the path may have changed in between.
+        # Checked again once it is open, without blocking: the path may have changed in between.
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise error_class(f"{called} is no longer a file")
@@ -118,7 +88,7 @@ def read_text(
         return content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise error_class(
-            f"{shown_path(path)} cannot be read: it is not text in UTF-8 (byte {error.start:,} is none)"
+            f"{shown_path(path)} cannot be read: it is not text in UTF-8 (byte {error.start:,} is not)"
         ) from error
 
 
@@ -129,7 +99,7 @@ def shown_path(path: Any) -> str:
 
 @dataclass(frozen=True)
 class Limit:
-    """How large something may be before any work is done for it. The environment raises it (or lowers it).
+    """How large something may be, checked before any work is done for it. An environment variable changes the limit.
 
     variable   the environment variable;  usual   the limit without it;  what   such as "parameters"
     """
@@ -140,7 +110,7 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit that holds now. Raises ConfigError for a variable that is no whole number above 0."""
+        """The limit that holds now. Raises ConfigError for a variable that is not a whole number above 0."""
         chosen = os.environ.get(self.variable, "").replace("_", "").strip()
         if not chosen:
             return self.usual
@@ -152,15 +122,9 @@ class Limit:
         """Raise `error_class` where `size` is above the limit."""
         if size > self.value:
             raise error_class(
-                f"{whose} has {counted(size)} {self.what}, more than the {self.value:,} that are taken on unasked: "
-                f"choose smaller sizes, or set {self.variable} higher"
+                f"{whose} has {readable_number(size)} {self.what}, more than the limit of {self.value:,}: choose "
+                f"smaller sizes, or set {self.variable} higher"
             )
-
-
-def counted(number: int) -> str:
-    """A whole number as people read it; very large ones by their power of ten."""
-    digits = int(number.bit_length() * 0.30103)
-    return f"{number:,}" if digits < 15 else f"about 10^{digits}"
 
 
 PARAMETERS = Limit("TINYMIXER_MAX_PARAMETERS", 500_000_000, "parameters")

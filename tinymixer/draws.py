@@ -1,4 +1,4 @@
-"""Random numbers by name: whoever asks for the same numbers gets them, in whatever order, slice or device.
+"""Random numbers by name: the same name gives the same numbers, in any order, in any slice, on any device.
 
 A number belongs to a (seed, epoch, step), a place (the mask of a layer, the crop of an augmentation), an image of the
 batch, and an element. Philox turns these into 32 random bits, so nothing is carried from one call to the next: a slice
@@ -98,7 +98,7 @@ def place_number(place: str) -> int:
 
 
 def threshold(rate: float) -> int:
-    """16 random bits are below this with the probability `rate`, to 2^-17. Raises ConfigError for one outside 0..1."""
+    """The number that 16 random bits are below with probability `rate` (to 2^-17). Raises ConfigError outside 0..1."""
     if not 0 <= rate <= 1:
         raise ConfigError(f"a probability lies between 0 and 1, got {rate!r}")
     return round(rate * TWO_16)
@@ -133,7 +133,7 @@ class Place:
     def _drawn(
         self, make: Callable[[Array], Array], per_block: int, dtype: Any, shape: tuple[int, ...], image_axis: int
     ) -> Array:
-        """An array of this shape of what `make` makes of the words (images, blocks, 4), so many numbers per block."""
+        """An array of this shape, of the numbers that `make` computes from the words (images, blocks, 4)."""
         images = self.draws.image_numbers
         if not -len(shape) <= image_axis < len(shape) or shape[image_axis] != len(images):
             raise ShapeError(

@@ -3,7 +3,12 @@
 import difflib
 from collections.abc import Iterable
 
+from tinymixer.text import reason_of as first_line  # noqa: F401, the name that tinymixer.kernels imports
+
 REPOSITORY = "https://github.com/tinymixer/tinymixer"
+REFERENCE = (
+    "main"  # what links and install lines point to: at a release its tag, f"v{__version__}"; CONTRIBUTING tells when
+)
 
 
 class TinymixerError(Exception):
@@ -39,24 +44,12 @@ class TrainingError(TinymixerError):
 
 
 def install_line(extra: str) -> str:
-    """The command that installs the package with one of its extras, from where it really is to be had."""
-    return f"pip install 'tinymixer[{extra}] @ git+{REPOSITORY}'"
+    """The command that installs the package with one of its extras from the repository, at this version."""
+    tag = "" if REFERENCE == "main" else f"@{REFERENCE}"
+    return f"pip install 'tinymixer[{extra}] @ git+{REPOSITORY}{tag}'"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest of the choices, or "" when none is close."""
     matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name where it says nothing."""
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
-
-
-def printable(text: str, but: str = "") -> str:
-    """Text without signs that a terminal or a picture would obey instead of showing, all but those in `but`.
-
-    Names in other people's files may hold escape sequences, and file names bytes that are no text.
-    """
-    return "".join(sign if sign.isprintable() or sign in but else "\N{REPLACEMENT CHARACTER}" for sign in text)

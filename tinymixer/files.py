@@ -21,14 +21,14 @@ Say = Callable[[str], None]  # receives a sentence about something that is no re
 
 
 def say_nothing(sentence: str) -> None:
-    """For those who have nobody to tell."""
+    """The `say` that drops its sentence."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path, say: Say = say_nothing) -> Iterator[BinaryIO]:
     """Open a new file beside `path` for writing; at the end of the block it is on the disk and takes the name `path`.
 
-    say   hears where the file system cannot promise that the file outlives a power cut, which does not stop anything
+    say   receives a sentence where the file system cannot promise that the file survives a power cut
 
     Raises CheckpointError when it cannot be written (disk full, no permission). Then, as after any other exception in
     the block, `path` is as it was and the new file is gone.
@@ -51,7 +51,7 @@ def replacing(path: Path, say: Say = say_nothing) -> Iterator[BinaryIO]:
 
 
 def rename(path: Path, to: Path) -> None:
-    """Give a file the name `to`, over a file of that name. Tried again for PATIENCE seconds where it is refused."""
+    """Rename a file to `to`, replacing any file of that name. Retries for PATIENCE seconds if the system refuses."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -64,7 +64,7 @@ def rename(path: Path, to: Path) -> None:
 
 
 def keep_under(path: Path, name: Path) -> None:
-    """Let the file at `path` have a second name, over a file of that name, so that a new one may take its place.
+    """Give the file at `path` a second name, replacing any file of that name, so that a new file can take the first.
 
     Raises OSError where not even a copy can be made; the file at `path` stays whatever happens.
     """
@@ -81,7 +81,7 @@ def keep_under(path: Path, name: Path) -> None:
 
 
 def sync_file(descriptor: int, folder: Path, say: Say = say_nothing) -> None:
-    """See a file onto the disk. Raises OSError where that fails; where it is not offered, that is said."""
+    """Wait until a file is on the disk. Raises OSError where that fails; where the system cannot do it, tells `say`."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -91,7 +91,7 @@ def sync_file(descriptor: int, folder: Path, say: Say = say_nothing) -> None:
 
 
 def sync_folder(folder: Path, say: Say = say_nothing) -> None:
-    """Make a renaming last through a power cut, on systems that can; elsewhere that is said."""
+    """Make a renaming survive a power cut, on systems that can; on others, tells `say`."""
     if os.name == "nt":
         return
     try:

@@ -1,4 +1,4 @@
-"""Reading the arrays of an .npz file, whoever made it: nothing is unpickled, and no claim is believed unchecked.
+"""Reads the arrays of an .npz file safely: nothing is unpickled, and everything that the file claims is checked.
 
 An .npz file is a zip archive of .npy members; a member is a magic number, a header that says dtype and shape as a
 Python dictionary in text, and the values. NumPy's reader evaluates that text and takes memory for what it says. Here
@@ -16,8 +16,9 @@ from typing import IO
 
 import numpy as np
 
-from tinymixer.borders import guarded, opened, shortened
+from tinymixer.borders import guarded, opened
 from tinymixer.errors import TinymixerError
+from tinymixer.text import shortened
 
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 4096
@@ -29,7 +30,7 @@ ENTRY = re.compile(
     r"|'shape'\s*:\s*\((?P<shape>[0-9L,\s]{0,800})\))\s*(?:,\s*|(?=\}))"
 )
 KINDS = "biufUS"  # truth values, whole and floating-point numbers, text, bytes
-# An archive may unpack to so many times its own size, and to so many bytes in any case: a bomb does a thousandfold.
+# An archive may unpack to this many times its own size, and always to this many bytes. A bomb unpacks a thousandfold.
 MOST_SQUEEZED = 100
 SMALL = 1 << 28
 WAYS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # in which NumPy writes members
@@ -83,9 +84,9 @@ class NpzFile:
             )
         arrays = {}
         for name in names:
-            with self.archive.open(self.members[name]) as stream:
+            with self.archive.open(self.members[name]) as member_file:
                 try:
-                    arrays[name] = read_array(stream, self.members[name].file_size)
+                    arrays[name] = read_array(member_file, self.members[name].file_size)
                 except ArchiveError as error:
                     raise ArchiveError(f"its '{shortened(name, 60)}' {error}") from error
         return arrays
@@ -108,12 +109,12 @@ class NpzFile:
             raise ArchiveError(f"its arrays {how}")
 
 
-def read_array(stream: IO[bytes], size: int) -> np.ndarray:
-    """The array of a .npy member of `size` bytes, read to its end, where zipfile compares the check sum.
+def read_array(member_file: IO[bytes], size: int) -> np.ndarray:
+    """Read the array of a .npy member of `size` bytes to its end, where zipfile compares the check sum.
 
     Raises ArchiveError unless header and size agree to the byte.
     """
-    dtype, shape, columns_first, start = read_header(stream)
+    dtype, shape, columns_first, start = read_header(member_file)
     if math.prod(shape) * dtype.itemsize != size - start:
         raise ArchiveError(
             f"is damaged: its header promises {math.prod(shape) * dtype.itemsize:,} bytes, {size - start:,} are there"
@@ -122,33 +123,33 @@ def read_array(stream: IO[bytes], size: int) -> np.ndarray:
         return np.empty(shape, dtype)
     content = bytearray(size - start)
     view, filled = memoryview(content), 0
-    while filled < len(content) and (count := stream.readinto(view[filled : filled + (1 << 20)])):  # type: ignore[attr-defined]
+    while filled < len(content) and (count := member_file.readinto(view[filled : filled + (1 << 20)])):  # type: ignore[attr-defined]
         filled += count
-    if filled < len(content) or stream.read(1):
+    if filled < len(content) or member_file.read(1):
         raise ArchiveError("is damaged: it ends too early")
     array = np.frombuffer(content, dtype)
     array = array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)
     return array.copy() if columns_first and array.ndim > 1 else array
 
 
-def read_header(stream: IO[bytes]) -> tuple[np.dtype, tuple[int, ...], bool, int]:
+def read_header(member_file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     """dtype, shape, whether columns come first, and where the values begin.
 
     Raises ArchiveError for anything that NumPy does not write for an array of numbers or text.
     """
-    start = stream.read(8)
+    start = member_file.read(8)
     if len(start) < 8 or start[:6] != MAGIC:
         raise ArchiveError("is no array")
     wide = start[6] in (2, 3)
     if start[6] not in (1, 2, 3) or start[7]:
         raise ArchiveError(f"has version {start[6]}.{start[7]} of NumPy's format, known are 1.0, 2.0 and 3.0")
-    length_bytes = stream.read(4 if wide else 2)
+    length_bytes = member_file.read(4 if wide else 2)
     if len(length_bytes) < (4 if wide else 2):
         raise ArchiveError("is damaged: it ends in its header")
     (length,) = struct.unpack("<I" if wide else "<H", length_bytes)
     if length > LONGEST_HEADER:
         raise ArchiveError(f"has a header of {length:,} bytes, where an array needs about a hundred")
-    text = stream.read(length).decode("latin-1").strip()
+    text = member_file.read(length).decode("latin-1").strip()
     entries: dict[str, str] = {}
     place = 1
     while match := ENTRY.match(text, place):
@@ -176,7 +177,7 @@ def _dtype(descr: str) -> np.dtype:
     except (TypeError, ValueError) as error:
         raise ArchiveError(f"has the unknown dtype {descr}") from error
     if dtype.kind not in KINDS or not dtype.itemsize:
-        raise ArchiveError(f"has the dtype {descr}, which is no number and no text")
+        raise ArchiveError(f"has the dtype {descr}, which is neither a number nor text")
     return dtype
 
 
@@ -185,7 +186,7 @@ def _shape(text: str) -> tuple[int, ...]:
     if lengths[-1] == "":  # "10," is one axis, "" none
         lengths.pop()
     elif len(lengths) == 1:
-        raise ArchiveError(f"has a shape that is no list: ({shortened(text, 60)})")
+        raise ArchiveError(f"has a shape that is not a list: ({shortened(text, 60)})")
     if len(lengths) > MOST_AXES or not all(each.isdigit() and len(each) <= 18 for each in lengths):
         raise ArchiveError(f"has a shape that cannot be: ({shortened(text, 60)})")
     return tuple(map(int, lengths))

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tinymixer.borders import counted, shown_value
 from tinymixer.errors import ConfigError, nearest
+from tinymixer.text import readable_number, shown_value
 
 LARGEST = 2**63 - 1  # of a whole number, as in TOML
 LONGEST_TEXT = 2_000  # characters, a path's included
@@ -33,7 +33,7 @@ def option(
 ) -> Any:
     """Declare one field: its default (which also tells its kind), its help text and the values it may take.
 
-    minimum and maximum are allowed themselves, above and below are not.
+    minimum and maximum are allowed values; the value must be greater than above and less than below.
     """
     metadata = {
         "help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "above": above, "below": below,
@@ -54,7 +54,7 @@ def checked_value(name: str, value: Any, kind: type, metadata: Mapping[str, Any]
     """
     value = plain_value(value)
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]} of at most 18 digits, got {counted(value)}")
+        raise ConfigError(f"'{name}' expects {KIND_NAMES[kind]} of at most 18 digits, got {readable_number(value)}")
     if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
@@ -104,7 +104,7 @@ class FieldInfo:
 @dataclass(frozen=True)
 class Options:
     """A frozen dataclass that checks its own fields. Subclasses declare them with `option`, and `require_consistent`
-    checks what no field can say alone.
+    checks how the fields fit each other.
     """
 
     noun: ClassVar[str] = "options"  # what an error calls it

@@ -19,14 +19,14 @@ Words = tuple[Array, Array, Array, Array]
 def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
     """Four random words for each counter.
 
-    counter   four arrays uint64, words below 2^32, of shapes that broadcast;  key   two words  ->  likewise
+    counter   four arrays uint64, words below 2^32, of shapes that broadcast;  key   two words  ->  four arrays like it
 
     One round, with hi and lo the upper and lower half of a product of 64 bits:
 
         c0, c1, c2, c3  =  hi(M1 c2) ^ c1 ^ k0,   lo(M1 c2),   hi(M0 c0) ^ c3 ^ k1,   lo(M0 c0)
 
-    A word of the counter that many have in common is worth its small shape: it takes three rounds until all is mixed
-    with all, and until then the arrays are small.
+    Give a word that many counters share in its small shape: every word depends on every other only after three rounds,
+    and until then the arrays stay small.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key

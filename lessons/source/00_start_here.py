@@ -86,7 +86,7 @@ test_logits, _ = model.forward(test_images)  # (360, 10)
 predictions = test_logits.argmax(axis=1)  # (360,)
 accuracy = np.mean(predictions == digits.test_labels)
 print(f"{model.parameters.count:,} parameters, {len(losses)} steps")
-print(f"{accuracy:.1%} of the 360 test images are read rightly")
+print(f"{accuracy:.1%} of the 360 test images are read correctly")
 
 # %% [markdown]
 # Read it once more, in words.
@@ -121,7 +121,7 @@ for axis in axes:
 show(
     figure,
     alt="Left, the loss falls from above 2 to almost 0 over the steps. Right, three test images that are read "
-    "rightly and two that are not.",
+    "correctly and two that are not.",
 )
 
 # %% [markdown]
@@ -202,11 +202,11 @@ print("backend:", backend.name)
 print("because:", backend.reason)
 
 # %% [markdown]
-# Every lesson runs on NumPy. Only [lesson 11](11_gpu.ipynb) is about the GPU, and it too can be read without one. A model without a word about its backend,
+# Every lesson runs on NumPy. Only [lesson 11](11_gpu.ipynb) is about the GPU, and it too can be read without one. A model that is given no backend,
 # like ours above, takes NumPy.
 #
 # ## How an exercise works
-# An exercise is a function with its inside left out: `raise NotYet` stands in its place. You put your lines there, run the cell, and the call of
+# An exercise is a function whose body is left out: `raise NotYet` stands in its place. You put your lines there, run the cell, and the call of
 # `check` in its last line answers. As long as nothing is written, it says so:
 
 
@@ -234,8 +234,8 @@ check("0.1", wrong_on_purpose)
 # CAPITALS, and other functions of its notebook.
 #
 # ## Pixels
-# The images are stored as `uint8`, whole numbers from 0 (black) to 255 (white), one byte each. A network multiplies its inputs by weights and adds them up, and that goes best
-# with small numbers that may have digits behind the point. In this course they are `float32`, four bytes each.
+# The images are stored as `uint8`, whole numbers from 0 (black) to 255 (white), one byte each. A network multiplies its inputs by weights and adds them up, and that works best
+# with small numbers that may have decimals. In this course they are `float32`, four bytes each.
 #
 # ### Exercise 0.1
 # Turn pixels into `float32` numbers from 0 (black) to 1 (white).

@@ -3,7 +3,7 @@
 #
 # *30 minutes. Before: [lesson 00](00_start_here.ipynb) (how exercises work, the letters of the shapes).*
 #
-# Everything in a network is an array: images, weights, gradients. Whoever can say the shape of each line's result before running it finds most mistakes
+# Everything in a network is an array: images, weights, gradients. If you can say the shape of each line's result before you run it, you find most mistakes
 # before they happen. After this lesson you can
 #
 # * say what an index, an axis and a stride are, and which shape a mean or a sum has,
@@ -218,7 +218,7 @@ for name, array in (
     print(f"{name:22} strides {strides!s:8} {kind}")
 
 # %% [markdown]
-# Two things follow. Views cost nothing, copies cost time and memory. And whoever writes into a view writes into the original:
+# Two things follow. Views cost nothing, copies cost time and memory. And writing into a view changes the original:
 
 # %%
 original = np.arange(6)
@@ -227,7 +227,7 @@ view[0, 0] = 100
 print("original:", original)
 
 # %% [markdown]
-# Hence a rule of this package, which the checks of the exercises enforce: *a function never writes into what it is given.* It makes a new array (`y = x * 2`), and does not
+# So the package has a rule, which the checks of the exercises enforce: *a function never writes into what it is given.* It makes a new array (`y = x * 2`), and does not
 # change the old one (`x *= 2`).
 #
 # More than two axes are exchanged by `transpose`, which is told the old axes in their new order: `x.transpose(2, 0, 1)` puts axis 2 first.

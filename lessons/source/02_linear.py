@@ -69,7 +69,7 @@ check("2.1", my_linear_forward)
 #
 # $$\texttt{dy}_{no} = \frac{\partial L}{\partial y_{no}} .$$
 #
-# That is all `dy` means, here and in the whole package: *the derivative of the loss by y*, an array of the same shape as `y`.
+# That is all `dy` means, here and in the whole package: *the derivative of the loss with respect to y*, an array of the same shape as `y`.
 # Our task is to pass the question on. From `dy` we must find
 #
 # | name | meaning | shape | who wants it |
@@ -149,7 +149,7 @@ print(f"dweight[{i}, {o}] = {products} = {dweight[i, o]}")
 # %% [markdown]
 # Three nested loops are the definition of a matrix product, but of which one? In $\sum_n x_{ni}\,\texttt{dy}_{no}$ the summed
 # index $n$ is the *first* of both factors. A product `a @ b` sums over the *last* index of `a`, so `x` must be turned: $x^T$ has
-# $n$ last. Hence `dweight = x.T @ dy`: `(I, B) @ (B, O)` is `(I, O)`, the shape of the weights, as it must be.
+# $n$ last. So `dweight = x.T @ dy`: `(I, B) @ (B, O)` is `(I, O)`, the shape of the weights, as it must be.
 
 # %%
 print("largest difference between the loops and x.T @ dy:", abs(dweight - x.T @ dy).max())
@@ -208,7 +208,7 @@ losses = [loss_with_weight_moved_by(h) for h in steps]
 start = loss_with_weight_moved_by(0)
 
 figure, axis = new_figure(width=5.5, height=3)
-axis.plot(steps, losses, color=COLOURS[0], label="loss, computed anew")
+axis.plot(steps, losses, color=COLOURS[0], label="loss, computed again")
 axis.plot(
     steps,
     start + dweight[1, 2] * steps,
@@ -230,14 +230,14 @@ print(
 
 # %% [markdown]
 # The line touches the curve at zero: the gradient is right *there*, and only near there. That is why training takes many
-# small steps, and it is the whole idea of gradient checking, to which [lesson 03](03_gradient_checking.ipynb) is given.
+# small steps, and it is the whole idea of gradient checking, the subject of [lesson 03](03_gradient_checking.ipynb).
 #
 # ## A weight that is used twice
 # In $y = (x W) W$ the same square matrix is applied twice. The chain rule's rule, *the ways add up*, tells what to do: pretend
 # that they were two matrices, find the gradient for each, and add the two.
 #
 # ### Exercise 2.4
-# Write the backward pass of `y = (x @ weight) @ weight`. The cache holds `x` and `weight`; compute anew what else you need.
+# Write the backward pass of `y = (x @ weight) @ weight`. The cache holds `x` and `weight`; compute again what else you need.
 
 
 # %%
@@ -291,7 +291,7 @@ print(
 # %% [markdown]
 # ## A first classifier
 # Enough to learn something. The bundled digits are 8 x 8 images; flattened, each is a row of 64 numbers. One Linear layer
-# with ten outputs shall say which digit it is: the largest output wins. As loss we take the mean squared
+# with ten outputs is to say which digit it is: the largest output wins. As loss we take the mean squared
 # distance to the *one-hot* target, a row with 1 at the right digit and 0 elsewhere. (Lesson 06 brings a better loss.)
 #
 # $$L = \frac{1}{2B}\sum_{n,o} (y_{no} - t_{no})^2 \quad\Rightarrow\quad \texttt{dy}_{no} = \frac{1}{B}\,(y_{no} - t_{no})$$
@@ -335,8 +335,8 @@ show(
 
 # %% [markdown]
 # Each column of the weights, folded back to 8 x 8, is a template: where it is blue, ink speaks for the digit; where red, against it.
-# The 0 has a red hole. A single Linear layer can do no more than that: compare with ten templates. To do better, two
-# of them are needed with something bent in between ([lesson 04](04_gelu.ipynb)).
+# The middle of the 0 is red. A single Linear layer can do no more than that: compare with ten templates. To do better,
+# it takes two Linears with something bent in between ([lesson 04](04_gelu.ipynb)).
 #
 # **Try it.** What happens with a step of 0.3 in place of 0.15, and why? Which digit is missed most often, and what is it taken for?
 
@@ -357,10 +357,10 @@ show(
 # | `dweight` | rows | `x.T @ dy` | `(I, O)` |
 # | `dbias` | rows | `dy.sum(axis=0)` | `(O,)` |
 #
-# The shapes alone nearly force the answer: there is one way only to put `dy`, `x` and `weight` together that fits. But *nearly*: with
+# The shapes alone nearly force the answer: only one way to put `dy`, `x` and `weight` together fits. But *nearly*: with
 # square matrices wrong answers fit as well, and nothing crashes. So the next lesson learns to catch them.
 #
 # **Where the package does this:** `tinymixer/ops/linear.py` (the same lines, for any number of leading axes),
-# `tinymixer/layers/linear.py` (the layer that holds the parameters), `tests/ops` and `tests/gradcheck` (what holds them right).
+# `tinymixer/layers/linear.py` (the layer that holds the parameters), `tests/ops` and `tests/gradcheck` (which check them).
 #
 # Next: [lesson 03, gradient checking](03_gradient_checking.ipynb).

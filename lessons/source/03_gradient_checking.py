@@ -156,7 +156,7 @@ for label, values, _ in curves:
 #
 # $$E(h) = \underbrace{\frac{u\,|f|}{h}}_{\text{rounding}} + \underbrace{\frac{h^2}{6}\,|f'''|}_{\text{Taylor}} .$$
 #
-# It is smallest where its derivative by $h$ vanishes:
+# It is smallest where its derivative with respect to $h$ vanishes:
 #
 # $$-\frac{u\,|f|}{h^2} + \frac{h}{3}\,|f'''| = 0 \quad\Rightarrow\quad h = \left(\frac{3u\,|f|}{|f'''|}\right)^{1/3} .$$
 #
@@ -229,7 +229,7 @@ except TypeError as error:
 
 # %% [markdown]
 # `abs` of a complex number is its length, a real number: the derivative is gone, and the answer is 0. In the exact GELU only
-# a part of it is lost, because a helper deep inside (`ops/normal_distribution.py`) takes `abs(x)`: the answer looks plausible and is
+# a part of it is lost, because a helper deep inside (`tinymixer/ops/normal_distribution.py`) takes `abs(x)`: the answer looks plausible and is
 # wrong. `.astype(float)` loses it too. Comparisons are a matter of luck: Python refuses `1j > 0`, while NumPy compares the real
 # parts first, so that `x * (x > 0)` passes.
 #
@@ -238,12 +238,12 @@ except TypeError as error:
 # ## A whole gradient
 # An operation has many inputs and many outputs, and a backward pass answers one question about them: *given `dy`, what is
 # `dx`?* To check it, some `dy` must be chosen (it is then called the **cotangent**), and with it a loss whose derivative
-# by $y$ is just this `dy`:
+# with respect to $y$ is just this `dy`:
 #
 # $$L(x) = \sum_o \texttt{dy}_o\; y_o(x), \qquad \frac{\partial L}{\partial y_o} = \texttt{dy}_o .$$
 #
 # The sum runs over all elements $o$ of the output. `dy` stays as chosen while $x$ moves. Then `dx` must be the derivative of this one
-# number by each element of $x$, and that is a matter of central differences: one element moves, all others stay.
+# number with respect to each element of $x$, which central differences can measure: one element moves, all others stay.
 #
 # ### Exercise 3.3
 # Write the numerical gradient. `forward(x)` returns `y, cache` like every operation of the package; `np.ndindex(x.shape)` goes
@@ -274,9 +274,9 @@ check("3.3", my_numerical_gradient)
 # $$\frac{|\texttt{expected} - \texttt{got}|}{\max(|\texttt{expected}|,\; |\texttt{got}|)} .$$
 #
 # This breaks near zero. A gradient that is truly 0 has some $10^{-17}$ from the backward pass and some $10^{-11}$ from
-# rounding in the differences: "off by 100 %". Hence a **floor** under the divisor. How high? Central differences are uncertain by
-# about $10^{-11}$ times the size of the numbers that enter, at worst $10^{-10}$. If a relative error of $10^{-6}$ shall pass, nothing below
-# $10^{-10} / 10^{-6} = 10^{-4}$ can be judged. With some room, and in proportion to the gradient where that is large:
+# rounding in the differences: "off by 100 %". So the divisor gets a **floor**. How high? Central differences are uncertain by
+# about $10^{-11}$ times the size of the numbers that enter, at worst $10^{-10}$. If a relative error of $10^{-6}$ is to pass, nothing below
+# $10^{-10} / 10^{-6} = 10^{-4}$ can be judged. With some margin, and in proportion to the gradient where that is large:
 #
 # $$\texttt{floor} = 10^{-3} \cdot \max\bigl(1,\; \text{the largest } |\texttt{expected}|\bigr) .$$
 #
@@ -366,7 +366,7 @@ for name, dy in (("all ones", np.ones_like(y)), ("random", rng.normal(size=y.sha
 # with another weight, and no such accident survives.
 #
 # ### Lie 2: fresh parameters
-# There was a second accomplice: `scale = np.ones(5)`. A new layer's scale is 1 and its bias 0, and a factor of 1 that is forgotten in the
+# `scale = np.ones(5)` took part in that lie. A new layer's scale is 1 and its bias 0, and a factor of 1 that is forgotten in the
 # backward pass cannot be seen.
 
 # %%
@@ -414,7 +414,7 @@ print(f"one random direction:  found in {sum(found)} of 10000 checks")
 #
 # ### Lie 4: float32
 # The picture above says it: in float32 a central difference is good to a few digits. So the tolerance must be loose, or the right
-# gradient would fail as well; and through a loose tolerance slips whatever is a little wrong. `cubic_constant_rounded_in_the_backward` is GELU
+# gradient would fail as well; and whatever is a little wrong slips through a loose tolerance. `cubic_constant_rounded_in_the_backward` is GELU
 # (lesson 04) with 0.0447 in its backward pass, where the forward has 0.044715.
 
 # %%
@@ -516,9 +516,9 @@ show(
 # can have right values and be wrong in use.
 #
 # ## The package's checker
-# `check_operation` does what you wrote, with more care: steps in proportion to $x$ and several of them, so that each derivative comes with its own uncertainty; every output by
-# every input (the *Jacobian*) where arrays are small; the complex step where it can be confirmed. And it checks conduct: inputs and
-# cache are only read, the dtype that goes in comes out, the second answer is the first.
+# `check_operation` does what you wrote, with more care: steps in proportion to $x$ and several of them, so that each derivative comes with its own uncertainty; every output with respect to
+# every input (the *Jacobian*) where arrays are small; the complex step where it can be confirmed. And it checks the contract of an operation: inputs
+# and cache are only read, the dtype that goes in comes out, the second answer is the first.
 
 # %%
 from tinymixer.gradcheck import check_layer, check_operation
@@ -566,7 +566,7 @@ print(check_layer(Gain(4), rng.normal(size=(3, 4))))
 # %% [markdown] tags=["solution"]
 # **About the question.** Only (b) is a wrong number: "jacobian" and "random cotangent" find it, and `my_check` would. (a) is right for a single
 # backward pass and wrong for two: "gradients added". (c) is right until another forward comes before the backward: "stale cache". (d) writes into
-# an array that belongs to the layer above: "dy untouched". Right numbers can be wrong in use, which is why the package checks conduct as well.
+# an array that belongs to the layer above: "dy untouched". Right numbers can be wrong in use, which is why the package checks the contract as well.
 
 # %% [markdown]
 # ## What you have now

@@ -162,7 +162,7 @@ print(f"largest difference: {abs(normal_cdf(x) - by_erf).max():.0e}")
 # ## The slope of the exact form
 # GELU works on each number alone, so a backward pass is `dx = dy * slope`, element by element. $x\,\Phi(x)$ is a product of two
 # functions of $x$. The product rule says: differentiate one factor, keep the other, and add both ways. You need two facts: the
-# derivative of $x$ is 1, and the derivative of an integral by its upper end is the integrand there, $\Phi'(x) = \varphi(x)$.
+# derivative of $x$ is 1, and the derivative of an integral with respect to its upper end is the integrand there, $\Phi'(x) = \varphi(x)$.
 #
 # ### Exercise 4.2
 # Write the backward pass. The forward pass left `x` and `probability`, which is $\Phi(x)$, in the cache.
@@ -229,8 +229,8 @@ print(f"GELU's lowest point:          {erf_y.min():.3f} at x = {x[erf_y.argmin()
 print(f"GELU's slope:                 {erf_slope.min():.3f} to {erf_slope.max():.3f}")
 
 # %% [markdown]
-# Less than one part in a thousand: too little to see where the two are drawn together, and too much to ignore. Whoever loads weights that were trained
-# with one form into a model with the other gets somewhat different answers, and a backward pass of the wrong form is a wrong gradient. The configuration of a model names its form: `MixerConfig(gelu="tanh")` or `"erf"`.
+# Less than one part in a thousand: too little to see where the two are drawn together, and too much to ignore. A model that is given weights trained
+# with the other form gives somewhat different answers, and a backward pass of the wrong form is a wrong gradient. The configuration of a model names its form: `MixerConfig(gelu="tanh")` or `"erf"`.
 #
 # ## The slope of the tanh form
 # Now it is a chain: $y$ depends on $x$ directly and through $t$, $t$ depends on $u$, and $u$ on $x$. The product rule opens it, and the chain rule goes on:
@@ -331,7 +331,7 @@ print(f"largest difference of the values: {difference:.0e}")
 # Nothing warns. The values agree to six or seven digits, so that no test of values sees it. But what comes out is float64, twice as large and slower to make, and everything
 # after it is float64, too: the next Linear, its output, all gradients on the way back.
 #
-# The reason: `np.sqrt(2 / np.pi)` is no Python float but a *NumPy scalar*, an `np.float64`. A NumPy scalar has a dtype of its own, and where two dtypes meet the wider one
+# The reason: `np.sqrt(2 / np.pi)` is not a Python float but a *NumPy scalar*, an `np.float64`. A NumPy scalar has a dtype of its own, and where two dtypes meet the wider one
 # wins. (Since NumPy 2. In NumPy 1 this line stayed float32, so that old code changes its dtype without being touched.) A Python float has no dtype: it takes on that
 # of the array.
 
@@ -437,8 +437,8 @@ for attempt in ("first", "second"):
     print(f"{attempt} backward from the same cache: off by {off:.1e}")
 
 # %% [markdown]
-# The first answer is right, so a gradient check that asks once says "right". The cache is spoilt, and the next one who uses it gets nonsense: a second backward pass, a check, a picture of
-# the activations. The same goes for `dy`, which the layer above may still need: in $y = x + f(x)$ one `dy` goes both ways. Hence the rule of the package: *inputs, `dy` and caches are
+# The first answer is right, so a gradient check that asks once says "right". The cache is spoilt, and whatever uses it next gets nonsense: a second backward pass, a check, a picture of
+# the activations. The same goes for `dy`, which the layer above may still need: in $y = x + f(x)$ one `dy` goes both ways. So the package has a rule: *inputs, `dy` and caches are
 # read, never written*. The checks of these lessons enforce it: what they hand over cannot be written to.
 #
 # What a function made itself it may overwrite as it likes.
@@ -471,36 +471,36 @@ def my_frugal_backward(dy, cache):
 check("4.5", my_frugal_backward)
 
 # %% [markdown]
-# ## In pieces that stay close
-# Passes can be saved as well: take a few rows, do all nine operations on them, then take the next few. A small piece stays in the processor's cache, a memory of
-# some hundred kilobytes or a few megabytes right beside the arithmetic, and all passes but the first find it there. How large should a piece be?
+# ## In chunks that stay close
+# Passes can be saved as well: take a few rows, do all nine operations on them, then take the next few. A small chunk stays in the processor's cache, a memory of
+# some hundred kilobytes or a few megabytes right beside the arithmetic, and all passes but the first find it there. How large should a chunk be?
 
 # %%
 
 
-def gelu_in_pieces(x, size):
+def gelu_in_chunks(x, size):
     """x (rows, DC)  ->  y (rows, DC), computed `size` rows at a time"""
     y = np.empty_like(x)  # (rows, DC)
     for start in range(0, len(x), size):
-        piece = slice(start, start + size)
-        y[piece], _ = ops.gelu_tanh_forward(x[piece])
+        chunk = slice(start, start + size)
+        y[chunk], _ = ops.gelu_tanh_forward(x[chunk])
     return y
 
 
 sizes = 2 ** np.arange(2, 13)
 kilobytes = sizes * hidden[0].nbytes / 1000
-times = [milliseconds(gelu_in_pieces, hidden, size) for size in sizes]
+times = [milliseconds(gelu_in_chunks, hidden, size) for size in sizes]
 
 figure, axis = new_figure(width=5.5, height=2.8)
-axis.semilogx(kilobytes, times, color=COLOURS[0], marker="o", label="GELU in pieces")
+axis.semilogx(kilobytes, times, color=COLOURS[0], marker="o", label="GELU in chunks")
 axis.axhline(product, color=COLOURS[1], linestyle="--", label="matrix product")
-axis.set_xlabel("size of a piece of x in kB")
+axis.set_xlabel("size of a chunk of x in kB")
 axis.set_ylabel("milliseconds")
 axis.set_ylim(bottom=0)
 axis.legend()
 show(
     figure,
-    alt="Time over the size of a piece: long for a few rows, shortest in a valley in between, "
+    alt="Time over the size of a chunk: long for a few rows, shortest in a valley in between, "
     "longer again for the whole array.",
 )
 best = int(np.argmin(times))
@@ -508,8 +508,8 @@ print(f"best: {sizes[best]} rows, {kilobytes[best]:.0f} kB, {times[best]:.2f} ms
 print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as long")
 
 # %% [markdown]
-# Tiny pieces pay for thousands of calls from Python, large ones for the way to memory; in between lies a valley. The package's fast step for processors lives in it: `tinymixer/engines/cpu` takes a
-# whole block through in slices, and GELU and its slope in pieces of 131,072 numbers. On a GPU the same idea is a *fused kernel* ([lesson 11](11_gpu.ipynb)).
+# Tiny chunks cost thousands of calls from Python, large ones cost trips to memory; the best size lies in between. The package's cpu engine uses it: `tinymixer/engines/cpu` takes a
+# whole block through in slices, and GELU and its slope in chunks of 131,072 numbers. On a GPU the same idea is a *fused kernel* ([lesson 11](11_gpu.ipynb)).
 #
 # ## What you have now
 # | | exact | tanh form |
@@ -521,7 +521,7 @@ print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as 
 #
 # Three habits: constants are Python floats; inputs, `dy` and caches are read, never written; and before you count multiplications, count passes over memory.
 #
-# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf), `tinymixer/engines/cpu/gelu.py` (the fast twin),
+# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf), `tinymixer/engines/cpu/gelu.py` (the cpu engine's),
 # `tinymixer/gradcheck/planted_faults/gelu.py` (ten ways to get it wrong).
 #
 # Next: [lesson 05, LayerNorm](05_layer_norm.ipynb).

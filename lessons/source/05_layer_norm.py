@@ -71,7 +71,7 @@ show(
 # A straight line on a logarithmic scale is a power. Weights of size 2 make the activations tens of thousands of times
 # larger, weights of size 1 a billion times smaller. The right size in between is found by luck, and lost again when
 # training moves the weights. With normalisation each layer starts from the same size, so nothing accumulates.
-# On the way back the gradients meet the same factors, in the opposite order, so they vanish and explode likewise.
+# On the way back the gradients meet the same factors, in the opposite order, so they vanish and explode in the same way.
 #
 # ## Over which axis
 # In the Mixer activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm
@@ -101,7 +101,7 @@ show(
 )
 
 # %% [markdown]
-# The axis decides who depends on whom. Take the statistics over the batch, and the output for one image changes with the
+# The axis decides what depends on what. Take the statistics over the batch, and the output for one image changes with the
 # images that happen to come along. Over the channels, every token is alone with itself:
 
 
@@ -174,8 +174,8 @@ check("5.1", my_layer_norm_forward)
 
 # %% [markdown]
 # ## Backward: scale and bias
-# The question is that of [lesson 02](02_linear.ipynb). We are given `dy`, the derivative of the loss $L$ by $y$, and look for the
-# derivatives by `x`, `scale` and `bias`. The two parameters are easy. Let $n$ count all rows (in the Mixer, all tokens of
+# The question is that of [lesson 02](02_linear.ipynb). We are given `dy`, the derivative of the loss $L$ with respect to $y$, and look for the
+# derivatives with respect to `x`, `scale` and `bias`. The two parameters are easy. Let $n$ count all rows (in the Mixer, all tokens of
 # all images):
 #
 # $$y_{ni} = s_i\,\hat x_{ni} + b_i
@@ -248,7 +248,7 @@ show(
 )
 
 # %% [markdown]
-# We go through the lines of the forward pass from top to bottom and differentiate each by $x_i$. We write $\delta_{ij}$ for the number
+# We go through the lines of the forward pass from top to bottom and differentiate each with respect to $x_i$. We write $\delta_{ij}$ for the number
 # that is 1 where $i = j$ and 0 elsewhere: it is $\partial x_j / \partial x_i$.
 #
 # **The mean.** $x_i$ is one of $C$ numbers in it:
@@ -267,7 +267,7 @@ show(
 # The last step is worth a pause. Centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's influence on the variance drops
 # out. That is why the picture has no arrow from the mean to the variance.
 #
-# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, whose derivative by $v$ is
+# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, whose derivative with respect to $v$ is
 # $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
 #
 # $$\frac{\partial r}{\partial x_i} = -\frac12 r^3 \cdot \frac2C\, d_i = -\frac{1}{C}\, r^2 \,(r\,d_i) = -\frac1C\, r^2\, \hat x_i .$$
@@ -290,7 +290,7 @@ show(
 
 # %%
 def my_normalise_jacobian(x_hat, inv_std):
-    """x_hat (C,), inv_std a number  ->  jacobian (C, C), entry [j, i] the derivative of x_hat[j] by x[i]"""
+    """x_hat (C,), inv_std a number  ->  jacobian (C, C), entry [j, i]: d x_hat[j] / d x[i]"""
     ### BEGIN SOLUTION
     channels = len(x_hat)
     mean_part = 1 / channels
@@ -537,7 +537,7 @@ for channels in (8, 128):
 
 # %% [markdown]
 # No gradient check sees this one if the backward pass makes the same choice: a gradient check compares backward with forward, never forward
-# with the paper. Training would not suffer. Only who loads someone else's weights wonders why the logits are a little off.
+# with the paper. Training would not suffer. You would notice it only with someone else's weights: the logits are a little off.
 #
 # ### 3. eps outside the root
 # $\sqrt{v + \varepsilon}$ and $\sqrt v + \varepsilon$ look alike, and for most rows they are. For a row that is nearly
@@ -556,7 +556,7 @@ for deviation in (1.0, 1e-2, 1e-3, 0.0):
 # ### 4. The mean over the wrong axis
 # When the sizes differ, a wrong axis crashes, or makes an array of a shape that does not fit further on. With `keepdims=True` it
 # does neither: a mean over the batch subtracts as smoothly as a mean over the channels. "Means over the wrong axis" in the table above is
-# this mistake, made in the backward pass. You know the test already: a row must not depend on its company.
+# this mistake, made in the backward pass. You know the test already: a row must not depend on the rows beside it.
 #
 # ### 5. Statistics in too few digits
 # Two ways to lose digits. The first: the textbook's shortcut $v = \operatorname{mean}(x^2) - \operatorname{mean}(x)^2$ saves a pass over the
@@ -660,7 +660,7 @@ print("two backward passes add up:", np.allclose(twice, 2 * once))
 # | `y = scale * x_hat + bias` | `along = mean(g * x_hat)` |
 # | | `dx = inv_std * (g - mean(g) - x_hat * along)` |
 #
-# And a way of thinking that needs no lines: *where the output does not notice a movement of the input, the gradient has no part along it*.
+# And a way of thinking that needs no formulas: *where the output does not notice a movement of the input, the gradient has no part along it*.
 # In the next lesson it will explain a gradient again.
 #
 # **Where the package does this:** `tinymixer/ops/layer_norm.py` (the nine lines), `tinymixer/layers/layer_norm.py` (the layer),

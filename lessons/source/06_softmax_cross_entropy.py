@@ -106,7 +106,7 @@ check("6.1", my_softmax)
 #
 # $$\ell = -\log p_y ,$$
 #
-# the *surprise* at learning the truth. Whoever was certain of it ($p_y = 1$) is not surprised at all, $\ell = 0$. Every halving of
+# the *surprise* at learning the truth. A network that was certain of it ($p_y = 1$) is not surprised at all, $\ell = 0$. Every halving of
 # $p_y$ adds the same amount, $\log 2 \approx 0.69$, which is called one **bit**. And being certain of something else costs without limit.
 
 # %%
@@ -194,7 +194,7 @@ check("6.2", my_cross_entropy)
 
 # %% [markdown]
 # ## The gradient
-# One image first. We differentiate both parts of $\ell = \operatorname{logsumexp}(z) - z_y$ by the logit $z_k$.
+# One image first. We differentiate both parts of $\ell = \operatorname{logsumexp}(z) - z_y$ with respect to the logit $z_k$.
 #
 # **The first part.** The derivative of a logarithm is one over what it is taken of, times the derivative of that. In the sum $\sum_j e^{z_j}$ only
 # the term $j = k$ moves with $z_k$, and its derivative is itself:
@@ -292,18 +292,18 @@ print(f"sum of p - t: {np.sum(p - t):.0e}, as near to zero as float32 comes")
 # this one has probabilities. There an output of 3 at the right class was an error of 2. Here it is a reason to be sure.)
 #
 # Up and down cancel: **every row of the gradient adds up to zero**. You know why without a calculation. Adding the same number to all
-# logits of an image changes no probability, hence not the loss; and where the loss is flat the gradient has no part. It is the argument of
+# logits of an image changes no probability, so it does not change the loss; and where the loss is flat the gradient has no part. It is the argument of
 # lesson 05.
 #
 # ## Why the two belong together
 # One could write a softmax with a backward pass of its own, and behind it a loss $-\log p_y$ with a backward pass of its own. Let us see what
-# that would be. By the quotient rule, with the sum $Z = \sum_j e^{z_j}$, whose derivative by $z_k$ is $e^{z_k}$:
+# that would be. By the quotient rule, with the sum $Z = \sum_j e^{z_j}$, whose derivative with respect to $z_k$ is $e^{z_k}$:
 #
 # $$\frac{\partial p_j}{\partial z_k} = \frac{\partial}{\partial z_k} \frac{e^{z_j}}{Z}
 # = \frac{\delta_{jk}\, e^{z_j}\, Z - e^{z_j}\, e^{z_k}}{Z^2} = p_j\,(\delta_{jk} - p_k) ,$$
 #
 # where $\delta_{jk}$ is 1 for $j = k$ and 0 otherwise: a whole $K \times K$ matrix per image. The loss, written for any
-# target, is $-\sum_j t_j \log p_j$, so that the gradient by $p_j$ is $-t_j / p_j$. The chain rule joins the two:
+# target, is $-\sum_j t_j \log p_j$, so that the gradient with respect to $p_j$ is $-t_j / p_j$. The chain rule joins the two:
 #
 # $$\sum_j \Big(-\frac{t_j}{p_j}\Big)\, p_j\,(\delta_{jk} - p_k) = -t_k + p_k \sum_j t_j = p_k - t_k ,$$
 #
@@ -396,12 +396,12 @@ for backward in (ops.softmax_cross_entropy_backward, faults.label_smoothing_forg
 #
 # $$-\sum_k t'_k \log p_k = \sum_k t'_k\,\big(\operatorname{logsumexp}(z) - z_k\big) = \operatorname{logsumexp}(z) - \sum_k t'_k\,z_k ,$$
 #
-# and the derivative by $z_k$ is $p_k - t'_k$. It is zero at $p = t'$, which finite logits reach: the right one must be larger than the
+# and the derivative with respect to $z_k$ is $p_k - t'_k$. It is zero at $p = t'$, which finite logits reach: the right one must be larger than the
 # others by $\log \frac{1 - \alpha + \alpha/K}{\alpha/K}$, which is $\log 91 \approx 4.5$ for $\alpha = 0.1$ and ten classes.
 #
 # ### Exercise 6.4
 # Write the pair as the package has it: the forward pass with label smoothing, and a backward pass that gets `dloss`. That is the derivative of what is
-# finally minimised by this loss, a number: 1 as a rule, something else where the loss is scaled or one of several.
+# finally minimised with respect to this loss, a number: usually 1, something else where the loss is scaled or one of several.
 
 
 # %%
@@ -469,7 +469,7 @@ show(
 # * The two columns of losses must not be compared: they are different quantities in different units. Accuracy means the same for both.
 # * There are 360 test images, so one is 0.28 %. Two or three images would be chance. Between the best of each loss lie more than ten. (To pick the
 #   best by the test images flatters both, but alike.)
-# * The squared error was not denied larger steps: at 0.2 it diverges, for the reason that lesson 02 shows. The gradient of the
+# * The squared error was tried with larger steps, too: at 0.2 it diverges, for the reason that lesson 02 shows. The gradient of the
 #   cross-entropy cannot grow like that, because no $|p - t|$ is larger than 1.
 # * The layer is the same, so what it *can* express is the same. But the squared error wants outputs of exactly 0 and 1, and spends part of its
 #   weights on images that are right already.

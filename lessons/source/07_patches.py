@@ -457,7 +457,7 @@ if cifar10 is not None:
         print(f"{name:20} test accuracy {accuracy:.1%}")
 
 # %% [markdown]
-# **Try it.** (a) Set `patch_size` to 1 and run from the cell with `config` on. One of the curves moves onto the others, if you shuffle its first weights rightly: which, and why? What would happen with `patch_size` 8?
+# **Try it.** (a) Set `patch_size` to 1 and run from the cell with `config` on. One of the curves moves onto the others, if you shuffle its first weights in the right way: which, and why? What would happen with `patch_size` 8?
 # (b) Leave out `shuffle_weights`. Are the first two runs still the same? Is one of them better? (c) What would a Mixer learn if every image were shuffled in an order of its own?
 
 # %% [markdown] tags=["solution"]
@@ -479,6 +479,6 @@ if cifar10 is not None:
 # A convolution whose stride is its window is a matrix product of patches. And a Mixer isn't told what is next to what: it knows which pixels share a patch, and learns the rest.
 #
 # **Where the package does this:** `tinymixer/ops/patches.py` (both directions), `tinymixer/models/mlp_mixer.py` (the stem, a `Linear`), `tinymixer/kernels/cuda/patches.cu` (the same on a GPU),
-# `tinymixer/gradcheck/planted_faults/tokens.py` (three ways to put patches back wrongly, each of which a gradient check catches).
+# `tinymixer/gradcheck/planted_faults/tokens.py` (three wrong ways to put patches back, each of which a gradient check catches).
 #
 # Next: [lesson 08, token mixing: the transposed Linear](08_token_mixing.ipynb).

@@ -152,7 +152,7 @@ print(little.reshape(3, 2), " <- reshaped: rows of nothing in particular")
 # ## Backward: the gradient of a transposition
 # Backward goes through the same three steps in the opposite order. The Linear is done (lesson 02). What is the gradient of a
 # transposition? Let $t = $ `x.transpose(0, 2, 1)`, that is $t_{ncs} = x_{nsc}$. As always, `dt` is
-# $\partial L/\partial t$, the derivative of the loss $L$ by $t$. The number $x_{nsc}$ appears in $t$ in exactly one place, unchanged. So the
+# $\partial L/\partial t$, the derivative of the loss $L$ with respect to $t$. The number $x_{nsc}$ appears in $t$ in exactly one place, unchanged. So the
 # chain rule's sum has one term, in which $\partial t_{ncs}/\partial x_{nsc}$ is one:
 #
 # $$\texttt{dx}_{nsc} = \frac{\partial L}{\partial t_{ncs}} \cdot 1 = \texttt{dt}_{ncs} .$$
@@ -220,7 +220,7 @@ print(f"           dweight {dweight.shape}, dbias {dbias.shape}")
 #
 # $$X \leftarrow X + \text{token mixing}(X) \qquad\qquad X \leftarrow X + \text{channel mixing}(X)$$
 #
-# (Why one adds is the matter of lesson 09.) Here it is at the sizes of our two images, with one block. Its tokens lie on a grid of 14 x 14 places, `(B, 512, 14, 14)` in
+# (Lesson 09 tells why they are added.) Here it is at the sizes of our two images, with one block. Its tokens lie on a grid of 14 x 14 places, `(B, 512, 14, 14)` in
 # the order that convolutions like. For token mixing the grid is only a list of 196 places.
 
 # %%
@@ -282,7 +282,7 @@ sizes = {
 linear_mixer = LinearMixer(LinearMixerConfig(**sizes))
 mixer = MlpMixer(MixerConfig(**sizes, tokens_mlp_dim=16, channels_mlp_dim=64))
 for name, model in (("linear Mixer", linear_mixer), ("Mixer", mixer)):
-    print(f"{name:12} {train(model):.0%} of {len(held_back)} images read rightly")
+    print(f"{name:12} {train(model):.0%} of {len(held_back)} images read correctly")
 
 # %%
 shown = held_back[0]
@@ -342,7 +342,7 @@ print(
 #
 # The paper writes one image as a matrix $X$ with a row per token and a column per channel, and both MLPs as matrix
 # products (Tolstikhin et al. 2021, [arXiv 2105.01601](https://arxiv.org/abs/2105.01601), equation 1). Without biases, and
-# without the LayerNorm and the sum around them, which are the matter of lesson 09:
+# without the LayerNorm and the sum around them, which come in lesson 09:
 #
 # $$\text{token mixing:}\quad W_2\;\mathrm{gelu}(W_1 X) \qquad\qquad
 # \text{channel mixing:}\quad \mathrm{gelu}(X\,W_3)\;W_4 .$$
@@ -396,7 +396,7 @@ show(
 
 # %% [markdown]
 # In `(S, B, C)` all numbers of a token lie in one block: row $s$ of the matrix `(S, B*C)` *is* token $s$, and nothing needs to be moved.
-# In `(B, S, C)` a token has a piece in each image. The transposed form multiplies the matrix `(B*C, S)`, the middle strip, in which the numbers
+# In `(B, S, C)` a token has a part in each image. The transposed form multiplies the matrix `(B*C, S)`, the middle strip, in which the numbers
 # stand in another order, so NumPy must copy them. It says so if asked:
 
 # %%
@@ -529,7 +529,7 @@ check("8.5", my_token_mixing_mlp_forward)
 
 # %% [markdown]
 # Its backward pass is the three backward functions in the opposite order; nothing in it is new. The package's layer
-# `TokenMixing` does just that, and adds the gradients to its parameters. Nature is asked whether it is right
+# `TokenMixing` does just that, and adds the gradients to its parameters. A gradient check asks whether it is right
 # ([lesson 03](03_gradient_checking.ipynb)), for both mixings, in float64 and at sizes that all differ:
 
 # %%
@@ -543,7 +543,7 @@ for layer in (TokenMixing(4, 5, dtype="float64"), ChannelMixing(3, 5, dtype="flo
 
 # %% [markdown]
 # ## What the copies cost
-# Both forms do the same multiplications. The transposed form has copies to make besides: of `x` before the product, of the result
+# Both forms do the same multiplications. The transposed form also makes copies: of `x` before the product, of the result
 # after it (so that the next layer finds `(B, S, C)` in memory), and of the gradients on the way back. Let us time forward and
 # backward of one Linear, at the sizes of our small CIFAR-10 model: 128 images, 64 tokens, 128 channels, 64 hidden.
 
@@ -586,7 +586,7 @@ print(f"transposed / token-major: {fastest['transposed'] / fastest['token-major'
 
 # %% [markdown]
 # The last line is what the copies cost on the machine that ran this notebook, as a ratio: 1 would mean that they are free. It differs from
-# machine to machine and from size to size, because a copy lives on the speed of memory and a product on the speed of arithmetic.
+# machine to machine and from size to size, because a copy takes as long as memory needs and a product as long as arithmetic needs.
 #
 # ## Counting, and sharing
 # Most parameters of a Mixer are in channel mixing. How many are left for token mixing?

@@ -113,11 +113,11 @@ check("9.2", my_block_forward, my_block_backward)
 # (24 blocks) it would be smaller by $0.8^{48}$, about 0.00002, and the first layers would learn next to nothing. With a factor of 1.2 it would be larger
 # by 6,000. Only a factor of very nearly 1 survives a great depth, and nobody hits that by chance.
 #
-# With the sums, `dx = dy +` something in every branch. The gradient at the end arrives at every depth *in one piece*, and what the branches have to
-# say is added to it. People call this the gradient highway. Let us measure it, on a model of 24 blocks with its first weights. Digits
+# With the sums, `dx = dy +` something in every branch. The gradient at the end arrives at every depth *whole*, and what comes
+# through the branches is added to it. People call this the gradient highway. Let us measure it, on a model of 24 blocks with its first weights. Digits
 # go forward, a random `dy` goes back, and after every mixing we note the *root mean square* of the
-# activations and of the gradient, $\sqrt{\mathrm{mean}(x^2)}$, which is the size of a typical number. Besides the block as it is, we take away the sums, the LayerNorms, and
-# both.
+# activations and of the gradient, $\sqrt{\mathrm{mean}(x^2)}$, which is the size of a typical number. We do it for the block as it is, without the sums, without the LayerNorms, and
+# without both.
 
 # %%
 digits = load_dataset("digits")
@@ -242,8 +242,8 @@ print("as the package computes it:", np.array_equal(logits, model.forward(images
 # * **Head.** One Linear from `C` to `K`, a logit per class.
 #
 # ### Exercise 9.3
-# The one piece without a backward pass so far is the mean. Write it. How much does the mean change when one $x_{snc}$ grows by a little? And which $x_{snc}$ does it
-# listen to?
+# The one part without a backward pass so far is the mean. Write it. How much does the mean change when one $x_{snc}$ grows by a little? And which $x_{snc}$ does it
+# depend on?
 
 
 # %%
@@ -258,7 +258,7 @@ check("9.3", my_mean_over_tokens_backward)
 
 # %% [markdown]
 # Now the backward pass of the whole model can be written down. It is the forward pass read from bottom to top, each line replaced by its backward
-# twin. Here it is, as the package has it:
+# function. Here it is, as the package has it:
 
 # %%
 print(inspect.getsource(MlpMixer.backward))
@@ -509,14 +509,14 @@ show(
 
 # %% [markdown]
 # ## What you have now
-# * $y = x + f(x)$ goes back as `dx = dy + branch_backward(dy)`: the gradient arrives at every depth in one piece, plus what the branches add.
+# * $y = x + f(x)$ goes back as `dx = dy + branch_backward(dy)`: the gradient arrives at every depth whole, plus what the branches add.
 # * A block is two of these, each around a LayerNorm and a mixing. Sums without LayerNorms, or LayerNorms without sums, don't stand a great depth; both together do.
 # * The mean over tokens gives each token the same gradient, `dy / S`.
 # * A zero head makes the first loss $\log K$, and only the head learns in the first step.
 # * Three tests before any training: the gradient check, the first loss, one batch by heart.
 # * Nearly all parameters are in channel mixing.
 #
-# **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, with stochastic depth besides), `tinymixer/models/mlp_mixer.py` (the whole model),
+# **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, and stochastic depth), `tinymixer/models/mlp_mixer.py` (the whole model),
 # `tinymixer/models/mixer_config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/layer.py` (`check_model`).
 #
 # Next: [lesson 10, SGD, momentum, schedules](10_training.ipynb).

@@ -4,8 +4,8 @@
 # *45 minutes. Before: [lesson 02](02_linear.ipynb) (gradients), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss),
 # [lesson 09](09_mixer.ipynb) (the whole Mixer).*
 #
-# The backward pass says which way is down. How far to go, how often to look, and what to remember of the last steps is the
-# matter of this lesson; it decides whether a network learns in a minute or never. After it you can
+# The backward pass says which way is down. How far to go, how often to look, and what to remember of the last steps: that is
+# this lesson, and it decides whether a network learns in a minute or never. After it you can
 #
 # * say how large a learning rate may be, and predict it for a real layer,
 # * write SGD with momentum, Nesterov's look-ahead and decoupled weight decay,
@@ -40,7 +40,7 @@ from tinymixer.training import Progress, Recipe, Trainer, load_recipe, read_rows
 # $$w \leftarrow w - \eta\,g .$$
 #
 # ### Exercise 10.1
-# Write one step. The package's optimizers write into the weights, which are theirs; yours shall leave its inputs alone and
+# Write one step. The package's optimizers write into the weights, which are theirs; yours should leave its inputs alone and
 # return the new weights.
 
 
@@ -130,7 +130,7 @@ show(
 # Does this hold for more than a toy? In lesson 02 a Linear layer learned the digits with the loss
 # $L = \frac{1}{2B}\sum_{n,o}(y_{no} - t_{no})^2$, $y = xW + b$. That is a parabola in many directions. Give $x$ a 65th column of ones, so that
 # the bias is just one more row of $W$; call the result $X$, of shape `(B, 65)`. Write $W_o$ and $t_o$ for column $o$ of the weights and of the
-# targets. Lesson 02's gradient of column $o$ is then $\frac1B X^T(XW_o - t_o)$. Differentiate once more by $W_o$: $t_o$ drops out, and what is left is the
+# targets. Lesson 02's gradient of column $o$ is then $\frac1B X^T(XW_o - t_o)$. Differentiate once more with respect to $W_o$: $t_o$ drops out, and what is left is the
 # table of second derivatives,
 #
 # $$H = \tfrac1B\,X^T X ,$$
@@ -250,7 +250,7 @@ show(
 # **About the question.** Take $t$ even, so $w_t = a$, $v_t = b$, $v_{t+1} = -b$, $w_{t+1} = -a$. The first rule says $-b = m b + c a$, so
 # $b = -c a / (1 + m)$. The second says $-a = a + \eta\,b$, so $2 a = \eta\,c a / (1 + m)$ and $\eta = 2 (1 + m) / c$: momentum nearly
 # doubles the limit. In our valley with $m = 0.8$ that is 0.144; `walk(0.143, momentum=0.8)` comes down, `walk(0.145, momentum=0.8)`
-# does not. Nesterov's second rule is $-a = a - \eta\,(c a - m b)$, hence $2 = \eta\,c\,(1 + m/(1+m))$ and $\eta = 2 (1+m) / (c\,(1+2m))$: 0.055, less than
+# does not. Nesterov's second rule is $-a = a - \eta\,(c a - m b)$, so $2 = \eta\,c\,(1 + m/(1+m))$ and $\eta = 2 (1+m) / (c\,(1+2m))$: 0.055, less than
 # without any momentum. Looking ahead brakes well in mild curvature and is no help in steep.
 
 # %% [markdown]
@@ -260,7 +260,7 @@ show(
 #
 # $$w - \eta\,(g + \lambda w) = (1 - \eta\lambda)\,w - \eta\,g :$$
 #
-# every step shrinks all weights by the same factor. Hence the name **weight decay**. With momentum the two readings part.
+# every step shrinks all weights by the same factor, which gave **weight decay** its name. With momentum the two are no longer the same.
 # Added to the gradient, the decay goes through the velocity too. Loshchilov and Hutter ([arXiv 1711.05101](https://arxiv.org/abs/1711.05101))
 # proposed to keep it out: first shrink the weights, $w \leftarrow (1 - \eta\lambda)\,w$, then take the step as if there were no
 # decay. That is **decoupled** weight decay, `decoupled=True` in the package's `SGD`.
@@ -413,7 +413,7 @@ print(f"eights and nines in the test set: {np.mean(digits.test_labels >= 8):.0%}
 #
 # ## Schedules
 # Noise also limits how near one gets. Take the parabola again, with a gradient $c\,w + \xi$: the true one plus noise $\xi$ with
-# mean 0 and variance $\sigma^2$, drawn anew at each step. Then $w_{t+1} = (1 - \eta c)\,w_t - \eta\,\xi_t$. The noise is
+# mean 0 and variance $\sigma^2$, drawn again at each step. Then $w_{t+1} = (1 - \eta c)\,w_t - \eta\,\xi_t$. The noise is
 # independent of $w_t$, so the variances add:
 #
 # $$\mathrm{var}(w_{t+1}) = (1 - \eta c)^2\,\mathrm{var}(w_t) + \eta^2\sigma^2 .$$
@@ -660,8 +660,8 @@ print("the same weights to the last bit:", same)
 
 # %% [markdown]
 # This takes two things. The optimizer's state is part of the checkpoint: without the velocity (or AdamW's means) the first steps after
-# resuming would be others. And random numbers are not drawn from one long stream but made anew from (seed, epoch, step), the place that asks and the
-# image, so that the third epoch has the same order, cutout boxes and masks whoever asks for it.
+# resuming would be others. And random numbers do not come one after the other from a generator: each is computed from (seed, epoch, step), the place that asks and the
+# image, so the third epoch has the same order, cutout boxes and masks in a resumed run.
 #
 # On the command line: `tinymixer train --out runs/digits --resume`.
 #
@@ -723,6 +723,6 @@ if cifar10 is not None:
 # | clipping | all gradients by one factor | one odd batch cannot undo the rest |
 #
 # **Where the package does this:** `tinymixer/optim` (`sgd.py`, `adamw.py`, `schedules.py`, `clipping.py`), `tinymixer/data/batches.py`,
-# `tinymixer/engines/step.py` and `trainer.py`, recipes in `tinymixer/recipes`. `tests/peers` holds the updates to PyTorch's.
+# `tinymixer/engines/step.py` and `tinymixer/training/trainer.py`, recipes in `tinymixer/recipes`. `tests/peers` compares the updates with PyTorch's.
 #
 # Next: [lesson 11, to the GPU](11_gpu.ipynb).

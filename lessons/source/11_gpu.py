@@ -4,9 +4,9 @@
 # *45 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
 #
 # The operations of this course run on a GPU when one word is changed. To run *fast* there they must be written with an eye
-# to something that the formulas don't show: how many bytes move, and who waits for whom. After this lesson you can
+# to something that the formulas don't show: how many bytes move, and what waits for what. After this lesson you can
 #
-# * tell from two rates how fast a piece of work can be at most,
+# * tell from two rates how fast some work can be at most,
 # * time a device that answers before it has finished,
 # * count the bytes that a line of array code moves, and say what fusing it saves,
 # * write one thread of a CUDA kernel, and read the package's,
@@ -76,7 +76,7 @@ print(
 print(f"operations per byte on the H100: {PRODUCT_RATE / COPY_RATE:.0f}")
 
 # %% [markdown]
-# Take a piece of work of $F$ operations that moves $M$ bytes, on a machine with product rate $p$ and copy rate $m$. The arithmetic
+# Take some work of $F$ operations that moves $M$ bytes, on a machine with product rate $p$ and copy rate $m$. The arithmetic
 # takes at least $F/p$ seconds, the memory at least $M/m$. Both go on at the same time, so the longer of the two decides:
 #
 # $$t \;\ge\; \max\!\left(\frac{F}{p},\, \frac{M}{m}\right).$$
@@ -142,7 +142,7 @@ show(
 
 # %% [markdown]
 # Both products move the same number of bytes, and both come near their roof. But token mixing's inner size is only 64: each number that is
-# fetched takes part in few operations, and its product cannot go faster than the memory delivers. Everything that is no product at all (GELU,
+# fetched takes part in few operations, and its product cannot go faster than the memory delivers. Everything that is not a product (GELU,
 # LayerNorm, sums of residuals, the update of the weights) lies far down the slope on the left. **A Mixer's step is mostly bound by memory.** So
 # what counts is bytes.
 #
@@ -171,7 +171,7 @@ print(
 # run, and giving it is a **launch**. A launch takes some microseconds and does not wait for the result: the kernel goes into a queue, and the host continues. Only when
 # it needs a number, or calls `synchronize()`, does it wait. That is what makes a GPU fast, and timing it treacherous.
 #
-# To try that without a GPU here is a device that only pretends, with a clock that is counted and not measured. `device.start(seconds)` launches a kernel that takes so long.
+# To try that without a GPU, here is a simulated device, whose clock is computed and not measured. `device.start(seconds)` launches a kernel that takes so long.
 
 # %%
 from tinymixer.lessons.exercises.lesson_11 import PretendDevice
@@ -238,7 +238,7 @@ check("11.2", my_seconds)
 # `print(float(loss))` after every step empties the queue every time. The package reads losses back every 32 steps, while the next 32 run.
 #
 # ## Counting bytes
-# Here are the lines of `ops/gelu.py` again, with the bias that the Linear before them adds:
+# Here are the lines of `tinymixer/ops/gelu.py` again, with the bias that the Linear before them adds:
 #
 #     z = x + bias
 #     t = tanh(TANH_SLOPE * (z + TANH_CUBIC * z * z * z))
@@ -323,15 +323,15 @@ show(
 # %% [markdown]
 # Array expressions with CuPy's own matrix product come last, behind PyTorch. The prototype, with fused kernels and its own calls of the matrix product, was three times as fast. It was not the fastest: JAX's
 # compiler fuses too. Of the prototype's 3,972 us of kernels, 1,516 went into one with too few blocks at work (GELU's gradient and the sums over its columns). That kernel has
-# been written anew since; **how fast the step is with it has not been measured**.
+# been rewritten since; **how fast the step is with it has not been measured**.
 #
 # One can fuse further, into the product itself, which applies bias and GELU before its result leaves the chip. For the bigger model's channel mixing that was recorded, too: 327 us for the product with both, about 500 us for
-# product and kernel one after the other (`kernels/epilogues.py`).
+# product and kernel one after the other (`tinymixer/kernels/epilogues.py`).
 #
 # ## A kernel of your own
 # How is a fused kernel written? As a function for *one thread*, which is then run by very many of them at once. They are numbered in two levels. A
 # launch starts a **grid** of **blocks**; each block has the same number of **threads**, at most 1,024. A multiprocessor takes a block as a whole; the threads of a
-# block can wait for each other and share a little fast memory, blocks know nothing of each other and run in any order. A thread finds out who it is from two numbers, its
+# block can wait for each other and share a little fast memory, blocks know nothing of each other and run in any order. A thread finds its place from two numbers, its
 # block's and its own within the block, and picks its element:
 #
 #     i = block * threads_per_block + thread
@@ -408,7 +408,7 @@ def my_bias_gelu_thread(block, thread, threads_per_block, x, bias, y):
 check("11.5", my_bias_gelu_thread)
 
 # %% [markdown]
-# Now you can read the package's own kernel. This is the first stage of `kernels/cuda/gelu.cu`, in C++. `blockIdx.x`, `blockDim.x` and `threadIdx.x` are your `block`, `threads_per_block` and
+# Now you can read the package's own kernel. This is the first stage of `tinymixer/kernels/cuda/gelu.cu`, in C++. `blockIdx.x`, `blockDim.x` and `threadIdx.x` are your `block`, `threads_per_block` and
 # `thread`; `T` is the number format of the arrays, and the arithmetic is done in float32 whatever it is. (`by_row` is for token mixing, where a row shares its bias.)
 
 # %%
@@ -453,7 +453,7 @@ print(f"20 sums in whatever order blocks end: {len(as_they_end)} different resul
 print(f"20 sums in a fixed order:             {len(in_fixed_order)} different result")
 
 # %% [markdown]
-# Two runs with the same seed that drift apart are hard to debug. So the package's blocks write their sums side by side, and one more small kernel adds them up in a fixed order (`kernels/cuda/sums.cu`).
+# Two runs with the same seed that drift apart are hard to debug. So the package's blocks write their sums side by side, and one more small kernel adds them up in a fixed order (`tinymixer/kernels/cuda/sums.cu`).
 #
 # ## Fewer bits
 # If bytes decide, halve them. A floating-point number is a sign, an exponent and a *mantissa*, the digits after the leading one:
@@ -678,7 +678,7 @@ print(", ".join(STEP_STATE.names))
 # ## On a GPU
 # With a GPU at hand, this is all there is to do:
 #
-#     pip install 'tinymixer[cuda13]'        # or [cuda12], to match your driver
+#     pip install 'tinymixer[cuda13] @ git+https://github.com/tinymixer/tinymixer'   # or [cuda12], to match your driver
 #     tinymixer doctor                       # says what is missing
 #     tinymixer train cifar10-nano --backend cupy --precision bfloat16
 #     tinymixer bench --backend cupy --model nano --precision bfloat16 --profile
@@ -702,7 +702,7 @@ else:
 
 # %% [markdown]
 # **What was measured and what was not.** The rates, the products, and the bars of PyTorch, JAX, array expressions and prototype were measured on one H100 with the versions in the first cell. The prototype's gradients were not checked against a reference. The package's own kernels and
-# captured step are compiled for A100 and H100 and tested on an emulator, against the operations of this course; on a GPU they have not run yet. `docs/gpu.md` keeps the account.
+# captured step are compiled for A100 and H100 and tested on an emulator, against the operations of this course; on a GPU they have not run yet. `docs/gpu.md` lists what was measured.
 #
 # ## What you have now
 # | what is slow | why | what helps |

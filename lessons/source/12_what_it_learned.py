@@ -8,8 +8,8 @@
 #
 # * show the weights of token mixing as pictures, and compare them honestly with random ones,
 # * find pairs of units that are opposites, and say what such a pair computes,
-# * ask which pixels a decision hangs on, by the gradient and by covering them,
-# * measure how far apart tokens hear of each other, and what a layer knows already.
+# * ask which pixels a decision depends on, by the gradient and by covering them,
+# * measure how far apart tokens influence each other, and what a layer knows already.
 
 # %%
 from pathlib import Path
@@ -231,11 +231,11 @@ for block in range(3):
 #
 # ## Which pixels count: the gradient
 # Pictures of weights are the same for every image. Now take one image and ask: which pixels was the decision made by? The decision is a logit, a number, and a derivative says how a number reacts to
-# each pixel. Our backward pass goes all the way down to the image. It asks for `dlogits`, the derivative of *something* by the logits. In training that something was the loss. If it is logit $k$ itself,
-# then its derivative by logit $k$ is 1, and by all the others 0.
+# each pixel. Our backward pass goes all the way down to the image. It asks for `dlogits`, the derivative of *something* with respect to the logits. In training that something was the loss. If it is logit $k$ itself,
+# then its derivative with respect to logit $k$ is 1, and to all the others 0.
 #
 # ### Exercise 12.3
-# Write the derivative of one logit per image by the pixels. (`model.backward` also adds to the parameters' gradients. That does no harm here.)
+# Write the derivative of one logit per image with respect to the pixels. (`model.backward` also adds to the parameters' gradients. That does no harm here.)
 
 
 # %%
@@ -305,12 +305,12 @@ axes[1, 0].set_ylabel("gradient")
 axes[2, 0].set_ylabel("covered")
 show(
     figure,
-    alt="Ten digits; below each the gradient of its logit by the pixels, which looks scattered, and the fall of "
-    "the logit when squares are covered, which is blue on a few pieces of stroke.",
+    alt="Ten digits; below each the gradient of its logit with respect to the pixels, which looks scattered, and the fall of "
+    "the logit when squares are covered, which is blue on a few parts of the strokes.",
 )
 
 # %% [markdown]
-# The gradients look scattered. They are right (the course has checked them often enough), but they answer the question about *tiny* changes, and the logit bends quickly, from pixel to pixel in another way. Covering shows a few pieces of stroke
+# The gradients look scattered. They are right (the course has checked them often enough), but they answer the question about *tiny* changes, and the logit bends quickly, from pixel to pixel in another way. Covering shows a few parts of the strokes
 # that each digit cannot do without. A red square, where there is one, is ink that speaks *against* its own digit.
 #
 # How far can one trust a gradient here? Take a step of length $h$ along it, the steepest way up, and compare with what it promised:
@@ -329,13 +329,13 @@ for h in (0.01, 0.1, 1.0, 4.0):
 # %% [markdown]
 # In these normalised pixels black and white are 2.7 apart. Covering a square is a *long* step, for which the gradient's promise means little.
 #
-# ## How far apart tokens hear of each other
-# A convolution of 3 x 3 pixels lets a pixel hear its neighbours, and needs many layers before the far corner reaches it. Token mixing has a weight for every pair of tokens. Does it use them? Let
+# ## How far apart tokens influence each other
+# A convolution of 3 x 3 pixels lets a pixel depend on its neighbours, and needs many layers before the far corner reaches it. Token mixing has a weight for every pair of tokens. Does it use them? Let
 # $y_s$ be the token that comes out of some blocks at place $s$, a row of $C$ numbers, and $x_t$ the token that went in at place $t$. We call
 #
 # $$\mathrm{influence}(s, t) = \sum_{i,j} \left(\frac{\partial\, y_{si}}{\partial\, x_{tj}}\right)^2$$
 #
-# the influence of $t$ on $s$, averaged over images. It comes from the backward pass with a cotangent that is zero except at token $s$ (`analysis/token_influence.py` tells how one pass is enough for all
+# the influence of $t$ on $s$, averaged over images. It comes from the backward pass with a cotangent that is zero except at token $s$ (`tinymixer/analysis/token_influence.py` tells how one pass is enough for all
 # $i$). The maps show the influence of all tokens on the one that is marked, after one, two and three blocks. Its influence on itself, which mostly comes straight through the skip connection, is left out.
 
 # %%
@@ -380,7 +380,7 @@ print(
 )
 
 # %% [markdown]
-# A neighbour counts for more than a token farther away, but not for much more, and there are at most eight neighbours among 63. So the mean distance is nearly what it would be if all others counted alike: this Mixer hears the whole image
+# A neighbour counts for more than a token farther away, but not for much more, and there are at most eight neighbours among 63. So the mean distance is nearly what it would be if all others counted alike: this Mixer uses the whole image
 # from its first block on. Nothing told it that pixels next to each other belong together. What it knows of that it had to find in 1,437 images. A convolution need not learn it, which is one reason why Mixers want much data.
 #
 # ## What a layer knows already
@@ -534,8 +534,8 @@ elif cifar10 is not None:
 # |---|---|---|
 # | what does a unit look for? | its weights as an image | patches in block 0, little to recognise deeper down |
 # | do units come in opposites? | cosines, beside random ones | more than by chance, and similar ones as much |
-# | which pixels matter? | backward from one logit; covering | a few pieces of stroke; gradients hold for small steps only |
-# | how far do tokens hear? | the Jacobian's squares | across the whole image, from block 0 on |
+# | which pixels matter? | backward from one logit; covering | a few parts of the strokes; gradients hold for small steps only |
+# | how far does a token reach? | the Jacobian's squares | across the whole image, from block 0 on |
 # | what does a layer know? | a linear probe | more with every block |
 # | what do the stem's filters show? | filters as images, beside random ones | nothing that one can tell from chance |
 #

@@ -28,7 +28,7 @@ from tinymixer.training import evaluate, train_step
 
 # %% [markdown]
 # ## Images to choose by
-# We shall try many things and keep what works. Suppose we looked at the *test* accuracy each time. The best of twenty trials is the
+# We will try many things and keep what works. Suppose we looked at the *test* accuracy each time. The best of twenty trials is the
 # best partly by luck, and its test accuracy would contain that luck: it would no longer say how well new images are read. So
 # the test set stays closed until everything is decided. What we choose by is a part of the *training* images that is held out
 # of training, the **validation** images.
@@ -77,16 +77,16 @@ def few(count, seed):
 
 # %% [markdown]
 # ### How exact is an accuracy?
-# Say the network reads a share $p$ of all possible digits correctly. Each of $n$ validation images is then a coin that falls right
-# with probability $p$. A single coin is 1 or 0, so its square is itself and has
-# the mean $p$; its variance, the mean of the square less the square of the mean, is $p - p^2 = p(1-p)$. The mean of $n$ coins has the variance $p(1-p)/n$ (lesson 10). So the accuracy
+# Say the network reads a share $p$ of all possible digits correctly. Each of $n$ validation images is then a Bernoulli variable: 1 (read correctly)
+# with probability $p$, else 0. Its square is itself and has
+# the mean $p$; its variance, the mean of the square less the square of the mean, is $p - p^2 = p(1-p)$. The mean of $n$ of them has the variance $p(1-p)/n$ (lesson 10). So the accuracy
 # we measure is off by about
 #
 # $$\sqrt{p\,(1-p)/n} .$$
 #
 # For $p = 0.85$ and $n = 720$ that is 1.3 points, for 360 images 1.9 points. A difference of one point between two networks says
 # nothing. It says more if both are asked the *same* images and start from the *same* seed and training images, since what is hard for one is
-# hard for the other and drops out of the difference. That is how we shall compare.
+# hard for the other and drops out of the difference. That is how we will compare.
 #
 # ## Learning by heart
 # The function below trains a small Mixer (2 blocks, 32 channels, about 18,600 parameters) with AdamW at a constant rate. All cures are
@@ -203,7 +203,7 @@ for row in (lowest, rows[-1]):
 # Now the cures.
 #
 # ## Cure 1: more images
-# The best one where it can be had. We shall train on 150, on 300 and on all 718 images of the pool, with the same number of steps.
+# The best one where it can be had. We train on 150, on 300 and on all 718 images of the pool, with the same number of steps.
 #
 # ## Cure 2: augmentation
 # Where there are no more images, make some: change each image a little, in a way that leaves its meaning, differently in every
@@ -227,7 +227,7 @@ for line, (name, way) in zip(axes, ways.items(), strict=True):
 show(
     figure,
     alt="A handwritten digit and, in three rows, five variants: moved by a pixel, some mirrored, "
-    "and with a grey square hole.",
+    "and with a grey square box.",
 )
 
 # %% [markdown]
@@ -240,15 +240,15 @@ show(
 #
 # ## Cure 4: dropout
 # During training, set each hidden number to zero with probability $r$, the **rate**, independently of the others
-# (Srivastava et al. 2014). Then no number can rely on a certain other one to be there, and recipes of many parts that fit a single image fall apart.
+# (Srivastava et al. 2014). Then no number can rely on a certain other one to be there, and combinations of many numbers that fit a single image fall apart.
 #
-# Let $k$ be the coin of one entry: $k = 1$ (keep) with probability $1 - r$, else 0. Its mean is $1 \cdot (1 - r) + 0 \cdot r = 1 - r$, so
+# Let $k$ be one entry of a **Bernoulli mask**: $k = 1$ (keep) with probability $1 - r$, else 0. Its mean is $1 \cdot (1 - r) + 0 \cdot r = 1 - r$, so
 # $k\,x$ would be too small on average by that factor, and the layer behind it would see smaller numbers in training than later. So divide:
 #
 # $$y = \frac{k\,x}{1 - r}, \qquad \text{mean of } y = \frac{(1 - r)\,x}{1 - r} = x .$$
 #
-# When predicting, nothing is dropped and nothing needs to be made up for. In the package dropout follows the GELU of each MLP. The coins are thrown outside and handed in as a boolean array `keep`
-# of the shape of `x`, so that the backward pass knows them too.
+# When predicting, nothing is dropped and nothing needs to be made up for. In the package dropout follows the GELU of each MLP. The mask is drawn outside and handed in as a boolean array `keep`
+# of the shape of `x`, so that the backward pass has it too.
 #
 # ### Exercise 13.2
 # Write dropout, forward and backward. What is $\partial y / \partial x$ for an entry that was kept, and for one that was not?
@@ -288,7 +288,7 @@ print("mean over 10,000 masks:  ", y.mean(axis=0).round(2))
 # ## Cure 5: stochastic depth
 # Dropout for whole branches (Huang et al., [arXiv 1603.09382](https://arxiv.org/abs/1603.09382)). A Mixer block adds branches to what comes in,
 # $x + f(x)$. In training, leave the branch out for a random choice of *images*: those pass by as if the block
-# were shorter. One coin per image and branch, and the same $1/(1 - r)$. In the package it is called `drop_path`, and its rate rises from 0 in the first
+# were shorter. One entry of the mask per image and branch, and the same $1/(1 - r)$. In the package it is called `drop_path`, and its rate rises from 0 in the first
 # block to the given one in the last.
 #
 # ### Exercise 13.3
@@ -321,7 +321,7 @@ check("13.3", my_drop_path_forward, my_drop_path_backward)
 #
 # $$t = (1 - e)\cdot\text{one-hot} + e/K .$$
 #
-# Lesson 06 found that the gradient by the logits is $p - t$ with the softmax $p$. It is zero where $p = t$. There the right class has the probability $1 - e + e/K$ and
+# Lesson 06 found that the gradient with respect to the logits is $p - t$ with the softmax $p$. It is zero where $p = t$. There the right class has the probability $1 - e + e/K$ and
 # each other one $e/K$. Softmax probabilities are to each other as the exponentials of the logits, so the logits of right and wrong class differ by
 #
 # $$\log\frac{1 - e + e/K}{e/K} , \qquad \text{for } e = 0.1,\ K = 10: \quad \log\frac{0.91}{0.01} = 4.51 .$$
@@ -450,7 +450,7 @@ show(
 # * **Cutout helps** with every seed, alone and with label smoothing. It is the cure that comes nearest to more images.
 # * **Mirroring harms**, and so does **halving the channels**. The small model learns its 150 images by heart just as well, and reads others worse. Overfitting was not a
 #   matter of too many parameters here.
-# * **Label smoothing** hardly changes the accuracy; what it changes is the confidence, as we shall see below.
+# * **Label smoothing** hardly changes the accuracy; what it changes is the confidence, as we will see below.
 # * **Early stopping** lowers the loss, not the error: the accuracy was level long before.
 # * **Weight decay, dropout, stochastic depth**: no gain to be seen, some loss. With two blocks and 200 steps there is little to drop and little time to decay.
 #   That says nothing about deep Mixers in long runs; the authors of the paper used all three.
@@ -525,7 +525,7 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 # | augmentation | `Augmentation`, recipe fields `crop_padding`, `flip`, `cutout` | adds what *you* know: which changes leave the meaning |
 # | weight decay | `AdamW`, `SGD(decoupled=True)` | unneeded weights fade |
 # | dropout | `MixerConfig(dropout=...)` | y = x * keep / (1 - rate): right on average |
-# | stochastic depth | `MixerConfig(drop_path=...)` | the same for whole branches, one coin per image |
+# | stochastic depth | `MixerConfig(drop_path=...)` | the same for whole branches, one entry of the mask per image |
 # | label smoothing | `softmax_cross_entropy(..., label_smoothing)` | a finite goal for the logits |
 # | early stopping | `early_stop` | keeps the lowest validation loss |
 #
@@ -538,13 +538,13 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 # This was the last lesson. You have derived every gradient of a Mixer, checked them, trained with them and measured the result. From here:
 #
 # * **A layer of your own.** Write `forward` and `backward`, then let the package try to break it:
-#   `from tinymixer.gradcheck import check_operation`, [CONTRIBUTING](https://github.com/tinymixer/tinymixer/blob/main/CONTRIBUTING.md) tells the steps of a new operation.
+#   `from tinymixer.gradcheck import check_operation`, [CONTRIBUTING](../CONTRIBUTING.md) tells the steps of a new operation.
 #   Good first ones: RMSNorm, a gated MLP, a learned position for every token.
-# * **A recipe of your own.** Copy a file from [`tinymixer/recipes`](https://github.com/tinymixer/tinymixer/tree/main/tinymixer/recipes), change it, and
-#   `tinymixer train my-recipe.toml`. The recipe `digits` combines several of today's cures; [README](https://github.com/tinymixer/tinymixer/blob/main/README.md) has what was measured.
+# * **A recipe of your own.** Copy a file from `tinymixer/recipes`, change it, and
+#   `tinymixer train my-recipe.toml`. The recipe `digits` combines several of today's cures; [README](../README.md) has what was measured.
 # * **The paper.** Tolstikhin et al. 2021, [arXiv 2105.01601](https://arxiv.org/abs/2105.01601). You know every part of it now; look at how much data the authors needed before the Mixer
 #   caught up with its rivals, and at the regularisation listed in their appendix.
-# * **A GPU.** The same models through CuPy: [docs/gpu.md](https://github.com/tinymixer/tinymixer/blob/main/docs/gpu.md) tells how the step works, [docs/speed.md](https://github.com/tinymixer/tinymixer/blob/main/docs/speed.md) where the time goes on a processor.
-# * **The code.** [ARCHITECTURE](https://github.com/tinymixer/tinymixer/blob/main/ARCHITECTURE.md) follows one training step through it. There is no part that you could not have written.
+# * **A GPU.** The same models through CuPy: [docs/gpu.md](../docs/gpu.md) tells how the step works, [docs/speed.md](../docs/speed.md) where the time goes on a processor.
+# * **The code.** [ARCHITECTURE](../ARCHITECTURE.md) follows one training step through it. There is no part that you could not have written.
 #
-# The [cheat sheet](https://github.com/tinymixer/tinymixer/blob/main/lessons/cheatsheet.md) keeps every gradient of the course on one page.
+# The [cheat sheet](../lessons/cheatsheet.md) keeps every gradient of the course on one page.

@@ -37,7 +37,7 @@ def test_a_share_out_of_range_is_refused(share):
     [
         ([3, 2, 1], 1, (2, 2)),  # still falling at the end
         ([3, 2, 4, 5, 1], 2, (1, 3)),  # the dip after the stop is never seen
-        ([3, 2, 4, 1, 5, 5], 2, (3, 5)),  # an improvement starts the count anew
+        ([3, 2, 4, 1, 5, 5], 2, (3, 5)),  # an improvement restarts the count
         ([3, 2, 2, 2, 2], 2, (1, 3)),  # equal is no improvement
         ([1, 2], 5, (0, 1)),
         ([1], 1, (0, 0)),

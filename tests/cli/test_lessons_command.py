@@ -23,7 +23,7 @@ def keep_lessons(folder, *numbers):
 def test_the_folder_is_filled_and_nothing_is_done(tinymixer):
     filled = tinymixer("lessons", "--no-open")
     assert filled.code == 0
-    assert "files put into tinymixer-lessons" in filled.out
+    assert "files copied into tinymixer-lessons" in filled.out
     assert Path("tinymixer-lessons/map.ipynb").is_file()
     assert Path("tinymixer-lessons/solutions/02_linear.ipynb").is_file()
     count = keep_lessons("tinymixer-lessons", 0, 2)
@@ -40,7 +40,7 @@ def test_what_a_learner_wrote_is_never_overwritten(tinymixer):
     written = notebook.read_bytes()
     Path("mine/03_gradient_checking.ipynb").unlink()
     again = tinymixer("lessons", "--no-open", "--folder", "mine")
-    assert "1 file put into mine" in again.out
+    assert "1 file copied into mine" in again.out
     assert notebook.read_bytes() == written
     keep_lessons("mine", 2, 3)
     rows = {row["exercise"]: row["state"] for row in tinymixer("lessons", "--folder", "mine", "status", "--json").json}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tinymixer import ops
-from tinymixer.cli.output import counted, percent, sparkline
+from tinymixer.cli.output import percent, sparkline
 from tinymixer.data import DATASETS
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -175,8 +175,6 @@ class TestDoctor:
         (sparkline([2.0, 2.0]), "\N{LOWER ONE EIGHTH BLOCK}" * 2),
         (percent(0.97222), "97.2 %"),
         (percent(None), "-"),
-        (counted(1, "epoch"), "1 epoch"),
-        (counted(1437, "image"), "1,437 images"),
     ],
 )
 def test_small_formats(text, expected):

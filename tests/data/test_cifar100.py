@@ -1,4 +1,4 @@
-"""CIFAR-100 in its layouts, and that nobody takes one CIFAR for the other."""
+"""CIFAR-100 in its layouts; neither CIFAR is mistaken for the other."""
 
 import pickle
 

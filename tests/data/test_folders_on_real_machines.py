@@ -65,7 +65,7 @@ def test_many_broken_pictures_are_a_few_lines(tmp_path):
         (folder / "dog" / f"{number}.png").write_bytes(b"broken")
     data = Dataset.from_folder(folder, 8)
     assert len(data.notes) == 6
-    assert all("is not an image in any format that is read here" in note for note in data.notes[:5])
+    assert all("is not an image in any format that tinymixer reads" in note for note in data.notes[:5])
     assert data.notes[5] == "left out: 3 more files that cannot be read"
 
 

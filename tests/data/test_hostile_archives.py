@@ -1,4 +1,4 @@
-"""Archives and pickles made to do harm: each refused in a sentence, and nothing of them done."""
+"""Harmful archives and pickles: each is refused in a sentence, and nothing in it is run."""
 
 import io
 import os
@@ -147,7 +147,7 @@ def test_no_other_name_is_admitted(name):
 
 @pytest.mark.parametrize("encoding", ["rot13", "zlib_codec", "utf-16", "latin1\0"])
 def test_text_is_encoded_as_latin1_alone(encoding):
-    """Protocol 2 writes bytes as text to be encoded; no other codec is called for whom a pickle names it."""
+    """Protocol 2 writes bytes as text to be encoded; a pickle that names another codec does not get it called."""
     text = b"X" + len(encoding).to_bytes(4, "little") + encoding.encode()
     with pytest.raises(DataError, match=r"has no entry 'labels'|are not a list"):
         read_python_batch(b"\x80\x02}c_codecs\nencode\nX\x06\0\0\0labels" + text + b"\x86R]s.", "the batch")

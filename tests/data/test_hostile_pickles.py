@@ -12,7 +12,7 @@ from tinymixer.errors import DataError
 
 
 def shared_tuples(levels):
-    """A tuple of two tuples that are one, and so on: 2^levels leaves for whoever goes through them."""
+    """A tuple that holds one tuple twice, and so on: 2^levels leaves to walk through."""
     steps = [b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(levels)]
     return b"\x80\x02)q\x00" + b"".join(steps)
 

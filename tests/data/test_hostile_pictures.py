@@ -1,4 +1,4 @@
-"""Pictures that are damaged, too large for what they are worth, or in formats that nobody meant to read."""
+"""Pictures that are damaged, far too large, or in formats that are not supported."""
 
 import io
 import os
@@ -34,7 +34,7 @@ def ramp(height, width):
 )
 def test_formats_that_are_not_named_are_not_tried(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a.png is not an image in any format that is read here"):
+    with pytest.raises(DataError, match=r"a.png is not an image in any format that tinymixer reads"):
         load_image(tmp_path / "a.png", 8, 3)
 
 

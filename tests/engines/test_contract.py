@@ -191,7 +191,7 @@ class TestOwnModels:
         other = MixerConfig(**CONFIG.to_dict() | {"hidden_dim": 16})
         with pytest.raises(CheckpointError, match="another configuration"):
             load_run(tmp_path / "whole", model=TwiceTheLogits(other))
-        with pytest.raises(ConfigError, match="hand it over"):
+        with pytest.raises(ConfigError, match="pass it in"):
             Trainer(load_run(tmp_path / "whole", model=TwiceTheLogits(CONFIG)).recipe, tmp_path / "new", data)
 
     def test_a_changed_stock_model_is_not_taken_for_the_stock_one(self, tmp_path):

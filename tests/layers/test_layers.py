@@ -182,7 +182,7 @@ def test_bad_arguments_are_sentences():
 
 
 def test_operations_are_looked_up_in_the_backend():
-    """A faster twin that the backend names is the one that runs."""
+    """A faster operation that the backend names is the one that runs."""
     calls = []
 
     def counted(x, *rest):

@@ -94,39 +94,39 @@ def test_a_replica_computes_the_same_and_writes_into_its_own_gradients_only(make
     layer, x = make()
     expected = passes(layer, x)
     layer.parameters.gradients[...] = 5
-    twin = replica(layer)
-    assert type(twin) is type(layer)
-    assert np.shares_memory(twin.parameters.values, layer.parameters.values)
-    for got, wanted in zip(passes(twin, x), expected, strict=True):
+    copied_layer = replica(layer)
+    assert type(copied_layer) is type(layer)
+    assert np.shares_memory(copied_layer.parameters.values, layer.parameters.values)
+    for got, wanted in zip(passes(copied_layer, x), expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
     assert (layer.parameters.gradients == 5).all()
     layer.parameters.values[...] *= 1.5  # an update in place is the replica's, too
-    for got, wanted in zip(passes(twin, x), passes(layer, x), strict=True):
+    for got, wanted in zip(passes(copied_layer, x), passes(layer, x), strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 
 def test_everything_a_layer_keeps_is_kept_apart_or_shared_as_it_must_be():
     layer, x = odd()
-    twin = replica(layer)
-    twin.forward(x)
-    assert (layer.calls, twin.calls) == (0, 1)
-    assert twin.alias is twin.by_name["b"]
-    assert twin.layers[0].parameters is twin.by_name["again"].parameters
-    assert np.shares_memory(twin.weight, layer.weight)
-    assert np.shares_memory(twin.bias_gradient, twin.parameters.gradient("b.bias"))
-    assert not np.shares_memory(twin.bias_gradient, layer.bias_gradient)
-    assert not np.shares_memory(twin.constant, layer.constant)
-    assert twin.library is math
-    assert twin.function is scale
-    assert twin.layers[1][0].parameters.prefix == "norm"
+    copied_layer = replica(layer)
+    copied_layer.forward(x)
+    assert (layer.calls, copied_layer.calls) == (0, 1)
+    assert copied_layer.alias is copied_layer.by_name["b"]
+    assert copied_layer.layers[0].parameters is copied_layer.by_name["again"].parameters
+    assert np.shares_memory(copied_layer.weight, layer.weight)
+    assert np.shares_memory(copied_layer.bias_gradient, copied_layer.parameters.gradient("b.bias"))
+    assert not np.shares_memory(copied_layer.bias_gradient, layer.bias_gradient)
+    assert not np.shares_memory(copied_layer.constant, layer.constant)
+    assert copied_layer.library is math
+    assert copied_layer.function is scale
+    assert copied_layer.layers[1][0].parameters.prefix == "norm"
 
 
 def test_a_replica_takes_no_memory_for_gradients_until_they_are_asked_for():
     model, images = mixer()
-    twin = replica(model)
-    twin.forward(images)
-    assert not twin.parameters.gradients_allocated
-    passes(twin, images)
+    copied_layer = replica(model)
+    copied_layer.forward(images)
+    assert not copied_layer.parameters.gradients_allocated
+    passes(copied_layer, images)
     assert not model.parameters.gradients_allocated
 
 
@@ -143,12 +143,12 @@ def test_a_replica_of_a_part_is_a_part():
 def test_buffers_are_copied_as_they_are():
     layer, x = centred()
     layer.update_buffers(layer.forward(x, train=True)[1])
-    twin = replica(layer)
-    np.testing.assert_array_equal(twin.parameters.buffers, layer.parameters.buffers)
-    twin.update_buffers(twin.forward(x, train=True)[1])
-    assert not np.array_equal(twin.parameters.buffers, layer.parameters.buffers)
-    twin.parameters.take_buffers(layer.parameters)
-    np.testing.assert_array_equal(twin.mean.parameters.buffer("mean"), layer.mean.parameters.buffer("mean"))
+    copied_layer = replica(layer)
+    np.testing.assert_array_equal(copied_layer.parameters.buffers, layer.parameters.buffers)
+    copied_layer.update_buffers(copied_layer.forward(x, train=True)[1])
+    assert not np.array_equal(copied_layer.parameters.buffers, layer.parameters.buffers)
+    copied_layer.parameters.take_buffers(layer.parameters)
+    np.testing.assert_array_equal(copied_layer.mean.parameters.buffer("mean"), layer.mean.parameters.buffer("mean"))
 
 
 def test_operations_and_the_backend_are_never_copied():
@@ -165,12 +165,15 @@ def test_operations_and_the_backend_are_never_copied():
             return ops.gelu_tanh_forward(x)
 
     device = Device()
-    twins = {"layer_norm_forward": device.layer_norm_forward, "gelu_tanh_forward": functools.partial(device.gelu)}
-    fast = SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | twins)
+    replacements = {
+        "layer_norm_forward": device.layer_norm_forward,
+        "gelu_tanh_forward": functools.partial(device.gelu),
+    }
+    fast = SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | replacements)
     model = MlpMixer(SMALL, backend=replace(get_backend("numpy"), ops=fast))
     for copied in (replica(model), copy.deepcopy(model)):
         assert copied.backend is model.backend
-        assert copied.blocks[0].token_mixing._gelu_forward is twins["gelu_tanh_forward"]
+        assert copied.blocks[0].token_mixing._gelu_forward is replacements["gelu_tanh_forward"]
 
 
 def test_a_deep_copy_shares_nothing_and_holds_together():
@@ -238,5 +241,5 @@ def test_slices_on_threads_add_up_to_the_whole_batch(threads, count):
         worker.start()
     for worker in workers:
         worker.join()
-    summed = sum(twin.parameters.gradients for twin in replicas)
+    summed = sum(copied_layer.parameters.gradients for copied_layer in replicas)
     np.testing.assert_allclose(summed, whole, rtol=1e-10, atol=1e-12)

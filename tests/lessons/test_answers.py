@@ -107,7 +107,7 @@ RIGHT_IN_THE_NOTEBOOK = {
         "def my_bias_gradient(dy): return 0\ncheck('2.2', my_bias_gradient)",
         RIGHT + "check(2.2, my_bias_gradient)",
     ],
-    "written anew below, unchecked": ["def my_bias_gradient(dy): return 0\ncheck('2.2', my_bias_gradient)", RIGHT],
+    "written again below, unchecked": ["def my_bias_gradient(dy): return 0\ncheck('2.2', my_bias_gradient)", RIGHT],
     "prints that are no answer's": ["print('x' * 10_000_000)", RIGHT],
 }
 
@@ -152,9 +152,9 @@ def test_what_a_cell_would_write_can_be_imported(tmp_path, monkeypatch):
 
 def test_a_command_that_gives_a_value_is_told_of(tmp_path):
     verdict = verdict_on(tmp_path, "FILES = !ls", "def my_bias_gradient(dy):\n    return dy.sum(len(FILES))")
-    assert "is not run here" in verdict.details["notebook"]
+    assert "not run here" in verdict.details["notebook"]
     verdict = verdict_on(tmp_path, "def my_bias_gradient(dy):\n    !ls\n    return dy.sum(axis=0)")
-    assert "is not run here" in verdict.sentence
+    assert "not run here" in verdict.sentence
 
 
 def test_a_cell_that_is_not_python_is_told_of_and_the_others_count(tmp_path):
@@ -219,13 +219,13 @@ def test_a_damaged_notebook_is_a_sentence(tmp_path, content):
 
 def test_what_is_no_file_is_a_sentence(tmp_path):
     (tmp_path / "folder.ipynb").mkdir()
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="is not a file"):
         read_notebook(tmp_path / "folder.ipynb")
     with pytest.raises(DataError, match="cannot be read"):
         read_notebook(tmp_path / "missing.ipynb")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.ipynb")
-        with pytest.raises(DataError, match="is no file"):
+        with pytest.raises(DataError, match="is not a file"):
             read_notebook(tmp_path / "pipe.ipynb")
 
 

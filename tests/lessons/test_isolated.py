@@ -149,7 +149,7 @@ def test_what_there_is_no_time_for_is_said(tmp_path):
     path = write_notebook(tmp_path / "02_linear.ipynb", RIGHT_FORWARD)
     verdict = grade_notebook(path, ["2.1"], Patience(altogether=0))["2.1"]
     assert verdict.state == "wrong"
-    assert "not looked at" in verdict.sentence
+    assert "not checked" in verdict.sentence
     assert "pytest -k task_2_1" in verdict.hint
 
 

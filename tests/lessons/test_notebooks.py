@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 
+import tinymixer
+from tinymixer.errors import REFERENCE
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.folder import fill_folder
 from tinymixer.lessons.notebook import code_cells
 from tinymixer.lessons.pictures import in_words
 
-pytest.importorskip("jupytext", reason="jupytext is not installed: pip install 'tinymixer[dev]'")
-pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'tinymixer[dev]'")
+pytest.importorskip("jupytext", reason="jupytext is not installed: pip install -e '.[dev]'")
+pytest.importorskip("nbclient", reason="nbclient is not installed: pip install -e '.[dev]'")
 
-FOLDER = Path(__file__).parents[2] / "lessons"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "lessons"
 _spec = importlib.util.spec_from_file_location("make_notebooks", FOLDER / "make_notebooks.py")
 make_notebooks = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make_notebooks)
@@ -119,4 +122,36 @@ def test_the_map_and_the_badges_know_every_lesson():
     overview = (FOLDER / "README.md").read_text(encoding="utf-8")
     for lesson in LESSONS:
         assert f"[{lesson.title}]({lesson.stem}.ipynb) | {lesson.minutes} |" in overview
-        assert f"{make_notebooks.REPOSITORY}/blob/main/lessons/{lesson.stem}.ipynb" in overview
+        assert f"{make_notebooks.COLAB}/blob/main/lessons/{lesson.stem}.ipynb" in overview
+
+
+def test_every_path_that_a_lesson_names_is_a_link_to_this_version():
+    prefix = re.escape(make_notebooks.REPOSITORY)
+    seen = 0
+    for path in [*FOLDER.glob("*.ipynb"), *FOLDER.glob("solutions/*.ipynb")]:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        assert not re.search(r"(?<!\[)`(tinymixer|tests|docs)/[\w./]+`", text), path.name
+        for kind, reference, target in re.findall(rf"{prefix}/(blob|tree)/([^/]+)/([^)#\s]+)", text):
+            assert reference == REFERENCE
+            assert (ROOT / target).is_file() if kind == "blob" else (ROOT / target).is_dir(), target
+            seen += 1
+        assert set(re.findall(r"colab.research.google.com/github/tinymixer/tinymixer/blob/([^/]+)/", text)) <= {
+            REFERENCE
+        }
+    assert seen > 60
+
+
+def test_links_point_to_the_main_branch_or_to_this_release():
+    assert REFERENCE in ("main", f"v{tinymixer.__version__}")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert set(re.findall(r"tinymixer/tinymixer(?:/blob)?/(main|v[\d.]+)/", project)) == {REFERENCE}
+
+
+def test_a_path_that_does_not_exist_is_refused():
+    assert make_notebooks.with_links("`tinymixer/ops` [a](../README.md) [`x`](y.ipynb)") == (
+        f"[`tinymixer/ops`]({make_notebooks.REPOSITORY}/tree/{REFERENCE}/tinymixer/ops) "
+        f"[a]({make_notebooks.REPOSITORY}/blob/{REFERENCE}/README.md) [`x`](y.ipynb)"
+    )
+    with pytest.raises(make_notebooks.LessonError, match="tinymixer/opps, which does not exist"):
+        make_notebooks.with_links("`tinymixer/opps`")

@@ -1,4 +1,4 @@
-"""`tinymixer.ops` and its faster twins have every operation of the protocol, under the same signature.
+"""`tinymixer.ops` and its faster versions have every operation of the protocol, under the same signature.
 
 That a misspelt operation is a type error stands in `tests/typing/misspelt_operation.py`, which mypy reads.
 """

@@ -26,10 +26,10 @@ def make_parameters(dtype="float64", backend="numpy"):
 
 
 def take_steps(optimizer, learning_rates):
-    """Gradients drawn from a fixed stream; yields the gradients, by name, of each step."""
-    parameters, stream = optimizer.parameters, np.random.default_rng(2)
+    """Gradients drawn from a generator with a fixed seed; yields the gradients, by name, of each step."""
+    parameters, generator = optimizer.parameters, np.random.default_rng(2)
     for learning_rate in learning_rates:
-        gradients = {name: stream.standard_normal(parameters.shape(name)) for name in parameters.names}
+        gradients = {name: generator.standard_normal(parameters.shape(name)) for name in parameters.names}
         parameters.load(gradients, into=parameters.gradients)
         optimizer.step(learning_rate)
         yield gradients
@@ -244,8 +244,8 @@ def test_values_out_of_range_are_refused_in_a_sentence(make, message):
 
 
 @pytest.mark.parametrize("make", [lambda p: SGD(p, nesterov=True), lambda p: AdamW(p, weight_decay=0.1, clip_norm=0.1)])
-def test_the_length_of_pieces_changes_nothing(make, monkeypatch):
-    """An update is worked out piece by piece; neither the weights nor what decays may depend on where they are cut."""
+def test_the_length_of_chunks_changes_nothing(make, monkeypatch):
+    """An update is computed a chunk at a time; neither the weights nor which of them decay may depend on the chunks."""
     whole, cut = make_parameters(), make_parameters()
     list(take_steps(make(whole), [0.1, 0.2]))
     monkeypatch.setattr("tinymixer.optim.chunks.CHUNK", 5)

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make peers")
 from torch.nn import functional  # noqa: E402  after the check above
 
-from tests.peers.torch_mixer import gradients_of, twin_of  # noqa: E402
+from tests.peers.torch_mixer import gradients_of, torch_mixer_of  # noqa: E402
 from tests.shaken import shaken  # noqa: E402
 from tinymixer import MixerConfig, MlpMixer, ops  # noqa: E402
 from tinymixer.optim import SGD, AdamW  # noqa: E402
@@ -39,7 +39,7 @@ def relative(ours, theirs, floor=0.0):
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_every_gradient_agrees_to_1e_9_in_float64(name, label_smoothing):
     model = shaken(CONFIGS[name], "float64")
-    twin = twin_of(model)
+    torch_model = torch_mixer_of(model)
     images, labels = batch(model.config, "float64")
 
     logits, cache = model.forward(images)
@@ -47,12 +47,14 @@ def test_every_gradient_agrees_to_1e_9_in_float64(name, label_smoothing):
     dimages = model.backward(dlogits, cache)
 
     torch_images = to_torch(images).requires_grad_()
-    torch_loss = functional.cross_entropy(twin(torch_images), torch.from_numpy(labels), label_smoothing=label_smoothing)
+    torch_loss = functional.cross_entropy(
+        torch_model(torch_images), torch.from_numpy(labels), label_smoothing=label_smoothing
+    )
     torch_loss.backward()
 
     assert float(loss) == pytest.approx(torch_loss.item(), rel=1e-12)
     assert relative(dimages, torch_images.grad.numpy().transpose(0, 2, 3, 1)) < 1e-9
-    expected = gradients_of(twin, model.config, model.parameters.names)
+    expected = gradients_of(torch_model, model.config, model.parameters.names)
     # The token-mixing output bias is the same for all channels, so every later LayerNorm takes it out again: its true
     # gradient is zero, and what both libraries have there is rounding, which is held to the largest gradient instead.
     floor = 1e-6 * max(np.abs(gradient).max() for gradient in expected.values())
@@ -65,9 +67,9 @@ def test_every_gradient_agrees_to_1e_9_in_float64(name, label_smoothing):
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_twenty_steps_of_sgd_agree_to_1e_4_in_float32(name, nesterov):
     model = MlpMixer(CONFIGS[name], seed=1)
-    twin = twin_of(model)
+    torch_model = torch_mixer_of(model)
     ours = SGD(model.parameters, momentum=0.9, nesterov=nesterov, weight_decay=1e-3, decay="all")
-    theirs = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=1e-3)
+    theirs = torch.optim.SGD(torch_model.parameters(), lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=1e-3)
     batches = [batch(model.config, "float32", 32) for _ in range(4)]
     worst = 0.0
     for step in range(20):
@@ -79,7 +81,7 @@ def test_twenty_steps_of_sgd_agree_to_1e_4_in_float32(name, nesterov):
         ours.step(0.05)
 
         theirs.zero_grad()
-        torch_loss = functional.cross_entropy(twin(to_torch(images)), torch.from_numpy(labels))
+        torch_loss = functional.cross_entropy(torch_model(to_torch(images)), torch.from_numpy(labels))
         torch_loss.backward()
         theirs.step()
         worst = max(worst, abs(float(loss) / torch_loss.item() - 1))
@@ -90,10 +92,12 @@ def test_twenty_steps_of_sgd_agree_to_1e_4_in_float32(name, nesterov):
 @pytest.mark.parametrize("decay", ["all", "none"])
 def test_adamw_and_clipping_agree_with_pytorch(decay):
     model = shaken(CONFIGS["digits-like"], "float64")
-    twin = twin_of(model)
+    torch_model = torch_mixer_of(model)
     weight_decay = 0.05 if decay == "all" else 0.0
     ours = AdamW(model.parameters, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.05, decay=decay, clip_norm=0.5)
-    theirs = torch.optim.AdamW(twin.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=weight_decay)
+    theirs = torch.optim.AdamW(
+        torch_model.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=weight_decay
+    )
     for _ in range(10):
         images, labels = batch(model.config, "float64")
         model.parameters.zero_gradients()
@@ -103,15 +107,15 @@ def test_adamw_and_clipping_agree_with_pytorch(decay):
         norm = ours.step(1e-3)
 
         theirs.zero_grad()
-        torch_loss = functional.cross_entropy(twin(to_torch(images)), torch.from_numpy(labels))
+        torch_loss = functional.cross_entropy(torch_model(to_torch(images)), torch.from_numpy(labels))
         torch_loss.backward()
-        torch_norm = torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+        torch_norm = torch.nn.utils.clip_grad_norm_(torch_model.parameters(), 0.5)
         theirs.step()
         # PyTorch divides by norm + 1e-6
         assert float(norm) == pytest.approx(torch_norm.item(), rel=1e-9)
         assert float(loss) == pytest.approx(torch_loss.item(), rel=1e-5)
-    weights = {name: tensor.detach().numpy() for name, tensor in twin_of(model).named_parameters()}
-    for name, tensor in twin.named_parameters():
+    weights = {name: tensor.detach().numpy() for name, tensor in torch_mixer_of(model).named_parameters()}
+    for name, tensor in torch_model.named_parameters():
         np.testing.assert_allclose(weights[name], tensor.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 

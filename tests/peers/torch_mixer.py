@@ -61,19 +61,19 @@ def layout(name, config):
     return name, lambda ours: ours.T, lambda theirs: theirs.T  # vectors are their own transposes
 
 
-def twin_of(model):
+def torch_mixer_of(model):
     """A TorchMixer with the same weights and dtype."""
-    twin = TorchMixer(model.config).to(getattr(torch, str(model.parameters.dtype)))
-    weights = dict(twin.named_parameters())
+    torch_model = TorchMixer(model.config).to(getattr(torch, str(model.parameters.dtype)))
+    weights = dict(torch_model.named_parameters())
     with torch.no_grad():
         for name, array in model.parameters.to_numpy().items():
             theirs, carry, _ = layout(name, model.config)
             weights.pop(theirs).copy_(torch.from_numpy(carry(array).copy()))
     assert not weights, f"PyTorch's parameters {sorted(weights)} have no counterpart"
-    return twin
+    return torch_model
 
 
-def gradients_of(twin, config, names):
-    """The twin's gradients under our names and in our layout."""
-    theirs = dict(twin.named_parameters())
+def gradients_of(torch_model, config, names):
+    """The PyTorch model's gradients under our names and in our layout."""
+    theirs = dict(torch_model.named_parameters())
     return {name: layout(name, config)[2](theirs[layout(name, config)[0]].grad.numpy()) for name in names}

@@ -1,4 +1,4 @@
-"""What a stranger's recipe, history or checkpoint may claim: refused in a sentence, before any work is done for it."""
+"""Impossible claims in a stranger's recipe, history or checkpoint are refused in a sentence, before any work."""
 
 import json
 import os
@@ -43,10 +43,10 @@ def claiming(run, path, recipe=lambda text: text, **texts):
         ("[training]\nseed = 0x" + "f" * 50_000, "'seed' expects a whole number of at most 18 digits"),
         ("[optimizer]\nlearning_rate = 1" + "0" * 400, "'learning_rate' expects a number of at most 18 digits"),
         ("[model]\nhidden_dim = 1" + "0" * 30, "'hidden_dim' expects a whole number of at most 18 digits"),
-        ("[model]\nhidden_dim = 90_000", "parameters, more than the 500,000,000"),
-        ("[model]\nnum_blocks = 1_000_000_000", "has 1,000,000,000 blocks, more than the 1,000"),
-        ("[model]\nimage_size = 2_000_000_011", "values in an image, more than the 100,000,000"),
-        ("[model]\nnum_classes = 1_000_000_000", "has 1,000,000,000 classes, more than the 1,000,000"),
+        ("[model]\nhidden_dim = 90_000", "parameters, more than the limit of 500,000,000"),
+        ("[model]\nnum_blocks = 1_000_000_000", "has 1,000,000,000 blocks, more than the limit of 1,000"),
+        ("[model]\nimage_size = 2_000_000_011", "values in an image, more than the limit of 100,000,000"),
+        ("[model]\nnum_classes = 1_000_000_000", "has 1,000,000,000 classes, more than the limit of 1,000,000"),
         ('name = "a"\n#' + "x" * 1_000_000, "far more than such a file has"),
         ("name = 'a" + "b" * 3000 + "'", "expects at most 2,000 characters"),
         ('name = "a\\u0000"', "expects at most 2,000 characters without a zero byte"),
@@ -87,9 +87,9 @@ def test_patch_sizes_are_suggested_without_trying_all_numbers():
         (b"[" * 100_000 + b"\n{}", "line 1 of .* is not a row of metrics"),
         (b'{"epoch": ' + b"9" * 5000 + b"}\n{}", "line 1 of .* is not a row of metrics"),
         (b'{"epoch": 1e400}\n', "is not a row of metrics"),
-        (b'{"epoch": 1, "train_loss": "x"}', "its 'train_loss' is no number"),
-        (b'{"epoch": 1, "seconds": NaN}', "its 'seconds' is no number"),
-        (b'{"epoch": 1' + b"0" * 400 + b"}", "its 'epoch' is no number"),
+        (b'{"epoch": 1, "train_loss": "x"}', "its 'train_loss' is not a number"),
+        (b'{"epoch": 1, "seconds": NaN}', "its 'seconds' is not a number"),
+        (b'{"epoch": 1' + b"0" * 400 + b"}", "its 'epoch' is not a number"),
         (b'{"epoch": 1, "validation_accuracy": 0.5}', "it has no 'validation_loss' beside its other figures"),
         (b'{"epoch": 1, "test_accuracy": 0.5}', "it has no 'test_interval' beside its other figures"),
         (b'{"epoch": 1, "test_accuracy": 0.5, "test_interval": [1], "tested": "best"}', "is not two numbers"),

@@ -1,13 +1,18 @@
 """A run begins with weights that were trained before; the package brings some."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.training.small_runs import Recorder, run_small, small_dataset, small_recipe
-from tinymixer import MixerConfig, MlpMixer
+from tinymixer import Dataset, MixerConfig, MlpMixer, load_recipe
 from tinymixer.errors import CheckpointError, ConfigError
-from tinymixer.training import Trainer, load_checkpoint, load_run
-from tinymixer.training.fine_tuning import begin_with
+from tinymixer.ops import images_to_patches_forward
+from tinymixer.training import Trainer, load_checkpoint, load_run, loading
+from tinymixer.training.fine_tuning import begin_with, fitted_stem
 from tinymixer.training.loading import find_weights, shipped_weights
 
 
@@ -21,9 +26,112 @@ def test_matching_arrays_are_taken_and_the_others_named(tmp_path):
         expected = before if name.startswith("head.") else checkpoint.parameters
         np.testing.assert_array_equal(array, expected[name])
     (sentence,) = said
-    assert "drawn anew: head.weight, head.bias; not used: head.weight, head.bias" in sentence
+    assert "newly initialised: head.weight, head.bias; not used: head.weight, head.bias" in sentence
     with pytest.raises(ConfigError, match="no array of first has the name and the shape"):
         begin_with(MlpMixer(MixerConfig(hidden_dim=20, num_blocks=1, num_classes=7)), checkpoint, "first", said.append)
+
+
+def patches_of(images, size):
+    return images_to_patches_forward(images, size)[0]
+
+
+def own_pictures(size=64, channels=3, classes=3):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, size, size, channels), dtype=np.uint8)
+    return Dataset.from_arrays(images, np.arange(40) % classes, class_names=[f"kind {k}" for k in range(classes)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photos_starts_from_the_first_mixer(tmp_path, channels):
+    heard, first = Recorder(), load_run("first-mixer").model
+    trainer = Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(64, channels), heard)
+    (sentence,) = heard.notes
+    assert sentence.startswith(
+        "starts from the weights of first-mixer: 52 of 54 arrays are loaded (the stem fitted from patches of 4 x 4"
+    )
+    assert "newly initialised: head.weight, head.bias" in sentence
+    assert "--init-from none starts from scratch" in sentence
+    assert 'init_from = "first-mixer"' in (tmp_path / "run" / "config.toml").read_text()
+
+    small = np.random.default_rng(1).standard_normal((2, 32, 32, channels)).astype(np.float32)
+    large = small.repeat(2, axis=1).repeat(2, axis=2)  # each pixel four times: the stem must see the same
+    model = trainer.model
+    ours = model.stem.forward(patches_of(large, 8))[0]
+    theirs = first.stem.forward(patches_of(small.repeat(3 // channels, axis=3), 4))[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    expected = first.parameters.to_numpy()
+    for name, array in model.parameters.to_numpy().items():
+        if name.startswith("blocks."):
+            np.testing.assert_array_equal(array, expected[name])
+
+
+def test_a_start_that_the_recipe_suggests_is_left_out_where_the_model_is_another(tmp_path):
+    heard = Recorder()
+    recipe = load_recipe("photos").with_overrides({"hidden_dim": 16})
+    trainer = Trainer(recipe, tmp_path / "other", own_pictures(), heard)
+    assert (
+        "first-mixer, which the recipe suggests, does not fit this model: it has hidden_dim 64, not 16"
+        in heard.notes[0]
+    )
+    assert trainer.recipe.training.init_from == "none"
+    fewer = recipe.with_overrides({"tokens_mlp_dim": 8, "channels_mlp_dim": 8, "patch_size": 16})
+    with pytest.raises(ConfigError, match="no array of first-mixer has the name and the shape"):
+        Trainer(fewer, tmp_path / "asked", own_pictures(), Recorder(), init_from="first-mixer")
+
+
+def test_none_starts_from_scratch(tmp_path):
+    models = []
+    for number, (recipe, init_from) in enumerate(
+        [(load_recipe("photos"), "none"), (load_recipe("photos").with_overrides({"init_from": "none"}), None)]
+    ):
+        heard = Recorder()
+        trainer = Trainer(recipe, tmp_path / str(number), own_pictures(), heard, init_from=init_from)
+        assert heard.notes == []
+        assert trainer.recipe.training.init_from == "none"
+        models.append(trainer.model.parameters.to_numpy()["stem.weight"])
+    np.testing.assert_array_equal(*models)
+
+
+def test_a_model_handed_over_keeps_its_weights(tmp_path):
+    model = MlpMixer(load_recipe("photos").fitted_to(own_pictures()).model, seed=3)
+    before, heard = model.parameters.to_numpy(), Recorder()
+    Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(), heard, model=model)
+    assert heard.notes == []
+    np.testing.assert_array_equal(model.parameters.to_numpy()["stem.weight"], before["stem.weight"])
+
+
+def test_a_head_for_other_classes_is_not_loaded(tmp_path):
+    heard = Recorder()
+    Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(classes=10), heard)  # as many classes, others
+    assert "newly initialised: head.weight, head.bias" in heard.notes[0]
+
+
+@given(times=st.integers(1, 3), patch=st.integers(1, 4), grey=st.booleans())
+def test_a_fitted_stem_computes_the_same_on_enlarged_images(times, patch, grey):
+    generator = np.random.default_rng(times + 10 * patch)
+    weight = generator.standard_normal((patch * patch * 3, 5))
+    before, after = SimpleNamespace(patch_size=patch, in_channels=3), SimpleNamespace(patch_size=patch * times)
+    after.in_channels = 1 if grey else 3
+    image = generator.standard_normal((2, 2 * patch, 3 * patch, after.in_channels))
+    large = image.repeat(times, axis=1).repeat(times, axis=2)
+    small = image.repeat(3, axis=3) if grey else image
+    found = patches_of(large, patch * times) @ fitted_stem(weight, before, after)
+    np.testing.assert_allclose(found, patches_of(small, patch) @ weight, rtol=1e-12, atol=1e-12)
+
+
+def test_a_stem_is_not_fitted_to_smaller_patches_or_from_grey_to_colour():
+    sizes = [SimpleNamespace(patch_size=p, in_channels=c) for p, c in ((4, 3), (6, 3), (2, 3), (4, 1))]
+    assert fitted_stem(np.ones((48, 2)), sizes[0], sizes[1]) is None
+    assert fitted_stem(np.ones((48, 2)), sizes[0], sizes[2]) is None
+    assert fitted_stem(np.ones((16, 2)), sizes[3], sizes[0]) is None
+
+
+def test_a_run_folder_is_read_once(tmp_path, monkeypatch):
+    run_small(tmp_path / "run", epochs=1)
+    read = []
+    monkeypatch.setattr(loading, "load_checkpoint", lambda path: read.append(path.name) or load_checkpoint(path))
+    assert load_run(tmp_path / "run").which == "last"
+    assert read == ["last.npz"]
 
 
 def test_a_run_begins_with_a_folder_or_a_file(tmp_path):

@@ -74,7 +74,7 @@ def test_what_cannot_be_plotted_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(TrainingError, match="has no finished epoch to plot"):
         plot_runs([tmp_path], tmp_path / "curves.png")
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5, "validation_accuracy": "good"}\n')
-    with pytest.raises(TrainingError, match="its 'validation_accuracy' is no number"):
+    with pytest.raises(TrainingError, match="its 'validation_accuracy' is not a number"):
         plot_runs([tmp_path], tmp_path / "curves.png")
     run = write_run(tmp_path / "run", 2)
     with pytest.raises(CheckpointError, match="could not be saved"):
@@ -97,12 +97,12 @@ def test_one_bad_run_costs_the_others_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["lr$0.1_$x", "$\\frac$", "_hidden", "a\x1b[2Jb", "r\udcffn"])
 def test_names_are_drawn_as_they_are(tmp_path, name, monkeypatch):
-    """No name is taken for mathematics, for a sign to leave a line out, or for bytes that are no text."""
+    """Names are drawn as they are: no formulas, no hidden legend entries, no bytes that are not text."""
     from matplotlib.figure import Figure
 
     from tinymixer.analysis.confusion_picture import save_confusion
     from tinymixer.analysis.curves import draw_curves
-    from tinymixer.errors import printable
+    from tinymixer.text import printable
 
     shown, save = [], Figure.savefig
 

@@ -1,4 +1,4 @@
-"""Runs on file systems, signals and pictures as real machines have them: a comfort that fails is said, and no more."""
+"""Runs on real file systems, with signals and pictures: where something inessential fails, the run continues."""
 
 import dataclasses
 import errno

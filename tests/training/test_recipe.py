@@ -113,8 +113,8 @@ def test_overrides_that_cannot_work_are_refused_in_a_sentence(overrides, message
         ("[modl]\npatch_size = 4", "unknown section [modl] in my.toml"),
         ("[modl]\npatch_size = 4", "Did you mean 'model'?"),
         ("[training]\nepoch = 3", "unknown recipe field 'epoch' in [training] of my.toml. Did you mean 'epochs'?"),
-        ("[model]\nepochs = 3", "'epochs' in my.toml belongs into the section [training], not [model]"),
-        ("epochs = 3", "'epochs' in my.toml belongs into the section [training]"),
+        ("[model]\nepochs = 3", "'epochs' in my.toml belongs in the section [training], not [model]"),
+        ("epochs = 3", "'epochs' in my.toml belongs in the section [training]"),
         ('[training]\nepochs = "3"', "'epochs' expects a whole number, got '3'"),
         ("[model]\nhidden_dim = [3]", "'hidden_dim' expects a whole number, got [3]"),
         ("model = 3", "write [model] and its fields below it"),
@@ -178,7 +178,7 @@ class TestModels:
         recipe = load_recipe("digits").with_overrides({"architecture": "linear_mixer"})
         assert type(recipe.model) is LinearMixerConfig
         assert (recipe.model.hidden_dim, recipe.model.patch_size) == (64, 2)
-        with pytest.raises(ConfigError, match=r"'tokens_mlp_dim' .* is no field of linear_mixer: mlp_mixer has it"):
+        with pytest.raises(ConfigError, match=r"'tokens_mlp_dim' .* is not a field of linear_mixer: mlp_mixer has it"):
             load_recipe("digits").with_overrides({"architecture": "linear_mixer", "tokens_mlp_dim": 8})
         with pytest.raises(ConfigError, match=r"unknown architecture 'mlp_mixr'.*Did you mean 'mlp_mixer'"):
             load_recipe("digits").with_overrides({"architecture": "mlp_mixr"})

@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_in_a_sentence_and_loses_nothing(tmp_path):
     assert result.stderr == ""
     about_checkpoint, about_row = result.stdout.splitlines()
     assert re.search(r"last.npz could not be saved \(File too large\): the previous one is untouched", about_checkpoint)
-    assert re.search(r"metrics.jsonl could not be written \(.*\): make room, then go on with --resume", about_row)
+    assert re.search(r"metrics.jsonl could not be written \(.*\): free some space, then go on with --resume", about_row)
     assert load_checkpoint(folder / "last.npz").state.epoch == 1
     assert [row["epoch"] for row in read_rows(folder / "metrics.jsonl")] == [1]
     assert not [name for name in names_in(folder) if name.startswith(".")]
@@ -201,7 +201,7 @@ def test_a_row_that_does_not_fit_on_the_disk_is_taken_back(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(TrainingError, match=r"No space left on device\): make room, then go on with --resume"):
+    with pytest.raises(TrainingError, match=r"No space left on device\): free some space, then go on with --resume"):
         append_row(path, {"epoch": 2})
     assert read_rows(path) == [{"epoch": 1}]
 

@@ -61,7 +61,7 @@ class NaiveCheck:
         return self.passes(fault, seed, right=True) and not self.passes(fault, seed)
 
     def draw(self, operation: str, draw: Draw, generator: np.random.Generator) -> tuple[list[np.ndarray], list[Any]]:
-        """Draw an operation's arguments: the arrays to differentiate by, in this check's dtype, then the constants."""
+        """Draw an operation's arguments: in this check's dtype the arrays to move, then the constants."""
         drawn = draw(generator)
         arrays = [np.asarray(value, self.dtype) for value in drawn if isinstance(value, np.ndarray)]
         if self.fresh and operation == "layer_norm":

@@ -8,7 +8,8 @@ import numpy as np
 
 from tinymixer.analysis.curves import INK
 from tinymixer.analysis.figures import plain_settings, save_picture
-from tinymixer.errors import ShapeError, printable
+from tinymixer.errors import ShapeError
+from tinymixer.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.errors import ConfigError, first_line, printable
+from tinymixer.errors import ConfigError
 from tinymixer.files import replacing
+from tinymixer.text import printable, reason_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ def plain_settings() -> Iterator[None]:
         import matplotlib
         from matplotlib import rcParamsDefault
     except (ValueError, RuntimeError, OSError) as error:  # an unknown MPLBACKEND, a broken matplotlibrc
-        raise ConfigError(f"Matplotlib cannot be used: {first_line(error)}") from error
+        raise ConfigError(f"Matplotlib cannot be used: {reason_of(error)}") from error
     settings: Any = {name: value for name, value in rcParamsDefault.items() if "backend" not in name}
     with matplotlib.rc_context(settings):
         yield
@@ -48,7 +49,7 @@ def save_picture(figure: "Figure", path: Path) -> None:
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-        text.set_text(printable(text.get_text(), but="\n"))
+        text.set_text(printable(text.get_text(), keep="\n"))
     with replacing(path) as file:
         figure.savefig(file, format="png", transparent=True)
 

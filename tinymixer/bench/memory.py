@@ -8,7 +8,7 @@ STATUS, CLEAR_REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_ref
 
 
 def reset_peak() -> None:
-    """Start measuring the peak anew, where the system can (Linux); elsewhere the peak is since the process started."""
+    """Restart the measurement of the peak where the system can (Linux); elsewhere it counts from the start."""
     with suppress(OSError):  # no such file, or not ours to write
         CLEAR_REFERENCES.write_text("5")
 

@@ -1,6 +1,6 @@
 """Our own step on a processor, behind the same functions as the peers.
 
-It computes in float32, whatever the precision that the peers are asked for.
+It computes in float32, in whatever precision the peers compute.
 """
 
 from typing import Any

@@ -1,9 +1,9 @@
-"""A worker: runs one implementation in a process of its own, so that memory and threads of two never mix.
+"""A worker: runs one implementation in a process of its own, so that two never share memory or threads.
 
 The first line on standard input describes the work (`runner.Worker` writes it). Each further line is a command in JSON:
 
     {"steps": 3}       takes three steps       -> {"seconds": 0.9, "loss": 2.3}
-    {"reset": true}    measures the peak anew  -> {}
+    {"reset": true}    restarts the peak       -> {}
     {"peak": true}     memory at its peak      -> {"peak_bytes": ..., "process_peak_bytes": ...}
 
 A failure ends the process, with a traceback on standard error.

@@ -8,8 +8,9 @@ import click
 
 from tinymixer.bench.peers import PEERS, peer_entries
 from tinymixer.cli.eval import backend_option
-from tinymixer.cli.output import counted, json_option, make_table, percent, print_json, print_labelled, print_table
+from tinymixer.cli.output import json_option, make_table, percent, print_json, print_labelled, print_table
 from tinymixer.errors import BackendError, ConfigError
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.bench.runner import Work
@@ -23,14 +24,17 @@ CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 is for the peers only
     "--model", default="nano", show_default=True, help="nano, small, small/4, or sizes: C=192,DS=96,DC=768,L=8"
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), metavar="B", help="Images in a batch; by default, that of our tables."
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="B",
+    help="Images in a batch [default: as in docs/speed.md and docs/gpu.md].",
 )
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
-    help="Number format of the products. CPU: bfloat16 is for the peers, ours stays in float32.",
+    help="Number format of the matrix products. On a CPU only the peers use bfloat16; tinymixer stays in float32.",
 )
 @backend_option
 @click.option(
@@ -38,25 +42,31 @@ CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 is for the peers only
     "peers",
     type=click.Choice(list(PEERS)),
     multiple=True,
-    help="Compare with it, in a clone of the repository; may be repeated.",
+    help="Compare with this library; needs a clone of the repository. May be repeated.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; by default, one per core.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: one per core].")
 @click.option("--forward", is_flag=True, help="Measure the forward pass alone, as in evaluation.")
 @click.option(
     "--deterministic/--no-deterministic",
     default=True,
-    help="GPU: our step adds in a fixed order (the default) or in any order; the difference is what the order costs.",
+    help="GPU: add in a fixed order, so that runs repeat to the bit (the default), or in any order.",
 )
-@click.option("--seconds", type=click.FloatRange(0.01, 600), default=1.0, show_default=True, help="Length of a turn.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of each.")
+@click.option("--seconds", type=click.FloatRange(0.01, 600), default=1.0, show_default=True, help="Seconds of a turn.")
 @click.option(
-    "--profile", is_flag=True, help="Show where the time of our step goes, stage by stage, and compare nothing."
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Number of turns for each implementation.",
+)
+@click.option(
+    "--profile", is_flag=True, help="Show where the time of tinymixer's step goes, stage by stage, without comparing."
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw the speeds as bars into this picture (PNG).",
+    help="Save a bar chart of the speeds in this file (PNG).",
 )
 @json_option
 def bench(
@@ -74,11 +84,11 @@ def bench(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure our training step on synthetic images, beside peers that do the same work in the same run.
+    """Measure tinymixer's training step on synthetic images, beside other libraries that do the same work.
 
-    Each runs in a process of its own, with the same weights, batch and update rule (SGD with Nesterov momentum). All
-    warm up, then they take turns; the median of the turns counts. Their first losses are compared, which shows whether
-    they compute the same.
+    Each runs in its own process, with the same weights, batch and update rule (SGD with Nesterov momentum). All warm
+    up, then they take turns, and the median of the turns is shown. Their first losses are compared, to show that they
+    compute the same.
 
     \b
     Examples:

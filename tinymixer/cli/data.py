@@ -7,7 +7,8 @@ import click
 
 from tinymixer.cli.data_preview import preview
 from tinymixer.cli.group import CommandGroup
-from tinymixer.cli.output import counted, json_option, make_table, print_json, print_labelled, print_table
+from tinymixer.cli.output import json_option, make_table, print_json, print_labelled, print_table
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.data import Dataset
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 MOST_CLASSES = 12  # class names shown in a line
 
 
-@click.group(cls=CommandGroup, short_help="Fetch data sets, and show what is known of them.")
+@click.group(cls=CommandGroup, short_help="Fetch data sets, and show facts about them.")
 def data() -> None:
-    """Fetch data sets, and show what is known of them.
+    """Fetch data sets, and show facts about them.
 
     Archives are kept in the folder that 'tinymixer doctor' names; the environment variable TINYMIXER_CACHE chooses
     another.
@@ -31,13 +32,13 @@ def data() -> None:
     "mirrors",
     multiple=True,
     metavar="URL",
-    help="Address of a folder that holds the archives, tried first: a server in the class room. May be repeated.",
+    help="Address of a folder with the archives, tried first, such as a server in the classroom. May be repeated.",
 )
 def fetch(name: str, mirrors: tuple[str, ...]) -> None:
     """Download the data set NAME (default: cifar10; also cifar100, fashion_mnist) into the cache, and print its path.
 
-    A broken download is taken up where it stopped, mirrors are tried in turn, and nothing is used before its SHA-256 is
-    found right.
+    An interrupted download resumes where it stopped. Mirrors are tried in turn. A file is used only if its SHA-256 is
+    right.
 
     \b
     Examples:
@@ -55,17 +56,27 @@ def fetch(name: str, mirrors: tuple[str, ...]) -> None:
     click.echo(path)
 
 
-@data.command(short_help="Show size, classes, licence and place of a data set, or of your own images.")
+@data.command(short_help="Show facts about a data set, or about your own images.")
 @click.argument("name", required=False, metavar="[NAME|PATH]")
 @click.option("--image-size", type=click.IntRange(min=1), help="Own pictures: pixels a side (default: 64).")
-@click.option("--colours", type=click.Choice(["auto", "grey", "colour"]), default="auto", help="Own pictures: read as.")
-@click.option("--fit", type=click.Choice(["crop", "squeeze"]), default="crop", help="Own pictures: how made square.")
+@click.option(
+    "--colours",
+    type=click.Choice(["auto", "grey", "colour"]),
+    default="auto",
+    help="Own pictures: read as grey or in colour.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["crop", "squeeze"]),
+    default="crop",
+    help="Own pictures: cut to a square, or squeezed into one.",
+)
 @json_option
 def info(name: str | None, image_size: int | None, colours: str, fit: str, as_json: bool) -> None:
-    """Show what is known of the data set NAME, or of all; or look through your own images at PATH.
+    """Show the facts about the data set NAME, or about all; or read through your own images at PATH.
 
-    PATH is a folder with a folder of pictures for each class, or an .npz file. Every picture is read, and what training
-    would leave out is named.
+    PATH is a folder with a folder of pictures for each class, or an .npz file. Every picture is read, and those
+    that training would leave out are named.
 
     \b
     Examples:
@@ -101,7 +112,7 @@ data.add_command(preview)
 @click.argument("name", required=False)
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 def clean(name: str | None, yes: bool) -> None:
-    """Delete what was fetched of the data set NAME, or of all; files that are not ours stay.
+    """Delete the fetched archives of the data set NAME, or of all; other files in the cache stay.
 
     \b
     Examples:

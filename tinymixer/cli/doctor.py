@@ -4,13 +4,15 @@ from typing import Any
 
 import click
 
-from tinymixer.cli.output import counted, json_option, print_json, print_labelled
+from tinymixer.cli.output import json_option, print_json, print_labelled
+from tinymixer.text import counted
 
 
-@click.command(short_help="Show versions, BLAS, threads, GPU or why not, caches.")
+@click.command(short_help="Show versions, BLAS, threads, GPU, caches, and what is missing.")
 @json_option
 def doctor(as_json: bool) -> None:
-    """Show what tinymixer runs on: versions, processor, BLAS and its threads, GPU or why not, where data is cached.
+    """Show what tinymixer can use here: versions, processor, BLAS and its threads, the GPU (or why there is none), data
+    sets, and the folder for fetched data.
 
     \b
     Examples:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinymixer.cli.output import json_option, make_table, percent, print_json, print_table, tell
-from tinymixer.errors import ConfigError, TinymixerError, first_line
+from tinymixer.errors import ConfigError, TinymixerError
+from tinymixer.text import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ checkpoint_option = click.option(
     type=click.Choice(["recommended", "best", "last"]),
     default="recommended",
     show_default=True,
-    help="The weights of the best epoch on the validation images, of the last step, or those the run recommends.",
+    help="Weights of the best epoch on the validation images, of the last step, or those that the run recommends.",
 )
 backend_option = click.option(
     "--backend",
@@ -34,13 +35,18 @@ backend_option = click.option(
 @click.command("eval", short_help="Evaluate a run: accuracy, per-class table, confusion matrix.")
 @run_argument
 @checkpoint_option
-@click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Archive or folder of the data set.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Archive or folder of the data set, or other images of your own with the same classes.",
+)
 @backend_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to save the confusion matrix (PNG); without it, RUN/confusion.png.",
+    help="Where to save the confusion matrix (PNG) [default: RUN/confusion.png].",
 )
 @json_option
 def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, out: Path | None, as_json: bool) -> None:
@@ -107,7 +113,7 @@ def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, ou
         if not problem:
             click.echo(f"confusion matrix saved in {shown(picture)}")
         if problem and out is None:  # the user did not ask for the picture, so a note is enough
-            tell(f"confusion matrix not drawn: {first_line(problem)}", to_stderr=True)
+            tell(f"confusion matrix not drawn: {problem}", to_stderr=True)
     if problem and out is not None:
         raise problem
 
@@ -121,7 +127,7 @@ def _save_picture(confusion: "np.ndarray", names: list[str], path: Path, title: 
     except (TinymixerError, ModuleNotFoundError) as error:
         return error
     except Exception as error:  # fonts, the user's settings: Matplotlib raises errors of many types
-        return ConfigError(f"{path} could not be drawn: {first_line(error)}")
+        return ConfigError(f"{path} could not be drawn: {reason_of(error)}")
     return None
 
 

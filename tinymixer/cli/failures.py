@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import click
 
 from tinymixer.cli.output import open_streams, silence
-from tinymixer.errors import TinymixerError, install_line, printable
+from tinymixer.errors import TinymixerError, install_line
+from tinymixer.text import printable
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 CALLED_OTHERWISE = {  # an option's name in other programs -> its name here
@@ -78,7 +79,7 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
 
 def say_error(sentence: str) -> int:
     """Print `error: sentence` to standard error and return the exit code for it."""
-    _echo(f"error: {printable(sentence, but=NEWLINE)}")
+    _echo(f"error: {printable(sentence, keep=NEWLINE)}")
     return USER_ERROR
 
 

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Check every gradient of the package.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--details", is_flag=True, help="A line for each check, not one for each thing checked.")
+@click.option("--details", is_flag=True, help="Show a line for each single check.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of inputs and cotangents.")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "numpy", "cupy"]),
     default="numpy",
     show_default=True,
-    help="Where to check: with cupy, on the GPU, and the GPU's kernels where they serve the dtype.",
+    help="Where to check. cupy checks on the GPU, with the GPU's kernels for the dtypes that they support.",
 )
 @json_option
 def gradcheck(names: tuple[str, ...], details: bool, seed: int, backend: str, as_json: bool) -> None:
     """Check the gradients of every operation, every layer and of whole models, each at several shapes.
 
-    With NAMEs, only those: layer_norm, TokenMixing, MlpMixer, ... The exit code is 1 when any check fails. For your
+    With NAMEs, only these: layer_norm, TokenMixing, MlpMixer, ... The exit code is 1 when any check fails. For your
     own layers, see tinymixer.gradcheck: check_operation, check_layer, check_model.
 
     \b

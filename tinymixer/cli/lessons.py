@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import counted, json_option
+from tinymixer.cli.output import json_option
 from tinymixer.errors import ConfigError, TinymixerError, install_line
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.lessons.progress import LessonState
@@ -23,12 +24,12 @@ COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Your own copy of the notebooks, by default tinymixer-lessons. What is in it is never overwritten.",
+    help="Your own copy of the notebooks [default: tinymixer-lessons]. Files in it are never overwritten.",
 )
-@click.option("--no-open", is_flag=True, help="Fill the folder, but do not start JupyterLab.")
+@click.option("--no-open", is_flag=True, help="Only fill the folder; do not start JupyterLab.")
 @click.pass_context
 def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
-    """Put the lessons into a folder of yours and open them in JupyterLab, at the map of the course.
+    """Copy the lessons into a folder of yours and open them in JupyterLab, at the map of the course.
 
     \b
     Examples:
@@ -44,7 +45,7 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
         context.obj = folder
         return
     added = fill_folder(folder)
-    click.echo(f"{counted(len(added), 'file')} put into {folder}" if added else f"your lessons are in {folder}")
+    click.echo(f"{counted(len(added), 'file')} copied into {folder}" if added else f"your lessons are in {folder}")
     if not no_open:
         raise Exit(_open_jupyterlab(folder, MAP))
 
@@ -54,9 +55,9 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
 @json_option
 @click.pass_context
 def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
-    """Check every exercise as it is answered in FOLDER (by default the folder of 'tinymixer lessons').
+    """Check every exercise in FOLDER (by default the folder of 'tinymixer lessons').
 
-    The answers run in processes of their own, with limits: one that ends Python or never ends costs its own row only.
+    The answers run in separate processes with limits: an answer that ends Python, or never ends, fails alone.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinymixer.errors import first_line, printable
+from tinymixer.text import printable, reason_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,11 +48,11 @@ def tell(text: str, to_stderr: bool = False) -> None:
     """
     output = sys.stderr if to_stderr else sys.stdout
     try:
-        click.echo(printable(text, but="\n"), err=to_stderr)
+        click.echo(printable(text, keep="\n"), err=to_stderr)
     except (OSError, ValueError) as error:
         silence(output)
         if not to_stderr and not isinstance(error, BrokenPipeError):
-            tell(f"standard output cannot be written ({first_line(error)}): going on without it", to_stderr=True)
+            tell(f"standard output cannot be written ({reason_of(error)}): going on without it", to_stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -113,8 +113,3 @@ def sparkline(values: Sequence[float], width: int = 50) -> str:
     shown = [values[i * len(values) // width] for i in range(width)] if len(values) > width else values
     lowest, span = min(shown), max(shown) - min(shown)
     return "".join(SPARKS[round(7 * (value - lowest) / span) if span else 0] for value in shown)
-
-
-def counted(number: int, thing: str) -> str:
-    """A number with its noun, such as "1 epoch" or "1,437 epochs"."""
-    return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"

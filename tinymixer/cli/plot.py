@@ -14,7 +14,7 @@ from tinymixer.errors import ConfigError, TrainingError
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The picture (PNG); without it, RUN/curves.png for one run, and comparison.png beside the runs for several.",
+    help="The picture (PNG) [default: RUN/curves.png for one run, comparison.png beside the runs for several].",
 )
 def plot(runs: tuple[Path, ...], out: Path | None) -> None:
     """Draw loss and accuracy of each RUN (a run's folder) over the epochs into one picture.

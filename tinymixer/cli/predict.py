@@ -27,11 +27,13 @@ BAR_WIDTH = 30
 @click.option(
     "--weights",
     metavar="RUN",
-    help="In the place of RUN: a run's folder, a checkpoint file, or first-mixer, which comes with tinymixer.",
+    help="The model, instead of RUN: a run's folder, a checkpoint file, or first-mixer, which comes with tinymixer.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show for each image.")
 @click.option(
-    "--invert", is_flag=True, help="Swap light and dark: for dark ink on paper, since digits are light on dark."
+    "--invert",
+    is_flag=True,
+    help="Swap light and dark: for dark ink on white paper, since the digits are light on dark.",
 )
 @click.option(
     "--csv",
@@ -53,14 +55,14 @@ def predict(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Show what the model in RUN takes each IMAGE for, with probabilities.
+    """Predict the class of each IMAGE with the model in RUN, and show the probabilities.
 
     RUN is a run's folder, a checkpoint file, or first-mixer: a small Mixer for CIFAR-10's ten classes, which comes with
     tinymixer.
 
-    An IMAGE is a picture file, or a folder, whose pictures are taken with those in its folders. Each is cut to its
-    central square and resized to what the model was trained on. A file that cannot be read gets a sentence on standard
-    error; the others are shown all the same, and the exit code is 2.
+    An IMAGE is a picture file, or a folder with pictures, subfolders included. Each picture is cut to its central
+    square and resized to the size that the model was trained on. A file that cannot be read gets a sentence on
+    standard error; the others are still shown, and the exit code is 2.
 
     \b
     Examples:
@@ -88,6 +90,8 @@ def predict(
             problems[path] = str(error)
     predictions = dict(zip(pixels, loaded.predict_many(pixels.values()), strict=True))
 
+    if csv_file is not None:  # before anything is printed, so that a closed pipe (`| head`) does not cost the file
+        _write_csv(csv_file, predictions, known.class_names)
     answers: list[dict[str, Any]] = []
     for path in images:
         if path in problems:
@@ -100,8 +104,6 @@ def predict(
                 _show(shown(path), best)
     if as_json:
         print_json(answers)
-    if csv_file is not None:
-        _write_csv(csv_file, predictions, known.class_names)
     if problems:
         raise Exit(USER_ERROR)
 

@@ -5,7 +5,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.cli.output import counted, print_labelled, tell
+from tinymixer.cli.output import print_labelled, tell
+from tinymixer.text import counted
 from tinymixer.training.progress import Progress
 
 if TYPE_CHECKING:

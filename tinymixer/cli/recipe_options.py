@@ -15,7 +15,7 @@ SECTION_TITLES = {
     "schedule": "Schedule",
     "training": "Training",
 }
-METAVARS = {"data.data": "PATH"}
+METAVARS = {"data.data": "PATH", "training.init_from": "RUN"}
 TAKEN_FROM_DATA = ("model.image_size", "model.in_channels", "model.num_classes")
 
 

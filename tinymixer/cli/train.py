@@ -9,8 +9,9 @@ import click
 from click.exceptions import Exit
 from click.shell_completion import CompletionItem
 
-from tinymixer.cli.output import counted, percent, sparkline, tell
+from tinymixer.cli.output import percent, sparkline, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.training.trainer import TrainingResult
@@ -30,22 +31,15 @@ def _complete_recipe(ctx: click.Context, parameter: click.Parameter, incomplete:
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Folder of the run; without it, the first free of runs/RECIPE, runs/RECIPE-2, ...",
+    help="Folder of the run [default: the first free of runs/RECIPE, runs/RECIPE-2, ...]",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly where it stopped.")
-@click.option(
-    "--init-from",
-    metavar="RUN",
-    help="Begin with the weights of a run (its folder or a checkpoint file), or with first-mixer, which comes along. "
-    "Arrays of the same name and shape are taken, the others are named.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, exactly where it stopped.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the result.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe, overrides included, as TOML and stop.")
 def train(
     recipe: str | None,
     out: Path | None,
     resume: bool,
-    init_from: str | None,
     quiet: bool,
     print_recipe: bool,
     **overrides: Any,
@@ -53,9 +47,11 @@ def train(
     """Train a model by RECIPE: digits (the default), photos, cifar10-tiny, cifar10-nano, or the path of a TOML file.
 
     Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
-    tenth of the training images is held back to choose the best epoch; the test images are looked at once, at the end.
+    tenth of the training images is held back to choose the best epoch; the test images are used once, at the end.
 
-    Every field of the recipe can be overridden by the options below; what is not given is taken from the recipe. The
+    The recipe photos starts from a small Mixer that comes with tinymixer. Add --init-from none to start from scratch.
+
+    The options below override the recipe's fields; a field without an option keeps the recipe's value. The
     run's folder holds config.toml, metrics.jsonl, best.npz, last.npz and curves.png. Ctrl-C finishes the step, saves,
     and says how to go on.
 
@@ -81,6 +77,7 @@ def train(
 
     display = TrainingDisplay(quiet)
     try:
+        init_from = overrides_of(overrides)["training.init_from"]  # None: the recipe's suggestion, if it has one
         result = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from).run()
     finally:
         display.close()

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
-from tinymixer.borders import reason_of
 from tinymixer.errors import DataError
+from tinymixer.text import reason_of
 
 CHUNK = 1 << 20
 GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.borders import shortened
 from tinymixer.data.checks import as_array, checked_images, checked_labels, require_classes
 from tinymixer.data.dataset import Dataset
 from tinymixer.data.paths import expanded, shown
 from tinymixer.data.split import hold_out
 from tinymixer.errors import DataError
 from tinymixer.npz import npz_file
+from tinymixer.text import shortened
 
 # The names that the arrays of an .npz file may have: (images, labels, test images, test labels).
 NAMES = (

@@ -57,7 +57,7 @@ def checked_labels(name: str, labels: Any, count: int) -> np.ndarray:
         raise DataError(f"{name} must be whole numbers ({count},), one per image, got {labels.dtype} {labels.shape}.")
     outside = np.flatnonzero(labels > np.iinfo(np.int64).max) if labels.dtype == np.uint64 else labels[:0]
     if outside.size:
-        raise DataError(f"{name}[{outside[0]}] is {labels[outside[0]]}, which is no class number.")
+        raise DataError(f"{name}[{outside[0]}] is {labels[outside[0]]}, which is not a class number.")
     return labels.astype(np.int64, copy=False)
 
 
@@ -107,7 +107,7 @@ def checked_statistics(name: str, values: Any, channels: int) -> np.ndarray:
 def _why_not(name: str, number: float) -> str:
     """Say why this number cannot be the mean or std of pixels scaled to 0..1; "" when it can."""
     if not math.isfinite(number):
-        return "which is no number to work with: look for NaN or an overflow where it was worked out"
+        return "which is not a usable number: look for NaN or an overflow where it was computed"
     if name == "std" and number == 0:
         return (
             "and pixels are divided by it: a channel that never changes has a std of 0; leave it out, or give it a std "

@@ -214,7 +214,7 @@ def _assemble(batches: Iterator[tuple[str, Batch]], name: str, layout: Layout) -
 def _official_archive(file: IO[bytes], path: Path, layout: Layout) -> Archive:
     """Find the official archive with the size and SHA-256 of an open file, and rewind the file.
 
-    Raises DataError when it is none.
+    Raises DataError when it is not one.
     """
     size = os.fstat(file.fileno()).st_size
     by_size = {archive.bytes: archive for archive in layout.manifest.archives}

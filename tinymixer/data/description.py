@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinymixer.borders import IMAGE_VALUES, shown_value
+from tinymixer.borders import IMAGE_VALUES
 from tinymixer.errors import DataError
+from tinymixer.text import shown_value
 
 
 @dataclass(frozen=True)

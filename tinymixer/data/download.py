@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tinymixer.borders import reason_of, shortened
 from tinymixer.errors import DownloadError
+from tinymixer.text import reason_of, shortened
 
 if TYPE_CHECKING:
     import http.client
@@ -64,7 +64,7 @@ class PartFile:
         self.path, self.complete_size = path, size
         self.version: tuple[str, str] | None = None  # (URL, ETag or date) of the file that these bytes belong to
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DownloadError(f"{path} cannot be written: it is a link or no plain file. Remove it.")
+            raise DownloadError(f"{path} cannot be written: it is a link or not a plain file. Remove it.")
         try:
             self.file = open(  # noqa: SIM115  (closed in __exit__)
                 path, "ab", buffering=0, opener=_not_through_links

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinymixer.borders import guarded, shortened
+from tinymixer.borders import guarded
 from tinymixer.data.archives import sha256_of
 from tinymixer.data.download import MirrorError, PartFile, Patience, download
 from tinymixer.data.manifest import Archive, Manifest, cache_folder, datasets_folder, load_manifest
 from tinymixer.errors import DownloadError, install_line
+from tinymixer.text import shortened
 
 
 def fetch(

@@ -213,7 +213,7 @@ def _files(folder: Path, strange: list[Path]) -> Iterator[Path]:
             continue
         if file.is_dir():
             raise DataError(
-                f"{shown(folder)} holds a folder, {shown(file.name)}: expected pictures alone in a class's folder, so "
+                f"{shown(folder)} holds a folder, {shown(file.name)}: expected only pictures in a class's folder, so "
                 "move them up, or make each of the inner folders a class."
             )
         if file.suffix.lower() in endings and (file.is_file() or not file.exists()):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinymixer.borders import IMAGE_VALUES, PIXELS, counted, guarded, opened, shown_value
+from tinymixer.borders import IMAGE_VALUES, PIXELS, guarded, opened
 from tinymixer.data.paths import expanded, shown
 from tinymixer.errors import ConfigError, DataError, install_line
+from tinymixer.text import readable_number, shown_value
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -48,7 +49,7 @@ def load_image(
 
     invert=True exchanges light and dark. The digits are light strokes on black, so a model trained on them needs it for
     dark ink on white paper.
-    Raises DataError, in a sentence, for a file that is missing, is no picture, is damaged, or is too large to decode.
+    Raises DataError, in a sentence, for a file that is missing, damaged, not a picture, or too large to decode.
     """
     if in_channels not in (1, 3):
         raise ConfigError(f"Pictures can be read with 1 or 3 channels, and the model has in_channels={in_channels}.")
@@ -65,7 +66,7 @@ def checked_size(image_size: int) -> int:
     """Return the side length in pixels. Raises ConfigError unless it is a whole number from 1 to the limit."""
     if isinstance(image_size, bool) or not isinstance(image_size, (int, np.integer)) or image_size < 1:
         raise ConfigError(f"image_size is the side of the images in pixels, 1 or more, got {shown_value(image_size)}.")
-    IMAGE_VALUES.require(3 * int(image_size) ** 2, f"image_size {counted(int(image_size))}")
+    IMAGE_VALUES.require(3 * int(image_size) ** 2, f"image_size {readable_number(int(image_size))}")
     return int(image_size)
 
 
@@ -140,8 +141,8 @@ def _square(picture: "PillowImage", image_size: int, in_channels: int, fit: str)
 def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
     """Open a picture file and read its header alone; no pixel is decoded yet.
 
-    Raises DataError for a path that is missing or no file, and for a picture that has none of FORMATS, is damaged, or
-    has too many pixels.
+    Raises DataError for a path that is missing or not a file, and for a picture that is damaged, has none of FORMATS,
+    or has too many pixels.
     """
     from PIL import Image
 
@@ -154,7 +155,7 @@ def opened_picture(path: Path, name: str) -> "Iterator[PillowImage]":
                 raise DataError(_too_large(name, PIXELS.value)) from error
             if isinstance(error.__cause__, Image.UnidentifiedImageError):
                 raise DataError(
-                    f"{name} is not an image in any format that is read here; give a PNG or JPEG file."
+                    f"{name} is not an image in any format that tinymixer reads; give a PNG or JPEG file."
                 ) from error
             raise
         with picture:
@@ -218,9 +219,7 @@ def _eight_bits(picture: "PillowImage", name: str) -> "PillowImage":
     from PIL import Image
 
     if picture.mode == "F":
-        raise DataError(
-            f"{name} has floating-point pixels, whose range is anyone's guess; save it as a PNG with 8 bits."
-        )
+        raise DataError(f"{name} has floating-point pixels, whose range is unknown; save it as a PNG with 8 bits.")
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         # 16-bit grey: Pillow's own conversion would clip at 255 instead of scaling.
         values = np.clip(np.asarray(picture), 0, 65_535).astype(np.uint32)  # (height, width)

@@ -156,7 +156,7 @@ class _Machine:
         self.deepen(target, values)
         for key, value in zip(values[::2], values[1::2], strict=True):
             if type(key) not in (str, bytes, int, _Record):
-                raise _NotABatchError("it has a dictionary whose keys are no names")
+                raise _NotABatchError("it has a dictionary whose keys are not names")
             target[key] = value
 
     def remember(self, number: int) -> None:
@@ -189,7 +189,7 @@ class _Machine:
     def build(self, _: object) -> None:
         state, target = self.pop(), self.pop()
         if not isinstance(target, _Record) or type(state) is not tuple or len(state) > MOST_ARGUMENTS:
-            raise _NotABatchError("it sets the state of what is no array")
+            raise _NotABatchError("it sets the state of something that is not an array")
         target.state = state
         self.stack.append(target)
 

@@ -41,7 +41,7 @@ class Watch:
         now = time.monotonic()
         self.received += count
         if now > self.until:
-            raise TooSlowError("it takes longer than anyone should wait")
+            raise TooSlowError("it takes too long")
         if now - self.started < self.timeout:
             return
         if self.in_headers:

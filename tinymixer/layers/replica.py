@@ -80,7 +80,7 @@ def _children(thing: object) -> list[Any]:
 def _moved_view(array: np.ndarray, replicas: list[tuple[Storage, Storage]]) -> np.ndarray | None:
     """The replica's view for a view of the original's: of the shared values, or of its own gradients or buffers.
 
-    None for an array that is no view of the original's vectors.
+    None for an array that is not a view of the original's vectors.
     """
     for original, copy in replicas:
         if _overlap(array, original.values):

@@ -109,7 +109,7 @@ TOKEN_MIXERS: dict[str, TokenMixer | None] = {
 
 
 def token_mixer_of(choice: str | TokenMixer | None) -> TokenMixer | None:
-    """The token mixer of that name; a class that is passed in comes back unchanged, and None means none.
+    """The token mixer of that name, None for "none"; a class that is passed in comes back unchanged.
 
     Raises ConfigError for an unknown name.
     """

@@ -4,7 +4,7 @@
 
     check("2.3", my_linear_backward)
 
-Needs NumPy for checks, Matplotlib and IPython for pictures: `pip install 'tinymixer[lessons]'`.
+Checks need NumPy alone; pictures need Matplotlib and IPython, which come with the extra `lessons` (see README).
 """
 
 from tinymixer.lessons.data import cifar10_or_advice

@@ -1,6 +1,6 @@
-"""The answers of a notebook: the statements they rest on are run, and the exercises examined, in this process.
+"""Runs the statements that a notebook's answers need, and checks its exercises, in this process.
 
-`isolated.py` has it done in a process of its own.
+`isolated.py` does this in a separate process.
 """
 
 import contextlib
@@ -21,29 +21,29 @@ Place = tuple[int, int]  # a statement's cell and line
 
 
 class NotebookCommand(Exception):  # noqa: N818, the learner reads it
-    """A line with % or ! was needed to have an answer's value."""
+    """An answer needs the result of a line with % or !, which is not run here."""
 
     def __str__(self) -> str:
-        return "a command of the notebook (% or !) is not run here; write the value itself"
+        return "commands of the notebook (% or !) are not run here; write the value itself"
 
 
 class _NoShell:
-    """Stands where IPython's shell is in a notebook."""
+    """Stands in for IPython's shell."""
 
     def __getattr__(self, name: str) -> Any:
         raise NotebookCommand
 
 
 def _display(*values: Any, **_: Any) -> None:
-    """In the place of IPython's display, which a notebook has without an import."""
+    """Stands in for IPython's display, which every notebook has without an import."""
     sys.stdout.write(" ".join(map(repr, values)) + "\n")
 
 
 @dataclass
 class Answers:
-    """What a notebook defines of what its exercises need.
+    """The definitions in a notebook that its exercises need.
 
-    names     the functions, and all they rest on
+    names     the functions, and everything that they use
     troubles  a sentence for each cell or statement that could not be run
     lost      name -> the sentence about the statement that should have defined it
     """
@@ -54,7 +54,7 @@ class Answers:
     lost: dict[str, str] = field(default_factory=dict)
 
     def verdict(self, exercise: Exercise) -> Verdict:
-        """The verdict on an exercise as it is answered here."""
+        """The verdict on this notebook's answer to an exercise."""
         missing = [name for name in exercise.functions if name not in self.names]
         if missing:
             said = " ".join(self.troubles) or "Its cell may have been deleted: take a fresh notebook beside yours."
@@ -67,7 +67,7 @@ class Answers:
         return verdict
 
     def complete(self, exercise: Exercise) -> bool:
-        """Whether all that the exercise's functions rest on is there already."""
+        """Whether everything that the exercise's functions use is defined already."""
         bound = {name for one in self.notebook.statements for name in one.binds}
         return all(name in self.names for name in self._rests_on(exercise) & bound - {EVERYTHING})
 
@@ -81,7 +81,7 @@ class Answers:
 
 
 def write_files(notebook: Notebook, folder: Path) -> None:
-    """Write what %%writefile cells would write, into a folder of our own."""
+    """Write what %%writefile cells would write, but into `folder`."""
     for name, text in notebook.files.items():
         target = (folder / name).resolve()
         if target.is_relative_to(folder.resolve()):
@@ -97,13 +97,14 @@ def grade(
     before_statement: Callable[[Statement], None] = lambda statement: None,
     before_exercise: Callable[[str], None] = lambda number: None,
 ) -> Iterator[Verdict]:
-    """Run the statements that these exercises rest on, and give the verdict on each exercise where it is checked.
+    """Run the statements that these exercises need, and give the verdict on each exercise at the cell that checks it.
 
-    So an answer meets its constants as `check` met them, whatever later cells make of these names. An exercise that
-    needs something from a later cell, is wrong and defined again, or is not checked, is examined at the end; a
-    statement that fails for want of a name is tried again there.
+    So an answer sees the same constants as in the notebook, even if later cells change them. An exercise is examined at
+    the end instead if it needs something from a later cell, is wrong and defined again later, or is checked nowhere.
+    A statement that fails because a name is missing is run again at the end.
 
-    skip: statements that are not to be run, each with the sentence about it. before_...: told of each.
+    skip   statements not to run, each with the sentence that says why
+    before_statement, before_exercise   called before each one
     """
     for file, text in notebook.texts.items():
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
@@ -138,7 +139,7 @@ def grade(
 
 @contextlib.contextmanager
 def _as_main(module: types.ModuleType) -> Iterator[None]:
-    """A notebook is the module __main__; dataclasses and pickles look it up."""
+    """Make the notebook the module __main__, where dataclasses and pickles look names up."""
     before = sys.modules["__main__"]
     sys.modules["__main__"] = module
     try:
@@ -150,7 +151,7 @@ def _as_main(module: types.ModuleType) -> Iterator[None]:
 def _run(
     one: Statement, answers: Answers, skip: dict[Place, str], before_statement: Callable[[Statement], None]
 ) -> bool:
-    """Run a statement. False where a name that it needs is not there (yet)."""
+    """Run a statement. Returns False where a name that it needs is not defined (yet)."""
     later = False
     if said := skip.get((one.cell, one.line)):
         answers.troubles.append(said)

@@ -1,4 +1,4 @@
-"""The old name of `progress`: the test_tasks.py in the folders of learners imports it."""
+"""The old name of `progress`, which the test_tasks.py in older learners' folders imports."""
 
 from tinymixer.lessons.progress import grade_exercise
 

@@ -1,4 +1,4 @@
-"""Comparing what came out with what was expected: the first wrong element, and what kind of wrong it looks like."""
+"""Compares an output with the expected one: finds the first wrong element and what kind of mistake it looks like."""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from tinymixer.lessons.running import describe
 
 @dataclass(frozen=True)
 class Difference:
-    """The first thing about an output that is not as expected.
+    """The first difference between an output and the expected one.
 
     where      the element, such as "dbias[0]", or the output's name
     expected, got   in words or digits
-    hint       what this kind of difference usually means; "" where nothing general can be said
+    hint       what this kind of difference usually means; "" where nothing is known
     """
 
     where: str
@@ -41,7 +41,7 @@ def first_difference(name: str, expected: Any, got: Any, tolerance: float) -> Di
 
 
 def _countable(array: np.ndarray) -> np.ndarray:
-    """Booleans as 0 and 1, for NumPy refuses to subtract them; anything else as it is."""
+    """Booleans as 0 and 1, since NumPy refuses to subtract them; anything else unchanged."""
     return array.astype(int) if array.dtype == bool else array
 
 
@@ -115,7 +115,7 @@ def _shape_hint(expected: np.ndarray, got: np.ndarray, tolerance: float) -> str:
 
 
 def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str:
-    """What can be said of wrong values without knowing the exercise."""
+    """A hint about wrong values that needs no knowledge of the exercise."""
     if got.dtype.kind in "fc" and not np.isfinite(got).all() and np.isfinite(expected).all():
         return "There is an infinity or a NaN: an overflow in exp, a division by zero, or a logarithm of zero."
     if expected.size > 1 and wrong.mean() < 0.5 and expected.size > 3:
@@ -133,7 +133,7 @@ def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str
 
 
 def _constant_ratio(expected: np.ndarray, got: np.ndarray) -> float | None:
-    """The one factor between expected and got, None where there is none."""
+    """The one factor between expected and got; None if there is no such factor."""
     if expected.size < 3 or expected.dtype.kind != "f" or got.dtype.kind != "f" or not np.isfinite(got).all():
         return None
     nonzero = expected != 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Lesson:
-    """number: from 0; name: of its files, without the number; minutes: for someone new to it."""
+    """number: from 0; name: of its files, without the number; minutes: how long it takes someone new to it."""
 
     number: int
     name: str

@@ -1,10 +1,10 @@
-"""The data of the lessons: the bundled digits always, CIFAR-10 where it is."""
+"""The lessons' data: always the bundled digits, and CIFAR-10 where it was fetched."""
 
 from tinymixer.data import Dataset, dataset_info, load_dataset
 
 
 def cifar10_or_advice() -> Dataset | None:
-    """CIFAR-10 where it was fetched before; otherwise None, after a line that says how to get it."""
+    """CIFAR-10 if it was fetched before; otherwise prints how to get it and returns None."""
     if dataset_info("cifar10")["available"]:
         return load_dataset("cifar10")
     print(

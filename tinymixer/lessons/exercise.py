@@ -1,4 +1,4 @@
-"""How an exercise of the course is written down: a reference, inputs to try, and mistakes worth a hint."""
+"""An exercise of the course: a reference, inputs to try, and mistakes with a hint for each."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class NotYet(Exception):  # noqa: N818, no error: the learner reads it
 
 @dataclass(frozen=True)
 class Mistake:
-    """A plausible wrong answer and what to say to whoever gives it.
+    """A plausible wrong answer, and the hint for it.
 
     hint    sentences to the learner: what seems to have happened and where to look, never the solution itself
     wrong   the wrong answer: a function like the learner's (or a tuple of them, for an exercise of several). An answer
@@ -37,12 +37,12 @@ class Mistake:
 
 
 def call_function(function: Callable[..., Any], *arguments: Any) -> Any:
-    """How most exercises are run: the learner's function gets a case's arguments."""
+    """How most exercises are run: calls the learner's function with a case's arguments."""
     return function(*arguments)
 
 
 def call_pair(forward: Callable[..., Any], backward: Callable[..., Any], dy: Any, *inputs: Any) -> Any:
-    """How an exercise of two functions is run: forward on the inputs, backward on dy and the cache that came out.
+    """How an exercise of two functions is run: forward on the inputs, then backward on dy and forward's cache.
 
     Returns (y, dx, ...): the output, then the gradients.
     """
@@ -58,7 +58,7 @@ class Exercise:
     number     "2.3": the third of lesson 02
     title      a few words for the progress page
     functions  what the notebook calls the learner's function (or class), such as ("my_linear_backward",)
-    reference  the right answer: of the package wherever it has one. A tuple where `functions` are several
+    reference  the right answer: the package's own function wherever there is one; a tuple for several `functions`
     cases      makes the inputs from a random generator: argument tuples, the easiest first. Sizes all different first
                (a swapped axis shows in the shape), then at least one where wrong axes would fit (square)
     returns    names of what comes back, in order. One called "cache" is not compared
@@ -83,7 +83,7 @@ class Exercise:
 
     @property
     def compared(self) -> list[str]:
-        """The outputs that are compared. What a cache holds is the learner's own business."""
+        """The outputs that are compared: all but the cache, which the learner may fill as they like."""
         return [name for name in self.returns if name != "cache"]
 
     @property
@@ -124,7 +124,7 @@ def all_exercises() -> list[Exercise]:
 
 
 def find_exercise(number: str) -> Exercise:
-    """The exercise of that number. Raises ConfigError for one that there is not."""
+    """The exercise of that number. Raises ConfigError for an unknown one."""
     number = str(number)  # check(2.3, ...) is as clear
     known = {one.number: one for one in all_exercises()}
     if number not in known:

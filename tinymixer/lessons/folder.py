@@ -38,24 +38,24 @@ def test_exercise(number, verdicts):
 
 
 def lessons_source() -> Path:
-    """Where the notebooks as they are handed out are: in an installed package, or beside it in a checkout."""
+    """The folder of the original notebooks: in an installed package, or beside the package in a clone."""
     package = Path(__file__).resolve().parents[1]
     installed, checkout = package / "lesson_notebooks", package.parent / "lessons"
     for folder in (installed, checkout):
         if (folder / MAP).is_file():
             return folder
-    raise DataError(f"The lessons are not where they belong, in {installed}; install tinymixer again.")
+    raise DataError(f"The lessons are missing in {installed}; install tinymixer again.")
 
 
 def learners_folder(beside: Path) -> Path:
-    """Where a learner's notebooks are: `beside` itself when it is such a folder, else `tinymixer-lessons` in it."""
+    """The folder of a learner's notebooks: `beside` itself if it is such a folder, else `tinymixer-lessons` in it."""
     return beside if (beside / MAP).is_file() and (beside / TASKS_FILE).is_file() else beside / "tinymixer-lessons"
 
 
 def fill_folder(folder: Path) -> list[Path]:
     """Copy the map, the lessons, the solutions and the tests that the folder does not have yet; return what is new.
 
-    A file that is there is left alone: it may hold somebody's answers. Raises DataError when the folder cannot be
+    Existing files are left alone: they may hold somebody's answers. Raises DataError when the folder cannot be
     written to.
     """
     source = lessons_source()
@@ -74,6 +74,6 @@ def fill_folder(folder: Path) -> list[Path]:
             added.append(tasks)
     except OSError as error:
         raise DataError(
-            f"The lessons cannot be put into {folder}: {error.strerror or error}. Name another folder."
+            f"The lessons cannot be copied into {folder}: {error.strerror or error}. Name another folder."
         ) from error
     return added

@@ -28,9 +28,9 @@ class Verdict:
     state     "passed", "wrong" or "not yet"
     sentence  what passed, or what is wrong
     details   label -> text: the inputs, the element, expected, got
-    hint      what to do about it; "" where nothing can be said
+    hint      what to do about it; "" if there is none
     known     whether the hint was written for this very mistake
-    printed   what the answer printed on the inputs that are told of (on the first where it passed), cut to size
+    printed   what the answer printed on the inputs shown (on the first inputs if it passed), shortened
     """
 
     number: str
@@ -56,14 +56,14 @@ class Verdict:
 def check(number: str, *answers: Any) -> None:
     """Say whether the answer to an exercise is right: `check("2.3", my_linear_backward)`.
 
-    Prints what passed, or the first wrong element with the expected value, yours and a hint; then what the answer
-    printed, and what `tinymixer lessons status` could not use of it. It never raises for an answer, however wrong
-    (Ctrl-C passes); for an exercise that there is not it raises ConfigError.
+    Prints what passed, or the first wrong element with the expected value, yours and a hint. Then it shows what the
+    answer printed, and what `tinymixer lessons status` would not find. No answer makes it raise, except by Ctrl-C.
+    Raises ConfigError for an unknown exercise.
     """
     verdict = examine(number, *answers)
     remarks: list[str] = []
     if verdict.passed:
-        with contextlib.suppress(Exception):  # a comfort: the verdict does not depend on it
+        with contextlib.suppress(Exception):  # only a comfort: the verdict does not depend on it
             remarks = notebook_remarks(find_exercise(number), answers, sys._getframe(1).f_globals)
     verdict = replace(verdict, details=verdict.details | ({"status": " ".join(remarks)} if remarks else {}))
     print(encodable(str(verdict), sys.stdout))
@@ -94,8 +94,8 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
         return _judged(exercise, cases, expected, outcomes)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # what came back may be of a class that breaks whatever looks at it
-        sentence = f"what came back cannot be compared: {message_of(error)}."
+    except BaseException as error:  # the returned object may be of a class whose methods fail
+        sentence = f"what it returned cannot be compared: {message_of(error)}."
         return _verdict(exercise, WRONG, sentence, printed=outcomes[0].printed)
 
 
@@ -142,7 +142,7 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
         wanted = f"{len(exercise.returns)} values: {', '.join(exercise.returns)}"
         return _Wrong(
             None,
-            "something else came back than was asked for.",
+            "it returned something else than the exercise asks for.",
             {"inputs": inputs, "expected": wanted, "got": outcome.shape_of_answer},
             "End the function with a return of " + ", ".join(exercise.returns) + ", in this order.",
         )
@@ -171,7 +171,7 @@ def _with_hint(
 
 
 def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: list[Outcome]) -> str | None:
-    """Where one case ends in an error, another may show which output is wrong."""
+    """The first wrong output of any case: where one case ends in an error, another may show it."""
     for right, outcome in zip(expected, outcomes, strict=False):
         if right.outputs is None or outcome.outputs is None:
             continue
@@ -182,7 +182,7 @@ def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: l
 
 
 def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
-    """Whether two answers do the same with one case, in the output that is wrong."""
+    """Whether two answers give the same result for one case, in the output that is wrong."""
     if one.error is not None or other.error is not None:
         return _gist(one.error) == _gist(other.error)
     if one.outputs is None or other.outputs is None:
@@ -192,7 +192,7 @@ def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome)
 
 
 def _gist(error: BaseException | None) -> str:
-    """What an error is about. That shapes do not fit is said differently by NumPy's functions and by the package's."""
+    """What an error is about. NumPy and the package word errors about shapes differently, so those count as one."""
     return "shapes" if _about_shapes(error) else "" if error is None else message_of(error)
 
 
@@ -218,7 +218,7 @@ def _error_hint(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "An array or a list grows far beyond what the exercise needs: print the shapes on the way."
     if isinstance(error, EOFError):
-        return "Nobody is asked while answers are checked: take input() out."
+        return "There is nobody to type while answers are checked: remove input()."
     if isinstance(error, NameError):
         return "A name is used before it is made; the functions of an exercise may use np, math and what they make."
     return ""

@@ -1,7 +1,7 @@
-"""Grading a notebook in a process of its own, with limits of time, memory and output.
+"""Grades a notebook in a separate process, with limits on time, memory and output.
 
 An answer may call exit(), never end, print or allocate without end, or crash Python: that exercise gets a sentence, and
-a fresh process goes on with the others. It keeps accidents apart; it is no prison for those who mean harm.
+a new process continues with the others. This contains accidents; it does not protect from code that means harm.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from tinymixer.lessons.exercise import find_exercise
 from tinymixer.lessons.grading import WRONG, Verdict
 from tinymixer.lessons.running import cut
 
-MEMORY = 2**30  # bytes that answers may have beside what Python and NumPy take
+MEMORY = 2**30  # bytes that answers may use, on top of Python and NumPy
 GRACE = 2.0  # seconds for a process to end by itself before it is ended
-LEAST = 0.5  # seconds below which it is not worth starting
+LEAST = 0.5  # with fewer seconds than this left, nothing is started
 LONGEST_LINE = 10_000_000  # bytes
 STARTING = 30.0  # seconds for a process to start on a busy machine
 START = (
@@ -38,9 +38,9 @@ ONE_THREAD = dict.fromkeys(
 
 
 class Patience:
-    """How long answers may take: the first that never ends a long time, the next less, all together a limit.
+    """Time limits for answers that do not end: long for the first, shorter for the next ones, and one limit for all.
 
-    Right answers take well under a second. One object may be shared by threads.
+    Right answers take well under a second. Threads may share one object.
     """
 
     def __init__(self, each: tuple[float, ...] = (10.0, 5.0, 3.0), altogether: float = 45.0) -> None:
@@ -49,20 +49,20 @@ class Patience:
         self.cancelled = threading.Event()
 
     def seconds(self) -> float:
-        """For the next answer; 0 when nothing is left."""
+        """The time limit for the next answer; 0 when none is left."""
         if self.cancelled.is_set():
             return 0.0
         return max(0.0, min(self._each[min(self._spent, len(self._each) - 1)], self._end - time.monotonic()))
 
     def spend(self) -> None:
-        """One more answer did not end."""
+        """Count one more answer that did not end."""
         self._spent += 1
 
 
 def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = None) -> dict[str, Verdict]:
     """The verdict on each of these exercises as they are answered in a notebook (or in a jupytext source).
 
-    It raises nothing for what is in the notebook: one that cannot be read makes each of its exercises wrong.
+    Nothing in the notebook makes it raise: if the notebook cannot be read, each of its exercises is wrong.
     """
     patience = patience or Patience()
     verdicts: dict[str, Verdict] = {}
@@ -70,8 +70,8 @@ def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = N
     while left := [number for number in numbers if number not in verdicts]:
         seconds = patience.seconds()
         if seconds < LEAST:
-            sentence = "not looked at, since other answers of this folder took all the time there is."
-            hint = f"pytest -k {find_exercise(left[0]).task} checks this one alone; mend those that never end."
+            sentence = "not checked, since other answers in this folder used up the time."
+            hint = f"pytest -k {find_exercise(left[0]).task} checks this one alone; correct the answers that never end."
             verdicts |= {number: _wrong(number, sentence, hint=hint) for number in left}
             break
         request = {"path": str(path.absolute()), "numbers": left, "skip": skip, "seconds": seconds, "memory": MEMORY}
@@ -97,12 +97,12 @@ def _wrong(number: str, sentence: str, line: str = "", hint: str = "") -> Verdic
 
 @dataclass
 class _Attempt:
-    """What one process has said.
+    """What one process has reported.
 
-    verdicts             those it reached
-    exercise, statement  what it was at when it ended before its time: a number, or a cell and a line
-    how                  how it ended, such as "did not end within 10 s."; "" where it ended as it should
-    line                 the learner's line at which it was ended
+    verdicts             the verdicts that it reached
+    exercise, statement  what it was working on when it ended too early: a number, or a cell and a line
+    how                  how it ended, such as "did not end within 10 s."; "" for a normal end
+    line                 the learner's line at which it was stopped
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class _Attempt:
     texts: dict[str, str] = field(default_factory=dict)
 
     def hear(self, line: bytes) -> None:
-        """Take in a line: an event, or a part of the stack that faulthandler writes."""
+        """Read a line of the process's output: an event, or a part of the stack that faulthandler writes."""
         if line.startswith(b"{"):
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._hear_event(json.loads(line))
@@ -143,7 +143,7 @@ class _Attempt:
 
 
 def _attempt(request: dict[str, Any], cancelled: threading.Event) -> _Attempt:
-    """Have a process do what is asked, for as long as it keeps to its time."""
+    """Run a process on this request until it has finished or its time is over."""
     attempt = _Attempt()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # here, since the process may be ended
         _start_and_listen(request | {"folder": folder}, attempt, cancelled)
@@ -174,7 +174,7 @@ def _listen(
 ) -> None:
     assert process.stdin is not None
     import_from = [str(Path(folder or ".").absolute()) for folder in sys.path]
-    with contextlib.suppress(OSError):  # it has ended already: that is told below
+    with contextlib.suppress(OSError):  # it has ended already, which is reported below
         process.stdin.write(json.dumps(request | {"import_from": import_from}).encode() + b"\n")
         process.stdin.close()
     lines: queue.Queue[bytes] = queue.Queue()
@@ -199,16 +199,16 @@ def _listen(
     attempt.how, attempt.hint = _how_it_ended(process.returncode, request["seconds"] if attempt.timed_out else None)
 
 
-def _read_lines(stream: IO[bytes], lines: "queue.Queue[bytes]") -> None:
-    """Put what comes into the queue, at its end b""."""
-    with contextlib.suppress(ValueError, OSError):  # the stream was closed
-        while line := stream.readline(LONGEST_LINE):
+def _read_lines(output: IO[bytes], lines: "queue.Queue[bytes]") -> None:
+    """Put each line into the queue, and b"" at the end."""
+    with contextlib.suppress(ValueError, OSError):  # the output was closed
+        while line := output.readline(LONGEST_LINE):
             lines.put(line)
     lines.put(b"")
 
 
 def _how_it_ended(code: int | None, seconds: float | None) -> tuple[str, str]:
-    """How a process ended that should not have, and a hint."""
+    """How a process ended too early, and a hint."""
     if seconds is not None:
         hint = "Is there a loop whose condition never becomes false, or one that waits for something?"
         return f"did not end within {seconds:.3g} s.", hint
@@ -223,7 +223,7 @@ def _how_it_ended(code: int | None, seconds: float | None) -> tuple[str, str]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the process with all that it has started."""
+    """End the process and everything that it has started."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -231,7 +231,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
-    for stream in (process.stdin, process.stdout):
+    for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
-            if stream is not None:
-                stream.close()
+            if pipe is not None:
+                pipe.close()

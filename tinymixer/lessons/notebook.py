@@ -1,8 +1,8 @@
-"""Reading notebooks by Jupyter's grammar, and finding the statements that an answer rests on.
+"""Reads notebooks by Jupyter's grammar, and finds the statements that an answer needs.
 
-A cell is Python, with IPython's own lines among it: %magic, !command, name?. Of all statements only those are run that
-an exercise's functions need: their definitions, and whatever defines the names in them, wherever in the notebook it
-stands. So the experiments of a lesson are not run, and an answer means the same here as in the notebook.
+A cell is Python with lines of IPython's own: %magic, !command, name?. Only the statements that an exercise's functions
+need are run: their definitions, and whatever defines the names in them, anywhere in the notebook. So the experiments
+of a lesson are not run, and an answer means the same here as in the notebook.
 """
 
 import __future__
@@ -35,7 +35,7 @@ FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future_
 class Statement:
     """A statement at the top level of a cell.
 
-    binds  the names that it defines or changes; EVERYTHING for what cannot be told by name
+    binds  the names that it defines or changes; EVERYTHING where the names cannot be known
     needs  the names that it reads, also later inside its functions
     """
 
@@ -55,7 +55,7 @@ class Notebook:
     """What the code cells of a notebook say.
 
     statements  in order
-    checks      exercise -> the statement, by its place in `statements`, that checks it (the last one that does)
+    checks      exercise -> index in `statements` of the (last) statement that checks it
     troubles    a sentence per cell that is not Python
     texts       file name, as tracebacks have it -> the cell as Python
     files       name -> text: what %%writefile would write
@@ -68,7 +68,7 @@ class Notebook:
     files: dict[str, str] = field(default_factory=dict)
 
     def needed_for(self, names: Iterable[str]) -> list[int]:
-        """The statements that these names rest on, by their places in `statements`, in order."""
+        """Indices into `statements` of the statements that these names need, in order."""
         wanted, chosen = set(names) | {EVERYTHING}, set[int]()
         while True:
             found = [index for index, one in enumerate(self.statements) if index not in chosen and one.binds & wanted]
@@ -87,7 +87,7 @@ def read_notebook(path: Path) -> Notebook:
 def code_cells(path: Path) -> tuple[list[str], list[str]]:
     """The code of a notebook, a text per cell (of a Python file, the whole), and a sentence per damaged cell.
 
-    Raises DataError when it is no notebook.
+    Raises DataError when it is not a notebook.
     """
     content = _content(path)
     if path.suffix == ".py":
@@ -101,7 +101,7 @@ def code_cells(path: Path) -> tuple[list[str], list[str]]:
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
         raise DataError(
-            f"{path.name} is no Jupyter notebook: expected JSON with cells{where}. Is it damaged? Rename it, and "
+            f"{path.name} is not a Jupyter notebook: expected JSON with cells{where}. Is it damaged? Rename it, and "
             "'tinymixer lessons' puts a fresh one in its place."
         ) from error
     sources, troubles = [], []
@@ -119,7 +119,7 @@ def _content(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path.name} is no file that could be read. Move it away.")
+            raise DataError(f"{path.name} is not a file that can be read. Move it away.")
         if status.st_size > LARGEST_NOTEBOOK:
             size = f"{status.st_size / 1e6:,.0f} MB"
             raise DataError(f"{path.name} is too large to be read ({size}): clear its outputs and save it again.")
@@ -187,7 +187,7 @@ def _python(source: str, files: dict[str, str]) -> tuple[str, ast.Module]:
             return "", ast.Module([], [])
         return _python("\n" * source[: magic.end()].count("\n") + rest, files)
     try:
-        text, tree = source, ast.parse(source)  # what is Python is left as it is, also lines that begin with %
+        text, tree = source, ast.parse(source)  # Python is left as it is, also lines that begin with %
     except UNPARSABLE:
         text = _transformed(source)
         tree = ast.parse(text)
@@ -196,19 +196,19 @@ def _python(source: str, files: dict[str, str]) -> tuple[str, ast.Module]:
 
 
 def _transformed(source: str) -> str:
-    """A cell that is not Python as IPython would turn it into Python. Raises UNPARSABLE where nothing helps."""
+    """A cell that is not Python, transformed into Python as IPython does it. Raises UNPARSABLE if that fails."""
     try:
         from IPython.core.inputtransformer2 import TransformerManager
-    except ImportError:  # a machine that only grades
+    except ImportError:  # on a machine that only grades, IPython may be missing
         return _transformed_by_lines(source)
     try:
         return TransformerManager().transform_cell(source)
-    except Exception as error:  # somebody else's parser, given what is no Python
+    except Exception as error:  # IPython's parser may raise anything for text that is not Python
         raise SyntaxError(str(error)) from error
 
 
 def _transformed_by_lines(source: str) -> str:
-    """The lines that Python objects to are read as IPython's own: %magic, !command, name?, files = !ls."""
+    """Reads the lines that Python rejects as IPython's own: %magic, !command, name?, files = !ls."""
     lines, changed = source.split("\n"), set[int]()
     while True:
         try:
@@ -316,14 +316,14 @@ def _root(node: ast.AST) -> Iterator[str]:
 
 
 def notebook_remarks(exercise: Exercise, answers: tuple[Any, ...], names: dict[str, Any]) -> list[str]:
-    """What `tinymixer lessons status` will not find in the notebook as `check` found it, a sentence each.
+    """Sentences about definitions that `check` used and `tinymixer lessons status` will not find in the notebook.
 
-    names: the global names where `check` was called. Outside a notebook there is nothing to say.
+    names: the global names where `check` was called. Outside a notebook the list is empty.
     """
     if "get_ipython" not in names or not isinstance(cells := names.get("In"), list):
         return []
     remarks = [
-        f"'tinymixer lessons status' looks for a function named {name}; this one is another. Give it that name."
+        f"'tinymixer lessons status' looks for a function named {name}, and this one has another name. Rename it."
         for name, answer in zip(exercise.functions, answers, strict=False)
         if callable(answer) and names.get(name) is not answer
     ]

@@ -1,4 +1,4 @@
-"""Figures for the lessons: legible on a light page and on a dark one, small, with a text in place of each."""
+"""Figures for the lessons: small, legible on a light and on a dark page, each with a text alternative."""
 
 import base64
 import html
@@ -30,8 +30,8 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
 def show(figure: Any, alt: str) -> None:
     """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it.
 
-    JupyterLab gives no picture an alternative text, whatever its metadata say. So the text also stands below, folded,
-    where a screen reader comes to it, and in the place of the picture where only text is shown.
+    JupyterLab ignores a picture's alternative text in the metadata. So the text also stands below the picture, folded,
+    where a screen reader finds it; where only text can be shown, it replaces the picture.
     """
     from IPython.display import display
 
@@ -47,5 +47,5 @@ def show(figure: Any, alt: str) -> None:
 
 
 def in_words(alt: str) -> str:
-    """The text of a picture as HTML that every front end shows: folded, for eyes and for screen readers."""
+    """The text of a picture as folded HTML, which every front end and every screen reader shows."""
     return f"<details><summary>The picture in words</summary>{html.escape(alt)}</details>"

@@ -11,7 +11,7 @@ from tinymixer.lessons.exercise import all_exercises, find_exercise
 from tinymixer.lessons.grading import PASSED, Verdict
 from tinymixer.lessons.isolated import Patience, grade_notebook
 
-SIDE_BY_SIDE = 4  # notebooks; one that waits for its limit of time should not hold up the others
+SIDE_BY_SIDE = 4  # notebooks at a time, so that one that runs into its time limit does not delay the others
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class LessonState:
 def grade_folder(folder: Path) -> list[LessonState]:
     """The state of every lesson whose notebook (or jupytext source) lies in the folder.
 
-    Each notebook is graded in a process of its own: what one holds does not touch the others. Raises DataError when
-    there is none.
+    Each is graded in a separate process, so none affects the others. Raises DataError when there is none.
     """
     found = [(lesson, path) for lesson in LESSONS if (path := notebook_of(lesson, folder)) is not None]
     if not found:
@@ -61,7 +60,9 @@ def _numbers(lesson: Lesson) -> list[str]:
 def notebook_of(lesson: Lesson, folder: Path) -> Path | None:
     """The notebook of a lesson in a folder, or its source; None where there is neither."""
     paths = (folder / f"{lesson.stem}{ending}" for ending in (".ipynb", ".py"))
-    return next((path for path in paths if os.path.lexists(path)), None)  # one that cannot be read has its sentence
+    return next(
+        (path for path in paths if os.path.lexists(path)), None
+    )  # one that cannot be read gets a sentence later
 
 
 def grade_exercise(number: str, folder: Path) -> Verdict:
@@ -72,7 +73,7 @@ def grade_exercise(number: str, folder: Path) -> Verdict:
 def grade_exercises(numbers: list[str], folder: Path) -> dict[str, Verdict]:
     """The verdicts on exercises as answered in a folder, each notebook in a process of its own.
 
-    Raises ConfigError for an exercise that there is not, DataError where a notebook is missing.
+    Raises ConfigError for an unknown exercise, DataError where a notebook is missing.
     """
     notebooks: dict[Path, list[str]] = {}
     for number in numbers:

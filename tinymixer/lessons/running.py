@@ -1,4 +1,4 @@
-"""Running an answer on an exercise's inputs: what came out, or what went wrong and in which line."""
+"""Runs an answer on an exercise's inputs: its outputs, or what went wrong and in which line."""
 
 import contextlib
 import copy
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.lessons.exercise import Exercise, NotYet, as_tuple
+from tinymixer.text import printable
 
 MOST_PRINTED = 1_000_000  # characters; an answer that prints more is stopped
 KEPT = 4_000  # characters that are kept to be shown
@@ -21,14 +22,14 @@ LONGEST_MESSAGE = 300  # characters of an error's own message
 
 
 class TooMuchPrinted(BaseException):
-    """Ends an answer that prints without end. No Exception, so that an answer's own `except Exception` lets it pass."""
+    """Ends an answer that prints without end. Not an Exception, so that `except Exception` does not catch it."""
 
     def __str__(self) -> str:
         return f"more than {MOST_PRINTED:,} characters were printed"
 
 
 class Printed(io.TextIOBase):
-    """Takes what an answer prints: keeps the beginning, counts the rest, and stops it at MOST_PRINTED."""
+    """Receives what an answer prints: keeps the beginning, counts the rest, and stops the answer at MOST_PRINTED."""
 
     def __init__(self) -> None:
         self.kept = ""
@@ -54,15 +55,15 @@ class Outcome:
     outputs: dict[str, Any] | None
     error: BaseException | None = None
     line: str = ""
-    shape_of_answer: str = ""  # what came back, where it was not the outputs asked for
+    shape_of_answer: str = ""  # what it returned instead of the outputs asked for
     printed: str = ""
 
 
 def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
     """Run an answer on one case. Its inputs are copies that cannot be written to; what it prints is kept.
 
-    Whatever the answer raises is in the Outcome: NotYet where it is still to be written, SystemExit too. Only
-    KeyboardInterrupt, which is the user's, passes.
+    Whatever the answer raises goes into the Outcome: NotYet if it is still to be written, and SystemExit, too. Only
+    KeyboardInterrupt, which comes from the user, is raised.
     """
     functions = as_tuple(answer)
     printed = Printed()
@@ -81,7 +82,7 @@ def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
 
 @contextlib.contextmanager
 def _exit_as_in_python(functions: tuple[Any, ...]) -> Iterator[None]:
-    """In a notebook, exit and quit end the kernel and raise nothing. While an answer runs, they raise SystemExit."""
+    """Make exit and quit raise SystemExit while an answer runs; in a notebook they would end the kernel."""
     replaced = []
     for function in functions:
         names = getattr(function, "__globals__", {})
@@ -116,7 +117,7 @@ def frozen_copy(value: Any) -> Any:
 
 
 def _named(names: Sequence[str], returned: Any) -> tuple[dict[str, Any] | None, str]:
-    """The outputs by name, or None and what came back in their place."""
+    """The outputs by name, or None and a description of what was returned instead."""
     if len(names) == 1:
         return {names[0]: returned}, ""
     if not isinstance(returned, tuple | list) or len(returned) != len(names):
@@ -144,7 +145,7 @@ def describe(value: Any) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The error's kind and message, such as "ValueError: no such axis"; cut to size, and safe to print."""
+    """The error's kind and message, such as "ValueError: no such axis", shortened and safe to print."""
     try:
         text = str(error)
     except Exception:  # an error may be the learner's own class
@@ -154,10 +155,8 @@ def message_of(error: BaseException) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """The text, or its beginning and dots; without characters that no terminal or file could take."""
-    text = text if len(text) <= most else f"{text[: most - 3]}..."
-    text = "".join(letter if letter.isprintable() or letter in "\n\t" else f"\\x{ord(letter):02x}" for letter in text)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """The text, or its beginning and dots, in printable characters, tabs and line breaks."""
+    return printable(text if len(text) <= most else f"{text[: most - 3]}...", keep="\n\t")
 
 
 def _line_of(error: BaseException, functions: tuple[Any, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Texts for consoles that do not have every letter."""
+"""Texts for consoles whose encoding lacks some characters."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ PLAIN = str.maketrans(
 )
 
 
-def encodable(text: str, stream: Any) -> str:
-    """The text as it can be written to a stream: where the stream's encoding lacks a mark, a plain one; else "?"."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
+def encodable(text: str, output: Any) -> str:
+    """The text as `output` can write it: marks that its encoding lacks become plain ones, other characters "?"."""
+    encoding = getattr(output, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
     except LookupError:

@@ -1,7 +1,7 @@
-"""The process in which the answers of one notebook are run; `isolated.py` starts it and reads what it says.
+"""The process that runs the answers of one notebook; `isolated.py` starts it and reads its output.
 
-It says one JSON object a line: what it is about to run, and each verdict. Where a step takes too long, a thread of
-Python's faulthandler, which waits for nobody, writes the stack and ends the process.
+It writes one JSON object a line: what it runs next, and each verdict. Where a step takes too long, a thread of Python's
+faulthandler, which needs no interpreter lock, writes the stack and ends the process.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from tinymixer.lessons.running import message_of
 
 LARGEST_FILE = 2**30  # bytes
 STATM = Path("/proc/self/statm")  # Linux: pages of address space, and more
-MUCH_KEPT = 2**28  # bytes of memory that an exercise may leave behind before the next gets a fresh process
+MUCH_KEPT = 2**28  # bytes of memory that an exercise may leave behind before the next one gets a new process
 
 
 def main(request: dict[str, Any]) -> None:
-    """Do what is asked and end the process. request: path, numbers, skip, folder, seconds, memory."""
-    events = os.dup(1)  # standard output, which the answers do not get
+    """Serve one request and end the process. request: path, numbers, skip, folder, seconds, memory."""
+    events = os.dup(1)  # standard output, kept from the answers
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
     try:
         _work(request, events)
     finally:
@@ -81,12 +81,12 @@ def _grade(
     for verdict in grade(notebook, request["numbers"], skip, before_statement, lambda number: step(exercise=number)):
         say(verdict=asdict(verdict))
         if memory_in_use() > memory + MUCH_KEPT or threading.active_count() > threads:
-            break  # the next exercise begins in a fresh process
+            break  # the next exercise starts in a new process
     say(complete=True)
 
 
 def _limit_memory(most: int) -> None:
-    """Let this process have `most` bytes more than it has, where the system can hold it to that (Linux)."""
+    """Limit this process to `most` bytes more than it uses now, where the system can do that (Linux)."""
     try:
         import resource
     except ImportError:  # Windows: only time limits an answer's memory
@@ -101,7 +101,7 @@ def _limit_memory(most: int) -> None:
 
 
 def memory_in_use() -> int:
-    """The bytes of address space that this process has, 0 where the system does not say."""
+    """The bytes of address space that this process uses; 0 where the system does not tell."""
     try:
         return int(STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):

@@ -32,7 +32,7 @@ def expect_labels(name: str, labels: Array, classes: int) -> None:
     Values are checked for NumPy arrays only: reading them from a GPU would wait for all the work queued before.
     """
     if labels.dtype.kind not in "iu":
-        raise DataError(f"expected {name} that are whole numbers, the classes' places in the list, got {labels.dtype}")
+        raise DataError(f"expected {name} that are whole numbers, the numbers of the classes, got {labels.dtype}")
     if isinstance(labels, np.ndarray) and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= classes:

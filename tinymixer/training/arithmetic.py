@@ -29,7 +29,7 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | N
     )
 
 
-@functools.cache  # every checkpoint asks, and the libraries of a process stay
+@functools.cache  # every checkpoint asks, and a process keeps its libraries
 def _blas() -> str:
     """The BLAS libraries, their versions, and the processor type that their kernels are for, as far as known."""
     try:

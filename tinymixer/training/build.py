@@ -116,7 +116,7 @@ def build_model(recipe: Recipe) -> Model:
     if recipe.architecture not in architectures():
         raise ConfigError(
             f"the model {recipe.architecture} is not one of tinymixer's: "
-            "hand it over, Trainer(..., model=MyModel(config))"
+            "pass it in, Trainer(..., model=MyModel(config))"
         )
     return make_model(
         recipe.architecture,

@@ -78,7 +78,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) 
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read and check a checkpoint; nothing is ever unpickled.
 
-    Raises CheckpointError for a file that is missing, cut short, changed, from another version, or no checkpoint of
+    Raises CheckpointError for a file that is missing, cut short, changed, from another version, or not a checkpoint of
     tinymixer, and for one that holds numbers that are not finite.
     """
     path = Path(path)

@@ -121,7 +121,7 @@ def require_labels(images: np.ndarray, labels: np.ndarray) -> None:
             "take the one column, labels[:, 0], or of rows with a number per class np.argmax(labels, axis=1)"
         )
     if labels.dtype.kind not in "iu":
-        raise DataError(f"labels should be whole numbers, the classes' places in the list, got {labels.dtype}")
+        raise DataError(f"labels should be whole numbers, the numbers of the classes, got {labels.dtype}")
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinymixer.borders import opened, shown_path, shown_value
+from tinymixer.borders import opened, shown_path
 from tinymixer.errors import TrainingError
 from tinymixer.files import Say, replacing, say_nothing, sync_file
+from tinymixer.text import shown_value
 
 NUMBERS = (
     "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "images_per_second", "seconds",
@@ -38,7 +39,7 @@ def append_row(path: Path, row: Row, say: Say = say_nothing) -> None:
                 raise
     except OSError as error:
         raise TrainingError(
-            f"{path} could not be written ({error.strerror or error}): make room, then go on with --resume"
+            f"{path} could not be written ({error.strerror or error}): free some space, then go on with --resume"
         ) from error
 
 
@@ -105,7 +106,7 @@ def _fault(row: Row) -> str | None:
     for name in NUMBERS:
         value = row.get(name, 0.0)
         if type(value) not in (int, float) or not -1e300 < value < 1e300:
-            return f"its '{name}' is no number ({shown_value(value)})"
+            return f"its '{name}' is not a number ({shown_value(value)})"
     for together in TOGETHER:
         if 0 < sum(name in row for name in together) < len(together):
             missing = next(name for name in together if name not in row)
@@ -124,7 +125,7 @@ def is_tested(row: Row) -> bool:
 def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
     """Read a file: (its valid rows, line number -> what is wrong with that line, whether the last line is cut short).
 
-    A last line that is cut short is no fault: a crash does that.
+    A last line that is cut short is not reported: a crash does that.
     """
     if not path.exists():
         return [], {}, False
@@ -154,6 +155,6 @@ def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
 
 
 def write_rows(path: Path, rows: Iterable[Row], say: Say = say_nothing) -> None:
-    """Write the whole history anew. Raises CheckpointError when that fails; the old one then stays."""
+    """Write the whole history again. Raises CheckpointError when that fails; the old one then stays."""
     with replacing(path, say) as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -77,7 +77,7 @@ class Run:
     def predict(self, image: str | os.PathLike[str] | np.ndarray) -> Prediction:
         """Predict the class of a picture: a file's path, or an array uint8 (height, width[, channels]) of any size.
 
-        It is cropped and resized as the training images were. Raises DataError for anything that is no picture.
+        It is cropped and resized as the training images were. Raises DataError for anything that is not a picture.
         """
         return self.predict_many([image])[0]
 
@@ -116,11 +116,7 @@ def load_run(
     """
     if which not in WHICH:
         raise CheckpointError(f"a run keeps its 'best' and its 'last' weights, not '{which}'")
-    path = find_weights(run_or_file)
-    name = path.name
-    if path.is_dir():
-        path, name = recommended_checkpoint(path, which)
-    checkpoint = load_checkpoint(path)
+    checkpoint, path, name = read_checkpoint(run_or_file, which)
     recipe = checkpoint.recipe
     try:
         model = load_weights(checkpoint, model, backend, kernels)
@@ -156,8 +152,8 @@ def load_weights(
     if model is None:
         if isinstance(recipe.model, OwnConfig):
             raise CheckpointError(
-                f"its model, {recipe.architecture}, is not one of tinymixer's: build it as for training and hand it "
-                "over, load_run(..., model=MyModel(config))"
+                f"its model, {recipe.architecture}, is not one of tinymixer's: build it as for training and pass it "
+                "in, load_run(..., model=MyModel(config))"
             )
         claimed = getattr(recipe.model, "parameter_count", 0)
         held = sum(array.size for array in checkpoint.parameters.values())
@@ -175,7 +171,7 @@ def load_weights(
         )
     elif OwnConfig(config_values(model.config)) != OwnConfig(recipe.model.to_dict()):
         raise CheckpointError(
-            f"the model handed over has another configuration ({config_values(model.config)}) than the one that was "
+            f"the model passed in has another configuration ({config_values(model.config)}) than the one that was "
             f"trained ({recipe.model.to_dict()})"
         )
     model.parameters.load(checkpoint.parameters)
@@ -232,15 +228,24 @@ def find_weights(name_or_path: str | Path) -> Path:
     )
 
 
-def recommended_checkpoint(folder: Path, which: str = "recommended") -> tuple[Path, str]:
-    """Find a checkpoint in a run's folder: (its path, "best" or "last"). Raises CheckpointError when there is none."""
+def read_checkpoint(run_or_file: str | Path, which: str = "recommended") -> tuple[Checkpoint, Path, str]:
+    """Read a checkpoint file, or one of a run folder's, each file once: (checkpoint, its path, its name).
+
+    The name is "best" or "last" in a run folder, otherwise the file's. Raises CheckpointError when there is none.
+    """
+    folder = find_weights(run_or_file)
+    if not folder.is_dir():
+        return load_checkpoint(folder), folder, folder.name
+    last = folder / "last.npz"
     if which == "recommended":
-        last = folder / "last.npz"
-        which = load_checkpoint(last).state.recommended if last.is_file() else "best"
+        newest = load_checkpoint(last) if last.is_file() else None
+        which = newest.state.recommended if newest else "best"
+        if newest and which == "last":
+            return newest, last, which
     path = folder / f"{which}.npz"
     if path.is_file():
-        return path, which
-    if which == "best" and (folder / "last.npz").is_file():
+        return load_checkpoint(path), path, which
+    if which == "best" and last.is_file():
         raise CheckpointError(
             f"{folder} has no best.npz: no epoch is finished yet, or it keeps no validation images to choose one by; "
             "choose its 'last' weights"

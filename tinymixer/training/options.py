@@ -19,15 +19,15 @@ class DataOptions(Options):
     data: str = option(
         "",
         "Your own images (a folder with a subfolder per class, or an .npz file), or the data set's archive or folder; "
-        "empty means the cache.",
+        "without it, the cache.",
     )
     colours: str = option("auto", "Own pictures: read as grey or in colour.", choices=("auto", "grey", "colour"))
     fit: str = option("crop", "Own pictures: cut to a square, or squeezed into one.", choices=("crop", "squeeze"))
     test_share: float = option(
-        0.2, "Own images without a test set: share of each class that is set apart as one.", minimum=0, below=1
+        0.2, "Own images without a test set: share of each class held back as one.", minimum=0, below=1
     )
     validation_share: float = option(
-        0.1, "Share of the training images, of each class, that choices are made on; 0 keeps none.", minimum=0, below=1
+        0.1, "Share of each class's training images held back for validation; 0 holds back none.", minimum=0, below=1
     )
 
 
@@ -42,7 +42,7 @@ class OptimizerOptions(Options):
     clip_norm: float = option(0.0, "Largest global norm of the gradients; 0 clips nothing.", minimum=0)
     momentum: float = option(0.9, "SGD: share of the last velocity that is kept.", minimum=0, below=1)
     nesterov: bool = option(False, "SGD: look ahead along the velocity (Nesterov).")
-    decoupled: bool = option(False, "SGD: shrink weights apart from the gradient instead of adding to it.")
+    decoupled: bool = option(False, "SGD: shrink the weights directly instead of adding the decay to the gradient.")
     muon_momentum: float = option(0.95, "Muon: share of the last velocity that is kept.", minimum=0, below=1)
     newton_schulz_steps: int = option(5, "Muon: steps that make an update orthogonal, 3 or 5.", minimum=3, maximum=5)
     beta1: float = option(0.9, "AdamW: decay of the mean of the gradients.", minimum=0, below=1)
@@ -56,7 +56,7 @@ class ScheduleOptions(Options):
 
     schedule: str = option(
         "cosine",
-        "Course of the learning rate after the warm-up.",
+        "How the learning rate falls after the warm-up.",
         choices=("constant", "cosine", "linear", "trapezoid"),
     )
     warmup_epochs: float = option(0.0, "Epochs over which the learning rate rises to its peak.", minimum=0)
@@ -70,13 +70,20 @@ class ScheduleOptions(Options):
 class TrainingOptions(EngineOptions):
     """[training]: the training loop, and how its steps are computed."""
 
+    init_from: str = option(
+        "none",
+        "Weights to start from: a run's folder, a checkpoint file, first-mixer (a small Mixer that comes with "
+        "tinymixer), or none. Arrays of the same name and shape are loaded; the others are named.",
+    )
     epochs: int = option(10, "Passes over the training images.", minimum=1)
     batch_size: int = option(128, "Images per step.", minimum=1)
-    micro_batches: int = option(1, "Parts that a batch is worked through in, to save memory.", minimum=1)
+    micro_batches: int = option(1, "Parts that a batch is computed in, to save memory.", minimum=1)
     label_smoothing: float = option(0.0, "Share of each target spread evenly over all classes.", minimum=0, below=1)
-    patience: int = option(
-        0, "Stop after so many epochs without a better one on the validation images; 0 never does.", minimum=0
+    patience: int = option(0, "Stop after this many epochs without a lower validation loss; 0 never stops.", minimum=0)
+    seed: int = option(
+        0, "Seed of the initial weights, the splits, the order of images and all other random numbers.", minimum=0
     )
-    seed: int = option(0, "Seed of the initial weights, the splits, the order and all random numbers.", minimum=0)
     eval_batch_size: int = option(128, "Images per batch when a model is evaluated.", minimum=1)
-    checkpoint_every_steps: int = option(0, "Save inside epochs too, every so many steps; 0 never does.", minimum=0)
+    checkpoint_every_steps: int = option(
+        0, "Also save within epochs, every this many steps; 0 saves after epochs only.", minimum=0
+    )

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A trainer calls these methods; here they do nothing. Override those whose news you want to show.
+    """A trainer calls these methods; here they do nothing. Override the ones that you want to show.
 
     Call `stop()` from any of them, or from another thread, to end the run as Ctrl-C does: the trainer finishes the step
     and saves.
@@ -37,7 +37,7 @@ class Progress:
         """After every epoch, with its row of metrics.jsonl."""
 
     def on_note(self, text: str) -> None:
-        """For news in a sentence, such as the step at which a resumed run continues."""
+        """Receives a sentence, such as the step at which a resumed run continues."""
 
     def on_end(self, result: "TrainingResult") -> None:
         """After the last save."""

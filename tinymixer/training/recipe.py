@@ -15,10 +15,11 @@ from typing import Any
 
 from tinymixer.borders import guarded, read_text, shown_path
 from tinymixer.data import Augmentation, Dataset
-from tinymixer.errors import ConfigError, nearest, printable
+from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import MixerConfig, architectures, config_class
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
+from tinymixer.text import printable
 from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
@@ -259,7 +260,7 @@ def _model_parts(table: Mapping[str, Any], source: str) -> dict[str, Any]:
         if name not in own:
             others = [other for other in architectures() if name in section_fields(config_class(other))]
             if others:
-                raise ConfigError(f"'{name}' in {source} is no field of {architecture}: {', '.join(others)} has it")
+                raise ConfigError(f"'{name}' in {source} is not a field of {architecture}: {', '.join(others)} has it")
             raise ConfigError(unknown_field(name, "model", own, source))
     missing = tuple(name for name in FROM_DATA if name in own and name not in values)
     if "image_size" in missing and "patch_size" in own:  # a placeholder that the patches divide

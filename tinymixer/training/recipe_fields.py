@@ -76,7 +76,7 @@ def find_field(name: str, given_name: str) -> RecipeField:
         raise ConfigError(f"unknown recipe field '{given_name}'.{nearest(name, [*short, *qualified])}")
     if len(short[name]) > 1:
         choices = " or ".join(entry.qualified for entry in short[name])
-        raise ConfigError(f"'{given_name}' could be {choices}: write which")
+        raise ConfigError(f"'{given_name}' could be {choices}: write which one you mean")
     return short[name][0]
 
 
@@ -95,7 +95,7 @@ def parse(text: str, kind: type) -> Any:
 def unknown_section(section: str, source: str) -> str:
     found = short_names().get(section)
     if found:
-        return f"'{section}' in {source} belongs into the section [{found[0].section}]"
+        return f"'{section}' in {source} belongs in the section [{found[0].section}]"
     expected = ("model", *SECTIONS)
     return f"unknown section [{section}] in {source}: expected {', '.join(expected)}.{nearest(section, expected)}"
 
@@ -103,5 +103,5 @@ def unknown_section(section: str, source: str) -> str:
 def unknown_field(name: str, section: str, own: Mapping[str, Any], source: str) -> str:
     found = short_names().get(name)
     if found:
-        return f"'{name}' in {source} belongs into the section [{found[0].section}], not [{section}]"
+        return f"'{name}' in {source} belongs in the section [{found[0].section}], not [{section}]"
     return f"unknown recipe field '{name}' in [{section}] of {source}.{nearest(name, own)}"

@@ -14,12 +14,14 @@ from tinymixer.training.recipe import DESCRIPTION_TABLE, Recipe, load_recipe, re
 DEFAULT_ROOT = Path("runs")
 
 # Fields that may change when a run is resumed: they change where and how numbers are computed, so at most the rounding.
+# (A resumed run has its own weights, whatever it was started from.)
 FREE_ON_RESUME = (
     "data.data",
     *(
         f"training.{name}"
         for name in (
             "eval_batch_size", "checkpoint_every_steps", "engine", "backend", "kernels", "threads", "slice_images",
+            "init_from",
         )
     ),
 )  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 
 from tinymixer.data import Dataset, epoch_order
 from tinymixer.engines import Step, Work, choose_engine
-from tinymixer.errors import CheckpointError, ConfigError, TrainingError, first_line
+from tinymixer.errors import CheckpointError, ConfigError, TinymixerError, TrainingError
 from tinymixer.models import Model
+from tinymixer.text import reason_of
 from tinymixer.training.arithmetic import arithmetic_of, other_arithmetic
 from tinymixer.training.build import (
     build_model,
@@ -22,7 +23,7 @@ from tinymixer.training.build import (
 )
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
-from tinymixer.training.fine_tuning import begin_with, weights_to_begin_with
+from tinymixer.training.fine_tuning import start_weights
 from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_rows
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
@@ -47,7 +48,8 @@ class Trainer:
     resume      continue the run in `out` from its last checkpoint, exactly
     model       your own model instead of the recipe's; training starts from its weights
     init_from   start from the weights of a run folder, a checkpoint, or the package ("first-mixer"): arrays of the same
-                name and shape are loaded, the others are named in a note
+                name and shape are loaded, the others are named in a note. "none" starts from scratch; None leaves it to
+                the recipe, or to `model` where you give one
 
     A share of the training images (`recipe.data.validation_share`) is held back for validation; they alone decide which
     checkpoint is the best and when to stop early. The test images are used once, at the end, with the recommended
@@ -86,8 +88,9 @@ class Trainer:
         require_batch(recipe, images, len(self.train_indices))
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
-        if init_from is not None:
-            begin_with(self.model, weights_to_begin_with(init_from), init_from, self._say_once)
+        if not resume and (model is None or init_from is not None):
+            recipe = start_weights(self.model, recipe, init_from, images.class_names, self._say_once)
+            self.recipe = recipe
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
@@ -278,11 +281,11 @@ class Trainer:
             self.progress.on_note(note)
         count = len(self.validation_indices)
         if not count:
-            self.progress.on_note("no validation images: the run keeps and tests its last weights alone")
+            self.progress.on_note("no validation images: the run recommends and tests its last weights")
         elif count < FEW_IMAGES:
             self.progress.on_note(
-                f"{count} validation images tell epochs apart by luck (fewer than {FEW_IMAGES}): the last weights are "
-                "recommended"
+                f"{count} validation images are too few to choose an epoch by (fewer than {FEW_IMAGES}): the last "
+                "weights are recommended"
             )
         if not len(self.dataset.test_images):
             self.progress.on_note("no test images: there will be no test accuracy")
@@ -366,8 +369,10 @@ class Trainer:
             draw_curves({self.recipe.name: self.rows}, self.folder.curves)
         except ImportError:
             self._say_once("curves.png is not drawn, since Matplotlib is not installed: pip install matplotlib")
+        except TinymixerError as error:
+            self._say_once(f"curves.png is not drawn: {error}")
         except Exception as error:  # fonts, LaTeX, the user's settings: Matplotlib raises errors of many types
-            self._say_once(f"curves.png is not drawn: {first_line(error)}")
+            self._say_once(f"curves.png is not drawn: {reason_of(error)}")
 
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":

@@ -139,7 +139,7 @@ def test_huge_activations_overflow_nowhere_that_matters():
     np.testing.assert_allclose(CpuMixer(model, 1).logits(images), model.forward(images)[0], rtol=1e-2, atol=1e-2)
 
 
-def test_a_row_of_activations_may_be_longer_than_a_piece_for_gelu(monkeypatch):
+def test_a_row_of_activations_may_be_longer_than_a_chunk_for_gelu(monkeypatch):
     monkeypatch.setattr("tinymixer.engines.cpu.workspace.GELU_ELEMENTS", 1)
     monkeypatch.setattr("tinymixer.engines.cpu.channel_mixing.ROWS", 1)
     model = shaken(CONFIGS["odd sizes"], "float64")
@@ -180,16 +180,16 @@ def test_batches_of_other_sizes_and_evaluations_in_between_change_nothing():
 
 
 def test_a_smaller_last_batch_takes_no_more_memory(monkeypatch):
-    monkeypatch.setattr("tinymixer.engines.cpu.buffer_pool.PIECE_BYTES", 1 << 14)
+    monkeypatch.setattr("tinymixer.engines.cpu.buffer_pool.CHUNK_BYTES", 1 << 14)
     model = shaken(CONFIGS["odd sizes"], "float32")
     fast = CpuMixer(model, threads=1, slice_images=8)
     images, labels = batch(model.config, 8, "float32")
     fast.loss_and_gradients(images, labels)
-    held = sum(piece.size for piece in fast._pools[0]._pieces)
+    held = sum(chunk.size for chunk in fast._pools[0]._chunks)
     assert held > 1 << 15
     fast.loss_and_gradients(images[:5], labels[:5])
     fast.logits(images)
-    assert sum(piece.size for piece in fast._pools[0]._pieces) == held
+    assert sum(chunk.size for chunk in fast._pools[0]._chunks) == held
 
 
 def test_what_cannot_be_sliced_is_a_sentence():

@@ -10,7 +10,7 @@ from tinymixer import MixerConfig
 from tinymixer.engines.cpu import buffer_pool
 from tinymixer.engines.cpu.buffer_pool import BufferPool
 from tinymixer.engines.cpu.folding import transpose_into
-from tinymixer.engines.cpu.gelu import FORMS, activate, gelu_pieces
+from tinymixer.engines.cpu.gelu import FORMS, activate, gelu_chunks
 from tinymixer.engines.cpu.products import multiply_across, multiply_left
 from tinymixer.engines.cpu.stack import BlockStack
 from tinymixer.engines.cpu.threads import ThreadTeam
@@ -23,7 +23,7 @@ SMALL = MixerConfig(image_size=4, patch_size=2, hidden_dim=6, tokens_mlp_dim=5, 
 @given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=3), max_size=8))
 def test_an_arena_hands_out_arrays_that_start_at_cache_lines_and_do_not_overlap(shapes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(buffer_pool, "PIECE_BYTES", 4096)
+        patch.setattr(buffer_pool, "CHUNK_BYTES", 4096)
         taken = BufferPool(np.float32)
         arrays = [taken.take(*shape) for shape in shapes]
         for i, (shape, array) in enumerate(zip(shapes, arrays, strict=True)):
@@ -35,7 +35,7 @@ def test_an_arena_hands_out_arrays_that_start_at_cache_lines_and_do_not_overlap(
 
 
 def test_a_rewound_arena_hands_out_the_same_memory(monkeypatch):
-    monkeypatch.setattr(buffer_pool, "PIECE_BYTES", 1024)
+    monkeypatch.setattr(buffer_pool, "CHUNK_BYTES", 1024)
     taken = BufferPool(np.float64)
     first = [taken.take(size) for size in (100, 20, 300)]
     taken.rewind()
@@ -49,7 +49,7 @@ def test_a_rewound_arena_hands_out_the_same_memory(monkeypatch):
     [(64, 64, 512), (128, 64, 256), (192, 128, 64), (8, 32, 96), (64, 200, 512), (33, 12, 65), (1, 1, 1)],
 )
 @pytest.mark.parametrize("tiled", [False, True])
-def test_products_in_pieces_are_products(dtype, small, inner, wide, tiled, monkeypatch):
+def test_products_in_tiles_are_products(dtype, small, inner, wide, tiled, monkeypatch):
     monkeypatch.setattr("tinymixer.engines.cpu.products.small_kernels", lambda: tiled)
     rng = np.random.default_rng(0)
     a, b, c = (rng.standard_normal(shape).astype(dtype) for shape in ((inner, small), (inner, wide), (small, wide)))
@@ -84,9 +84,9 @@ def test_gelu_and_its_slope_are_those_of_the_operations(name, dtype, scratch):
     into, y, spare = (x * form.input_scale).astype(dtype), np.empty_like(x), [np.empty(scratch, dtype) for _ in "ab"]
     tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
     alone = into.copy()
-    activate(form, gelu_pieces(alone, alone, None, spare))
+    activate(form, gelu_chunks(alone, alone, None, spare))
     np.testing.assert_allclose(alone / form.output_scale, expected, tolerance, 10 * tolerance)
-    activate(form, gelu_pieces(into, y, into, spare))
+    activate(form, gelu_chunks(into, y, into, spare))
     np.testing.assert_allclose(y / form.output_scale, expected, tolerance, 10 * tolerance)
     # y = output_scale gelu(x) and x~ = input_scale x, so dy/dx~ = gelu'(x) output_scale / input_scale
     found = into * (form.slope_scale * form.input_scale / form.output_scale)

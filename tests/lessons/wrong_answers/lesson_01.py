@@ -134,7 +134,7 @@ WRONG_ANSWERS = {
         (reshaped, "a reshape keeps the order in memory"),
         (reversed_axes, "All axes are in reverse order"),
         (channels_and_tokens, "The channels stay last"),
-        (gone_round, "The axes have gone round"),
+        (gone_round, "The axes are in another order"),
     ],
     "1.4": [
         (images_first, "Images come first here"),

@@ -195,7 +195,7 @@ WRONG_ANSWERS = {
         (lowest_of_all, "losses that are never seen"),
         (swapped, "the wrong way round"),
         (one_too_patient, "one epoch too late"),
-        (counting_on, "begin anew"),
+        (counting_on, "start again from 0"),
         (ties_count, "counts as an improvement"),
     ],
 }

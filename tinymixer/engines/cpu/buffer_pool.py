@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PIECE_BYTES = 32 << 20
+CHUNK_BYTES = 32 << 20
 LINE = 64  # bytes of a cache line
 
 
@@ -15,7 +15,7 @@ class BufferPool:
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = np.dtype(dtype)
-        self._pieces: list[np.ndarray] = []
+        self._chunks: list[np.ndarray] = []
         self.rewind()
 
     def rewind(self) -> None:
@@ -25,11 +25,11 @@ class BufferPool:
     def take(self, *shape: int) -> np.ndarray:
         """An array of this shape that starts at a cache line."""
         needed = int(np.prod(shape)) * self.dtype.itemsize
-        while self._current < 0 or self._used + needed > self._pieces[self._current].size:
+        while self._current < 0 or self._used + needed > self._chunks[self._current].size:
             self._current += 1
-            if self._current == len(self._pieces):
-                self._pieces.append(np.empty(max(PIECE_BYTES, needed + LINE), np.uint8))
-            self._used = -self._pieces[self._current].ctypes.data % LINE
-        array = self._pieces[self._current][self._used : self._used + needed].view(self.dtype).reshape(shape)
+            if self._current == len(self._chunks):
+                self._chunks.append(np.empty(max(CHUNK_BYTES, needed + LINE), np.uint8))
+            self._used = -self._chunks[self._current].ctypes.data % LINE
+        array = self._chunks[self._current][self._used : self._used + needed].view(self.dtype).reshape(shape)
         self._used += -(-needed // LINE) * LINE + LINE
         return array

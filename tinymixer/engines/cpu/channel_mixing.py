@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 import numpy as np
 
-from tinymixer.engines.cpu.gelu import activate, gelu_pieces
+from tinymixer.engines.cpu.gelu import activate, gelu_chunks
 from tinymixer.engines.cpu.layer_norm import normalise, normalise_backward
 
 # Rows of the hidden layer computed at a time: enough for a product to run at full speed, few enough for the cache. A
@@ -47,7 +47,7 @@ class ChannelMixing:
         kept = rows if ws.train else slice(0, rows.stop - rows.start)
         hidden, slope = self.hidden[kept], self.slope[kept] if ws.train else None
         gelu_input: Any = slope if ws.train else hidden
-        chunks = gelu_pieces(gelu_input, hidden, slope, ws.gelu_scratch)
+        chunks = gelu_chunks(gelu_input, hidden, slope, ws.gelu_scratch)
         return tokens, self.x_hat_plus_one[rows], gelu_input, hidden, slope, ws.branch[rows], chunks
 
     def forward(self, folded: Any, masks: BranchMasks) -> None:

@@ -14,7 +14,7 @@ from tinymixer.ops import gelu_erf_backward, gelu_erf_forward
 from tinymixer.ops.gelu import TANH_CUBIC, TANH_SLOPE
 
 # A chunk: x, y, slope and two scratch arrays; slope and the second scratch array are None where only y is wanted
-Piece = tuple[np.ndarray, np.ndarray, Any, Any, Any]
+Chunk = tuple[np.ndarray, np.ndarray, Any, Any, Any]
 
 
 class GeluForm(Protocol):
@@ -98,14 +98,14 @@ class ErfForm:
 FORMS: dict[str, GeluForm] = {"tanh": TanhForm, "erf": ErfForm}
 
 
-def gelu_pieces(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None, scratch: tuple[Any, Any]) -> list[Piece]:
+def gelu_chunks(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None, scratch: tuple[Any, Any]) -> list[Chunk]:
     """Cut GELU's arrays into chunks of some rows, each with scratch arrays of its size, for `activate`.
 
     x, y, slope (rows, columns), slope None where only y is wanted; scratch a pair of flat arrays
     """
     rows, columns = x.shape
     step = max(1, scratch[0].size // columns)
-    chunks: list[Piece] = []
+    chunks: list[Chunk] = []
     for start in range(0, rows, step):
         part = slice(start, start + step)
         first, second = (s if s is None else s[: x[part].size].reshape(x[part].shape) for s in scratch)
@@ -113,7 +113,7 @@ def gelu_pieces(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None, scratch:
     return chunks
 
 
-def activate(form: GeluForm, chunks: Sequence[Piece]) -> None:
+def activate(form: GeluForm, chunks: Sequence[Chunk]) -> None:
     """y, and slope where it is wanted, chunk by chunk; x is overwritten, and may be the array of slope or y."""
     for x, y, slope, first, second in chunks:
         if slope is None:

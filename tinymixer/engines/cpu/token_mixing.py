@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 import numpy as np
 
-from tinymixer.engines.cpu.gelu import activate, gelu_pieces
+from tinymixer.engines.cpu.gelu import activate, gelu_chunks
 from tinymixer.engines.cpu.layer_norm import centre, normalise, normalise_backward
 from tinymixer.engines.cpu.products import multiply_across, multiply_left
 
@@ -32,7 +32,7 @@ class TokenMixing:
         self.slope: Any = keep("slope", DS, n * C) if ws.train else None
         # GELU works in place: its slope (without training, its output) overwrites its input.
         self.gelu_input = self.hidden if self.slope is None else self.slope
-        self.gelu_chunks = gelu_pieces(self.gelu_input, self.hidden, self.slope, ws.gelu_scratch)
+        self.gelu_chunks = gelu_chunks(self.gelu_input, self.hidden, self.slope, ws.gelu_scratch)
         # Views of the same arrays in the shapes that the products need.
         self.x_hat_wide, self.input_by_image = self.x_hat.reshape(S, n * C), self.gelu_input.reshape(DS, n, C)
         self.branch_wide = ws.branch.reshape(S, n * C)

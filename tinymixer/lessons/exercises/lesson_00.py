@@ -103,7 +103,7 @@ exercise(
 
 
 def _predictions(generator):
-    """logits (B, K) and labels (B,): every third image, from the third on, is read wrongly."""
+    """logits (B, K) and labels (B,): every third image, from the third on, gets a wrong class."""
     for images, classes in ((8, 4), (5, 5), (1, 3)):
         logits = generator.normal(size=(images, classes))
         labels = logits.argmax(axis=1)

@@ -139,7 +139,7 @@ exercise(
             lambda x: x.transpose(0, 2, 1),
         ),
         Mistake(
-            "The axes have gone round: (S, C, B). Say in transpose, for each new axis, which old one it is.",
+            "The axes are in another order: (S, C, B). Say in transpose, for each new axis, which old one it is.",
             lambda x: x.transpose(1, 2, 0),
         ),
         Mistake("Nothing has moved: this is x as it was.", lambda x: x),

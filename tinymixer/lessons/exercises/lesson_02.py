@@ -155,7 +155,7 @@ exercise(
 
 
 def _twice_backward(dy, cache):
-    """y = (x W) W: the gradients by x and by W, whose two uses add up."""
+    """y = (x W) W: the gradients with respect to x and to W, whose two uses add up."""
     x, weight = cache
     hidden = x @ weight  # (B, I)
     dhidden = dy @ weight.T  # (B, I)

@@ -148,7 +148,7 @@ exercise(
             _every_element_moved,
         ),
         Mistake(
-            "An element stays moved while the next one is measured. Start from x anew for every index, or put it back.",
+            "An element stays moved while the next one is measured. Start from x for every index, or put it back.",
             _not_moved_back,
         ),
         Mistake(
@@ -324,7 +324,7 @@ class _Pairs(tuple):
 
 
 def _pair(operation, backward, place, arrays):
-    """An operation as a function of one of its inputs, and the gradient by it. The others follow the dtype of x."""
+    """An operation as a function of one input, with its gradient. The other inputs follow the dtype of x."""
 
     def forward(x):
         others = [array.astype(x.dtype) for array in arrays]
@@ -427,7 +427,7 @@ def _check(forward, backward, x, *, dy=None, seed=404, differences=numerical_gra
 
 
 def _forward_differences(forward, x, dy, h=1e-5):
-    """(y(x + h) - y(x)) / h by each element: off by a multiple of h."""
+    """(y(x + h) - y(x)) / h with respect to each element: off by a multiple of h."""
     dx, y = np.zeros_like(x), forward(x)[0]
     for index in np.ndindex(x.shape):
         moved = x.copy()

@@ -227,7 +227,7 @@ exercise(
 
 
 def _arrays_at_once(function):
-    """How many arrays of the size of x the function has made and not let go of, at its worst moment."""
+    """The largest number of arrays of the size of x that the function made and held at one time."""
     x = np.linspace(-3, 3, 16384)  # 128 kB: NumPy reuses the memory of temporaries only where they are larger
     dy = np.ones_like(x)
     cache = ops.gelu_tanh_forward(x)[1]

@@ -42,7 +42,7 @@ def _forward(x, scale, bias, eps=EPS):
 
 
 def _normalised(x, *, axis=-1, divide=lambda variance: np.sqrt(variance + EPS), **keywords):
-    """A normalisation that can be had wrong in several ways."""
+    """A normalisation with switches for several mistakes."""
     centred = x - x.mean(axis=axis, keepdims=True)
     return centred / divide(np.var(x, axis=axis, keepdims=True, **keywords))
 

@@ -280,7 +280,7 @@ exercise(
             lambda dy, shape: np.broadcast_to(dy / math.prod(shape), shape),
         ),
         Mistake(
-            "One token receives everything. The mean listens to all tokens alike.",
+            "One token receives everything. The mean depends on all tokens alike.",
             lambda dy, shape: np.concatenate([dy[None], np.zeros((shape[0] - 1, *dy.shape), dy.dtype)]),
         ),
     ],

@@ -280,8 +280,8 @@ exercise(
             _with_a_small_last_one,
         ),
         Mistake(
-            "Some images come twice in an epoch and others never, since each batch is drawn anew. Draw one order of "
-            "all images, then cut it.",
+            "Some images come twice in an epoch and others never, since each batch is drawn by itself. Draw one order "
+            "of all images, then cut it.",
             _with_replacement,
         ),
         Mistake(

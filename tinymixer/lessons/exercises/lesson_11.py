@@ -12,10 +12,10 @@ from tinymixer.lessons.exercise import Mistake, exercise
 
 @dataclass
 class PretendDevice:
-    """A device with a queue, whose time is counted rather than measured: the same on every machine.
+    """A simulated device with a queue. Its time is computed, not measured: the same on every machine.
 
     launch        seconds that a launch costs the host
-    compilation   seconds that the first launch costs the host besides
+    compilation   extra seconds that the first launch costs the host
     """
 
     launch: float = 5e-6
@@ -208,7 +208,7 @@ exercise(
             lambda reads, elements, itemsize: ((sum(reads) + len(reads)) * elements, None),
         ),
         Mistake(
-            "The fused kernel reads its input and writes its output, so that there are two passes.",
+            "The fused kernel reads its input and writes its output: two passes.",
             lambda reads, elements, itemsize: (_bytes_moved(reads, elements, itemsize)[0], elements * itemsize),
         ),
         Mistake(
@@ -406,11 +406,11 @@ exercise(
             lambda x: (x.view(np.uint32) & 0xFFFF0000).view(np.float32),
         ),
         Mistake(
-            "Numbers exactly half way always move away from zero. At a tie the last kept bit decides: it shall be 0.",
+            "Numbers exactly half way always move away from zero. At a tie the last kept bit decides: it must be 0.",
             lambda x: ((x.view(np.uint32) + 0x8000) & 0xFFFF0000).view(np.float32),
         ),
         Mistake(
-            "Numbers exactly half way always move towards zero. At a tie the last kept bit decides: it shall be 0.",
+            "Numbers exactly half way always move towards zero. At a tie the last kept bit decides: it must be 0.",
             lambda x: ((x.view(np.uint32) + 0x7FFF) & 0xFFFF0000).view(np.float32),
         ),
         Mistake(

@@ -188,7 +188,8 @@ exercise(
             _backward_from(lambda logits, classes: logits),
         ),
         Mistake(
-            "The cotangent has the right place but the value of the logit. How does a logit react to itself?",
+            "The cotangent is in the right place, but its value is the logit. What is the derivative of a logit with "
+            "respect to itself?",
             _backward_from(lambda logits, classes: _one_hot(logits, classes) * logits),
         ),
         Mistake(

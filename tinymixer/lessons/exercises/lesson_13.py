@@ -261,7 +261,7 @@ exercise(
 
 
 def _stop_cases(generator):
-    """losses, patience: a dip that comes too late, a count begun anew, ties, a fall to the end, noise, one epoch."""
+    """losses, patience: a dip too late, a count that starts again, ties, a fall to the end, noise, one epoch."""
     yield [1.0, 0.8, 0.6, 0.7, 0.75, 0.9, 0.5], 3
     yield [1.0, 0.6, 0.7, 0.5, 0.6, 0.7, 0.8], 3
     yield [0.9, 0.7, 0.7, 0.7, 0.7, 0.6], 2
@@ -315,7 +315,7 @@ exercise(
             lambda losses, patience: _walk(losses, patience, late=1),
         ),
         Mistake(
-            "The count goes on after an improvement. Epochs without one count only in a row: begin anew.",
+            "The count goes on after an improvement. Only epochs in a row without one count: start again from 0.",
             lambda losses, patience: _walk(losses, patience, reset=False),
         ),
         Mistake(
@@ -327,7 +327,7 @@ exercise(
             _compares_with_the_previous,
         ),
         Mistake(
-            "Each loss is compared with the one before it, and the last fall is taken for the best. An improvement is "
+            "Each loss is compared with the one before it, and the last fall is taken as the best. An improvement is "
             "a loss below the lowest so far.",
             lambda losses, patience: _walk(losses, patience, lambda loss, lowest, previous: loss < previous),
         ),

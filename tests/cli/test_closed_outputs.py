@@ -1,4 +1,4 @@
-"""Closed, full and narrow standard streams: training goes on, and what it saved stays."""
+"""Closed, full and narrow standard outputs: training continues, and what it saved stays."""
 
 import os
 import subprocess
