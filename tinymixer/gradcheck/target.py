@@ -269,12 +269,13 @@ def _called(which: str, function: Callable[..., Any], *arguments: Any) -> Any:
 class Trial:
     """A target that was asked with one random cotangent, and its answer.
 
-    purpose   tells the random numbers of one trial from those of another
-    dy        (outputs,): the cotangent. Never all ones: those hide every mistake that sums to zero
-    first     the outputs and the gradients on the host, y and dx by name, and `cache` that of their forward
-    sizes     of these, without cancellation
+    purpose     separates the random numbers of one trial from those of another
+    dy          (outputs,): the cotangent. Never all ones: those hide every mistake that sums to zero
+    first       the outputs and the gradients on the host, y and dx by name
+    cache       of the forward that gave them
+    sizes       of these outputs and gradients, as they would be without cancellation
     tolerance   of gradients: differences of a forward that computes in float32 have three digits
-    rounding    how far two orders of summation may lie apart, of the size of the output or gradient
+    rounding    how far two orders of summation may lie apart, relative to those sizes
     """
 
     def __init__(self, target: Target, settings: Settings, purpose: str) -> None:
