@@ -86,7 +86,7 @@ def test_an_error_of_the_first_is_raised_by_all(error):
         raise error
 
     def work(ranks):
-        with pytest.raises(Exception, match="disk is full|odd") as caught:
+        with pytest.raises(Exception, match=r"disk is full|odd") as caught:
             ranks.first(fail)
         return type(caught.value)
 

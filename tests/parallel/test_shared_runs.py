@@ -1,4 +1,4 @@
-"""Whole runs on several ranks (threads here): they are the run of one process, to rounding, and their own to the bit."""
+"""Whole runs on several ranks (threads here): the run of one process to rounding, and their own to the bit."""
 
 import signal
 from unittest import mock
@@ -55,7 +55,7 @@ def assert_nearly_the_same(path, other, tolerance=2e-5):
 @pytest.fixture(scope="module", autouse=True)
 def _no_pictures():
     """Most of such a short run's time would be its picture's."""
-    with mock.patch.object(Trainer, "_draw_curves", lambda trainer: None):
+    with mock.patch.object(Trainer, "_draw_curves"):
         yield
 
 
@@ -287,8 +287,8 @@ def test_ranks_that_would_train_different_runs_are_refused(tmp_path):
 
 def vars_of(data):
     return (
-        data.name, data.train_images, data.train_labels, data.test_images, data.test_labels, data.class_names, data.mean,
-        data.std,
+        data.name, data.train_images, data.train_labels, data.test_images, data.test_labels, data.class_names,
+        data.mean, data.std,
     )  # fmt: skip
 
 
@@ -301,7 +301,7 @@ def test_a_rank_whose_weights_have_gone_astray_ends_the_run(tmp_path):
         mine = Recorder(spoil)
         Trainer(small_recipe(), tmp_path / "run", small_dataset(), mine, ranks=ranks).run()
 
-    with pytest.raises(TrainingError, match="the ranks differ in the weights after step 5: .* rounds otherwise"):
+    with pytest.raises(TrainingError, match=r"the ranks differ in the weights after step 5: .* rounds otherwise"):
         on_ranks(2, work)
 
 
