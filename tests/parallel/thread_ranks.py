@@ -1,5 +1,6 @@
 """Ranks as threads of one process: what `MpiRanks` does, without MPI."""
 
+import contextlib
 import pickle
 import threading
 from collections.abc import Callable
@@ -21,10 +22,17 @@ class ThreadRanks(ManyRanks):
 
     def gather(self, value):
         self._board[self.rank] = pickle.dumps(value)  # as on its way to another process
-        self._barrier.wait()
+        self.meet()
         values = [pickle.loads(sent) for sent in self._board]
-        self._barrier.wait()
+        self.meet()
         return values
+
+    def meet(self):
+        """Wait until every rank has come here."""
+        self._barrier.wait()
+
+    def running(self):
+        return contextlib.nullcontext()
 
     def _sum_on_host(self, vector):
         parts = self.gather(vector)
@@ -37,16 +45,17 @@ class ThreadRanks(ManyRanks):
         self._barrier.abort()
 
 
-def on_ranks(size: int, work: Callable, patience: float = 60.0) -> list:
+def on_ranks(size: int, work: Callable, patience: float = 60.0, kind: type[ThreadRanks] = ThreadRanks) -> list:
     """[work(rank 0), work(rank 1), ...], each in a thread. Where some raise, the first that is not a consequence."""
     barrier, board = threading.Barrier(size, timeout=patience), [None] * size
     results: list = [None] * size
     errors: list = [None] * size
 
     def run(rank):
-        ranks = ThreadRanks(rank, size, barrier, board)
+        ranks = kind(rank, size, barrier, board)
         try:
-            results[rank] = work(ranks)
+            with ranks.running():
+                results[rank] = work(ranks)
         except BaseException as error:
             errors[rank] = error
             if not isinstance(error, threading.BrokenBarrierError):
