@@ -6,6 +6,7 @@ ranks get the same bits.
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
@@ -167,6 +168,4 @@ def _why_not_cupys() -> str | None:
 
 
 def _switched_off() -> bool:
-    import os
-
     return os.environ.get("TINYMIXER_NCCL", "").lower() in ("off", "0", "no")
