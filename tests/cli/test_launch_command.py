@@ -40,20 +40,8 @@ def launcher(tmp_path, mpi4py):
 
 
 def test_it_starts_the_command_and_passes_its_exit_code_on(tinymixer, launcher, tmp_path):
-    command = [
-        "launch",
-        "-n",
-        2,
-        "--mpiexec",
-        launcher(),
-        "train",
-        "--epochs",
-        1,
-        "--out",
-        tmp_path / "run",
-        "-q",
-        *SMALL,
-    ]
+    options = ["--epochs", 1, "--out", tmp_path / "run", "-q", *SMALL]
+    command = ["launch", "-n", 2, "--mpiexec", launcher(), "train", *options]
     assert tinymixer(*command).code == 0
     assert (tmp_path / "run" / "last.npz").is_file()
     assert tinymixer(*command).code == 2  # the folder holds a run: the process says so, and the launcher saw no crash
@@ -61,24 +49,21 @@ def test_it_starts_the_command_and_passes_its_exit_code_on(tinymixer, launcher, 
 
 def test_after_a_crash_it_says_how_to_go_on(tinymixer, launcher, tmp_path):
     out = tmp_path / "my run"
-    command = [
-        "launch",
-        "-n",
-        3,
-        "--mpiexec",
-        launcher(after=9),
-        "train",
-        "digits",
-        "--epochs",
-        1,
-        "--out",
-        out,
-        *SMALL,
-    ]
-    found = tinymixer(*command)
-    assert found.is_error("a process has died", "exit code 9") or found.code != 0
+    options = ["--epochs", 1, "--out", out, *SMALL]
+    found = tinymixer("launch", "-n", 3, "--mpiexec", launcher(after=9), "train", "digits", *options)
+    assert found.code == 1
+    assert "error: a process has died, and the others were ended with it (exit code 9;" in found.err
     assert f"tinymixer launch -n 3 train digits --out '{out}' --resume" in found.err
     assert "on any number of processes" in found.err
+
+
+def test_a_misspelt_option_is_said_by_rank_0_alone(tinymixer, monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    for rank, code in (("0", 2), ("1", 0)):
+        monkeypatch.setenv("PMI_RANK", rank)
+        found = tinymixer("train", "--epocs", 1)
+        assert found.code == code
+        assert ("--epocs" in found.err) == (rank == "0")
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,11 @@ def test_bad_input_is_said_once_and_a_rank_that_fails_alone_is_named(folder, tmp
     assert result.returncode == 2
     assert (result.stdout + result.stderr).count("error: ") == 1
     assert "holds a run already" in result.stderr
+    for wrong, words in (["--epocs", "3"], "--epocs"), (["--out", tmp_path / "none", "--resume"], "holds no run"):
+        result = run(*MPIEXEC, "-n", 2, *TINYMIXER, "train", "digits", *wrong)
+        assert result.returncode == 2
+        assert result.stderr.count("error: ") == 1
+        assert words in result.stderr
     result = run(*MPIEXEC, "-n", 2, sys.executable, ROOT / "tests/parallel/fail_alone.py", tmp_path / "run")
     assert result.returncode != 0
     assert "rank 1 of 2 on " in result.stderr

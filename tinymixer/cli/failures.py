@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import click
 
 from tinymixer.cli.output import open_streams, silence
+from tinymixer.cli.ranks import USER_ERROR, speaks
 from tinymixer.errors import TinymixerError, install_line, printable
 
-FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+FAILED, INTERRUPTED = 1, 130
 CALLED_OTHERWISE = {  # an option's name in other programs -> its name here
     "lr": "learning-rate",
     "wd": "weight-decay",
@@ -52,7 +53,7 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
         code = program.main(arguments, prog_name="tinymixer", standalone_mode=False, color=colour)
         sys.stdout.flush()  # a full disk or a closed pipe raises here, not while Python shuts down
     except click.UsageError as error:
-        return _usage_error(error)
+        return _usage_error(error) if speaks() else USER_ERROR
     except click.ClickException as error:
         return say_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -17,6 +17,7 @@ from tinymixer.parallel import Ranks, launched_here, launched_ranks
 if TYPE_CHECKING:
     from tinymixer.cli.progress import TrainingDisplay
 
+USER_ERROR = 2
 STATUS = "TINYMIXER_LAUNCH_STATUS"  # the file in which rank 0 tells `tinymixer launch` the run's folder and exit code
 
 
@@ -35,7 +36,7 @@ def joined_ranks() -> Iterator[Ranks]:
             raise
         sentence = _sentence(error)
         everyone = None if isinstance(error, KeyboardInterrupt) else ranks.ended(sentence)
-        if everyone is None or (ranks.rank and sentence != everyone[0]):
+        if everyone is None or (ranks.rank and sentence != everyone[0] and error is not ranks.told):
             _say(f"rank {ranks.rank} of {ranks.size} on {ranks.host}: error: {sentence}")
         if everyone is None:
             ranks.abort()
@@ -62,12 +63,15 @@ def tell_launcher_code(code: int) -> int:
 
     A launcher takes any code but 0 for a crash, prints lines about it, and kills the other ranks.
     """
-    if STATUS not in os.environ:
-        return code
+    if speaks():
+        return 0 if write_status({"code": code}) else code
+    return 0 if code == USER_ERROR else code  # rank 0 says the same, and gives the exit code
+
+
+def speaks() -> bool:
+    """Whether this process tells the user of mistakes that all ranks find alike: the first does, or one alone."""
     launched = launched_here()
-    if launched is not None and launched.rank > 0:
-        return 0 if code == 2 else code
-    return 0 if write_status({"code": code}) else code
+    return launched is None or launched.rank == 0
 
 
 def write_status(facts: dict[str, Any]) -> bool:

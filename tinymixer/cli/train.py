@@ -70,17 +70,18 @@ def train(
       tinymixer train digits --print-recipe > mine.toml
       tinymixer train mine.toml
     """
+    from tinymixer.cli.ranks import display_on, joined_ranks, tell_launcher_folder
     from tinymixer.training.run_folder import resolve_recipe
 
-    resolved = resolve_recipe(recipe, overrides_of(overrides), out, resume)
-    if print_recipe:
-        click.echo(resolved.to_toml(), nl=False)
-        return
-
-    from tinymixer.cli.ranks import display_on, joined_ranks, tell_launcher_folder
-    from tinymixer.training.trainer import Trainer
-
     with joined_ranks() as ranks:
+        resolved = ranks.first(lambda: resolve_recipe(recipe, overrides_of(overrides), out, resume))
+        if print_recipe:
+            if ranks.rank == 0:
+                click.echo(resolved.to_toml(), nl=False)
+            return
+
+        from tinymixer.training.trainer import Trainer
+
         display = display_on(ranks, quiet)
         try:
             trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks)

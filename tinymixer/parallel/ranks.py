@@ -26,6 +26,7 @@ class Ranks:
     local_rank, local_size   the same among the processes on this machine
     host                     the machine's name
     cores                    of this machine for this rank; None where it has the machine to itself
+    told                     the error of rank 0 that this rank has raised too, if any
 
     A call that more than one rank takes part in ("together") must be made by all of them, in the same order.
     """
@@ -33,6 +34,7 @@ class Ranks:
     rank, size, local_rank, local_size = 0, 1, 0, 1
     host = ""
     cores: int | None = None
+    told: Exception | None = None
 
     def part(self, count: int) -> slice:
         """This rank's part of `count` things."""
@@ -107,6 +109,7 @@ class ManyRanks(Ranks):
         if self.rank:
             value, problem = self._broadcast(None)
             if problem is not None:
+                self.told = problem
                 raise problem
             return value
         try:
