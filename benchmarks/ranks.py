@@ -21,7 +21,7 @@ from tinymixer.cli.system_facts import usable_cores
 from tinymixer.data import Augmentation
 from tinymixer.engines import EngineOptions, Step, Work, choose_engine
 from tinymixer.models import MlpMixer
-from tinymixer.parallel import launched_ranks
+from tinymixer.parallel.launched import launched_ranks
 from tinymixer.training.build import make_optimizer
 from tinymixer.training.recipe import load_recipe
 

@@ -10,7 +10,7 @@ from click.exceptions import Exit
 from tests.cli.running import SMALL
 from tinymixer.cli.ranks import STATUS, joined_ranks, tell_launcher_code
 from tinymixer.errors import DataError
-from tinymixer.parallel import ManyRanks
+from tinymixer.parallel.ranks import ManyRanks
 
 RUNS_ONE = """
 import subprocess, sys

@@ -9,7 +9,7 @@ from tinymixer.data import load_dataset
 from tinymixer.engines import EngineOptions, Step, Work, choose_engine
 from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.optim import AdamW
-from tinymixer.parallel import launched_ranks
+from tinymixer.parallel.launched import launched_ranks
 from tinymixer.training import load_recipe
 
 ranks = launched_ranks(print)

@@ -20,9 +20,9 @@ from tinymixer.data import Augmentation, epoch_order
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.engines.cuda.staging import draw_step
 from tinymixer.errors import BackendError
-from tinymixer.parallel import ONE_RANK
 from tinymixer.parallel.gpu import use_own_gpu
 from tinymixer.parallel.nccl import device_sum
+from tinymixer.parallel.ranks import ONE_RANK
 from tinymixer.training import Trainer
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from tests.parallel.thread_ranks import on_ranks
 from tinymixer.errors import TrainingError
-from tinymixer.parallel import ONE_RANK, Launched, launched_here, share_out
-from tinymixer.parallel.launched import UNKNOWN
-from tinymixer.parallel.ranks import share_of_cores
+from tinymixer.parallel.launched import UNKNOWN, Launched, launched_here
+from tinymixer.parallel.ranks import ONE_RANK, share_of_cores, share_out
 from tinymixer.parallel.watchdog import Watchdog
 
 

@@ -23,7 +23,7 @@ from tinymixer.engines import EngineOptions, choose_engine, train_step
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import MlpMixer
 from tinymixer.optim import SGD
-from tinymixer.parallel import share_out
+from tinymixer.parallel.ranks import share_out
 from tinymixer.training import Trainer, load_checkpoint, read_rows
 from tinymixer.training.evaluate import predict_log_probabilities
 

@@ -5,7 +5,7 @@ import pickle
 import threading
 from collections.abc import Callable
 
-from tinymixer.parallel import ManyRanks
+from tinymixer.parallel.ranks import ManyRanks
 
 
 class ThreadRanks(ManyRanks):

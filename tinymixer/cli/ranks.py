@@ -12,17 +12,18 @@ from click.exceptions import Exit
 
 from tinymixer.cli.output import tell
 from tinymixer.errors import TinymixerError
-from tinymixer.parallel import Ranks, launched_here, launched_ranks
+from tinymixer.parallel.launched import launched_here, launched_ranks
 
 if TYPE_CHECKING:
     from tinymixer.cli.progress import TrainingDisplay
+    from tinymixer.parallel.ranks import Ranks
 
 USER_ERROR = 2
 STATUS = "TINYMIXER_LAUNCH_STATUS"  # the file in which rank 0 tells `tinymixer launch` the run's folder and exit code
 
 
 @contextlib.contextmanager
-def joined_ranks() -> Iterator[Ranks]:
+def joined_ranks() -> "Iterator[Ranks]":
     """The ranks that this process was started as one of.
 
     Where an error ends all of them, as bad input does, rank 0 reports it and the others leave quietly. Where it ends
@@ -45,14 +46,14 @@ def joined_ranks() -> Iterator[Ranks]:
         raise
 
 
-def display_on(ranks: Ranks, quiet: bool) -> "TrainingDisplay":
+def display_on(ranks: "Ranks", quiet: bool) -> "TrainingDisplay":
     """What shows the run: on rank 0 alone."""
     from tinymixer.cli.progress import TrainingDisplay
 
     return TrainingDisplay(quiet, silent=ranks.rank > 0)
 
 
-def tell_launcher_folder(ranks: Ranks, folder: Path) -> None:
+def tell_launcher_folder(ranks: "Ranks", folder: Path) -> None:
     """Tell `tinymixer launch` where the run is, so that it can say how to go on if a rank dies."""
     if ranks.rank == 0:
         write_status({"folder": str(folder)})

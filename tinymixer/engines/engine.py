@@ -12,7 +12,7 @@ from tinymixer.models import Model
 from tinymixer.optim import Optimizer
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.options import Options, option
-from tinymixer.parallel import ONE_RANK, Ranks
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 ENGINE_NAMES = ("reference", "cpu", "cuda")
 

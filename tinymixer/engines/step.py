@@ -15,7 +15,7 @@ from tinymixer.layers.layer import Layer
 from tinymixer.models import Model
 from tinymixer.optim import Optimizer, global_norm
 from tinymixer.optim.chunks import ParallelMap
-from tinymixer.parallel import ONE_RANK, Ranks
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 if TYPE_CHECKING:
     from tinymixer.engines.engine import Engine

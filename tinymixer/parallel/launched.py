@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tinymixer.parallel.ranks import ONE_RANK, Ranks
+if TYPE_CHECKING:
+    from tinymixer.parallel.ranks import Ranks
 
 UNKNOWN = 0  # a size that the environment does not tell: MPI does
 OFF = "TINYMIXER_PARALLEL"  # "off": train alone, whatever the environment says
@@ -44,13 +46,15 @@ def launched_here(environment: Mapping[str, str] = os.environ) -> Launched | Non
     return None if rank is None else Launched("a PMIx launcher", rank, UNKNOWN)
 
 
-def launched_ranks(say: Callable[[str], None], environment: Mapping[str, str] = os.environ) -> Ranks:
+def launched_ranks(say: Callable[[str], None], environment: Mapping[str, str] = os.environ) -> "Ranks":
     """The ranks that this process is one of: `ONE_RANK` where no launcher has started it; then MPI is not loaded.
 
     say   receives the last sentence of a rank that has to end all of them
 
     Raises BackendError where a launcher has, and mpi4py cannot be used.
     """
+    from tinymixer.parallel.ranks import ONE_RANK
+
     launched = launched_here(environment)
     if launched is None:
         return ONE_RANK

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.engines import Engine
-from tinymixer.parallel import ONE_RANK, Ranks
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 
 def arithmetic_of(engine: Engine, ranks: Ranks = ONE_RANK) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tinymixer.data.checks import as_array, checked_images, checked_statistics
 from tinymixer.engines import Engine, choose_engine
 from tinymixer.errors import DataError
 from tinymixer.models import Model
-from tinymixer.parallel import ONE_RANK, Ranks
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tinymixer.engines.cpu.quota import cpu_quota
 from tinymixer.engines.cpu.threads import default_threads
 from tinymixer.errors import ConfigError
 from tinymixer.models import Model
-from tinymixer.parallel import Ranks
+from tinymixer.parallel.ranks import Ranks
 from tinymixer.training.options import TrainingOptions
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.run_folder import RunFolder

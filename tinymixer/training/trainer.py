@@ -11,7 +11,7 @@ from tinymixer.data import Dataset, epoch_order
 from tinymixer.engines import Step, Work, choose_engine
 from tinymixer.errors import CheckpointError, ConfigError, TrainingError, first_line
 from tinymixer.models import Model
-from tinymixer.parallel import ONE_RANK, Ranks
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.training.arithmetic import arithmetic_of, other_arithmetic
 from tinymixer.training.build import (
     build_model,

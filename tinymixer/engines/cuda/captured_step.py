@@ -31,7 +31,7 @@ from tinymixer.kernels.products import make_products
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
 from tinymixer.optim import Optimizer
-from tinymixer.parallel import ONE_RANK, Ranks
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 SLOTS = 64  # steps in the ring: the host may be up to this far ahead
 

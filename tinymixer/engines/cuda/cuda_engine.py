@@ -16,7 +16,7 @@ from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
 from tinymixer.models import MlpMixer, Model
 from tinymixer.models.stock import difference_from_stock
 from tinymixer.optim import Optimizer
-from tinymixer.parallel import share_out
+from tinymixer.parallel.ranks import share_out
 
 STEPS_AT_ONCE = 32
 BATCHES_AT_ONCE = 32  # batches of an evaluation between two calls of `stopped`

@@ -7,7 +7,7 @@ same on every rank, and no other kernel knows of ranks. The sums are part of the
 from typing import Any
 
 from tinymixer.engines.cuda.device_update import DeviceUpdate
-from tinymixer.parallel import Ranks
+from tinymixer.parallel.ranks import Ranks
 from tinymixer.parameters import Parameters
 
 
