@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tinymixer.cli.progress import TrainingDisplay
     from tinymixer.parallel.ranks import Ranks
 
-USER_ERROR = 2
 STATUS = "TINYMIXER_LAUNCH_STATUS"  # the file in which rank 0 tells `tinymixer launch` the run's folder and exit code
 
 
@@ -64,9 +63,7 @@ def tell_launcher_code(code: int) -> int:
 
     A launcher takes any code but 0 for a crash, prints lines about it, and kills the other ranks.
     """
-    if speaks():
-        return 0 if write_status({"code": code}) else code
-    return 0 if code == USER_ERROR else code  # rank 0 says the same, and gives the exit code
+    return 0 if speaks() and write_status({"code": code}) else code
 
 
 def speaks() -> bool:
