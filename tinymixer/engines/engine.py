@@ -12,6 +12,7 @@ from tinymixer.models import Model
 from tinymixer.optim import Optimizer
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.options import Options, option
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 ENGINE_NAMES = ("reference", "cpu", "cuda")
 
@@ -73,6 +74,8 @@ class Work:
 
     images, labels    the training set: uint8 (N, height, width, channels) and int64 (N,)
     mean, std         per channel, of pixels scaled to 0..1
+    batch_size        of the whole batch, which the ranks share out
+    ranks             the processes that train together
     """
 
     images: np.ndarray
@@ -84,6 +87,11 @@ class Work:
     label_smoothing: float = 0.0
     micro_batches: int = 1
     seed: int = 0
+    ranks: Ranks = ONE_RANK
+
+    def micro_batches_of(self, images: int) -> int:
+        """In how many parts a rank works through its `images` of the batch: as many at a time as one rank would."""
+        return -(-self.micro_batches * images // self.batch_size)
 
 
 class Engine:

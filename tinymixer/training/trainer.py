@@ -11,6 +11,7 @@ from tinymixer.data import Dataset, epoch_order
 from tinymixer.engines import Step, Work, choose_engine
 from tinymixer.errors import CheckpointError, ConfigError, TinymixerError, TrainingError
 from tinymixer.models import Model
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.text import reason_of
 from tinymixer.training.arithmetic import arithmetic_of, other_arithmetic
 from tinymixer.training.build import (
@@ -32,7 +33,15 @@ from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
 from tinymixer.training.resume import newest_checkpoint
 from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
-from tinymixer.training.run_state import FEW_IMAGES, RunState
+from tinymixer.training.run_state import RunState, what_is_missing
+from tinymixer.training.sharing import (
+    folder_on_first_rank,
+    options_on_this_rank,
+    require_as_many_images,
+    require_same_run_everywhere,
+    require_same_weights,
+    take_device,
+)
 from tinymixer.training.stop import StopSignals
 
 SECONDS_BETWEEN_PICTURES = 60.0
@@ -50,6 +59,8 @@ class Trainer:
     init_from   start from the weights of a run folder, a checkpoint, or the package ("first-mixer"): arrays of the same
                 name and shape are loaded, the others are named in a note. "none" starts from scratch; None leaves it to
                 the recipe, or to `model` where you give one
+    ranks       the processes that train together (`tinymixer.parallel.launched_ranks`), each with a Trainer of its own.
+                Rank 0's alone writes into the folder; give the others' a `Progress()`, which is silent
 
     A share of the training images (`recipe.data.validation_share`) is held back for validation; they alone decide which
     checkpoint is the best and when to stop early. The test images are used once, at the end, with the recommended
@@ -68,12 +79,13 @@ class Trainer:
         resume: bool = False,
         model: Model | None = None,
         init_from: str | Path | None = None,
+        ranks: Ranks = ONE_RANK,
     ) -> None:
         if resume and out is None:
             raise TrainingError("to resume a run, say in which folder it is: --out FOLDER")
         if resume and init_from is not None:
             raise ConfigError("--resume goes on with a run's own weights: leave --init-from out, or start a new run")
-        self.progress = progress or default_progress()
+        self.ranks, self.progress = ranks, progress or default_progress()
         self._said: set[str] = set()
         self.resume = resume
         self.dataset = dataset or load_data(recipe)
@@ -86,6 +98,8 @@ class Trainer:
         training, images = recipe.training, self.dataset
         self.train_indices, self.validation_indices = images.split(recipe.data.validation_share, training.seed)
         require_batch(recipe, images, len(self.train_indices))
+        require_as_many_images(ranks, training.batch_size)
+        take_device(ranks, training)
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
         if not resume and (model is None or init_from is not None):
@@ -105,13 +119,18 @@ class Trainer:
             training.label_smoothing,
             training.micro_batches,
             training.seed,
+            ranks,
         )
-        self.engine = choose_engine(self.model, training, work, self.optimizer)
+        require_same_run_everywhere(ranks, recipe, images.description, self.model)
+        self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
         self.state = RunState(validation_images=len(self.validation_indices))
-        self.folder = (
-            RunFolder.reopen(recipe, out, images.description, self._say_once)
-            if resume and out
-            else RunFolder.create(recipe, out, images.description, self._say_once)
+        self.folder = folder_on_first_rank(
+            ranks,
+            lambda: (
+                RunFolder.reopen(recipe, out, images.description, self._say_once)
+                if resume and out
+                else RunFolder.create(recipe, out, images.description, self._say_once)
+            ),
         )
         self.rows: list[Row] = []  # of metrics.jsonl
         self._clock_started, self._seconds_before = time.perf_counter(), 0.0
@@ -133,8 +152,8 @@ class Trainer:
         Raises TrainingError for a loss that is not finite (the last good checkpoint stays), and CheckpointError or
         TrainingError when something cannot be read or saved.
         """
-        self.folder.lock.acquire()
         try:
+            self.ranks.first(self.folder.lock.acquire)
             with StopSignals() as self.stop:
                 return self._run()
         except MemoryError as error:
@@ -147,7 +166,8 @@ class Trainer:
         if self._is_over() and self._is_tested():
             return self._end("already finished")
         self.progress.on_start(self)
-        self._say_what_is_missing()
+        for note in what_is_missing(self.dataset, len(self.validation_indices)):
+            self.progress.on_note(note)
         while not self._is_over():
             self._train_epoch()
             if self._stop_requested() or not self._end_epoch():
@@ -155,8 +175,13 @@ class Trainer:
                 return self._end("interrupted")
         return self._end("finished" if self._test() else "interrupted")
 
-    def _stop_requested(self) -> bool:
+    def _asked_to_stop(self) -> bool:
+        """Whether this process was asked to stop."""
         return self.stop.requested() or self.progress.stop_requested
+
+    def _stop_requested(self) -> bool:
+        """Whether the run is to stop: all ranks answer the same, after the same step."""
+        return self.ranks.stop_agreed(self._asked_to_stop())
 
     # --------------------------------------------------------------------------------------------------------- epochs
 
@@ -215,8 +240,9 @@ class Trainer:
         }
         if state.end_epoch(validation, self.seconds):
             self._save(self.folder.best)
-        append_row(self.folder.metrics, row, self._say_once)
+        self.ranks.first(lambda: append_row(self.folder.metrics, row, self._say_once))
         self.rows.append(row)
+        require_same_weights(self.ranks, self.model, self.step)
         self._save(self.folder.last)
         self.progress.on_epoch(row)
         if time.perf_counter() - self._pictured > SECONDS_BETWEEN_PICTURES:
@@ -231,7 +257,9 @@ class Trainer:
             if part == "test"
             else (data.train_images, data.train_labels, self.validation_indices)
         )
-        found = evaluate(self.engine, images, labels, data.mean, data.std, size, self._stop_requested, indices)
+        found = evaluate(
+            self.engine, images, labels, data.mean, data.std, size, self._asked_to_stop, indices, self.ranks
+        )
         self._pass_on_note()
         if found is not None and not math.isfinite(found.loss):
             raise TrainingError(
@@ -251,7 +279,7 @@ class Trainer:
         parameters, which = self.model.parameters, self.state.recommended
         last = parameters.to_numpy(), parameters.buffers_to_numpy()
         if which == "best":
-            best = load_checkpoint(self.folder.best)
+            best = self.ranks.first(lambda: load_checkpoint(self.folder.best))
             self._load(best.parameters, best.buffers)
         try:
             evaluation = self._evaluate("test")
@@ -266,7 +294,7 @@ class Trainer:
             "test_images": len(self.dataset.test_images),
             "tested": which,
         }
-        write_rows(self.folder.metrics, self.rows, self._say_once)
+        self.ranks.first(lambda: write_rows(self.folder.metrics, self.rows, self._say_once))
         return True
 
     def _load(self, parameters: Any, buffers: Any) -> None:
@@ -275,20 +303,6 @@ class Trainer:
         self.engine.refresh()
 
     # -------------------------------------------------------------------------------------- messages and checkpoints
-
-    def _say_what_is_missing(self) -> None:
-        for note in self.dataset.notes:
-            self.progress.on_note(note)
-        count = len(self.validation_indices)
-        if not count:
-            self.progress.on_note("no validation images: the run recommends and tests its last weights")
-        elif count < FEW_IMAGES:
-            self.progress.on_note(
-                f"{count} validation images are too few to choose an epoch by (fewer than {FEW_IMAGES}): the last "
-                "weights are recommended"
-            )
-        if not len(self.dataset.test_images):
-            self.progress.on_note("no test images: there will be no test accuracy")
 
     def _report_steps(self, steps: int) -> None:
         state = self.state
@@ -315,6 +329,9 @@ class Trainer:
 
     def _save(self, path: Path) -> None:
         self.state.elapsed_seconds = self.seconds
+        self.ranks.first(lambda: self._write_checkpoint(path))
+
+    def _write_checkpoint(self, path: Path) -> None:
         parameters, state = self.model.parameters, dataclasses.replace(self.state)
         checkpoint = Checkpoint(
             self.recipe,
@@ -324,7 +341,7 @@ class Trainer:
             parameters.buffers_to_numpy(),
             self.dataset.description,
             history=self.rows[: state.epoch],
-            arithmetic=arithmetic_of(self.engine),
+            arithmetic=arithmetic_of(self.engine, self.ranks),
         )
         if path == self.folder.last:
             self.folder.keep_last_as_previous()
@@ -333,7 +350,7 @@ class Trainer:
     def _restore(self) -> None:
         """Go back to the newest checkpoint; a run that was killed before its first one starts at the beginning."""
         folder = self.folder
-        checkpoint = newest_checkpoint(folder, self._say_once)
+        checkpoint = self.ranks.first(lambda: newest_checkpoint(folder, self._say_once))
         if checkpoint is not None:
             require_same_run(checkpoint.recipe, self.recipe, folder.path)
             require_same_data(checkpoint.data, self.dataset.description, folder.path)
@@ -346,22 +363,25 @@ class Trainer:
                     f"{self.state.epoch + 1}, of {self.steps_per_epoch} steps each, and its optimizer after step "
                     f"{self.optimizer.steps}"
                 )
-            if sentence := other_arithmetic(checkpoint.arithmetic, arithmetic_of(self.engine)):
+            if sentence := other_arithmetic(checkpoint.arithmetic, arithmetic_of(self.engine, self.ranks)):
                 self._say_once(sentence)
-        folder.clean_up()
-        self.rows = mend_rows(
-            folder.metrics, checkpoint.history if checkpoint else None, self.state.epoch, self._say_once
-        )
-        folder.write_config(self.recipe, self.dataset.description)
+        history = checkpoint.history if checkpoint else None
+        self.rows = self.ranks.first(lambda: self._mend_folder(history))
         self._clock_started, self._seconds_before = time.perf_counter(), self.state.elapsed_seconds
         if self.step < self.total_steps:
             where = f"step {self.step} of {self.total_steps} (epoch {self.state.epoch + 1})"
             self.progress.on_note(f"resuming after {where}")
 
+    def _mend_folder(self, history: list[Row] | None) -> list[Row]:
+        self.folder.clean_up()
+        rows = mend_rows(self.folder.metrics, history, self.state.epoch, self._say_once)
+        self.folder.write_config(self.recipe, self.dataset.description)
+        return rows
+
     def _draw_curves(self) -> None:
         """Draw curves.png. If that fails for any reason, say so in a note; training goes on."""
         self._pictured = time.perf_counter()
-        if not self.rows:
+        if not self.rows or self.ranks.rank:
             return
         try:
             from tinymixer.analysis.curves import draw_curves
@@ -377,6 +397,6 @@ class Trainer:
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":
             self._draw_curves()
-        result = make_result(self, status)
+        result = make_result(self, status, self.ranks.gather(self.stop.signal))
         self.progress.on_end(result)
         return result

@@ -15,6 +15,7 @@ import numpy as np
 from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
+from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
 from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
@@ -30,6 +31,7 @@ from tinymixer.kernels.products import make_products
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
 from tinymixer.optim import Optimizer
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 SLOTS = 64  # steps in the ring: the host may be up to this far ahead
 
@@ -43,6 +45,7 @@ class CapturedStep:
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
     micro_batches      number of equal parts in which a batch is computed, to save memory
+    ranks              share out the batch: `batch_size` is the whole batch's, the step's own images are a part of it
     recompute          use less memory and more time: see `plan_activations`
     epilogues          whether the channel MLP's GELU is fused into its products: "measured" (where that is faster on
                        this machine), "always" or "never"
@@ -71,8 +74,11 @@ class CapturedStep:
         recompute: bool = False,
         epilogues: str = "measured",
         slots: int = SLOTS,
+        ranks: Ranks = ONE_RANK,
     ) -> None:
         backend: Backend = model.backend
+        whole_batch, share = batch_size, ranks.part(batch_size)
+        batch_size = share.stop - share.start  # this rank's
         if micro_batches < 1 or batch_size % micro_batches:
             raise ConfigError(f"micro_batches must divide the batch of {batch_size} images, got {micro_batches}")
         if model.parameters.dtype != np.float32:
@@ -97,9 +103,10 @@ class CapturedStep:
             with self.stream:
                 self._mixer = DeviceMixer(
                     cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
-                    recompute, deterministic,
+                    recompute, deterministic, share.start, whole_batch,
                 )  # fmt: skip
-                self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
+                self._update = DeviceUpdate(cupy, optimizer, self._precision, whole_batch, slots, multiprocessors)
+                self._ranks = DeviceRanks(cupy, ranks, share, self._update, model.parameters)
                 self._results = StepResults(cupy, self.stream, self._update, optimizer)
                 self._ring = StagingRing(
                     cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
@@ -121,9 +128,8 @@ class CapturedStep:
         self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
         self._fuse_products(epilogues)
-        self.captured = captured and self._products.capturable
-        if not captured:
-            self.note = None
+        self.captured = captured and self._products.capturable and self._ranks.capturable
+        self.note = (self.note or self._ranks.note) if captured else None
 
     def _fuse_products(self, choice: str) -> None:
         """Take products with epilogues where they are allowed, possible and wanted."""
@@ -179,6 +185,7 @@ class CapturedStep:
             np.int32(self.batch_size),
         )  # fmt: skip
         mixer.draw_branches()
+        self._ranks.clear()
         for part in range(mixer.parts):
             these = slice(part * mixer.images, (part + 1) * mixer.images)
             mixer.forward(
@@ -186,15 +193,17 @@ class CapturedStep:
                 train=True, part=part,
             )  # fmt: skip
             mixer.loss(
-                self._labels, self._indices[these], update.device_state, self._label_smoothing, update.losses[these],
-                update.correct[these],
+                self._labels, self._indices[these], update.device_state, self._label_smoothing,
+                self._ranks.losses[these], self._ranks.correct[these],
             )  # fmt: skip
             mixer.backward()
+        self._ranks.add_up()
         update.settle(self._kernels)
 
     def _record_if_possible(self) -> None:
         """Record a step. Where the libraries cannot be recorded, launch step by step and say why in `note`."""
         errors = self._products.errors + (() if self._epilogues is None else (self._epilogues.error,))
+        errors += self._ranks.errors
         try:
             self._graph = self._record()
         except errors as error:
@@ -203,6 +212,9 @@ class CapturedStep:
                     self.stream.end_capture()
             self.captured = False
             self.note = f"the step could not be captured in a CUDA graph: {str(error).strip() or type(error).__name__}"
+        if not self._ranks.all_captured(self._graph is not None) and self._graph is not None:
+            self._graph, self.captured = None, False
+            self.note = "another rank could not capture the step in a CUDA graph, so none replays one"
 
     def _record(self) -> Any:
         """Record the launches of one step.

@@ -51,6 +51,8 @@ class DeviceMixer:
     parts            number of parts of a batch
     recompute        apply GELU again in the backward pass instead of keeping hidden layers after it
     deterministic    sums in a fixed order, so that two runs agree to the last bit
+    first_image, batch   where these images stand in the whole batch, and its size; it is larger than images * parts
+                         where ranks share it out
     pool             memory of at least `plan.nbytes`, given to `bind`
 
     `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused_forward` and
@@ -70,7 +72,10 @@ class DeviceMixer:
         parts: int = 1,
         recompute: bool = False,
         deterministic: bool = True,
+        first_image: int = 0,
+        batch: int | None = None,
     ) -> None:
+        self.first_image, self.batch = first_image, batch or images * parts
         self.config, self.parameters, self.precision = config, parameters, precision
         self.images, self.parts, self.recompute = images, parts, recompute
         self.rows = config.num_tokens * images
@@ -85,7 +90,7 @@ class DeviceMixer:
         self.working = parameters.values
         if precision.has_working_copy:
             self.working = cupy.zeros(parameters.values.shape, precision.storage)
-        self.image_factor = cupy.zeros((len(self.rates), parts * images), np.float32)  # (branches, batch)
+        self.image_factor = cupy.zeros((len(self.rates), self.batch), np.float32)  # (branches, batch)
         self.key = cupy.zeros(KEY_NUMBERS, np.uint32)
         self._device_rates = cupy.asarray(self.rates)  # (branches,)
         self._device_places = cupy.asarray(branch_places(config.num_blocks))  # (branches,)
@@ -238,7 +243,8 @@ class DeviceMixer:
 
     def _factor(self, i: int) -> Any:
         """Stochastic depth's factors for branch i-1 and the images of this part; None where it is never dropped."""
-        return self.image_factor[i - 1, self._part * self.images :] if i and self.rates[i - 1] else None
+        first = self.first_image + self._part * self.images
+        return self.image_factor[i - 1, first:] if i and self.rates[i - 1] else None
 
     def _token_mixing(self, block: int, train: bool) -> None:
         buffers, part = self.buffers, f"blocks.{block}.token_mixing"
@@ -282,8 +288,9 @@ class DeviceMixer:
         (name, layout), rate = self.launches.dropout[kind], self.config.dropout
         _, images, columns = hidden_shape(self.config, kind, self.images)
         self._kernels.launch(
-            name, layout, hidden, self.key, np.uint32(dropout_place(block, kind)), i32(self._part * images),
-            i32(images), i32(columns), i64(hidden.size), np.uint32(threshold(1 - rate)), f32(1 / (1 - rate)),
+            name, layout, hidden, self.key, np.uint32(dropout_place(block, kind)),
+            i32(self.first_image + self._part * images), i32(images), i32(columns), i64(hidden.size),
+            np.uint32(threshold(1 - rate)), f32(1 / (1 - rate)),
         )  # fmt: skip
 
     def _activate_again(self, kind: str, block: int) -> None:
@@ -310,7 +317,7 @@ class DeviceMixer:
         self.sums.clear()  # before the logits' gradient is written, which lies among the partial sums
         self._kernels.launch(
             "cross_entropy<float>", layouts.per_warp(self.images), self.buffers["logits"], labels, indices, None,
-            state, self.dlogits, losses, correct, i32(self.images), i32(self.parts * self.images),
+            state, self.dlogits, losses, correct, i32(self.images), i32(self.batch),
             i32(self.config.num_classes), f32(label_smoothing),
         )  # fmt: skip
 

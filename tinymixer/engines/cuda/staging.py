@@ -51,16 +51,22 @@ class StepNumbers:
 
 
 def draw_step(
-    indices: np.ndarray, augmentation: Augmentation, learning_rate: float, seed: int, epoch: int, step: int
+    indices: np.ndarray,
+    augmentation: Augmentation,
+    learning_rate: float,
+    seed: int,
+    epoch: int,
+    step: int,
+    share: slice = slice(None),
 ) -> StepNumbers:
     """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: the same `Draws`.
 
-    `step` counts within the epoch.
+    `step` counts within the epoch; `share` is the part of the batch that this rank computes.
     """
     choices = None
     if not augmentation.is_identity:
-        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))))
-    return StepNumbers(indices, choices, learning_rate, step_key(seed, epoch, step))
+        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))[share]))
+    return StepNumbers(indices[share], choices, learning_rate, step_key(seed, epoch, step))
 
 
 class StagingRing:
