@@ -13,7 +13,7 @@ so a block keeps M rows of x and of y, and one piece of the hidden layer after t
 dz_j = (dy W2_j^T) gelu'(z_j):
 
     dx = sum over j of  dz_j W1_j^T                                      a sum over hidden units: a block per M rows
-    dW1_j = x^T dz_j     dW2_j = a_j^T dy     db1_j = sum of dz_j        sums over rows: blocks per piece of hidden units
+    dW1_j = x^T dz_j     dW2_j = a_j^T dy     db1_j = sum of dz_j        sums over rows: a block per piece of them
 
 The two kinds of sums need the hidden layer in two orders, hence two kernels, and each computes z_j and dz_j anew.
 
@@ -46,7 +46,7 @@ def channel_kernels(ct: Any, C: int, DC: int, M: int, H: int, number: Any) -> Ch
     product, gelu, gelu_and_slope = tile_functions(ct)
 
     @ct.kernel
-    def channel_forward(x, w1, b1, w2, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def channel_forward(x, w1, b1, w2, y):
         """x (S*B, C), w1 (C, DC), b1 (DC,), w2 (DC, C)  ->  y (S*B, C). A block per M rows."""
         row = ct.bid(0)
         xs = ct.astype(ct.load(x, index=(row, 0), shape=(M, C)), number)
@@ -60,7 +60,7 @@ def channel_kernels(ct: Any, C: int, DC: int, M: int, H: int, number: Any) -> Ch
         ct.store(y, index=(row, 0), tile=ct.astype(ys, y.dtype))
 
     @ct.kernel
-    def channel_backward_input(x, dy, w1, b1, w2, dx):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def channel_backward_input(x, dy, w1, b1, w2, dx):
         """x, dy (S*B, C), w1 (C, DC), b1 (DC,), w2 (DC, C)  ->  dx (S*B, C). A block per M rows."""
         row = ct.bid(0)
         xs = ct.astype(ct.load(x, index=(row, 0), shape=(M, C)), number)
@@ -76,7 +76,7 @@ def channel_kernels(ct: Any, C: int, DC: int, M: int, H: int, number: Any) -> Ch
         ct.store(dx, index=(row, 0), tile=ct.astype(dxs, dx.dtype))
 
     @ct.kernel
-    def channel_backward_weights(x, dy, w1, b1, w2, dw1, dw2, db1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def channel_backward_weights(x, dy, w1, b1, w2, dw1, dw2, db1):
         """x, dy (S*B, C), w1 (C, DC), b1 (DC,), w2 (DC, C)  ->  dw1 (parts, C, DC), dw2 (parts, DC, C),
         db1 (parts, DC). Block (j, i) sums piece j over the tiles of rows i, i + parts, i + 2 parts...
         """

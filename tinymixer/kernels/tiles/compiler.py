@@ -26,16 +26,16 @@ from tinymixer.kernels.tiles.tile_sizes import (
 ALIGNMENT = 16  # bytes of addresses; and elements, where a length or a stride is a multiple of it
 
 
-class TilesUnavailable(TinymixerError):
+class TileError(TinymixerError):
     """Tile kernels cannot be used; the message says why, and whoever catches it does without them."""
 
 
 def cutile() -> ModuleType:
-    """The module `cuda.tile`. Raises TilesUnavailable where it is not installed or cannot be loaded."""
+    """The module `cuda.tile`. Raises TileError where it is not installed or cannot be loaded."""
     try:
         return importlib.import_module("cuda.tile")
     except (ImportError, OSError, RuntimeError) as error:
-        raise TilesUnavailable(f"cuTile cannot be used ({first_line(error)})") from error
+        raise TileError(f"cuTile cannot be used ({first_line(error)})") from error
 
 
 def versions() -> str:
@@ -52,7 +52,7 @@ def versions() -> str:
 
 
 def compile_launch(launch: TileLaunch, precision: Precision, architecture: str) -> Cubin:
-    """A kernel's machine code for an architecture such as "sm_90". Raises TilesUnavailable, in a sentence."""
+    """A kernel's machine code for an architecture such as "sm_90". Raises TileError, in a sentence."""
     ct = cutile()
     try:
         compilation = importlib.import_module("cuda.tile.compilation")
@@ -65,7 +65,7 @@ def compile_launch(launch: TileLaunch, precision: Precision, architecture: str) 
         compilation.export_kernel(kernel, [signature], code, gpu_code=architecture, output_format="cubin")
         return read_cubin(code.getvalue(), launch.name)
     except Exception as error:  # cuTile's errors have no common class but Exception, and nothing depends on this kernel
-        raise TilesUnavailable(
+        raise TileError(
             f"cuTile cannot compile {launch.name} for {architecture} ({type(error).__name__}: {first_line(error)})"
         ) from error
 
@@ -73,10 +73,10 @@ def compile_launch(launch: TileLaunch, precision: Precision, architecture: str) 
 def compile_best(launches: list[TileLaunch], precision: Precision, architecture: str) -> tuple[TileLaunch, Cubin]:
     """Of a kernel's candidates the first that hardly spills, else the one that spills least; within the GPU's limits.
 
-    Raises TilesUnavailable when none fits.
+    Raises TileError when none fits.
     """
     if not launches:
-        raise TilesUnavailable("no tile divides these sizes and fits into a multiprocessor's registers")
+        raise TileError("no tile divides these sizes and fits into a multiprocessor's registers")
     best: tuple[TileLaunch, Cubin] | None = None
     for launch in launches:
         cubin = compile_launch(launch, precision, architecture)
@@ -87,7 +87,7 @@ def compile_best(launches: list[TileLaunch], precision: Precision, architecture:
         if cubin.stack <= FEW_SPILLS:
             break
     if best is None:
-        raise TilesUnavailable(
+        raise TileError(
             f"{launches[0].name} needs more shared memory or registers than {architecture} has, with every tile"
         )
     return best

@@ -42,7 +42,7 @@ def token_kernels(ct: Any, S: int, DS: int, N: int, number: Any) -> TokenKernels
     product, gelu, gelu_and_slope = tile_functions(ct)
 
     @ct.kernel
-    def token_forward(x, w1, b1, w2, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def token_forward(x, w1, b1, w2, y):
         """x (S, B*C), w1 (DS, S), b1 (DS,), w2 (S, DS)  ->  y (S, B*C). A block per N columns."""
         column = ct.bid(0)
         xs = ct.astype(ct.load(x, index=(0, column), shape=(S, N)), number)
@@ -54,7 +54,7 @@ def token_kernels(ct: Any, S: int, DS: int, N: int, number: Any) -> TokenKernels
         ct.store(y, index=(0, column), tile=ct.astype(ys, y.dtype))
 
     @ct.kernel
-    def token_backward(x, dy, w1, b1, w2, dx, dw1, dw2, db1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def token_backward(x, dy, w1, b1, w2, dx, dw1, dw2, db1):
         """x, dy (S, B*C), w1 (DS, S), b1 (DS,), w2 (S, DS)  ->  dx (S, B*C), and every block's own sums
         dw1 (blocks, DS, S), dw2 (blocks, S, DS), db1 (blocks, DS). Block i takes tiles i, i + blocks, i + 2 blocks...
         """
