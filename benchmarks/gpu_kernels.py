@@ -21,9 +21,9 @@ from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
-from tinymixer.kernels.epilogues import seconds_of
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
+from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.traffic import bytes_moved
 from tinymixer.models import MixerConfig, MlpMixer
 
@@ -74,6 +74,7 @@ class KernelForms:
         few = layouts.over_columns(rows, columns, v, self.sms)
         partial = self.floats(few.grid[1] * columns)
         yield what, f"bias_gelu_backward_columns<{t}, {v}, {g}>", few, (a, z, bias, partial, *sizes, i32(0))
+        yield "sums per column", f"column_sums<{t}, {v}>", few, (a, partial, *sizes, i32(0))
 
     def token_gelu(self) -> Iterator[Form]:
         rows, columns = self.config.tokens_mlp_dim, self.batch * self.config.hidden_dim
@@ -178,9 +179,10 @@ def measure(cupy: Any, config: MixerConfig, batch: int, precision: str, copy_rat
     with stream:
         multiprocessors = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
         forms = list(KernelForms(cupy, config, batch, precision, multiprocessors).all())
-        kernels, rows = Kernels(cupy, [name for _, name, _, _ in forms]), []
+        kernels, rows = Kernels(cupy, [*(name for _, name, _, _ in forms), HOLD]), []
+        timer = DeviceTimer(cupy, stream, kernels.launch)
         for what, name, layout, arguments in forms:
-            seconds = seconds_of(cupy, stream, functools.partial(kernels.launch, name, layout, *arguments))
+            seconds = timer.seconds(functools.partial(kernels.launch, name, layout, *arguments), times=4)
             count = bytes_moved(name, arguments)
             rows.append(
                 {

@@ -16,7 +16,7 @@ import numpy as np
 from tinymixer.errors import BackendError, first_line
 from tinymixer.kernels.launch import Launch
 
-SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage")
+SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage", "hold")
 COMMON = "common.cuh"
 OPTIONS = ("--std=c++17",)
 
