@@ -16,12 +16,15 @@ from unittest import mock
 
 import numpy as np
 
-from tests.kernels import emulator, fake_cuda
+from tests.kernels import emulator, fake_cuda, fake_cutile
 from tests.kernels.fake_cublas import LAUNCHES, make_cublas, make_cublaslt
 from tests.kernels.fake_cuda import MEMORY, CaptureError, Stream
 from tinymixer.kernels.launch import SHARED_BYTES
 
 __all__ = ["LAUNCHES", "MEMORY", "CaptureError", "fake_gpu"]
+
+
+CAPABILITY = ["80"]  # the device's; a test may put another in its place
 
 
 class RawModule:
@@ -64,6 +67,7 @@ def _require_launchable(name, grid, block, args, shared_mem):
 class Device:
     def __init__(self, device=None):
         self.id, self.attributes = 0, {"MultiProcessorCount": 3}
+        self.compute_capability = CAPABILITY[0]
 
     @property
     def mem_info(self):
@@ -87,6 +91,7 @@ def make_cupy():
         alloc_pinned_memory=fake_cuda.PinnedMemory,
         memory=SimpleNamespace(OutOfMemoryError=fake_cuda.OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
+        function=SimpleNamespace(Module=fake_cutile.Module),
         get_current_stream=lambda: Stream.current,
         get_elapsed_time=fake_cuda.get_elapsed_time,
         runtime=SimpleNamespace(

@@ -20,6 +20,8 @@ from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
 from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.cuda.tile_choice import Surroundings, choose_tiles
+from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.engines.engine import Totals
 from tinymixer.errors import BackendError, ConfigError
@@ -48,10 +50,13 @@ class CapturedStep:
     recompute          use less memory and more time: see `plan_activations`
     epilogues          whether the channel MLP's GELU is fused into its products: "measured" (where that is faster on
                        this machine), "always" or "never"
+    tiles              whether MLPs are fused into tile kernels: "measured" (where they agree with the products and are
+                       faster on this machine), "always" (where they agree) or "never"
     two_streams        compute gradients of weights beside the rest, on a stream of their own, with the same result
 
-    `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
-    BackendError, naming a batch size that fits, when the GPU's memory is too small.
+    `note` says why a step that should be captured is not, and `tiles_note` why an MLP is not fused. Raises ConfigError
+    for parts that do not divide the batch and BackendError, naming a batch size that fits, when the GPU's memory is too
+    small.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class CapturedStep:
         deterministic: bool = True,
         recompute: bool = False,
         epilogues: str = "measured",
+        tiles: str = "measured",
         two_streams: bool = True,
         slots: int = SLOTS,
     ) -> None:
@@ -96,13 +102,17 @@ class CapturedStep:
         self._more_products: list[Products] = []
         free = _free_bytes(cupy)
         images = batch_size // micro_batches
-        if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
-            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches))
+        chosen = self._choose_tiles(tiles, epilogues, images)
+        plan = plan_activations(config, images, self._precision, recompute, chosen.fused)
+        if plan.nbytes > free:  # before anything else is made
+            raise BackendError(
+                out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
+            )
         try:
             with self.stream:
                 self._mixer = DeviceMixer(
                     cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
-                    recompute, deterministic,
+                    recompute, deterministic, chosen,
                 )  # fmt: skip
                 self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
                 self._results = StepResults(cupy, self.stream, self._update, optimizer)
@@ -121,13 +131,13 @@ class CapturedStep:
                 free = _free_bytes(cupy)
                 pool = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
-            message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
+            message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
             raise BackendError(message) from error
         names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>", HOLD]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
-        self._fuse_products(epilogues)
+        self._epilogues = self._fuse_products(self._mixer, self._kernels, epilogues, self._products.capturable)
         self.captured = captured and self._products.capturable
         if not captured:
             self.note = None
@@ -141,24 +151,43 @@ class CapturedStep:
         self._more_products.append(products)
         return WeightStream(self._cupy, self.stream, stream, products.multiply)
 
-    def _fuse_products(self, choice: str) -> None:
+    def _choose_tiles(self, choice: str, epilogues: str, images: int) -> TileMlps:
+        """The MLPs that are computed by tile kernels; `tiles_note` says why not, where speed is not the reason."""
+        self.tiles_note: str | None = None
+        if choice == "never":
+            return TileMlps()
+        around = Surroundings(self._cupy, self.stream, self._model, self._precision, images)
+        with self.stream:
+            chosen, self.tiles_note = choose_tiles(
+                around,
+                self._tuning(choice),
+                lambda mixer, kernels, capturable: self._fuse_products(mixer, kernels, epilogues, capturable),
+            )
+        return chosen
+
+    def _tuning(self, choice: str) -> Tuning | None:
+        """What was measured on this machine; None where nothing is to be measured."""
+        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
+        name = "".join(c if c.isalnum() else "-" for c in device.decode())
+        return Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+
+    def _fuse_products(self, mixer: DeviceMixer, kernels: Kernels, choice: str, capturable: bool) -> Epilogues | None:
         """Take products with epilogues where they are allowed, possible and wanted."""
         config, precise = self._model.config, self._precision.name == "float32"
         fits = config.hidden_dim % 16 == 0 and config.channels_mlp_dim % 16 == 0
-        if choice == "never" or precise or config.gelu != "tanh" or not fits or not self._products.capturable:
-            return
-        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
-        name = "".join(c if c.isalnum() else "-" for c in device.decode())
-        tuning = Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+        if choice == "never" or precise or config.gelu != "tanh" or not fits or not capturable:
+            return None
+        tuning = self._tuning(choice)
         with self.stream:
             try:
-                timer = DeviceTimer(self._cupy, self.stream, self._kernels.launch)
-                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, timer, tuning)
+                timer = DeviceTimer(self._cupy, self.stream, kernels.launch)
+                epilogues = Epilogues(self._cupy, self.stream, self._precision, timer, tuning)
             except (RuntimeError, MemoryError):
-                return
+                return None
             # with "measured", products that cannot be fused stay separate
-            with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
-                self._mixer.use_epilogues(self._epilogues, timer, tuning)
+            with suppress(RuntimeError, epilogues.error) if choice == "measured" else nullcontext():
+                mixer.use_epilogues(epilogues, timer, tuning)
+        return epilogues
 
     # ------------------------------------------------------------------------------------------ training
 

@@ -31,6 +31,7 @@ from tinymixer.engines.cuda.fused_products import FusedProducts, choose_fused_pr
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.mixer_launches import MixerLaunches
 from tinymixer.engines.cuda.mixer_sums import MixerSums, branch_bias_name, by_token, norm_name
+from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
@@ -54,6 +55,7 @@ class DeviceMixer:
     parts            number of parts of a batch
     recompute        apply GELU again in the backward pass instead of keeping hidden layers after it
     deterministic    sums in a fixed order, so that two runs agree to the last bit
+    tiles            which MLPs are tile kernels, and these kernels
     pool             memory of at least `plan.nbytes`, given to `bind`
 
     `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused` says which of the
@@ -74,19 +76,23 @@ class DeviceMixer:
         parts: int = 1,
         recompute: bool = False,
         deterministic: bool = True,
+        tiles: TileMlps | None = None,
     ) -> None:
         self.config, self.parameters, self.precision = config, parameters, precision
         self.images, self.parts, self.recompute = images, parts, recompute
         self.rows = config.num_tokens * images
-        self.plan = plan_activations(config, images, precision, recompute)
+        self.tiles = tiles or TileMlps()
+        self.plan = plan_activations(config, images, precision, recompute, self.tiles.fused)
         self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
         self.sums = DeviceSums(deterministic)
         self.fused = FusedProducts()
         self._part = 0
         self._cupy = cupy
         self.launches = MixerLaunches(config, precision, images, multiprocessors)
-        self._places = MixerSums.reserve(self.sums, config, self.launches, images, self._gradient_offset)
+        target, fused = self.gradient_offset, self.tiles.fused
+        self._places = MixerSums.reserve(self.sums, config, self.launches, images, target, fused)
         self.sums.allocate(cupy)
+        self.tiles.reserve(cupy, config.num_blocks, target)
         self.working = parameters.values
         if precision.has_working_copy:
             self.working = cupy.zeros(parameters.values.shape, precision.storage)
@@ -98,7 +104,7 @@ class DeviceMixer:
 
     # ------------------------------------------------------------------------------------------ layout
 
-    def _gradient_offset(self, name: str) -> int:
+    def gradient_offset(self, name: str) -> int:
         """Where a gradient starts in the flat vector, in elements."""
         gradients = self.parameters.gradients
         return (self.parameters.gradient(name).data.ptr - gradients.data.ptr) // gradients.dtype.itemsize
@@ -113,6 +119,8 @@ class DeviceMixer:
 
     def use_epilogues(self, epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None) -> None:
         """Fuse the channel MLP's bias, GELU and gradients into its products: see `choose_fused_products`."""
+        if self.tiles.fused.forward("channel"):
+            return
         self._epilogues = epilogues
         try:
             choose_fused_products(self, epilogues, timer, tuning)
@@ -125,7 +133,7 @@ class DeviceMixer:
 
     def _weight(self, name: str) -> Any:
         """A parameter in the working format."""
-        shape, start = self.parameters.shape(name), self._gradient_offset(name)
+        shape, start = self.parameters.shape(name), self.gradient_offset(name)
         return self.working[start : start + int(np.prod(shape))].reshape(shape)
 
     # ------------------------------------------------------------------------------------------ forward
@@ -155,9 +163,9 @@ class DeviceMixer:
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):
             self._norm(2 * block, train)
-            self._token_mixing(block, train)
+            self.run_mlp("token", block, train)
             self._norm(2 * block + 1, train)
-            self._channel_mixing(block, train)
+            self.run_mlp("channel", block, train)
         self._norm(2 * config.num_blocks, train)
         self._kernels.launch(
             "fill_rows<float>", layouts.flat(buffers["logits"].size), buffers["logits"], self.parameters["head.bias"],
@@ -184,9 +192,32 @@ class DeviceMixer:
         """Stochastic depth's factors for branch i-1 and the images of this part; None where it is never dropped."""
         return self.image_factor[i - 1, self._part * self.images :] if i and self.rates[i - 1] else None
 
+    def mlp(self, kind: str, block: int) -> tuple[Any, Any, Any, Any, Any]:
+        """What an MLP's forward pass works on: input, first weight and bias, second weight, output."""
+        part, by = f"blocks.{block}.{kind}_mixing", self._by_tokens if kind == "token" else lambda array: array
+        normed, weight1 = self.buffers[f"normed{2 * block + (kind == 'channel')}"], self._weight(f"{part}.weight1")
+        bias1, weight2 = self.parameters[f"{part}.bias1"], self._weight(f"{part}.weight2")
+        return by(normed), weight1, bias1, weight2, by(self.buffers["branch"])
+
+    def run_mlp(self, kind: str, block: int, train: bool = True) -> None:
+        """An MLP's forward pass, from the normalised rows to the branch."""
+        if self.tiles.fused.forward(kind):
+            self.tiles.forward(kind, *self.mlp(kind, block))
+        else:
+            (self._token_mixing if kind == "token" else self._channel_mixing)(block, train)
+
+    def run_mlp_gradient(self, kind: str, block: int) -> None:
+        """Its backward pass, from the branch's gradient to the normalised rows' (in "branch") and the weights'."""
+        if not self.tiles.fused.backward(kind):
+            (self._token_mixing_gradient if kind == "token" else self._channel_mixing_gradient)(block)
+            return
+        dy = self._branch_gradient(2 * block + 1 + (kind == "channel"))
+        self.tiles.backward(kind, *self.mlp(kind, block), dy=self._by_tokens(dy) if kind == "token" else dy)
+        self.tiles.finish(kind, block, self._kernels, self.parameters.gradients, add=self._part > 0)
+
     def _token_mixing(self, block: int, train: bool) -> None:
         buffers, part = self.buffers, f"blocks.{block}.token_mixing"
-        hidden, activated = buffers[f"token_hidden{block}"], self._activated("token", block)  # (DS, B*C)
+        hidden, activated = self._hidden("token", block), self._activated("token", block)  # (DS, B*C)
         self._multiply(self._weight(f"{part}.weight1"), self._by_tokens(buffers[f"normed{2 * block}"]), out=hidden)
         self._gelu("token", block)
         if train:
@@ -204,7 +235,7 @@ class DeviceMixer:
         """Compute the hidden layer before and after GELU. The one before has the bias only in a fused product."""
         buffers, part = self.buffers, f"blocks.{block}.channel_mixing"
         normed, weight1 = buffers[f"normed{2 * block + 1}"], self._weight(f"{part}.weight1")
-        hidden, activated = buffers[f"channel_hidden{block}"], self._activated("channel", block)  # (S*B, DC)
+        hidden, activated = self._hidden("channel", block), self._activated("channel", block)  # (S*B, DC)
         if self.fused.forward:
             self._epilogues.bias_gelu(normed, weight1, self._weight(f"{part}.bias1"), z=hidden, a=activated)
             return
@@ -213,7 +244,7 @@ class DeviceMixer:
 
     def _gelu(self, kind: str, block: int) -> None:
         """Add the bias to a kept hidden layer, apply GELU, and write the result into the activated one."""
-        hidden, bias = self.buffers[f"{kind}_hidden{block}"], self._hidden_bias(kind, block)
+        hidden, bias = self._hidden(kind, block), self._hidden_bias(kind, block)
         (name, layout), activated = self.launches.gelu_forward[kind], self._activated(kind, block)
         rows, columns = map(i64, hidden.shape)
         sizes = (columns,) if kind == "token" else (rows, columns)
@@ -242,8 +273,11 @@ class DeviceMixer:
             return None
         return self.parameters[f"blocks.{block}.{kind}_mixing.bias1"]
 
+    def _hidden(self, kind: str, block: int) -> Any:
+        return self.buffers[f"{kind}_hidden{0 if self.tiles.fused.backward(kind) else block}"]
+
     def _activated(self, kind: str, block: int) -> Any:
-        return self.buffers[f"{kind}_activated{0 if self.recompute else block}"]
+        return self.buffers[f"{kind}_activated{0 if self.recompute or self.tiles.fused.backward(kind) else block}"]
 
     def _by_tokens(self, array: Any) -> Any:
         """(S*B, C) -> (S, B*C), the same memory: what makes token mixing one product from the left."""
@@ -270,9 +304,9 @@ class DeviceMixer:
         self._multiply(self.dlogits, self.parameters["head.weight"], out=buffers["dfeatures"], transpose_b=True)
         self._norm_gradient(last)
         for block in reversed(range(self.config.num_blocks)):
-            self._channel_mixing_gradient(block)
+            self.run_mlp_gradient("channel", block)
             self._norm_gradient(2 * block + 1)
-            self._token_mixing_gradient(block)
+            self.run_mlp_gradient("token", block)
             self._norm_gradient(2 * block)
         self._weight_gradient("stem.weight", buffers["patches"], buffers["dx"], reads="dy", transpose_a=True)
         if self.weight_stream is not None:

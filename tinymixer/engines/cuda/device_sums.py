@@ -53,9 +53,9 @@ class DeviceSums:
         self._size += -(-parts * columns // 64) * 64  # every sum starts at a multiple of 256 bytes
         return start
 
-    def allocate(self, cupy: Any) -> None:
-        """Allocate the memory and make the table, once everything is reserved."""
-        self._partials = cupy.zeros(max(1, self._size), np.float32)
+    def allocate(self, cupy: Any, memory: Any = None) -> None:
+        """Allocate the memory, or take `memory` of at least `nbytes`, and make the table: once all is reserved."""
+        self._partials = cupy.zeros(max(1, self._size), np.float32) if memory is None else memory
         self._cupy = cupy
         self._make_table()
 

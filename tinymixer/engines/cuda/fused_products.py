@@ -45,16 +45,14 @@ def choose_fused_products(
 
 
 class _Choice:
-    def __init__(
-        self, mixer: "DeviceMixer", epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None
-    ) -> None:
+    def __init__(self, mixer: "DeviceMixer", epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None) -> None:
         self.mixer, self.epilogues, self.timer, self.tuning = mixer, epilogues, timer, tuning
 
     def make(self) -> FusedProducts:
         mixer, fused = self.mixer, self.mixer.fused
         with self._one_stream():
             fused.forward = self._faster("forward", lambda: mixer.channel_hidden(0))
-            if fused.forward and not mixer.config.dropout:
+            if fused.forward and not mixer.config.dropout and not mixer.tiles.fused.backward("channel"):
                 fused.gelu_gradient = True  # while its companion is measured
                 fused.bias_gradient = mixer.parts == 1 and self._faster(
                     "bias_gradient", lambda: mixer.channel_first_gradients(0)

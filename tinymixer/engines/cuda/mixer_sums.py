@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinymixer.engines.cuda.device_sums import DeviceSums
+from tinymixer.engines.cuda.memory_plan import FusedMlps
 from tinymixer.engines.cuda.mixer_launches import MixerLaunches
 from tinymixer.models import MixerConfig
 
@@ -44,9 +45,13 @@ class MixerSums:
 
     @classmethod
     def reserve(
-        cls, sums: DeviceSums, config: MixerConfig, launches: MixerLaunches, images: int, target: Callable[[str], int]
-    ) -> "MixerSums":
-        """Reserve memory for all of them. target: where a parameter's gradient starts, by its name."""
+        cls, sums: DeviceSums, config: MixerConfig, launches: MixerLaunches, images: int, target: Callable[[str], int],
+        fused: FusedMlps,
+    ) -> "MixerSums":  # fmt: skip
+        """Reserve memory for all of them, except for the biases that tile kernels sum.
+
+        target   where a parameter's gradient starts, by its name
+        """
         S, B, C, K = config.num_tokens, images, config.hidden_dim, config.num_classes
         blocks = launches.norm_backward[1].grid[0]
         dlogits, norms, gelu = sums.reserve_whole(B, K, target("head.bias")), [], {}
@@ -61,5 +66,6 @@ class MixerSums:
                 ("token", launches.gelu_backward["token"][1].grid[0], config.tokens_mlp_dim),
                 ("channel", launches.gelu_backward["channel"][1].grid[1], config.channels_mlp_dim),
             ):
-                gelu[block, kind] = sums.reserve(parts, columns, target(f"blocks.{block}.{kind}_mixing.bias1"))
+                if not fused.backward(kind):
+                    gelu[block, kind] = sums.reserve(parts, columns, target(f"blocks.{block}.{kind}_mixing.bias1"))
         return cls(dlogits, norms, gelu)

@@ -13,6 +13,7 @@ from tinymixer.kernels.tiles.channel_mlp import channel_kernels
 from tinymixer.kernels.tiles.token_mlp import token_kernels
 
 Kind = Literal["token", "channel"]
+KINDS: tuple[Kind, ...] = ("token", "channel")
 FORWARD: dict[Kind, tuple[str, ...]] = {"token": ("token_forward",), "channel": ("channel_forward",)}
 BACKWARD: dict[Kind, tuple[str, ...]] = {
     "token": ("token_backward",),
