@@ -193,6 +193,7 @@ def test_a_kernel_that_cannot_be_captured(stand_in, cutile, monkeypatch):
         ("token_forward", -1, "the token MLP is not fused into a tile kernel: its output is off by"),
         ("token_backward", -1, "the token MLP is not fused into a tile kernel: its bias1's gradient is off by"),
         ("channel_backward_input", -1, "the channel MLP is not fused into a tile kernel: its input's gradient is"),
+        ("channel_backward_weights", -1, "the channel MLP is not fused into a tile kernel: its bias1's gradient is"),
         ("channel_backward_weights", -2, "the channel MLP is not fused into a tile kernel: its weight2's gradient"),
     ],
 )

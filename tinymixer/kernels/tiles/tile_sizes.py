@@ -37,7 +37,7 @@ NUMBERS = {"bfloat16": "bfloat16", "float16": "float16", "tf32": "tfloat32"}  # 
 STORAGE = {"bfloat16": "bfloat16", "float16": "float16", "tf32": "float32"}  # and of the arrays' formats
 
 COLUMNS = (128, 64, 32, 16)  # of a token tile
-ROWS_AND_HIDDEN = ((128, 64), (64, 64), (64, 32), (32, 32), (32, 16))  # of a channel tile
+ROWS_AND_HIDDEN = ((128, 64), (64, 64), (64, 32), (32, 32), (32, 16), (16, 16))  # of a channel tile
 
 
 @dataclass(frozen=True)
