@@ -20,7 +20,7 @@ from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
 from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
-from tinymixer.engines.cuda.tile_choice import Surroundings, choose_tiles
+from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_tiles
 from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.engines.engine import Totals
@@ -54,7 +54,7 @@ class CapturedStep:
                        faster on this machine), "always" (where they agree) or "never"
     two_streams        compute gradients of weights beside the rest, on a stream of their own, with the same result
 
-    `note` says why a step that should be captured is not, and `tiles_note` why an MLP is not fused. Raises ConfigError
+    `note` says why a step that should be captured is not, and `tiles` which MLPs are tile kernels. Raises ConfigError
     for parts that do not divide the batch and BackendError, naming a batch size that fits, when the GPU's memory is too
     small.
     """
@@ -102,7 +102,8 @@ class CapturedStep:
         self._more_products: list[Products] = []
         free = _free_bytes(cupy)
         images = batch_size // micro_batches
-        chosen = self._choose_tiles(tiles, epilogues, images)
+        self.tiles = self._choose_tiles(tiles, epilogues, images)
+        chosen = self.tiles.tiles
         plan = plan_activations(config, images, self._precision, recompute, chosen.fused)
         if plan.nbytes > free:  # before anything else is made
             raise BackendError(
@@ -151,19 +152,17 @@ class CapturedStep:
         self._more_products.append(products)
         return WeightStream(self._cupy, self.stream, stream, products.multiply)
 
-    def _choose_tiles(self, choice: str, epilogues: str, images: int) -> TileMlps:
-        """The MLPs that are computed by tile kernels; `tiles_note` says why not, where speed is not the reason."""
-        self.tiles_note: str | None = None
+    def _choose_tiles(self, choice: str, epilogues: str, images: int) -> TileChoice:
+        """The MLPs that are computed by tile kernels: where they are wanted and can be."""
         if choice == "never":
-            return TileMlps()
+            return TileChoice(TileMlps())
         around = Surroundings(self._cupy, self.stream, self._model, self._precision, images)
         with self.stream:
-            chosen, self.tiles_note = choose_tiles(
+            return choose_tiles(
                 around,
                 self._tuning(choice),
                 lambda mixer, kernels, capturable: self._fuse_products(mixer, kernels, epilogues, capturable),
             )
-        return chosen
 
     def _tuning(self, choice: str) -> Tuning | None:
         """What was measured on this machine; None where nothing is to be measured."""

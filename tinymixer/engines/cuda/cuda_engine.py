@@ -86,7 +86,8 @@ class CudaEngine(Engine):
     def description(self) -> str:
         step = self.captured_step
         how = "captured in a CUDA graph" if step.captured else "launched kernel by kernel"
-        return f"fused steps in {self._options.precision}, {how}" + (f" ({step.note})" if step.note else "")
+        notes = [note for note in (step.note, step.tiles.note if step.tiles.failed else None) if note]
+        return f"fused steps in {self._options.precision}, {how}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
         from tinymixer.engines.cuda.staging import draw_step

@@ -10,15 +10,13 @@ import io
 from types import ModuleType
 from typing import Any
 
-from tinymixer.errors import TinymixerError, first_line
+from tinymixer.errors import TinymixerError, first_line, install_line
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.tiles.cubin import Cubin, read_cubin
 from tinymixer.kernels.tiles.tile_sizes import (
     FEW_SPILLS,
     MOST_SPILLS,
-    NUMBERS,
     SHARED_BYTES,
-    STORAGE,
     TileArray,
     TileLaunch,
 )
@@ -35,7 +33,7 @@ def cutile() -> ModuleType:
     try:
         return importlib.import_module("cuda.tile")
     except (ImportError, OSError, RuntimeError) as error:
-        raise TileError(f"cuTile cannot be used ({first_line(error)})") from error
+        raise TileError(f"cuTile cannot be used ({first_line(error)}): {install_line('cutile')}") from error
 
 
 def versions() -> str:
@@ -61,7 +59,7 @@ def compile_launch(launch: TileLaunch, precision: Precision, architecture: str) 
             compilation.CallingConvention.cutile_python_v1(),
             symbol=launch.name,
         )
-        kernel, code = launch.make(ct, getattr(ct, NUMBERS[precision.name])), io.BytesIO()
+        kernel, code = launch.make(ct, getattr(ct, precision.name)), io.BytesIO()
         compilation.export_kernel(kernel, [signature], code, gpu_code=architecture, output_format="cubin")
         return read_cubin(code.getvalue(), launch.name)
     except Exception as error:  # cuTile's errors have no common class but Exception, and nothing depends on this kernel
@@ -97,7 +95,7 @@ def _constraint(ct: Any, compilation: Any, array: TileArray, precision: Precisio
     """What a kernel may assume of an argument."""
     strides = _strides(array.shape)
     return compilation.ArrayConstraint(
-        dtype=getattr(ct, STORAGE[precision.name] if array.activation else "float32"),
+        dtype=getattr(ct, precision.name if array.activation else "float32"),
         ndim=len(array.shape),
         index_dtype=ct.int32,
         stride_lower_bound_incl=0,

@@ -48,4 +48,4 @@ class TileKernel:
 
 def load_kernel(cupy: Any, name: str, sizes: MlpSizes, precision: Precision, architecture: str) -> TileKernel:
     """The kernel of that name for these sizes, compiled and loaded. Raises TileError, in a sentence."""
-    return TileKernel(cupy, *compile_best(candidates(name, sizes), precision, architecture))
+    return TileKernel(cupy, *compile_best(candidates(name, sizes, architecture), precision, architecture))

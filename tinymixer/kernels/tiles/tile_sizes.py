@@ -29,12 +29,14 @@ SHARED_BYTES = {  # the most that one block may use, by architecture (CUDA progr
     "sm_100": 227 * KIB,
     "sm_120": 99 * KIB,
 }
-MOST_SUMS = 208 * KIB  # bytes of float32 tiles that a block adds up in; a multiprocessor has 256 KiB of registers
+# Bytes of float32 tiles that a block may hold at once. A multiprocessor has 256 KiB of registers. The tensor cores of
+# sm_90 and sm_100 read their factors from shared memory; all others need registers for these, too.
+MOST_SUMS = dict.fromkeys(SHARED_BYTES, 80 * KIB) | {"sm_90": 208 * KIB, "sm_100": 208 * KIB}
+WIDEST = 256  # channels of a channel kernel: wider rows spill with every tile
 FEW_SPILLS = 64  # bytes a thread: so few that no smaller tile is tried
 MOST_SPILLS = 1 * KIB  # a kernel with more is not even timed
 SMALLEST = 16  # the least size of a factor of a tensor core's product
-NUMBERS = {"bfloat16": "bfloat16", "float16": "float16", "tf32": "tfloat32"}  # cuTile's names of a product's formats
-STORAGE = {"bfloat16": "bfloat16", "float16": "float16", "tf32": "float32"}  # and of the arrays' formats
+NUMBERS = ("bfloat16", "float16")  # precisions whose products tile kernels compute; cuTile has the same names
 
 COLUMNS = (128, 64, 32, 16)  # of a token tile
 ROWS_AND_HIDDEN = ((128, 64), (64, 64), (64, 32), (32, 32), (32, 16), (16, 16))  # of a channel tile
@@ -90,7 +92,7 @@ def obstacle(sizes: MlpSizes, precision: Precision, gelu: str, dropout: float, a
     lengths = {"tokens": sizes.S, "hidden_dim": sizes.C, "tokens_mlp_dim": sizes.DS, "channels_mlp_dim": sizes.DC}
     odd = [f"{name} is {n}" for name, n in lengths.items() if n < SMALLEST or n & (n - 1)]
     if precision.name not in NUMBERS:
-        return f"they multiply in 16 bits or tf32, not in {precision.name}"
+        return f"they multiply in 16 bits, not in {precision.name}"
     if odd:
         return f"their tiles are powers of two from {SMALLEST} on, and {', '.join(odd)}"
     if gelu != "tanh":
@@ -102,14 +104,15 @@ def obstacle(sizes: MlpSizes, precision: Precision, gelu: str, dropout: float, a
     return None
 
 
-def candidates(name: str, sizes: MlpSizes) -> list[TileLaunch]:
-    """The kernel of that name with every tile that fits the sizes, the preferred one first; may be empty."""
+def candidates(name: str, sizes: MlpSizes, architecture: str) -> list[TileLaunch]:
+    """The kernel of that name with every tile that may fit the sizes, the preferred one first; may be empty."""
     if name.startswith("token"):
         found = [_token(name, sizes, N) for N in COLUMNS if sizes.columns % N == 0]
     else:
-        fitting = [(M, H) for M, H in ROWS_AND_HIDDEN if sizes.rows % M == 0 and sizes.DC % H == 0]
+        tiles = ROWS_AND_HIDDEN if sizes.C <= WIDEST else ()
+        fitting = [(M, H) for M, H in tiles if sizes.rows % M == 0 and sizes.DC % H == 0]
         found = [_channel(name, sizes, M, H) for M, H in fitting]
-    return [launch for launch in found if launch.sums <= MOST_SUMS]
+    return [launch for launch in found if launch.sums <= MOST_SUMS[architecture]]
 
 
 def _token(name: str, sizes: MlpSizes, N: int) -> TileLaunch:
