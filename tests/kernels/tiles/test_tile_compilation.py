@@ -102,7 +102,7 @@ def test_the_one_that_spills_least_is_taken_and_one_that_spills_much_never(monke
 def test_what_is_tried_fits_the_sizes_and_the_registers():
     odd = MlpSizes(S=64, C=16, DS=64, DC=64, images=3, multiprocessors=132)  # 48 columns
     assert [launch.tile for launch in candidates("token_forward", odd, "sm_90")] == [(16,)]
-    assert [launch.tile for launch in candidates("channel_forward", odd, "sm_90")][0] == (64, 64)  # 192 rows
+    assert candidates("channel_forward", odd, "sm_90")[0].tile == (64, 64)  # 192 rows
     wide = MlpSizes(S=64, C=512, DS=256, DC=2048, images=1024, multiprocessors=132)
     assert candidates("token_backward", wide, "sm_80") == []
     assert candidates("token_backward", wide, "sm_90") != []
