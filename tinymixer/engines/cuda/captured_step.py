@@ -6,7 +6,7 @@ from step to step: a step reads its images, crops, masks' key and learning rate 
 (`staging.py`), its counters from `StepState`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -255,6 +255,17 @@ class CapturedStep:
         with self.stream:
             self._update.write(updates=self._optimizer.steps, failed_step=0)
             self._update.copy_weights(self._kernels, self._mixer.working)
+            self.stream.synchronize()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The loss scaling, for a checkpoint: see `DeviceUpdate.state_dict`."""
+        with self.stream:
+            return self._update.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take the loss scaling over from a checkpoint. Raises CheckpointError for a value that cannot be."""
+        with self.stream:
+            self._update.load_state_dict(state)
             self.stream.synchronize()
 
     # ------------------------------------------------------------------------------------------ evaluation

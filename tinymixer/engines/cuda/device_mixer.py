@@ -266,6 +266,8 @@ class DeviceMixer:
         The images' gradient is not computed.
         """
         buffers, last = self.buffers, 2 * self.config.num_blocks
+        if self.weight_stream is not None:
+            self.weight_stream.begin()
         self._weight_gradient("head.weight", buffers["features"], self.dlogits, reads="the head", transpose_a=True)
         self._multiply(self.dlogits, self.parameters["head.weight"], out=buffers["dfeatures"], transpose_b=True)
         self._norm_gradient(last)
