@@ -30,6 +30,7 @@ def test_column_sums(number, rows, columns, reverse):
     found = finish(call, partial, columns, layout.grid[1])
     assert_close(found, dz.sum(axis=0), "float", 2 * rows)
 
+
 GELU = {"TanhGelu": "tanh", "FastTanhGelu": "tanh", "ErfGelu": "erf"}
 
 

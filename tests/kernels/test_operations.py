@@ -80,7 +80,9 @@ def test_rows_that_begin_inside_an_array_are_read_one_by_one(cupy, dtype):
     twins, host = fused_operations(cupy), np.array(x.get(), np.float64)
     found, cache = twins.gelu_tanh_forward(x)
     assert_close(found, ops.gelu_tanh_forward(host)[0], dtype)
-    assert_close(twins.gelu_tanh_backward(x, cache), ops.gelu_tanh_backward(host, ops.gelu_tanh_forward(host)[1]), dtype)
+    assert_close(
+        twins.gelu_tanh_backward(x, cache), ops.gelu_tanh_backward(host, ops.gelu_tanh_forward(host)[1]), dtype
+    )
 
     _, whole = draw(cupy, (6, 6), dtype, 0)
     part = whole[1:]
@@ -91,9 +93,7 @@ def test_rows_that_begin_inside_an_array_are_read_one_by_one(cupy, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @few
-@given(
-    rows=st.integers(1, 9), channels=st.sampled_from([8, 16, 24, 64]), late=st.tuples(*[st.integers(0, 8)] * 4)
-)
+@given(rows=st.integers(1, 9), channels=st.sampled_from([8, 16, 24, 64]), late=st.tuples(*[st.integers(0, 8)] * 4))
 def test_layer_norm_of_arrays_that_begin_anywhere(cupy, dtype, rows, channels, late):
     """Input, output gradient, scale and bias each begin some elements late: never a misaligned access."""
 

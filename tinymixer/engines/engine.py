@@ -165,7 +165,7 @@ class Engine:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """What a resumed run needs of the engine to go on exactly, by name: copies on the host. {} where it needs none."""
+        """What a resumed run needs of the engine to go on exactly, by name: copies on the host; {} for nothing."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:

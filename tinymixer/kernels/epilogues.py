@@ -49,9 +49,7 @@ class Epilogues:
     tuning   stores the fastest algorithm for each kind of product; None takes cuBLASLt's first choice without timing
     """
 
-    def __init__(
-        self, cupy: Any, stream: Any, precision: Precision, timer: DeviceTimer, tuning: Tuning | None
-    ) -> None:
+    def __init__(self, cupy: Any, stream: Any, precision: Precision, timer: DeviceTimer, tuning: Tuning | None) -> None:
         try:
             self._lt = importlib.import_module("nvmath.bindings.cublasLt")
             self.error: type[Exception] = self._lt.cuBLASLtError  # raised by its calls

@@ -1,4 +1,4 @@
-"""The second stream for gradients of weights: the same bits, in whatever order CUDA runs the two, and no missing wait."""
+"""The second stream for gradients of weights: the same bits in whatever order CUDA runs the two, no missing wait."""
 
 import numpy as np
 import pytest

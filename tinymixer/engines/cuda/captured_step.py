@@ -17,7 +17,7 @@ from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.cuda.weight_stream import WeightStream
@@ -111,8 +111,7 @@ class CapturedStep:
                 )
                 self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
                 self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
-                colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
-                self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
+                self._colours = cupy.asarray(pack_colours(fill, mean, std, config.in_channels))  # (3, colours)
                 self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)

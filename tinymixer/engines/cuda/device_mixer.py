@@ -150,7 +150,7 @@ class DeviceMixer:
         name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
-            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i64(buffers["patches"].size),
+            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i32(self.rows),
         )  # fmt: skip
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):

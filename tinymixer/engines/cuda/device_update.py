@@ -18,7 +18,10 @@ from tinymixer.optim import SGD, AdamW, Optimizer
 
 GROWTH_INTERVAL = 2000  # good steps after which the loss scale doubles (Micikevicius et al. 2018; PyTorch's too)
 WEIGHTS_PER_THREAD = 4
-SCALING = {"loss_scale": 2.0**-126, "good_steps": 0}  # the fields of the state that a resumed run needs, from their least
+SCALING = {
+    "loss_scale": 2.0**-126,
+    "good_steps": 0,
+}  # the fields of the state that a resumed run needs, from their least
 
 i32, i64, f32 = np.int32, np.int64, np.float32
 

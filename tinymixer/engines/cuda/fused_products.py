@@ -45,9 +45,7 @@ def choose_fused_products(
 
 
 class _Choice:
-    def __init__(
-        self, mixer: "DeviceMixer", epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None
-    ) -> None:
+    def __init__(self, mixer: "DeviceMixer", epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None) -> None:
         self.mixer, self.epilogues, self.timer, self.tuning = mixer, epilogues, timer, tuning
 
     def make(self) -> FusedProducts:
