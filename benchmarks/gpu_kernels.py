@@ -106,7 +106,7 @@ class KernelForms:
         what = "residual + bias + LayerNorm"
         yield what, f"layer_norm_forward_plain<{t}>", layouts.flat(rows), given
         yield what, f"layer_norm_forward_lanes<{t}>", layouts.per_warp(rows), given
-        yield what, f"layer_norm_forward<{t}, {row.vector}, {row.pieces}>", row.every_row(rows), given
+        yield what, f"layer_norm_forward<{t}, {row.template}>", row.every_row(rows), given
         what, dn, dx = "LayerNorm backward + residual", branch, total
         given = (dn, x, scale, mean, inv_std, dx, dx, i32(rows), i32(channels))
         yield what, f"layer_norm_backward_plain<{t}>", layouts.flat(rows), given
@@ -115,7 +115,7 @@ class KernelForms:
         layout = row.persistent(rows, channels, self.sms)
         partials = [self.floats(layout.grid[0] * channels) for _ in range(3)]
         given = (dn, None, x, scale, mean, inv_std, dx, None, dx, None, *partials, None, *sizes, i32(0))
-        yield what, f"layer_norm_backward<{t}, {row.vector}, {row.pieces}>", layout, given
+        yield what, f"layer_norm_backward<{t}, {row.template}>", layout, given
 
     def dropout(self) -> Iterator[Form]:
         config, batch = self.config, self.batch
@@ -141,9 +141,10 @@ class KernelForms:
         normalisation = self.cupy.asarray(np.ones((3, config.in_channels), np.float32))
         numbers = (config.image_size, config.in_channels, config.patch_size, 0, 0, batch)
         choices = self.cupy.zeros((batch, 6), np.int32)
-        given = (pixels, choices, normalisation, patches, *map(i32, numbers), i64(patches.size))
-        yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), given
-        yield "patches", f"gather_patches<{t}, {v}>", layouts.flat(patches.size, v), given
+        given = (pixels, choices, normalisation, patches, *map(i32, numbers))
+        yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), (*given, i64(patches.size))
+        layout = layouts.patch_rows(self.rows, config.patch_features, v)
+        yield "patches", f"gather_patches<{t}, {v}>", layout, (*given, i32(self.rows))
         logits, dlogits = self.floats(batch, config.num_classes), self.floats(batch, config.num_classes)
         losses, correct = self.floats(batch), self.cupy.zeros(batch, np.int32)
         given = (logits, self.cupy.zeros(batch, np.int64), None, None, None, dlogits, losses, correct, i32(batch),

@@ -2,9 +2,9 @@
 
     python -m benchmarks.gpu_references        # some 15 minutes on two cores; writes benchmarks/gpu_references.npz
 
-A machine with a GPU is often rented by the minute, and NumPy's steps would take most of them. So the losses and gradient
-norms of 50 steps lie in a file, and with them a sketch of how the weights had moved after ten: 64 numbers for every
-parameter, whose differences tell the distance of two sets of weights without the weights themselves (`sketches`).
+A machine with a GPU is often rented by the minute, and NumPy's steps would take most of them. So the losses and
+gradient norms of 50 steps lie in a file, and with them a sketch of how the weights had moved after ten: 64 numbers for
+every parameter, whose differences tell the distance of two sets of weights without the weights (`sketches`).
 """
 
 import argparse
@@ -138,7 +138,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PATH)
     chosen = parser.parse_args()
     found = compute(NANO, STEPS)
-    np.savez_compressed(chosen.out, **{n: x.astype(np.float32) if n.startswith("moved/") else x for n, x in found.items()})
+    small = {name: x.astype(np.float32) if name.startswith("moved/") else x for name, x in found.items()}
+    np.savez_compressed(chosen.out, **small)
     print(f"{chosen.out}: {chosen.out.stat().st_size / 1000:.0f} kB")
 
 

@@ -22,7 +22,8 @@ from tinymixer.kernels.modules import translation_unit
 HEADER = Path(__file__).with_name("emulator.hpp")
 COMPILER = shutil.which("g++")
 FULL_WIDTH = {"float": 4, "__half": 8, "__nv_bfloat16": 8}
-PIECES = (1, 2, 3, 4)  # a row of up to 4 * 32 * V channels
+# Pieces and lanes of a row of up to 4 * 32 * V channels: more than one piece where a whole warp is not enough.
+ROW_SHAPES = ("1, 1", "1, 2", "1, 4", "1, 8", "1, 16", "1, 32", "2, 32", "3, 32", "4, 32")
 GELUS = ("TanhGelu", "FastTanhGelu", "ErfGelu")
 NO_COMPILER = "the kernels' emulator needs g++, which is not installed"
 
@@ -64,8 +65,8 @@ def kernel_names(number: str) -> list[str]:
             f"bias_gelu_{direction}_{axis}<{number}, {v}, {gelu}>"
             for direction, axis, v in itertools.product(("forward", "backward"), ("columns", "rows"), widths)
         ]
-    for kernel, v, k in itertools.product(("forward", "mean_forward", "backward"), widths, PIECES):
-        names.append(f"layer_norm_{kernel}<{number}, {v}, {k}>")
+    for kernel, v, shape in itertools.product(("forward", "mean_forward", "backward"), widths, ROW_SHAPES):
+        names.append(f"layer_norm_{kernel}<{number}, {v}, {shape}>")
     if number == "float":
         names += [f"{name}<float>" for name in IN_FLOAT]
     return names

@@ -89,6 +89,7 @@ def make_cupy():
         Event=fake_cuda.Event,
         Device=Device,
         alloc_pinned_memory=fake_cuda.PinnedMemory,
+        set_allocator=lambda allocator=None: None,
         memory=SimpleNamespace(OutOfMemoryError=fake_cuda.OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         function=SimpleNamespace(Module=fake_cutile.Module),

@@ -104,6 +104,11 @@ class RowLayout:
         return cls(lanes, groups, pieces, vector)
 
     @property
+    def template(self) -> str:
+        """The last template arguments of the kernels: V, K, L."""
+        return f"{self.vector}, {self.pieces}, {self.lanes}"
+
+    @property
     def block(self) -> tuple[int, int]:
         return self.lanes, self.groups
 
@@ -153,6 +158,13 @@ def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Lau
     each = min(4, max(1, turns * rows // (multiprocessors * MANY_BLOCKS)))  # turns per block: up to 4 if blocks suffice
     chunks = divide_up(turns, each)
     return Launch((chunks, rows), (THREADS, 1), WARP * 4)
+
+
+def patch_rows(rows: int, features: int, vector: int) -> Launch:
+    """`gather_patches`: neighbouring threads share a row of `features` entries, `vector` each."""
+    lanes = min(THREADS, features // vector)
+    groups = THREADS // lanes
+    return Launch((divide_up(rows, groups), 1), (lanes, groups))
 
 
 def per_warp(items: int, warps: int = 4) -> Launch:

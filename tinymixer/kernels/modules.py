@@ -3,7 +3,7 @@
 The .cu files are package data. CuPy compiles them with NVRTC when they are first used and keeps the result on disk
 (`~/.cupy/kernel_cache`, or CUPY_CACHE_DIR), so only the first run on a machine waits. Kernels are C++ templates over
 the working format, the vector width and the like; a kernel is asked for by its full name, such as
-`layer_norm_forward<__half, 8, 1>`, and only what a model needs is compiled.
+`layer_norm_forward<__half, 8, 1, 16>`, and only what a model needs is compiled.
 """
 
 import functools

@@ -124,7 +124,7 @@ class FusedOperations:
         rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
         mean, inv_std = (self._cupy.empty(rows, np.float32) for _ in range(2))  # (rows,) each
         self._launch(
-            f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows), x, None, None, None,
+            f"layer_norm_forward<{number}, {row.template}>", row.every_row(rows), x, None, None, None,
             scale, bias, None, y, mean, inv_std, i32(rows), i32(channels), i32(1), i32(0), f32(eps),
         )  # fmt: skip
         return y, FusedCache((x, scale, mean, inv_std))
@@ -142,7 +142,7 @@ class FusedOperations:
         layout = row.persistent(rows, channels, self._multiprocessors)
         partial = self._cupy.empty((2, layout.grid[0], channels), np.float32)  # (2, blocks, C)
         self._launch(
-            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout,
+            f"layer_norm_backward<{_number(x)}, {row.template}>", layout,
             dy, None, x, scale, mean, inv_std, None, None, dx, None,
             partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1), i32(0),
         )  # fmt: skip

@@ -205,7 +205,7 @@ def test_dropout_and_parts_equal_the_reference(cupy, config, options):
     "options", [{"dropout": 0.2}, {"micro_batches": 2}, {"dropout": 0.2, "micro_batches": 3}], ids=", ".join
 )
 def test_epilogues_leave_room_for_dropout_and_parts(cupy, options):
-    """GELU's gradient would go past dropout, and the bias's would overwrite what parts add up: then they are left out."""
+    """GELU's gradient would go past dropout, the bias's overwrite what parts add up: then they are left out."""
     results, options = [], dict(options)
     config = config_with(CONFIG, dropout=options.pop("dropout", 0.0))
     for epilogues in ("never", "always"):

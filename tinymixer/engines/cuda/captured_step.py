@@ -6,7 +6,7 @@ from step to step: a step reads its images, crops, masks' key and learning rate 
 (`staging.py`), its counters from `StepState`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_tiles
@@ -122,8 +122,7 @@ class CapturedStep:
                 )
                 self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
                 self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
-                colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
-                self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
+                self._colours = cupy.asarray(pack_colours(fill, mean, std, config.in_channels))  # (3, colours)
                 self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
@@ -283,6 +282,17 @@ class CapturedStep:
         with self.stream:
             self._update.write(updates=self._optimizer.steps, failed_step=0)
             self._update.copy_weights(self._kernels, self._mixer.working)
+            self.stream.synchronize()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The loss scaling, for a checkpoint: see `DeviceUpdate.state_dict`."""
+        with self.stream:
+            return self._update.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take the loss scaling over from a checkpoint. Raises CheckpointError for a value that cannot be."""
+        with self.stream:
+            self._update.load_state_dict(state)
             self.stream.synchronize()
 
     # ------------------------------------------------------------------------------------------ evaluation

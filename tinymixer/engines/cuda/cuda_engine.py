@@ -5,7 +5,7 @@ GPU computes them, it draws the numbers of the next ones; it reads losses only a
 the host nor the GPU waits for the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -134,6 +134,12 @@ class CudaEngine(Engine):
                 return device
         self._resident.append((images, self.captured_step.resident(images)))
         return self._resident[-1][1]
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return self.captured_step.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        self.captured_step.load_state_dict(state)
 
     def refresh(self) -> None:
         self.captured_step.refresh()

@@ -158,7 +158,7 @@ class DeviceMixer:
         name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
-            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i64(buffers["patches"].size),
+            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i32(self.rows),
         )  # fmt: skip
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):
@@ -300,6 +300,8 @@ class DeviceMixer:
         The images' gradient is not computed.
         """
         buffers, last = self.buffers, 2 * self.config.num_blocks
+        if self.weight_stream is not None:
+            self.weight_stream.begin()
         self._weight_gradient("head.weight", buffers["features"], self.dlogits, reads="the head", transpose_a=True)
         self._multiply(self.dlogits, self.parameters["head.weight"], out=buffers["dfeatures"], transpose_b=True)
         self._norm_gradient(last)

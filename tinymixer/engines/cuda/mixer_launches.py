@@ -23,7 +23,7 @@ class MixerLaunches:
         number, itemsize, gelu = precision.number, precision.itemsize, precision.gelu(config.gelu)
         B, C, DC, rows = images, config.hidden_dim, config.channels_mlp_dim, config.num_tokens * images
         row = layouts.RowLayout.of(C, itemsize)
-        norm = f"<{number}, {row.vector}, {row.pieces}>"
+        norm = f"<{number}, {row.template}>"
         self.norm_forward: Named = f"layer_norm_forward{norm}", row.every_row(rows)
         self.norm_mean: Named = f"layer_norm_mean_forward{norm}", row.every_image(B, C)
         self.norm_backward: Named = f"layer_norm_backward{norm}", row.persistent(rows, C, multiprocessors)
@@ -46,7 +46,7 @@ class MixerLaunches:
         }
 
         v = layouts.vector_width(itemsize, config.patch_features)
-        self.patches: Named = f"gather_patches<{number}, {v}>", layouts.flat(rows * config.patch_features, v)
+        self.patches: Named = f"gather_patches<{number}, {v}>", layouts.patch_rows(rows, config.patch_features, v)
         self.dropout: dict[str, Named] = {}
         for kind in KINDS if config.dropout else ():
             shape = hidden_shape(config, kind, B)

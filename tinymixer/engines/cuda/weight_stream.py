@@ -27,6 +27,10 @@ class WeightStream:
         self._read: dict[str, Any] = {}  # by name of a buffer: recorded after the last product that reads it
         self._unread: set[str] = set()  # buffers with such a product since the main stream last waited
 
+    def begin(self) -> None:
+        """Forget what a pass that was broken off left behind: nobody can wait for events of a capture that failed."""
+        self._unread.clear()
+
     def multiply(self, a: Any, b: Any, reads: str, **options: Any) -> None:
         """A product of what the main stream has computed so far.
 
