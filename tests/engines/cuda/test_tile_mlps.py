@@ -224,15 +224,23 @@ def test_what_tile_kernels_cannot_compute_is_left_to_products(stand_in, cutile):
         assert reason in step.tiles.note
 
 
+def test_an_mlp_that_is_too_wide_is_left_to_products_and_is_no_failure(stand_in, cutile, monkeypatch):
+    monkeypatch.setattr("tinymixer.kernels.tiles.tile_sizes.WIDEST", 8)
+    _, _, step = make_step(stand_in, CONFIG, OPTIMIZERS["sgd"], precision="bfloat16", tiles="always")
+    assert step._mixer.tiles.fused == FusedMlps("both", "none")
+    assert step.tiles.note.startswith("the channel MLP is not fused into a tile kernel: it is too wide")
+    assert not step.tiles.failed
+
+
 def test_an_old_gpu_is_left_to_products(stand_in, cutile, monkeypatch):
-    monkeypatch.setattr(fake_cupy, "CAPABILITY", ["75"])
+    monkeypatch.setitem(fake_cupy.CAPABILITY, "device", "75")
     _, _, step = make_step(stand_in, CONFIG, OPTIMIZERS["sgd"], precision="float16", tiles="always")
     assert "compiled for sm_80, sm_86, sm_89, sm_90, sm_100, sm_120, and this GPU is sm_75" in step.tiles.note
 
 
 @pytest.mark.parametrize(("capability", "most"), [("80", 163), ("86", 99), ("90", 227), ("100", 227), ("120", 99)])
 def test_a_kernel_above_the_limit_of_an_architecture_is_never_chosen(stand_in, monkeypatch, capability, most):
-    monkeypatch.setattr(fake_cupy, "CAPABILITY", [capability])
+    monkeypatch.setitem(fake_cupy.CAPABILITY, "device", capability)
     for shared, fits in ((most * 1024, True), (most * 1024 + 1, False)):
         with fake_cutile(monkeypatch, usage=lambda name, architecture, shared=shared: Usage(shared=shared)):
             _, _, step = make_step(stand_in, CONFIG, OPTIMIZERS["sgd"], precision="bfloat16", tiles="always")

@@ -18,14 +18,8 @@ from typing import Any
 import numpy as np
 
 from tinymixer.draws import threshold
-from tinymixer.engines.cuda.bernoulli_masks import (
-    KEY_NUMBERS,
-    branch_limits,
-    branch_places,
-    branch_rates,
-    dropout_place,
-    hidden_shape,
-)
+from tinymixer.engines.cuda.bernoulli_masks import KEY_NUMBERS, dropout_place, hidden_shape
+from tinymixer.engines.cuda.branch_factors import BranchFactors
 from tinymixer.engines.cuda.device_sums import DeviceSums
 from tinymixer.engines.cuda.fused_products import FusedProducts, choose_fused_products
 from tinymixer.engines.cuda.memory_plan import plan_activations
@@ -83,7 +77,6 @@ class DeviceMixer:
         self.rows = config.num_tokens * images
         self.tiles = tiles or TileMlps()
         self.plan = plan_activations(config, images, precision, recompute, self.tiles.fused)
-        self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
         self.sums = DeviceSums(deterministic)
         self.fused = FusedProducts()
         self._part = 0
@@ -96,11 +89,8 @@ class DeviceMixer:
         self.working = parameters.values
         if precision.has_working_copy:
             self.working = cupy.zeros(parameters.values.shape, precision.storage)
-        self.image_factor = cupy.zeros((len(self.rates), parts * images), np.float32)  # (branches, batch)
+        self._branches = BranchFactors(cupy, config.num_blocks, config.drop_path, parts * images)
         self.key = cupy.zeros(KEY_NUMBERS, np.uint32)
-        self._device_rates = cupy.asarray(self.rates)  # (branches,)
-        self._device_places = cupy.asarray(branch_places(config.num_blocks))  # (branches,)
-        self._device_limits = cupy.asarray(branch_limits(config.num_blocks, config.drop_path))  # (branches,)
 
     # ------------------------------------------------------------------------------------------ layout
 
@@ -113,9 +103,7 @@ class DeviceMixer:
         """Take the compiled kernels, the products and the memory, once they exist."""
         self._kernels, self._multiply = kernels, products.multiply
         self.buffers = self.plan.views(pool)
-        self.dlogits = self.sums.at(self._places.dlogits)[: self.images * self.config.num_classes].reshape(
-            self.images, self.config.num_classes
-        )
+        self.dlogits = self.sums.matrix(self._places.dlogits, self.images, self.config.num_classes)
 
     def use_epilogues(self, epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None) -> None:
         """Fuse the channel MLP's bias, GELU and gradients into its products: see `choose_fused_products`."""
@@ -140,12 +128,7 @@ class DeviceMixer:
 
     def draw_branches(self) -> None:
         """Stochastic depth's factors for the whole batch, under `key`."""
-        branches, images = self.image_factor.shape
-        if self.config.drop_path:
-            self._kernels.launch(
-                "branch_factors<float>", layouts.flat(branches * images), self.key, self._device_places,
-                self._device_limits, self._device_rates, self.image_factor, i32(branches), i32(images),
-            )  # fmt: skip
+        self._branches.draw(self._kernels, self.key)
 
     def forward(
         self, pixels: Any, choices: Any, colours: Any, padding: int, cutout_box: int, train: bool, part: int = 0
@@ -190,7 +173,7 @@ class DeviceMixer:
 
     def _factor(self, i: int) -> Any:
         """Stochastic depth's factors for branch i-1 and the images of this part; None where it is never dropped."""
-        return self.image_factor[i - 1, self._part * self.images :] if i and self.rates[i - 1] else None
+        return self._branches.of(i - 1, self._part * self.images)
 
     def mlp(self, kind: str, block: int) -> tuple[Any, Any, Any, Any, Any]:
         """What an MLP's forward pass works on: input, first weight and bias, second weight, output."""
@@ -202,18 +185,16 @@ class DeviceMixer:
     def run_mlp(self, kind: str, block: int, train: bool = True) -> None:
         """An MLP's forward pass, from the normalised rows to the branch."""
         if self.tiles.fused.forward(kind):
-            self.tiles.forward(kind, *self.mlp(kind, block))
-        else:
-            (self._token_mixing if kind == "token" else self._channel_mixing)(block, train)
+            return self.tiles.forward(kind, *self.mlp(kind, block))
+        return (self._token_mixing if kind == "token" else self._channel_mixing)(block, train)
 
     def run_mlp_gradient(self, kind: str, block: int) -> None:
         """Its backward pass, from the branch's gradient to the normalised rows' (in "branch") and the weights'."""
         if not self.tiles.fused.backward(kind):
-            (self._token_mixing_gradient if kind == "token" else self._channel_mixing_gradient)(block)
-            return
+            return (self._token_mixing_gradient if kind == "token" else self._channel_mixing_gradient)(block)
         dy = self._branch_gradient(2 * block + 1 + (kind == "channel"))
         self.tiles.backward(kind, *self.mlp(kind, block), dy=self._by_tokens(dy) if kind == "token" else dy)
-        self.tiles.finish(kind, block, self._kernels, self.parameters.gradients, add=self._part > 0)
+        return self.tiles.finish(kind, block, self._kernels, self.parameters.gradients, add=self._part > 0)
 
     def _token_mixing(self, block: int, train: bool) -> None:
         buffers, part = self.buffers, f"blocks.{block}.token_mixing"

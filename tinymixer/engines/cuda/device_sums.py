@@ -1,6 +1,7 @@
 """The memory for a backward pass's partial sums, and the one launch that adds them up."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,10 @@ class DeviceSums:
     def at(self, offset: int) -> Any:
         """The memory at an offset that `reserve` gave."""
         return self._partials[offset:]
+
+    def matrix(self, offset: int, *shape: int) -> Any:
+        """The memory of a sum that is written whole, in its shape."""
+        return self._partials[offset : offset + prod(shape)].reshape(shape)
 
     def clear(self) -> None:
         """Set to zero what atomic additions add to. Rows that are written whole need no zeros."""

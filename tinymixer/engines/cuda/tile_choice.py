@@ -30,7 +30,7 @@ from tinymixer.kernels.products import make_products
 from tinymixer.kernels.tiles.compiler import TileError, cutile, versions
 from tinymixer.kernels.tiles.on_numpy import round_to_bits
 from tinymixer.kernels.tiles.tile_kernels import TileKernel, load_kernel
-from tinymixer.kernels.tiles.tile_sizes import BACKWARD, FORWARD, KINDS, Kind, MlpSizes, obstacle
+from tinymixer.kernels.tiles.tile_sizes import BACKWARD, FORWARD, KINDS, Kind, MlpSizes, candidates, obstacle
 from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
@@ -94,7 +94,7 @@ def choose_tiles(around: Surroundings, tuning: Tuning | None, use_epilogues: Use
         return TileChoice(TileMlps(), f"the MLPs are not fused into tile kernels: {why}")
     chosen: dict[str, str] = {}
     kernels: dict[str, TileKernel] = {}
-    notes: list[str] = []
+    notes, failed = [], False
     trial: _Trial | None = None
     try:
         cutile()
@@ -104,6 +104,11 @@ def choose_tiles(around: Surroundings, tuning: Tuning | None, use_epilogues: Use
         key = f"tiles {kind} {sizes} {precision.name} {around.architecture} {_driver(around.cupy)} {versions()}"
         known = None if tuning is None else tuning.get(key)
         if known == "none":
+            continue
+        if not all(candidates(name, sizes, around.architecture) for name in BACKWARD[kind]):
+            notes.append(
+                f"the {kind} MLP is not fused into a tile kernel: it is too wide, or no tile divides the batch"
+            )
             continue
         try:
             loaded = {
@@ -117,6 +122,7 @@ def choose_tiles(around: Surroundings, tuning: Tuning | None, use_epilogues: Use
             _end_capture(around.stream)
             said = str(error) if isinstance(error, TileError) else f"{type(error).__name__}: {first_line(error)}"
             notes.append(f"the {kind} MLP is not fused into a tile kernel: {said}")
+            failed = True
             continue
         if tuning is not None:
             tuning.put(key, known)
@@ -125,7 +131,7 @@ def choose_tiles(around: Surroundings, tuning: Tuning | None, use_epilogues: Use
     if trial is not None:
         with suppress(Exception):
             trial.close()
-    return TileChoice(TileMlps(FusedMlps(**chosen), kernels), "; ".join(notes) or None, failed=bool(notes))
+    return TileChoice(TileMlps(FusedMlps(**chosen), kernels), "; ".join(notes) or None, failed)
 
 
 def _driver(cupy: Any) -> str:

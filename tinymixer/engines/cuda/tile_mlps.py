@@ -40,10 +40,7 @@ class TileMlps:
                 if block == 0:
                     memory = cupy.zeros(sums.nbytes // 4, "float32")
                 sums.allocate(cupy, memory)
-            self._partials[kind] = [
-                memory[offset : offset + prod(shape)].reshape(shape)
-                for offset, shape in zip(offsets, shapes, strict=True)
-            ]
+            self._partials[kind] = [sums.matrix(at, *shape) for at, shape in zip(offsets, shapes, strict=True)]
 
     def forward(self, kind: str, x: Any, w1: Any, b1: Any, w2: Any, y: Any) -> None:
         """The shapes are those of `token_forward` or `channel_forward`."""
