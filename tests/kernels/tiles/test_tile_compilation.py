@@ -1,15 +1,17 @@
 """What the compiler makes of the tile kernels, where it is installed; and what is done with what it says."""
 
+import inspect
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.kernels.fake_cutile import Usage, elf, fake_cutile
+from tests.kernels.fake_cutile import Usage, elf, fake_cutile, make_cutile
 from tinymixer.kernels.precision import get_precision
 from tinymixer.kernels.tiles.compiler import TileError, compile_best, compile_launch
 from tinymixer.kernels.tiles.cubin import read_cubin
+from tinymixer.kernels.tiles.on_numpy import NumpyTiles
 from tinymixer.kernels.tiles.tile_kernels import TileKernel
 from tinymixer.kernels.tiles.tile_sizes import (
     BACKWARD,
@@ -58,6 +60,31 @@ def test_the_page_has_every_kernel_within_every_limit():
         assert tile in {launch.tile for launch in candidates(name, NANO, architecture)}
         assert shared * 1024 <= SHARED_BYTES[architecture]
         assert stack <= MOST_SPILLS
+
+
+@pytest.mark.peers
+def test_the_stand_ins_take_what_the_real_packages_do():
+    """Names that the kernels use, and arguments of the functions that compile, load and launch."""
+    ct = pytest.importorskip("cuda.tile", exc_type=ImportError)
+    from cuda.tile import compilation
+
+    stand_in = {name for name in vars(NumpyTiles) if not name.startswith("_")}
+    assert stand_in - set(dir(ct)) == set()
+    assert callable(ct.launch)  # `NumpyTiles.launch` has other arguments: it is called by tests and lessons alone
+    assert ct.RoundingMode.APPROX is not None
+    ours = make_cutile()["cuda.tile.compilation"]
+    real = list(inspect.signature(compilation.export_kernel).parameters)
+    assert set(inspect.signature(ours.export_kernel).parameters) <= set(real)
+    (launch, *_) = candidates("channel_backward_weights", NANO, "sm_90")
+    assert compile_launch(launch, BF16, "sm_90").symbol == launch.name
+
+
+@pytest.mark.peers
+def test_cupy_loads_and_launches_as_the_stand_in_does():
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    assert "(self, bytes cubin)" in cupy.cuda.function.Module.load.__doc__
+    assert "(self, name)" in cupy.cuda.function.Module.get_function.__doc__
+    assert callable(cupy.cuda.function.Function.__call__)
 
 
 # ------------------------------------------------------------------------------------------ without the compiler
@@ -141,6 +168,8 @@ def test_a_kernel_refuses_arrays_of_other_shapes(monkeypatch):
 
 
 def test_who_is_left_to_the_products():
+    """By precision, GELU, dropout and GPU; and by a batch whose activations cannot be counted in 32 bits."""
+    assert "more micro-batches" in obstacle(MlpSizes(64, 128, 64, 512, 1 << 18, 132), BF16, "tanh", 0.0, "sm_90")
     assert obstacle(NANO, BF16, "tanh", 0.0, "sm_90") is None
     for precision, gelu, dropout, architecture in (
         ("float32", "tanh", 0.0, "sm_90"), ("tf32", "tanh", 0.0, "sm_90"), ("bfloat16", "erf", 0.0, "sm_90"),

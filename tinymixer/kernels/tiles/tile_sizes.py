@@ -95,6 +95,8 @@ def obstacle(sizes: MlpSizes, precision: Precision, gelu: str, dropout: float, a
         return f"they multiply in 16 bits, not in {precision.name}"
     if odd:
         return f"their tiles are powers of two from {SMALLEST} on, and {', '.join(odd)}"
+    if sizes.rows * sizes.C >= 1 << 31:
+        return "they count in 32 bits, and the batch has 2^31 activations or more: more micro-batches would do"
     if gelu != "tanh":
         return f"they have the tanh form of GELU, not {gelu}"
     if dropout:
