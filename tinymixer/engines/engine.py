@@ -1,6 +1,6 @@
 """The contract of an engine: what training and evaluation ask of whatever computes a model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -171,6 +171,16 @@ class Engine:
         None when `stopped()` turned true between two batches.
         """
         raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What a resumed run needs of the engine to go on exactly, by name: copies on the host; {} for nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned; names that are missing keep their first values, others are left aside.
+
+        Raises CheckpointError for a value that cannot be.
+        """
 
     def refresh(self) -> None:
         """Update the engine's own copies, if any, after weights or optimizer state were loaded from outside."""

@@ -9,6 +9,7 @@ from tinymixer.backend import CupyBackend
 from tinymixer.data import Augmentation, Batches, epoch_order
 from tinymixer.draws import Draws
 from tinymixer.engines.cuda.captured_step import CapturedStep
+from tinymixer.engines.cuda.fused_products import FusedProducts
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.staging import draw_step
 from tinymixer.engines.step import train_step
@@ -204,14 +205,16 @@ def test_dropout_and_parts_equal_the_reference(cupy, config, options):
     "options", [{"dropout": 0.2}, {"micro_batches": 2}, {"dropout": 0.2, "micro_batches": 3}], ids=", ".join
 )
 def test_epilogues_leave_room_for_dropout_and_parts(cupy, options):
-    """The backward ones would go past dropout and write where parts add: then only the forward one is taken."""
+    """GELU's gradient would go past dropout, the bias's overwrite what parts add up: then they are left out."""
     results, options = [], dict(options)
     config = config_with(CONFIG, dropout=options.pop("dropout", 0.0))
     for epilogues in ("never", "always"):
         model, _, step = make_step_or_skip(
             cupy, config, OPTIMIZERS["sgd"], precision="float16", epilogues=epilogues, **options
         )
-        assert (step._mixer.fused_forward, step._mixer.fused_backward) == (epilogues == "always", False)
+        fused, always = step._mixer.fused, epilogues == "always"
+        assert (fused.forward, fused.bias_gradient) == (always, False)
+        assert fused.gelu_gradient == (always and not config.dropout)
         before = host(model.parameters.values)
         step.stage(numbers(step, 3))
         step.run(3)
@@ -256,7 +259,7 @@ def test_epilogues_change_nothing_but_roundings(cupy, precision, recompute):
             cupy, CONFIG, OPTIMIZERS["sgd"], precision=precision, epilogues=epilogues, recompute=recompute
         )
         fused = epilogues == "always"
-        assert (step._mixer.fused_forward, step._mixer.fused_backward) == (fused, fused)
+        assert step._mixer.fused == FusedProducts(fused, fused, fused)
         before = host(model.parameters.values)
         step.stage(numbers(step, 3))
         step.run(3)
@@ -269,7 +272,7 @@ def test_epilogues_change_nothing_but_roundings(cupy, precision, recompute):
 def test_epilogues_are_left_out_where_they_do_not_fit(stand_in):
     for config, options in ((ODD, {"precision": "bfloat16"}), (CONFIG, {"precision": "float32"})):
         _, _, step = make_step(stand_in, config, OPTIMIZERS["sgd"], epilogues="always", **options)
-        assert not step._mixer.fused_forward
+        assert not step._mixer.fused.forward
 
 
 @pytest.mark.parametrize("options", [{"recompute": True}, {"deterministic": False}], ids=lambda o: next(iter(o)))
@@ -397,7 +400,7 @@ def test_a_library_that_fails_is_done_without(stand_in, monkeypatch, library):
     monkeypatch.setattr(module, "create", create)
     _, _, step = make_step(stand_in, CONFIG, OPTIMIZERS["sgd"], precision="bfloat16", epilogues="measured")
     assert step.captured == (library == "cublasLt")
-    assert not step._mixer.fused_forward
+    assert not step._mixer.fused.forward
     step.stage(numbers(step, 1))
     step.run(1)
 

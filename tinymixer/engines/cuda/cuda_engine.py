@@ -5,7 +5,7 @@ GPU computes them, it draws the numbers of the next ones; it reads losses only a
 the host nor the GPU waits for the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -89,7 +89,8 @@ class CudaEngine(Engine):
     def description(self) -> str:
         step = self.captured_step
         how = "captured in a CUDA graph" if step.captured else "launched kernel by kernel"
-        return f"fused steps in {self._options.precision}, {how}" + (f" ({step.note})" if step.note else "")
+        notes = [note for note in (step.note, step.tiles.note if step.tiles.failed else None) if note]
+        return f"fused steps in {self._options.precision}, {how}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
         from tinymixer.engines.cuda.staging import draw_step
@@ -141,6 +142,12 @@ class CudaEngine(Engine):
                 return device
         self._resident.append((images, self.captured_step.resident(images)))
         return self._resident[-1][1]
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return self.captured_step.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        self.captured_step.load_state_dict(state)
 
     def refresh(self) -> None:
         self.captured_step.refresh()
