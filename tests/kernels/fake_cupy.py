@@ -24,6 +24,9 @@ from tinymixer.kernels.launch import SHARED_BYTES
 __all__ = ["LAUNCHES", "MEMORY", "CaptureError", "fake_gpu"]
 
 
+CAPABILITY = ["80"]  # the device's; a test may put another in its place
+
+
 class RawModule:
     def __init__(self, code=None, *, path=None, options=(), backend="nvrtc", name_expressions=None):
         assert isinstance(options, tuple)
@@ -62,6 +65,7 @@ def _require_launchable(name, grid, block, args, shared_mem):
 class Device:
     def __init__(self, device=None):
         self.id, self.attributes = 0, {"MultiProcessorCount": 3}
+        self.compute_capability = CAPABILITY[0]
 
     @property
     def mem_info(self):
@@ -77,7 +81,7 @@ def make_cupy():
         setattr(cupy, name, getattr(fake_cuda, name))
     cupy.zeros_like = np.zeros_like
     cupy.RawModule = RawModule
-    cupy.get_default_memory_pool = lambda: MEMORY
+    cupy.get_default_memory_pool = cupy.get_default_pinned_memory_pool = lambda: MEMORY
     cupy.cuda = SimpleNamespace(
         Stream=Stream,
         Event=fake_cuda.Event,
@@ -89,7 +93,9 @@ def make_cupy():
         get_elapsed_time=fake_cuda.get_elapsed_time,
         runtime=SimpleNamespace(
             getDeviceCount=lambda: 1,
-            getDeviceProperties=lambda device: {"name": b"Stand-in"},
+            getDeviceProperties=lambda device: {"name": b"Stand-in", "totalGlobalMem": 2 * MEMORY.free},
+            runtimeGetVersion=lambda: 13000,
+            driverGetVersion=lambda: 13000,
             CUDARuntimeError=RuntimeError,
         ),
     )

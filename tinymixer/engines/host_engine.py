@@ -19,7 +19,8 @@ class HostEngine(Engine):
     work: Work | None = None
     optimizer: Optimizer | None = None
 
-    def _prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+    def prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+        """This engine, for a training run."""
         self.optimizer, self.work = optimizer, work
         return self
 

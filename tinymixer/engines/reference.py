@@ -48,13 +48,13 @@ class ReferenceEngine(HostEngine):
     def make(
         cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
     ) -> "ReferenceEngine":
-        return cls(model, options.threads, options.slice_images)._prepared(optimizer, work)
+        return cls(model, options.threads, options.slice_images).prepared(optimizer, work)
 
     @classmethod
     def obstacle(
         cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
     ) -> str | None:
-        if options.precision != "float32":
+        if options.precision not in ("auto", "float32"):
             return f"precision '{options.precision}' belongs to the cuda engine"
         return None
 

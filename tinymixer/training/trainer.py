@@ -104,6 +104,9 @@ class Trainer:
             training.seed,
         )
         self.engine = choose_engine(self.model, training, work, self.optimizer)
+        if not resume or training.precision == "auto":  # config.toml says what the run was begun with
+            chosen = dataclasses.replace(training, precision=self.engine.precision)
+            self.recipe = recipe = dataclasses.replace(recipe, training=chosen)
         self.state = RunState(validation_images=len(self.validation_indices))
         self.folder = (
             RunFolder.reopen(recipe, out, images.description, self._say_once)
@@ -144,6 +147,7 @@ class Trainer:
         if self._is_over() and self._is_tested():
             return self._end("already finished")
         self.progress.on_start(self)
+        self._pass_on_note()
         self._say_what_is_missing()
         while not self._is_over():
             self._train_epoch()

@@ -16,12 +16,12 @@ from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_update import DeviceUpdate
-from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
+from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
 from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.engine import Totals
-from tinymixer.errors import BackendError, ConfigError
+from tinymixer.errors import ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
@@ -48,7 +48,7 @@ class CapturedStep:
                        this machine), "always" or "never"
 
     `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
-    BackendError, naming a batch size that fits, when the GPU's memory is too small.
+    BatchTooLargeError, naming a batch size that fits, when the GPU's memory is too small.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CapturedStep:
         free = _free_bytes(cupy)
         images = batch_size // micro_batches
         if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
-            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches))
+            raise BatchTooLargeError(out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches))
         try:
             with self.stream:
                 self._mixer = DeviceMixer(
@@ -115,7 +115,7 @@ class CapturedStep:
                 pool = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
-            raise BackendError(message) from error
+            raise BatchTooLargeError(message) from error
         names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>"]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
@@ -229,6 +229,12 @@ class CapturedStep:
     def totals(self) -> Totals:
         """The totals of the steps started since the last call. Waits for them; raises TrainingError as `later` says."""
         return self._results.later()()
+
+    @property
+    def state(self) -> np.void:
+        """The step's counters (`STEP_STATE`), brought to the host: waits for the steps started so far."""
+        with self.stream:
+            return self._update.read()
 
     def recent(self, steps: int) -> np.ndarray:
         """Loss and gradient norm of the last steps: see `StepResults.recent`."""

@@ -1,0 +1,272 @@
+"""The cuda engine as training gets it: the fastest way of computing a step that works and is right on this machine.
+
+    captured      the fused step, recorded in a CUDA graph
+    uncaptured    the fused step, launched kernel by kernel
+    layers        the model's own layers on CuPy, with generic operations, in float32
+
+Each fused way proves itself the first time that a model, a precision and a machine meet (`self_proof.py`), and the
+outcome is kept (`outcomes.py`). Where a way gives wrong numbers or fails, the next one is taken, `note` says so in a
+sentence, and a report is left to attach to an issue. The same holds for the first steps of a run, which go back to
+where they began: the GPU may have less memory then than in the proof.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from tinymixer.data import cache_folder
+from tinymixer.engines.cuda.capability import precision_here
+from tinymixer.engines.cuda.cuda_engine import CudaEngine
+from tinymixer.engines.cuda.failures import (
+    REPORT_TO,
+    WayFailedError,
+    belongs_to_the_libraries,
+    gpu_is_usable,
+    is_lasting,
+    is_users,
+    report_text,
+    said_by,
+)
+from tinymixer.engines.cuda.outcomes import FAILED, PASSED, Outcomes, kind_of_step
+from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
+from tinymixer.engines.reference import ReferenceEngine
+from tinymixer.errors import BackendError, TrainingError
+from tinymixer.models import MlpMixer, Model
+from tinymixer.optim import Optimizer
+
+CAPTURED, UNCAPTURED, LAYERS = "captured", "uncaptured", "layers"
+HOW = {
+    CAPTURED: "steps are captured in a CUDA graph",
+    UNCAPTURED: "steps are launched kernel by kernel",
+    LAYERS: "steps go through the layers on CuPy, in float32",
+}
+FOLDER = "gpu-proofs"  # in the cache folder
+
+
+class GuardedCudaEngine(Engine):
+    """Trains a stock MlpMixer on a GPU, by the first of the ways that works.
+
+    Raises BatchTooLargeError, naming a batch size that fits, when the GPU's memory is too small, and BackendError where
+    the GPU cannot be used at all (any more).
+    """
+
+    name = "cuda"
+
+    def __init__(self, model: MlpMixer, options: EngineOptions, work: Work, optimizer: Optimizer) -> None:
+        self.model, self._work, self._optimizer, self._check = model, work, optimizer, options.check_kernels
+        self.parallel_map = map
+        self.precision, self._why_precision = precision_here(options.precision, model.backend.xp)
+        self._options = dataclasses.replace(options, precision=self.precision)
+        kind = kind_of_step(model.backend.xp, model, optimizer, work, self._options)
+        self._outcomes = Outcomes(cache_folder() / FOLDER, kind)
+        self._ways = [way for way in HOW if way != CAPTURED or options.captured]
+        self._reasons: list[str] = []
+        self._steps_were_taken = False
+        self._take_next_way()
+
+    @classmethod
+    def make(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> "GuardedCudaEngine":
+        assert work is not None
+        assert optimizer is not None
+        assert isinstance(model, MlpMixer)
+        return cls(model, options, work, optimizer)
+
+    @classmethod
+    def obstacle(
+        cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
+    ) -> str | None:
+        return CudaEngine.obstacle(model, options, work, optimizer)
+
+    # ------------------------------------------------------------------------------------------------------- the ways
+
+    @property
+    def way(self) -> str:
+        """ "captured", "uncaptured" or "layers": how steps are computed now."""
+        return self._ways[0]
+
+    def _take_next_way(self) -> None:
+        """Take the first of the ways left that can be built, and proves right."""
+        while True:
+            try:
+                self._inner = self._built(self.way)
+            except Exception as error:  # of either library, or a defect of the fused step: the report has it all
+                if is_users(error):
+                    raise
+                self._give_up(error)
+            else:
+                break
+        if self.way == LAYERS:
+            self.precision = "float32"
+
+    def _built(self, way: str) -> Engine:
+        if way == LAYERS:
+            # the fused operations share their kernels with the step that has just failed
+            use_generic = getattr(self.model.backend.ops, "use_generic_operations", None)
+            if use_generic is not None:
+                use_generic()
+            if not gpu_is_usable(self.model.backend.xp):
+                raise WayFailedError("CuPy cannot compute on this GPU")
+            return ReferenceEngine(self.model).prepared(self._optimizer, self._work)
+        options = dataclasses.replace(self._options, captured=way == CAPTURED)
+        known = self._outcomes.known(way) if self._check == "first" else None
+        if known is not None and known[0] == FAILED:
+            raise WayFailedError(f"{known[1]}, when this was checked before", known=True)
+        if self._check != "never" and known is None:
+            self._prove(way, options)
+        engine = CudaEngine(self.model, options, self._work, self._optimizer)
+        if way == CAPTURED and not engine.captured_step.captured:
+            raise WayFailedError(engine.captured_step.note or "it cannot be captured here")
+        return engine
+
+    def _prove(self, way: str, options: EngineOptions) -> None:
+        """Hold two steps of the way to the layers. Raises WayFailedError, or what the libraries raise, where that fails."""
+        from tinymixer.engines.cuda.self_proof import prove
+
+        self._outcomes.begin(way)
+        try:
+            proof = prove(self.model, self._optimizer, self._work, options)
+        except BaseException as error:
+            if isinstance(error, Exception) and is_lasting(error):
+                self._outcomes.settle(way, FAILED, reason=said_by(error))
+            else:  # stopped by the user, or by what may be different at the next start
+                self._outcomes.forget(way)
+            raise
+        worst = proof.worst
+        ratio = min(worst.ratio, 1e9)  # JSON has no infinity
+        details = {"worst": worst.name, "ratio": ratio, "images": proof.images, "seconds": proof.seconds}
+        if not proof.passed:
+            self._outcomes.settle(way, FAILED, reason=worst.sentence(), **details)
+            raise WayFailedError(worst.sentence(), proof=proof)
+        self._outcomes.settle(way, PASSED, **details)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go down one way, and keep the reason. Raises BackendError where the GPU cannot be used any more."""
+        from tinymixer.engines.cuda.self_proof import give_back_memory
+
+        failed, reason, reports = self._ways.pop(0), said_by(error), ""
+        if not (isinstance(error, WayFailedError) and error.known):
+            path = self._outcomes.report(failed, report_text(failed, error, self._outcomes.kind))
+            reports = f" (a report to attach to an issue at {REPORT_TO}: {path})" if path else ""
+        error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold the failed step's memory
+        give_back_memory(self.model.backend.xp)
+        if not self._ways:
+            raise BackendError(
+                f"the GPU cannot be used: {'; '.join([*self._reasons, reason])}{reports}. Check the driver with "
+                "nvidia-smi, or train on the processor: --backend numpy"
+            )
+        if not gpu_is_usable(self.model.backend.xp):
+            raise BackendError(
+                f"the GPU stopped working for this program while {HOW[failed]} ({reason}). Nothing of the run is "
+                f"lost: start the same command again, with --resume if the run had begun, and {HOW[self.way]}"
+                f"{self._option_for(self.way)}{reports}"
+            )
+        self._reasons.append(f"{reason}{reports}")
+        self.note = f"{HOW[self.way]}, because {'; '.join(self._reasons)}; --check-kernels always tries again"
+
+    def _option_for(self, way: str) -> str:
+        """The option that asks for a way where the outcome of a proof does not lead to it."""
+        return " (or ask for that: --no-captured)" if way == UNCAPTURED else " (or ask for that: --kernels reference)"
+
+    # -------------------------------------------------------------------------------------------------------- engine
+
+    @property
+    def description(self) -> str:
+        if self.way == LAYERS:
+            return HOW[LAYERS].removeprefix("steps go ")
+        checked = "" if self._check == "never" else ", held to the layers' gradients"
+        why = f" ({self._why_precision})" if self._why_precision else ""
+        return f"{self._inner.description}{checked}{why}"
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        return {"engine": self.name if self.way != LAYERS else "reference", "precision": self.precision}
+
+    @property
+    def captured_step(self) -> Any:
+        """The fused step (`CapturedStep`); None where steps go through the layers."""
+        return getattr(self._inner, "captured_step", None)
+
+    def logits(self, images: Any) -> Any:
+        return self._inner.logits(images)
+
+    def loss_and_gradients(self, *arguments: Any, **keywords: Any) -> tuple[Any, Any]:
+        return self._inner.loss_and_gradients(*arguments, **keywords)
+
+    def refresh(self) -> None:
+        self._inner.refresh()
+
+    def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
+        results = self._with_errors_said(self._inner.steps(plan)) if self._steps_were_taken else self._first(plan)
+        yield from results
+
+    def _first(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
+        """The first steps of a run. Where a way fails before any of them is done, the next one takes them over."""
+        plan, taken, saved = iter(plan), [], self._saved()
+
+        def kept() -> Iterator[Step]:
+            for step in plan:
+                taken.append(step)
+                yield step
+
+        while True:
+            results = self._inner.steps(chain(tuple(taken), kept()))
+            try:
+                first = next(results, None)
+            except Exception as error:
+                if is_users(error) or self.way == LAYERS:
+                    raise
+                del results
+                self._give_up(error)
+                self._restore(saved)
+                self._take_next_way()
+                continue
+            break
+        if first is not None:
+            self._steps_were_taken = True
+            del saved
+            yield first
+            yield from self._with_errors_said(results)
+
+    def _saved(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Host copies of the weights and of the optimizer's state."""
+        parameters = self.model.parameters
+        return np.array(parameters.backend.to_numpy(parameters.values)), self._optimizer.state_dict()
+
+    def _restore(self, saved: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
+        parameters = self.model.parameters
+        parameters.values[...] = parameters.backend.asarray(saved[0])
+        self._optimizer.load_state_dict(saved[1])
+
+    def pixel_logits(
+        self,
+        images: np.ndarray,
+        mean: Any,
+        std: Any,
+        indices: np.ndarray | None = None,
+        batch_size: int = 128,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> np.ndarray | None:
+        try:
+            return self._inner.pixel_logits(images, mean, std, indices, batch_size, stopped)
+        except Exception as error:
+            raise self._said(error) from error
+
+    def _with_errors_said(self, results: Iterator[tuple[int, Totals]]) -> Iterator[tuple[int, Totals]]:
+        try:
+            yield from results
+        except Exception as error:
+            raise self._said(error) from error
+
+    def _said(self, error: Exception) -> Exception:
+        """An error of the libraries in the middle of a run as a sentence; any other as it is."""
+        if not belongs_to_the_libraries(error):
+            return error
+        return TrainingError(
+            f"the GPU failed ({said_by(error)}): the last checkpoint stays, so start the same command again with "
+            f"--resume; if it happens again, add {'--no-captured' if self.way == CAPTURED else '--backend numpy'}"
+        )
