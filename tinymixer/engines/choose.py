@@ -1,8 +1,8 @@
 """The one place that picks an engine."""
 
 from tinymixer.engines.cpu.cpu_mixer import CpuMixer
-from tinymixer.engines.cuda.guarded_engine import GuardedCudaEngine
 from tinymixer.engines.engine import ENGINE_NAMES, Engine, EngineOptions, Work
+from tinymixer.engines.guarded_cuda import GuardedCudaEngine
 from tinymixer.engines.reference import ReferenceEngine
 from tinymixer.errors import ConfigError
 from tinymixer.models import Model

@@ -29,7 +29,7 @@ from tinymixer.training.notebook import default_progress
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
-from tinymixer.training.resume import newest_checkpoint
+from tinymixer.training.resume import newest_checkpoint, with_precision, with_recorded_precision
 from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
 from tinymixer.training.run_state import FEW_IMAGES, RunState
 from tinymixer.training.stop import StopSignals
@@ -81,6 +81,8 @@ class Trainer:
             self._say_once(
                 f"the images have {self.dataset.image_size} pixels a side, not {stated}, and so has the model"
             )
+        if resume and out:
+            recipe = with_recorded_precision(recipe, out)
         training, images = recipe.training, self.dataset
         self.train_indices, self.validation_indices = images.split(recipe.data.validation_share, training.seed)
         require_batch(recipe, images, len(self.train_indices))
@@ -104,9 +106,9 @@ class Trainer:
             training.seed,
         )
         self.engine = choose_engine(self.model, training, work, self.optimizer)
-        if not resume or training.precision == "auto":  # config.toml says what the run was begun with
-            chosen = dataclasses.replace(training, precision=self.engine.precision)
-            self.recipe = recipe = dataclasses.replace(recipe, training=chosen)
+        if not resume:
+            recipe = with_precision(recipe, self.engine.precision)
+        self.recipe = recipe
         self.state = RunState(validation_images=len(self.validation_indices))
         self.folder = (
             RunFolder.reopen(recipe, out, images.description, self._say_once)

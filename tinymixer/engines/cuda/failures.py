@@ -1,5 +1,6 @@
 """What a failure on the GPU means: whose it is, whether it will happen again, and whether the GPU survives it."""
 
+import gc
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,6 +67,21 @@ def gpu_is_usable(cupy: Any) -> bool:
         return bool((numbers.get() == 1).all())
     except Exception:  # of whichever library; the error itself was reported
         return False
+
+
+def abandon(step: Any) -> None:
+    """Give up a `CapturedStep` that has failed: end the capture that the error interrupted, and release its handles."""
+    for end in (step.stream.end_capture, step.close):
+        with suppress(Exception):  # of either library; what made the step fail is on its way
+            end()
+
+
+def give_back_memory(cupy: Any) -> None:
+    """Return to the device what nobody uses any more."""
+    gc.collect()
+    with suppress(Exception):
+        cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()
 
 
 def said_by(error: BaseException) -> str:

@@ -17,7 +17,6 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from tinymixer import __version__
 from tinymixer.engines.cuda.capability import capability_of, device_name, spoken
 from tinymixer.engines.engine import EngineOptions, Work
 from tinymixer.errors import CheckpointError
@@ -26,7 +25,8 @@ from tinymixer.models import Model
 from tinymixer.optim import Optimizer
 
 FORMAT = 1
-PATIENCE = 600.0  # seconds after which another machine's proof, which cannot be asked whether it lives, counts as dead
+_TRYING_HERE: set[tuple[Path, str]] = set()  # by this process, in whichever thread
+PATIENCE = 600.0  # seconds after which a proof counts as dead: that long it may take to compile
 PASSED, FAILED, TRYING = "passed", "failed", "trying"
 LARGEST_FILE = 1_000_000  # bytes
 NVMATH = "nvmath-python"
@@ -40,7 +40,7 @@ def kind_of_step(
     runtime = cupy.cuda.runtime
     return {
         "versions": {
-            "tinymixer": f"{__version__} {_own_source()}",
+            "tinymixer": f"{_version_of('tinymixer')} {_own_source()}",
             "cupy": str(cupy.__version__),
             NVMATH: _version_of(NVMATH),
             "cuda": int(runtime.runtimeGetVersion()),
@@ -82,20 +82,23 @@ class Outcomes:
             return PASSED, ""
         if outcome.get("status") == FAILED:
             return FAILED, str(outcome.get("reason", "it failed before"))
-        if outcome.get("status") == TRYING and not _still_trying(outcome):
+        if outcome.get("status") == TRYING and (self.path, way) not in _TRYING_HERE and not _still_trying(outcome):
             return FAILED, "the program ended while it was checked"
         return None
 
     def begin(self, way: str) -> None:
         """Write that a way is being tried."""
+        _TRYING_HERE.add((self.path, way))
         self._put(way, {"status": TRYING, "process": os.getpid(), "machine": socket.gethostname()})
 
     def settle(self, way: str, status: str, **details: Any) -> None:
         """Write PASSED or FAILED, with details for who reads the file."""
+        _TRYING_HERE.discard((self.path, way))
         self._put(way, {"status": status, **details})
 
     def forget(self, way: str) -> None:
         """Leave the way to be proved at the next start: this one was stopped, or lacked what may be there then."""
+        _TRYING_HERE.discard((self.path, way))
         self._put(way, None)
 
     def report(self, way: str, text: str) -> Path | None:
@@ -126,16 +129,15 @@ def _still_trying(outcome: Mapping[str, Any]) -> bool:
     process, when = outcome.get("process"), outcome.get("time")
     if not isinstance(process, int) or not isinstance(when, int | float) or process <= 0:
         return False
-    if outcome.get("machine") != socket.gethostname():
-        return 0 <= time.time() - when < PATIENCE
-    if process == os.getpid():
-        return False  # this process is at it no more, or another one had the number before
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # it belongs to somebody else
-        pass
+    if outcome.get("machine") == socket.gethostname() and os.name == "posix":
+        if process == os.getpid():
+            return False  # another process had this number before
+        try:
+            os.kill(process, 0)  # asks whether it lives
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):  # it belongs to somebody else
+            pass
     return 0 <= time.time() - when < PATIENCE
 
 

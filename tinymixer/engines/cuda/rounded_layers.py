@@ -168,8 +168,8 @@ class MagnitudeOperations(_GenericOperations):
 
 
 def rounded_operations(rounding: Rounding) -> Operations:
-    return RoundedOperations(rounding)  # type: ignore[return-value]  # the rest comes from `tinymixer.ops`
+    return RoundedOperations(rounding)
 
 
 def magnitude_operations() -> Operations:
-    return MagnitudeOperations()  # type: ignore[return-value]
+    return MagnitudeOperations()

@@ -13,10 +13,9 @@ have in the step's precision, times four. The run's own model, optimizer and ran
 proof's memory is given back.
 """
 
-import gc
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +28,12 @@ from tinymixer.draws import Draws
 from tinymixer.engines.cuda.bounds import Comparison, compare, compare_change
 from tinymixer.engines.cuda.capability import FAST_FLOAT64, capability_of
 from tinymixer.engines.cuda.captured_step import CapturedStep
-from tinymixer.engines.cuda.failures import NotCapturedError, WayFailedError
+from tinymixer.engines.cuda.failures import NotCapturedError, WayFailedError, abandon, give_back_memory
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.rounded_layers import ROUNDINGS, magnitude_operations, rounded_operations
 from tinymixer.engines.cuda.staging import draw_step
 from tinymixer.engines.engine import EngineOptions, Work
-from tinymixer.engines.reference import loss_and_gradients
+from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.kernels.precision import get_precision
 from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.ops.protocol import Operations
@@ -87,8 +86,8 @@ def prove(
 
     options   precision, captured, deterministic and recompute say how the fused step computes
 
-    Raises WayFailedError where the options ask for a captured step and there cannot be one, BatchTooLargeError where the batch
-    does not fit, and whatever the libraries raise.
+    Raises WayFailedError where the options ask for a captured step and there cannot be one, BatchTooLargeError where
+    the batch does not fit, and whatever the libraries raise.
     """
     started, cupy = time.perf_counter(), model.backend.xp
     images = proof_images(model.config, work, capability_of(cupy) in FAST_FLOAT64)
@@ -185,12 +184,9 @@ def _open(
             raise WayFailedError(step.note or "the libraries cannot be captured in a CUDA graph")
         yield step
     except BaseException:
-        with suppress(Exception):  # a capture that an error interrupted goes on until it is ended
-            step.stream.end_capture()
+        abandon(step)
         raise
-    finally:
-        with suppress(Exception):  # of either library; what made the step fail is on its way
-            step.close()
+    step.close()
 
 
 def _take(step: CapturedStep, twin: MlpMixer, work: Work, number: int, batch: np.ndarray) -> _FusedStep:
@@ -206,14 +202,6 @@ def _take(step: CapturedStep, twin: MlpMixer, work: Work, number: int, batch: np
     gradients = parameters.to_numpy(parameters.gradients)
     scaled = {name: gradient.astype(np.float64) / scale for name, gradient in gradients.items()}
     return _FusedStep(before, parameters.to_numpy(), scaled, float(step.recent(1)[0, 0]), scale)
-
-
-def give_back_memory(cupy: Any) -> None:
-    """Return to the device what nobody uses any more."""
-    gc.collect()
-    with suppress(Exception):
-        cupy.get_default_memory_pool().free_all_blocks()
-        cupy.get_default_pinned_memory_pool().free_all_blocks()
 
 
 # ---------------------------------------------------------------------------------------------------------- the layers

@@ -23,7 +23,9 @@ from tinymixer.engines.cuda.cuda_engine import CudaEngine
 from tinymixer.engines.cuda.failures import (
     REPORT_TO,
     WayFailedError,
+    abandon,
     belongs_to_the_libraries,
+    give_back_memory,
     gpu_is_usable,
     is_lasting,
     is_users,
@@ -56,12 +58,20 @@ class GuardedCudaEngine(Engine):
     name = "cuda"
 
     def __init__(self, model: MlpMixer, options: EngineOptions, work: Work, optimizer: Optimizer) -> None:
-        self.model, self._work, self._optimizer, self._check = model, work, optimizer, options.check_kernels
+        self.model = self._mixer = model
+        self._work, self._optimizer, self._check = work, optimizer, options.check_kernels
         self.parallel_map = map
-        self.precision, self._why_precision = precision_here(options.precision, model.backend.xp)
-        self._options = dataclasses.replace(options, precision=self.precision)
-        kind = kind_of_step(model.backend.xp, model, optimizer, work, self._options)
+        try:
+            self.precision, self._why_precision = precision_here(options.precision, model.backend.xp)
+            self._options = dataclasses.replace(options, precision=self.precision)
+            kind = kind_of_step(model.backend.xp, model, optimizer, work, self._options)
+        except RuntimeError as error:  # CuPy's errors of the driver
+            raise BackendError(
+                f"the GPU does not answer ({said_by(error)}): check it with nvidia-smi, or train on the processor with "
+                "--backend numpy"
+            ) from error
         self._outcomes = Outcomes(cache_folder() / FOLDER, kind)
+        self._inner: Any = None  # the engine that computes
         self._ways = [way for way in HOW if way != CAPTURED or options.captured]
         self._reasons: list[str] = []
         self._steps_were_taken = False
@@ -104,6 +114,7 @@ class GuardedCudaEngine(Engine):
             self.precision = "float32"
 
     def _built(self, way: str) -> Engine:
+        """The engine for a way, proved. Raises whatever makes that impossible."""
         if way == LAYERS:
             # the fused operations share their kernels with the step that has just failed
             use_generic = getattr(self.model.backend.ops, "use_generic_operations", None)
@@ -118,18 +129,21 @@ class GuardedCudaEngine(Engine):
             raise WayFailedError(f"{known[1]}, when this was checked before", known=True)
         if self._check != "never" and known is None:
             self._prove(way, options)
-        engine = CudaEngine(self.model, options, self._work, self._optimizer)
+        engine = CudaEngine(self._mixer, options, self._work, self._optimizer)
         if way == CAPTURED and not engine.captured_step.captured:
             raise WayFailedError(engine.captured_step.note or "it cannot be captured here")
         return engine
 
     def _prove(self, way: str, options: EngineOptions) -> None:
-        """Hold two steps of the way to the layers. Raises WayFailedError, or what the libraries raise, where that fails."""
+        """Hold two steps of the way to the layers.
+
+        Raises WayFailedError where they are wrong, and whatever the libraries raise where they fail.
+        """
         from tinymixer.engines.cuda.self_proof import prove
 
         self._outcomes.begin(way)
         try:
-            proof = prove(self.model, self._optimizer, self._work, options)
+            proof = prove(self._mixer, self._optimizer, self._work, options)
         except BaseException as error:
             if isinstance(error, Exception) and is_lasting(error):
                 self._outcomes.settle(way, FAILED, reason=said_by(error))
@@ -146,13 +160,14 @@ class GuardedCudaEngine(Engine):
 
     def _give_up(self, error: Exception) -> None:
         """Go down one way, and keep the reason. Raises BackendError where the GPU cannot be used any more."""
-        from tinymixer.engines.cuda.self_proof import give_back_memory
-
         failed, reason, reports = self._ways.pop(0), said_by(error), ""
         if not (isinstance(error, WayFailedError) and error.known):
             path = self._outcomes.report(failed, report_text(failed, error, self._outcomes.kind))
             reports = f" (a report to attach to an issue at {REPORT_TO}: {path})" if path else ""
         error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold the failed step's memory
+        if self.captured_step is not None:
+            abandon(self.captured_step)
+        self._inner = None
         give_back_memory(self.model.backend.xp)
         if not self._ways:
             raise BackendError(
