@@ -13,7 +13,7 @@ where they began: the GPU may have less memory then than in the proof.
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,9 @@ from tinymixer.errors import BackendError, TrainingError
 from tinymixer.models import MlpMixer, Model
 from tinymixer.optim import Optimizer
 
+if TYPE_CHECKING:
+    from tinymixer.engines.cuda.self_proof import Proof
+
 CAPTURED, UNCAPTURED, LAYERS = "captured", "uncaptured", "layers"
 HOW = {
     CAPTURED: "steps are captured in a CUDA graph",
@@ -50,6 +53,8 @@ FOLDER = "gpu-proofs"  # in the cache folder
 
 class GuardedCudaEngine(Engine):
     """Trains a stock MlpMixer on a GPU, by the first of the ways that works.
+
+    `proof` is the last that was made, None where none was needed.
 
     Raises BatchTooLargeError, naming a batch size that fits, when the GPU's memory is too small, and BackendError where
     the GPU cannot be used at all (any more).
@@ -74,6 +79,9 @@ class GuardedCudaEngine(Engine):
         self._inner: Any = None  # the engine that computes
         self._ways = [way for way in HOW if way != CAPTURED or options.captured]
         self._reasons: list[str] = []
+        self.proof: Proof | None = None
+        self._precision_is_other = self.precision != options.precision != "auto"
+        self.note = self._why_precision if self._precision_is_other else None
         self._steps_were_taken = False
         self._take_next_way()
 
@@ -150,7 +158,7 @@ class GuardedCudaEngine(Engine):
             else:  # stopped by the user, or by what may be different at the next start
                 self._outcomes.forget(way)
             raise
-        worst = proof.worst
+        self.proof, worst = proof, proof.worst
         ratio = min(worst.ratio, 1e9)  # JSON has no infinity
         details = {"worst": worst.name, "ratio": ratio, "images": proof.images, "seconds": proof.seconds}
         if not proof.passed:
@@ -181,7 +189,8 @@ class GuardedCudaEngine(Engine):
                 f"{self._option_for(self.way)}{reports}"
             )
         self._reasons.append(f"{reason}{reports}")
-        self.note = f"{HOW[self.way]}, because {'; '.join(self._reasons)}; --check-kernels always tries again"
+        down = f"{HOW[self.way]}, because {'; '.join(self._reasons)}; --check-kernels always tries again"
+        self.note = f"{self._why_precision}; {down}" if self._precision_is_other else down
 
     def _option_for(self, way: str) -> str:
         """The option that asks for a way where the outcome of a proof does not lead to it."""
