@@ -2,7 +2,7 @@
 
 An array of the fused step (a gradient, a weight's change, logits) is compared with the same array in float64. How far
 they may lie apart is not guessed: the layers compute it as well, in the fused step's precision
-(`rounded_layers.py`), and their error is the measure.
+(`rounded_layers.py`), and their error is the measure: the largest of several, rounded in different ways.
 
     distance   ||found - exact||  at most  4 max(||unfused - exact||, u ||R||)
 
@@ -17,6 +17,7 @@ go either way, so they hardly make a gradient longer or shorter, while a wrong f
             and not less than 0.025 ||exact||
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,21 +60,22 @@ def percentage(share: float) -> str:
     return f"{100 * share:.2g} %" if np.isfinite(share) else "what is no number"
 
 
-def compare(name: str, found: Any, exact: Any, unfused: Any, rounding: float) -> list[Comparison]:
+def compare(name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding: float) -> list[Comparison]:
     """Compare an array of the fused step with the exact one.
 
-    found, exact, unfused   of one shape
-    rounding                u ||R||, or what else says how far rounding moves the array
+    found, exact   of one shape
+    unfused        the layers' arrays, rounded in several ways: the largest of their errors counts
+    rounding       u ||R||, or what else says how far rounding moves the array
     """
-    found, exact, unfused = (np.asarray(array, np.float64).ravel() for array in (found, exact, unfused))
+    found, exact = (np.asarray(array, np.float64).ravel() for array in (found, exact))
     length = float(np.linalg.norm(exact))
     unit = max(length, rounding) or 1.0  # what errors are stated in shares of
-    error, explained = found - exact, unfused - exact
-    bound = FACTOR * max(float(np.linalg.norm(explained)), rounding)
+    error, explained = found - exact, [np.asarray(array, np.float64).ravel() - exact for array in unfused]
+    bound = FACTOR * max(rounding, *(float(np.linalg.norm(difference)) for difference in explained))
     comparisons = [Comparison(name, "distance", float(np.linalg.norm(error)) / unit, bound / unit)]
     if length > 0 and bound > ALONG * length:
-        along, usual = (abs(float(difference @ exact)) / length for difference in (error, explained))
-        bound = max(FACTOR * usual, ALONG * length, FACTOR * rounding)
+        along, *usual = (abs(float(difference @ exact)) / length for difference in (error, *explained))
+        bound = max(FACTOR * max(rounding, *usual), ALONG * length)
         comparisons.append(Comparison(name, "along", along / unit, bound / unit))
     return comparisons
 

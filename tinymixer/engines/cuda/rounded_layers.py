@@ -6,6 +6,9 @@ products, LayerNorm's and GELU's results and their gradients; in tf32 the factor
 the head's numbers and the gradients of weights stay float32, as in the fused step (`kernels/precision.py`). In float32
 nothing is rounded.
 
+How far rounding moves a gradient is partly chance, above all where few numbers decide it. So the layers can also round
+in other ways that are as good: with a `salt`, numbers are moved by up to the unit of rounding before they are rounded.
+
 `MagnitudeOperations` computes how large the terms are that a gradient sums up: some gradients cancel to zero
 (a token-mixing output bias), and an error must then be compared with the terms.
 """
@@ -47,6 +50,13 @@ def _drop_bits(x: Array, count: int) -> Array:
     return ((bits + half + ((bits >> count) & 1)) & kept).view("float32")
 
 
+def moved(x: Array, unit: float, salt: int) -> Array:
+    """x (1 + unit * r), with r in [-1, 1) from a hash of x's bits and the salt."""
+    mixed = (x.view("uint32") ^ (salt * 0x3C6EF372 & 0xFFFFFFFF)) * 0x9E3779B1  # (...) modulo 2^32
+    r = ((mixed ^ (mixed >> 15)) >> 8).astype("float32") * 2.0**-23 - 1.0
+    return x + x * (unit * r)
+
+
 @dataclass(frozen=True)
 class Rounding:
     """How a precision rounds.
@@ -59,6 +69,17 @@ class Rounding:
     results: Round = _unchanged
     head: Round = _unchanged
     unit: float = 2.0**-24
+
+    def salted(self, salt: int) -> "Rounding":
+        """Another rounding that is as good: numbers are moved by up to `unit` before they are rounded."""
+
+        def after_moving(round_: Round) -> Round:
+            return lambda x: round_(moved(x, self.unit, salt))
+
+        head = self.head if self.head is _unchanged else after_moving(self.head)
+        if self.results is _unchanged and self.factors is not _unchanged:  # tf32
+            return Rounding(after_moving(self.factors), self.results, head, self.unit)
+        return Rounding(self.factors, after_moving(self.results), head, self.unit)
 
 
 ROUNDINGS = {

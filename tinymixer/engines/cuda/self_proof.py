@@ -44,6 +44,7 @@ LEARNING_RATE = 0.05
 UPDATE_TOLERANCE = 1e-3  # AdamW's corrections 1 - beta^t have 4 digits in float32
 WEIGHTS_SEED = 20_260_101
 OPERATIONS = {False: 1e12, True: 1e13}  # of a proof's step in float64, where float64 is slow and where it is fast
+ROUNDED = 3  # ways of rounding in which the layers compute the step: chance makes one of them too good now and then
 PART_BYTES = 256 << 20  # of the layers' activations: they compute the batch in parts
 OVERFLOWS = 16  # of float16 that a proof puts up with: each halves the loss scale, from 2^13
 FLOAT32_UNIT = 2.0**-20  # sums of many float32 numbers are this far off, in any order
@@ -129,6 +130,8 @@ def proof_weights(config: MixerConfig) -> Arrays:
             weights[name] = 1 + 0.3 * drawn
         elif name == "head.weight":
             weights[name] = drawn / np.sqrt(config.hidden_dim)
+        elif name == "head.bias":
+            weights[name] = 2 * drawn  # beside logits of about 1: else five per cent of it would hardly change a thing
         else:
             weights[name] = 0.5 * drawn if drawn.ndim == 1 else host[name]
     return {name: weight.astype(np.float32) for name, weight in weights.items()}
@@ -216,8 +219,10 @@ class _Layers:
 
     def __init__(self, model: MlpMixer, work: Work, batches: list[np.ndarray], precision: str) -> None:
         self._cupy, self._config, self._work, self._batches = model.backend.xp, model.config, work, batches
-        self._rounding = ROUNDINGS[precision]
-        self._rounded, self._unit = rounded_operations(self._rounding), max(self._rounding.unit, FLOAT32_UNIT)
+        rounding = ROUNDINGS[precision]
+        salted = [rounding.salted(salt) for salt in range(1, ROUNDED)]
+        self._rounded = [rounded_operations(each) for each in (rounding, *salted)]
+        self._unit = max(rounding.unit, FLOAT32_UNIT)
         # in float64, and about twice the buffers that a fused step keeps
         per_image = 4 * plan_activations(self._config, 1, get_precision("float32")).nbytes
         self._images_at_once = max(1, PART_BYTES // per_image)
@@ -226,16 +231,24 @@ class _Layers:
     def compare_step(self, number: int, step: _FusedStep) -> Iterator[Comparison]:
         """The loss and the gradients of a step."""
         exact_loss, exact = self._gradients(number, step.before, ops, "float64")
-        unfused_loss, unfused = self._gradients(number, step.before, self._rounded, "float32", step.loss_scale)
+        unfused = [
+            self._gradients(number, step.before, rounded, "float32", step.loss_scale) for rounded in self._rounded
+        ]
         if not self._magnitudes:
             _, squares = self._gradients(number, step.before, magnitude_operations(), "float32")
             self._magnitudes = {name: np.sqrt(square) for name, square in squares.items()}
         where = f", step {number + 1}"
-        roundings = self._roundings(exact, unfused)
-        yield from compare(f"loss{where}", step.loss, exact_loss, unfused_loss, self._unit * abs(float(exact_loss)))
+        roundings = self._roundings(exact, unfused[0][1])
+        yield from compare(
+            f"loss{where}", step.loss, exact_loss, [loss for loss, _ in unfused], self._unit * abs(float(exact_loss))
+        )
         for name, gradient in exact.items():
             yield from compare(
-                f"gradient of {name}{where}", step.gradients[name], gradient, unfused[name], roundings[name]
+                f"gradient of {name}{where}",
+                step.gradients[name],
+                gradient,
+                [each[name] for _, each in unfused],
+                roundings[name],
             )
 
     def _roundings(self, exact: Arrays, unfused: Arrays) -> dict[str, float]:
@@ -250,7 +263,8 @@ class _Layers:
 
     def compare_logits(self, found: np.ndarray, weights: Arrays) -> Iterator[Comparison]:
         """The logits of the last batch, not augmented."""
-        exact, unfused = self._logits(weights, ops, "float64"), self._logits(weights, self._rounded, "float32")
+        exact = self._logits(weights, ops, "float64")
+        unfused = [self._logits(weights, rounded, "float32") for rounded in self._rounded]
         yield from compare("logits", found, exact, unfused, self._unit * float(np.linalg.norm(exact)))
 
     def _model(self, weights: Arrays, operations: Operations, dtype: str) -> MlpMixer:
