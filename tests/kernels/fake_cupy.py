@@ -24,7 +24,7 @@ from tinymixer.kernels.launch import SHARED_BYTES
 __all__ = ["LAUNCHES", "MEMORY", "CaptureError", "fake_gpu"]
 
 
-CAPABILITY = ["80"]  # the device's; a test may put another in its place
+CAPABILITY = {"device": "80"}  # a test may put another in its place
 
 
 class RawModule:
@@ -65,7 +65,7 @@ def _require_launchable(name, grid, block, args, shared_mem):
 class Device:
     def __init__(self, device=None):
         self.id, self.attributes = 0, {"MultiProcessorCount": 3}
-        self.compute_capability = CAPABILITY[0]
+        self.compute_capability = CAPABILITY["device"]
 
     @property
     def mem_info(self):

@@ -11,12 +11,13 @@ it adds up: rounding the terms alone moves the sum by about u R. It is the bound
 and of those whose few elements the layers happened to hit.
 
 In a deep network and 16 bits, 4 times the layers' error can be more than 5 % of an early gradient. But rounding errors
-go either way, so they hardly make a gradient longer or shorter, while a wrong factor does:
+go either way, so they hardly make a gradient of many elements longer or shorter, while a wrong factor does:
 
     along   |<found - exact, exact>| / ||exact||  at most  4 max(|<unfused - exact, exact>| / ||exact||, u ||R||)
-            and not less than 0.025 ||exact||
+            and not less than 0.025 ||exact|| and the distance's bound / sqrt(elements)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ def compare(name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding:
     comparisons = [Comparison(name, "distance", float(np.linalg.norm(error)) / unit, bound / unit)]
     if length > 0 and bound > ALONG * length:
         along, *usual = (abs(float(difference @ exact)) / length for difference in (error, *explained))
-        bound = max(FACTOR * max(rounding, *usual), ALONG * length)
+        bound = max(FACTOR * max(rounding, *usual), bound / math.sqrt(exact.size), ALONG * length)
         comparisons.append(Comparison(name, "along", along / unit, bound / unit))
     return comparisons
 
