@@ -1,5 +1,6 @@
 """tinymixer doctor --gpu: proves the GPU's training step in every precision, and shows how each is computed."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -81,11 +82,16 @@ def _row(recipe: "Recipe", precision: str) -> dict[str, Any]:
         row |= {"way": f"no {precision}"}
     elif engine.proof is not None:
         worst = engine.proof.worst
-        error, bound = (number if number < float("inf") else None for number in (worst.error, worst.bound))
-        row |= {"worst": worst.name, "error": error, "bound": bound, "images": engine.proof.images}
+        row |= {"worst": worst.name, "error": _finite(worst.error), "bound": _finite(worst.bound)}
+        row |= {"images": engine.proof.images}
     del engine
     give_back_memory(cupy)
     return row
+
+
+def _finite(number: float) -> float | None:
+    """The number; None for infinity and for what is no number, which JSON does not have."""
+    return number if math.isfinite(number) else None
 
 
 def _print(facts: dict[str, Any], rows: list[dict[str, Any]]) -> None:

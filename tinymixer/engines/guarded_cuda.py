@@ -250,7 +250,7 @@ class GuardedCudaEngine(Engine):
                 first = next(results, None)
             except Exception as error:
                 if is_users(error) or self.way == LAYERS:
-                    raise
+                    raise self._said(error) from error
                 del results
                 self._give_up(error)
                 self._restore(saved)

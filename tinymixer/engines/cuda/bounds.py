@@ -11,10 +11,10 @@ it adds up: rounding the terms alone moves the sum by about u R. It is the bound
 and of those whose few elements the layers happened to hit.
 
 In a deep network and 16 bits, 4 times the layers' error can be more than 5 % of an early gradient. But rounding errors
-go either way, so they hardly make a gradient of many elements longer or shorter, while a wrong factor does:
+go either way, so those of many images hardly make a gradient longer or shorter, while a wrong factor does:
 
     along   |<found - exact, exact>| / ||exact||  at most  4 max(|<unfused - exact, exact>| / ||exact||, u ||R||)
-            and not less than 0.025 ||exact|| and the distance's bound / sqrt(elements)
+            and not less than 0.025 ||exact|| and the distance's bound / sqrt(images)
 """
 
 import math
@@ -61,12 +61,15 @@ def percentage(share: float) -> str:
     return f"{100 * share:.2g} %" if np.isfinite(share) else "what is no number"
 
 
-def compare(name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding: float) -> list[Comparison]:
+def compare(
+    name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding: float, images: int
+) -> list[Comparison]:
     """Compare an array of the fused step with the exact one.
 
     found, exact   of one shape
     unfused        the layers' arrays, rounded in several ways: the largest of their errors counts
     rounding       u ||R||, or what else says how far rounding moves the array
+    images         whose roundings are independent of each other
     """
     found, exact = (np.asarray(array, np.float64).ravel() for array in (found, exact))
     length = float(np.linalg.norm(exact))
@@ -76,7 +79,7 @@ def compare(name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding:
     comparisons = [Comparison(name, "distance", float(np.linalg.norm(error)) / unit, bound / unit)]
     if length > 0 and bound > ALONG * length:
         along, *usual = (abs(float(difference @ exact)) / length for difference in (error, *explained))
-        bound = max(FACTOR * max(rounding, *usual), bound / math.sqrt(exact.size), ALONG * length)
+        bound = max(FACTOR * max(rounding, *usual), bound / math.sqrt(min(images, exact.size)), ALONG * length)
         comparisons.append(Comparison(name, "along", along / unit, bound / unit))
     return comparisons
 

@@ -62,13 +62,14 @@ class Rounding:
     """How a precision rounds.
 
     factors   of a product of activations;  results   of every operation;  head   factors of the head's product
-    unit      largest relative error of rounding to the format, 2^-(mantissa + 1)
+    unit      largest relative error of rounding to the format, 2^-(mantissa + 1); in float32 of an operation, which
+              rounds a few times inside
     """
 
     factors: Round = _unchanged
     results: Round = _unchanged
     head: Round = _unchanged
-    unit: float = 2.0**-24
+    unit: float = 2.0**-22
 
     def salted(self, salt: int) -> "Rounding":
         """Another rounding that is as good: numbers are moved by up to `unit` before they are rounded."""

@@ -237,10 +237,15 @@ class _Layers:
         if not self._magnitudes:
             _, squares = self._gradients(number, step.before, magnitude_operations(), "float32")
             self._magnitudes = {name: np.sqrt(square) for name, square in squares.items()}
-        where = f", step {number + 1}"
+        where, images = f", step {number + 1}", len(self._batches[number])
         roundings = self._roundings(exact, unfused[0][1])
         yield from compare(
-            f"loss{where}", step.loss, exact_loss, [loss for loss, _ in unfused], self._unit * abs(float(exact_loss))
+            f"loss{where}",
+            step.loss,
+            exact_loss,
+            [loss for loss, _ in unfused],
+            self._unit * abs(float(exact_loss)),
+            images,
         )
         for name, gradient in exact.items():
             yield from compare(
@@ -249,6 +254,7 @@ class _Layers:
                 gradient,
                 [each[name] for _, each in unfused],
                 roundings[name],
+                images,
             )
 
     def _roundings(self, exact: Arrays, unfused: Arrays) -> dict[str, float]:
@@ -265,7 +271,7 @@ class _Layers:
         """The logits of the last batch, not augmented."""
         exact = self._logits(weights, ops, "float64")
         unfused = [self._logits(weights, rounded, "float32") for rounded in self._rounded]
-        yield from compare("logits", found, exact, unfused, self._unit * float(np.linalg.norm(exact)))
+        yield from compare("logits", found, exact, unfused, self._unit * float(np.linalg.norm(exact)), len(found))
 
     def _model(self, weights: Arrays, operations: Operations, dtype: str) -> MlpMixer:
         made = MlpMixer(self._config, backend=_backend(self._cupy, operations), dtype=dtype, seed=None)
