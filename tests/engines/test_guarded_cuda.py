@@ -327,3 +327,11 @@ def test_a_batch_that_does_not_fit_is_the_users_to_mend(tmp_path, monkeypatch):
         monkeypatch.setattr(fake_cupy.MEMORY, "free", 20_000)
         with pytest.raises(BackendError, match=r"out of GPU memory: a step of 6 images in float32"):
             started(tmp_path)
+
+
+def test_a_model_too_narrow_to_be_checked_goes_through_the_layers(tmp_path):
+    with gpu():
+        trainer, _ = started(tmp_path / "narrow", hidden_dim=7)
+        assert trainer.engine.name == "reference"
+        unchecked, _ = started(tmp_path / "unchecked", hidden_dim=7, check_kernels="never")
+        assert unchecked.engine.way == "captured"

@@ -49,7 +49,7 @@ HOW = {
     LAYERS: "steps go through the layers on CuPy, in float32",
 }
 FOLDER = "gpu-proofs"  # in the cache folder
-FEWEST_CHANNELS = 4
+FEWEST_CHANNELS = 8
 
 
 class GuardedCudaEngine(Engine):

@@ -14,7 +14,7 @@ in other ways that are as good: with a `salt`, numbers are moved by up to the un
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinymixer import ops
@@ -62,6 +62,7 @@ class Rounding:
     """How a precision rounds.
 
     factors   of a product of activations;  results   of every operation;  head   factors of the head's product
+    tanh      GELU's tanh: the GPU's own instruction has an error of up to 2^-11 (PTX ISA, tanh.approx)
     unit      largest relative error of rounding to the format, 2^-(mantissa + 1); in float32 of an operation, which
               rounds a few times inside
     """
@@ -69,6 +70,7 @@ class Rounding:
     factors: Round = _unchanged
     results: Round = _unchanged
     head: Round = _unchanged
+    tanh: Round = _unchanged
     unit: float = 2.0**-22
 
     def salted(self, salt: int) -> "Rounding":
@@ -77,17 +79,17 @@ class Rounding:
         def after_moving(round_: Round) -> Round:
             return lambda x: round_(moved(x, self.unit, salt))
 
-        head = self.head if self.head is _unchanged else after_moving(self.head)
         if self.results is _unchanged and self.factors is not _unchanged:  # tf32
-            return Rounding(after_moving(self.factors), self.results, head, self.unit)
-        return Rounding(self.factors, after_moving(self.results), head, self.unit)
+            factors, head = after_moving(self.factors), after_moving(self.head)
+            return replace(self, factors=factors, head=head)
+        return replace(self, results=after_moving(self.results))
 
 
 ROUNDINGS = {
     "float32": Rounding(),
-    "tf32": Rounding(factors=to_tf32, head=to_tf32, unit=2.0**-11),
-    "bfloat16": Rounding(factors=to_bfloat16, results=to_bfloat16, unit=2.0**-8),
-    "float16": Rounding(factors=to_float16, results=to_float16, unit=2.0**-11),
+    "tf32": Rounding(factors=to_tf32, head=to_tf32, tanh=to_tf32, unit=2.0**-11),
+    "bfloat16": Rounding(factors=to_bfloat16, results=to_bfloat16, tanh=to_tf32, unit=2.0**-8),
+    "float16": Rounding(factors=to_float16, results=to_float16, tanh=to_tf32, unit=2.0**-11),
 }
 
 
@@ -137,7 +139,11 @@ class RoundedOperations(_GenericOperations):
         return self._rounding.results(dx), dscale, dbias
 
     def gelu_tanh_forward(self, x: Array) -> tuple[Array, Cache]:
-        return self._rounded(*ops.gelu_tanh_forward(x))
+        y, (x, t) = ops.gelu_tanh_forward(x)
+        if self._rounding.tanh is not _unchanged:
+            t = self._rounding.tanh(t)  # (...)
+            y = 0.5 * x * (1.0 + t)  # (...)
+        return self._rounded(y, (x, t))
 
     def gelu_tanh_backward(self, dy: Array, cache: Cache) -> Array:
         return self._rounding.results(ops.gelu_tanh_backward(dy, cache))
