@@ -298,6 +298,18 @@ def test_an_illegal_address_in_the_proof_ends_in_a_sentence_and_the_next_start_g
         assert_same_run(trainer, on_numpy)
 
 
+def test_an_illegal_address_in_the_first_steps_leaves_the_next_way_to_the_next_start(tmp_path, on_numpy):
+    with gpu() as cupy, counted_proofs(real=False):
+        trainer, _ = started(tmp_path)
+        launches, zeros = poisoned(cupy, 5)
+        with launches, zeros, pytest.raises(BackendError, match=r"stopped working .* with --resume"):
+            trainer.run()
+        again = Trainer(recipe(backend="cupy", epochs=1), tmp_path / "run", dataset(), resume=True)
+        assert again.engine.way == "uncaptured"
+        again.run()
+        assert_same_run(again, on_numpy)
+
+
 def test_an_illegal_address_in_the_middle_of_a_run_leaves_it_to_be_resumed(tmp_path, on_numpy):
     with gpu() as cupy:
         trainer, _ = started(tmp_path, captured=False, check_kernels="never", checkpoint_every_steps=2)

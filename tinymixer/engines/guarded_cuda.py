@@ -146,6 +146,7 @@ class GuardedCudaEngine(Engine):
             self._prove(way, options)
         engine = CudaEngine(self._mixer, options, self._work, self._optimizer)
         if way == CAPTURED and not engine.captured_step.captured:
+            abandon(engine.captured_step)
             raise WayFailedError(engine.captured_step.note or "it cannot be captured here")
         return engine
 
@@ -190,6 +191,7 @@ class GuardedCudaEngine(Engine):
                 "nvidia-smi, or train on the processor: --backend numpy"
             )
         if not gpu_is_usable(self.model.backend.xp):
+            self._outcomes.settle(failed, FAILED, reason=reason)
             raise BackendError(
                 f"the GPU stopped working for this program while {HOW[failed]} ({reason}). Nothing of the run is "
                 f"lost: start the same command again, with --resume if the run had begun, and {HOW[self.way]}"
@@ -200,8 +202,8 @@ class GuardedCudaEngine(Engine):
         self.note = f"{self._why_precision}; {down}" if self._precision_is_other else down
 
     def _option_for(self, way: str) -> str:
-        """The option that asks for a way where the outcome of a proof does not lead to it."""
-        return " (or ask for that: --no-captured)" if way == UNCAPTURED else " (or ask for that: --kernels reference)"
+        """The option that asks for a way where the cache folder keeps no outcomes."""
+        return f" (or ask for that: {'--no-captured' if way == UNCAPTURED else '--kernels reference'})"
 
     # -------------------------------------------------------------------------------------------------------- engine
 
@@ -297,7 +299,8 @@ class GuardedCudaEngine(Engine):
         """An error of the libraries in the middle of a run as a sentence; any other as it is."""
         if not belongs_to_the_libraries(error):
             return error
+        other = "--no-captured" if self.way == CAPTURED else "--check-kernels always"
         return TrainingError(
             f"the GPU failed ({said_by(error)}): the last checkpoint stays, so start the same command again with "
-            f"--resume; if it happens again, add {'--no-captured' if self.way == CAPTURED else '--backend numpy'}"
+            f"--resume; if it happens again, add {other}"
         )

@@ -189,3 +189,20 @@ def test_the_proofs_weights_leave_no_gradient_zero():
 def test_the_batch_is_worked_through_in_parts_where_memory_is_short(cupy, monkeypatch):
     monkeypatch.setattr(self_proof, "PART_BYTES", 1)
     assert proof_of(cupy, "float32").passed
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_nano_proves_itself_on_a_gpu_in_two_seconds(precision):
+    """The second time: the first waits for CuPy to compile its own kernels."""
+    cupy = pytest.importorskip("cupy")
+    from tinymixer.engines.cuda.capability import precision_here
+    from tinymixer.training.recipe import load_recipe
+
+    if precision_here(precision, cupy)[0] != precision:
+        pytest.skip(f"this GPU has no {precision}")
+    config = load_recipe("cifar10-nano").model
+    work = work_for(config, 512)
+    first, second = (proof_of(cupy, precision, config, AdamW, work, "measured", captured=True) for _ in range(2))
+    assert first.passed, first.worst
+    assert second.seconds < 2

@@ -11,10 +11,10 @@ it adds up: rounding the terms alone moves the sum by about u R. It is the bound
 and of those whose few elements the layers happened to hit.
 
 In a deep network and 16 bits, 4 times the layers' error can be more than 5 % of an early gradient. But rounding errors
-go either way, so those of many images hardly make a gradient longer or shorter, while a wrong factor does:
+go either way, so many of them hardly make a gradient longer or shorter, while a wrong factor does:
 
     along   |<found - exact, exact>| / ||exact||  at most  4 max(|<unfused - exact, exact>| / ||exact||, u ||R||)
-            and not less than 0.025 ||exact|| and the distance's bound / sqrt(images)
+            and not less than 0.025 ||exact|| and the distance's bound / sqrt(roundings)
 """
 
 import math
@@ -62,14 +62,14 @@ def percentage(share: float) -> str:
 
 
 def compare(
-    name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding: float, images: int
+    name: str, found: Any, exact: Any, unfused: Sequence[Any], rounding: float, independent: int
 ) -> list[Comparison]:
     """Compare an array of the fused step with the exact one.
 
     found, exact   of one shape
     unfused        the layers' arrays, rounded in several ways: the largest of their errors counts
     rounding       u ||R||, or what else says how far rounding moves the array
-    images         whose roundings are independent of each other
+    independent    how many roundings of about one size the error is made of at least: that many images and weights
     """
     found, exact = (np.asarray(array, np.float64).ravel() for array in (found, exact))
     length = float(np.linalg.norm(exact))
@@ -79,7 +79,7 @@ def compare(
     comparisons = [Comparison(name, "distance", float(np.linalg.norm(error)) / unit, bound / unit)]
     if length > 0 and bound > ALONG * length:
         along, *usual = (abs(float(difference @ exact)) / length for difference in (error, *explained))
-        bound = max(FACTOR * max(rounding, *usual), bound / math.sqrt(min(images, exact.size)), ALONG * length)
+        bound = max(FACTOR * max(rounding, *usual), bound / math.sqrt(min(independent, exact.size)), ALONG * length)
         comparisons.append(Comparison(name, "along", along / unit, bound / unit))
     return comparisons
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinymixer import ops
-from tinymixer.kernels.precision import Precision
+from tinymixer.layers.mixer_block import MixerBlock
+from tinymixer.models import MlpMixer
 from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.protocol import Operations
 
@@ -93,10 +94,6 @@ ROUNDINGS = {
 }
 
 
-def rounding_of(precision: Precision) -> Rounding:
-    return ROUNDINGS[precision.name]
-
-
 class _GenericOperations:
     """The generic operations, of which subclasses replace some."""
 
@@ -163,6 +160,10 @@ class RoundedOperations(_GenericOperations):
     def drop_path_backward(self, dy: Array, cache: Cache) -> Array:
         return self._rounding.results(ops.drop_path_backward(dy, cache))
 
+    def residual_sum(self, x: Array) -> Array:
+        """The residual stream after a branch was added, or its gradient."""
+        return self._rounding.results(x)
+
     def _of(self, array: Array) -> tuple[Round, Round]:
         """How a product rounds: the head's arrays (B, C) and (B, K) stay float32 where activations (S, B, C) do not."""
         if array.ndim == 2:
@@ -171,6 +172,27 @@ class RoundedOperations(_GenericOperations):
 
     def _rounded(self, y: Array, cache: Cache) -> tuple[Array, Cache]:
         return self._rounding.results(y), cache
+
+
+class RoundedBlock(MixerBlock):
+    """A Mixer block whose residual sums are rounded, as the fused step stores them."""
+
+    def _branch_forward(self, *arguments: Any) -> tuple[Array, Cache]:
+        y, cache = super()._branch_forward(*arguments)
+        return self._residual_sum(y), cache
+
+    def _branch_backward(self, *arguments: Any) -> Array:
+        return self._residual_sum(super()._branch_backward(*arguments))
+
+    def _residual_sum(self, x: Array) -> Array:
+        operations: Any = self.ops  # RoundedOperations
+        return operations.residual_sum(x)
+
+
+def round_residual_sums(model: MlpMixer) -> None:
+    """Let the blocks of a model with `RoundedOperations` round their residual sums, which no operation computes."""
+    for block in model.blocks:
+        block.__class__ = RoundedBlock
 
 
 class MagnitudeOperations(_GenericOperations):

@@ -30,7 +30,13 @@ from tinymixer.engines.cuda.capability import FAST_FLOAT64, capability_of
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.engines.cuda.failures import NotCapturedError, WayFailedError, abandon, give_back_memory
 from tinymixer.engines.cuda.memory_plan import plan_activations
-from tinymixer.engines.cuda.rounded_layers import ROUNDINGS, magnitude_operations, rounded_operations
+from tinymixer.engines.cuda.rounded_layers import (
+    ROUNDINGS,
+    RoundedOperations,
+    magnitude_operations,
+    round_residual_sums,
+    rounded_operations,
+)
 from tinymixer.engines.cuda.staging import draw_step
 from tinymixer.engines.engine import EngineOptions, Work
 from tinymixer.engines.gradients import loss_and_gradients
@@ -226,6 +232,9 @@ class _Layers:
         # in float64, and about twice the buffers that a fused step keeps
         per_image = 4 * plan_activations(self._config, 1, get_precision("float32")).nbytes
         self._images_at_once = max(1, PART_BYTES // per_image)
+        # a number of the step is made of that many others, each with a rounding of its own
+        widths = self._config.hidden_dim, self._config.tokens_mlp_dim, self._config.channels_mlp_dim
+        self._independent = min(len(batches[0]), *widths)
         self._magnitudes: Arrays = {}
 
     def compare_step(self, number: int, step: _FusedStep) -> Iterator[Comparison]:
@@ -237,7 +246,7 @@ class _Layers:
         if not self._magnitudes:
             _, squares = self._gradients(number, step.before, magnitude_operations(), "float32")
             self._magnitudes = {name: np.sqrt(square) for name, square in squares.items()}
-        where, images = f", step {number + 1}", len(self._batches[number])
+        where = f", step {number + 1}"
         roundings = self._roundings(exact, unfused[0][1])
         yield from compare(
             f"loss{where}",
@@ -245,7 +254,7 @@ class _Layers:
             exact_loss,
             [loss for loss, _ in unfused],
             self._unit * abs(float(exact_loss)),
-            images,
+            self._independent,
         )
         for name, gradient in exact.items():
             yield from compare(
@@ -254,7 +263,7 @@ class _Layers:
                 gradient,
                 [each[name] for _, each in unfused],
                 roundings[name],
-                images,
+                self._independent,
             )
 
     def _roundings(self, exact: Arrays, unfused: Arrays) -> dict[str, float]:
@@ -271,11 +280,15 @@ class _Layers:
         """The logits of the last batch, not augmented."""
         exact = self._logits(weights, ops, "float64")
         unfused = [self._logits(weights, rounded, "float32") for rounded in self._rounded]
-        yield from compare("logits", found, exact, unfused, self._unit * float(np.linalg.norm(exact)), len(found))
+        yield from compare(
+            "logits", found, exact, unfused, self._unit * float(np.linalg.norm(exact)), self._independent
+        )
 
     def _model(self, weights: Arrays, operations: Operations, dtype: str) -> MlpMixer:
         made = MlpMixer(self._config, backend=_backend(self._cupy, operations), dtype=dtype, seed=None)
         made.parameters.load({name: weight.astype(dtype) for name, weight in weights.items()})
+        if isinstance(operations, RoundedOperations):
+            round_residual_sums(made)
         return made
 
     def _parts(self) -> Iterator[slice]:
