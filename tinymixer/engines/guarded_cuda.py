@@ -13,6 +13,7 @@ where they began: the GPU may have less memory then than in the proof.
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +81,7 @@ class GuardedCudaEngine(Engine):
         self._inner: Any = None  # the engine that computes
         self._ways = [way for way in HOW if way != CAPTURED or options.captured]
         self._reasons: list[str] = []
+        self._reports: list[Path | None] = []
         self.proof: Proof | None = None
         self._precision_is_other = self.precision != options.precision != "auto"
         self.note = self._why_precision if self._precision_is_other else None
@@ -176,10 +178,10 @@ class GuardedCudaEngine(Engine):
 
     def _give_up(self, error: Exception) -> None:
         """Go down one way, and keep the reason. Raises BackendError where the GPU cannot be used any more."""
-        failed, reason, reports = self._ways.pop(0), said_by(error), ""
+        failed, reason = self._ways.pop(0), said_by(error)
+        self._reasons.append(reason)
         if not (isinstance(error, WayFailedError) and error.known):
-            path = self._outcomes.report(failed, report_text(failed, error, self._outcomes.kind))
-            reports = f" (a report to attach to an issue at {REPORT_TO}: {path})" if path else ""
+            self._reports.append(self._outcomes.report(failed, report_text(failed, error, self._outcomes.kind)))
         error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold the failed step's memory
         if self.captured_step is not None:
             abandon(self.captured_step)
@@ -187,19 +189,24 @@ class GuardedCudaEngine(Engine):
         give_back_memory(self.model.backend.xp)
         if not self._ways:
             raise BackendError(
-                f"the GPU cannot be used: {'; '.join([*self._reasons, reason])}{reports}. Check the driver with "
-                "nvidia-smi, or train on the processor: --backend numpy"
+                f"the GPU cannot be used: {self._said_reasons()}. Check the driver with nvidia-smi, or train on the "
+                "processor: --backend numpy"
             )
         if not gpu_is_usable(self.model.backend.xp):
             self._outcomes.settle(failed, FAILED, reason=reason)
             raise BackendError(
-                f"the GPU stopped working for this program while {HOW[failed]} ({reason}). Nothing of the run is "
-                f"lost: start the same command again, with --resume if the run had begun, and {HOW[self.way]}"
-                f"{self._option_for(self.way)}{reports}"
+                f"the GPU stopped working for this program while {HOW[failed]}: {self._said_reasons()}. Nothing of the "
+                f"run is lost: start the same command again, with --resume if the run had begun, and {HOW[self.way]}"
+                f"{self._option_for(self.way)}"
             )
-        self._reasons.append(f"{reason}{reports}")
-        down = f"{HOW[self.way]}, because {'; '.join(self._reasons)}; --check-kernels always tries again"
+        down = f"{HOW[self.way]}, because {self._said_reasons()}; --check-kernels always tries again"
         self.note = f"{self._why_precision}; {down}" if self._precision_is_other else down
+
+    def _said_reasons(self) -> str:
+        """Why ways were left, each reason once, and where the reports are."""
+        paths = ", ".join(str(path) for path in self._reports if path)
+        reports = f" (to attach to an issue at {REPORT_TO}: {paths})" if paths else ""
+        return "; ".join(dict.fromkeys(self._reasons)) + reports
 
     def _option_for(self, way: str) -> str:
         """The option that asks for a way where the cache folder keeps no outcomes."""
