@@ -45,6 +45,10 @@ def test_what_is_no_number_is_never_right(wrong):
     assert "what is no number" in worst.sentence()
 
 
+def test_a_bound_that_is_no_number_lets_nothing_pass():
+    assert not passed(compare("gradient", EXACT, EXACT, [np.full(400, np.nan)], 0.0, 100))
+
+
 def test_nothing_of_nothing_is_right():
     nothing = np.zeros(3)
     assert passed(compare("gradient", nothing, nothing, [nothing], 0.0, 100))

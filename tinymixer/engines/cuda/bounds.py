@@ -45,7 +45,7 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """Error over bound: above 1 (or not a number), the comparison has failed."""
-        if not np.isfinite(self.error):
+        if not (np.isfinite(self.error) and np.isfinite(self.bound)):
             return float("inf")
         return self.error / self.bound if self.bound else (0.0 if not self.error else float("inf"))
 
@@ -75,7 +75,7 @@ def compare(
     length = float(np.linalg.norm(exact))
     unit = max(length, rounding) or 1.0  # what errors are stated in shares of
     error, explained = found - exact, [np.asarray(array, np.float64).ravel() - exact for array in unfused]
-    bound = FACTOR * max(rounding, *(float(np.linalg.norm(difference)) for difference in explained))
+    bound = FACTOR * float(np.max([rounding, *(np.linalg.norm(difference) for difference in explained)]))
     comparisons = [Comparison(name, "distance", float(np.linalg.norm(error)) / unit, bound / unit)]
     if length > 0 and bound > ALONG * length:
         along, *usual = (abs(float(difference @ exact)) / length for difference in (error, *explained))
