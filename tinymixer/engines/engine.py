@@ -39,6 +39,7 @@ class EngineOptions(Options):
     )
     captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
     deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
+    two_streams: bool = option(True, "GPU: compute gradients of weights beside the rest, with the same result.")
     recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")
 
 

@@ -49,6 +49,7 @@ class CudaEngine(Engine):
             captured=options.captured,
             deterministic=options.deterministic,
             recompute=options.recompute,
+            two_streams=options.two_streams,
         )
         self.parallel_map = map
         self._resident: list[tuple[np.ndarray, Any]] = [(work.images, self.captured_step.training_pixels)]
