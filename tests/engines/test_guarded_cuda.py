@@ -14,7 +14,7 @@ from tests.engines.cuda.proofs import planted, scaled
 from tests.engines.cuda.test_cuda_engine import assert_same_run, dataset, recipe
 from tests.kernels import emulator, fake_cupy
 from tests.kernels.emulator import COMPILER, NO_COMPILER
-from tests.kernels.fake_cuda import OutOfMemoryError
+from tests.kernels.fake_cuda import CUDARuntimeError, OutOfMemoryError
 from tests.kernels.fake_cupy import fake_gpu
 from tests.training.small_runs import Recorder
 from tinymixer.backend import CupyBackend, get_backend
@@ -188,7 +188,9 @@ def test_a_driver_too_old_for_the_kernels_sends_the_run_through_the_layers(tmp_p
 
 def test_a_driver_too_old_for_cupy_leaves_the_run_on_the_processor(tmp_path, on_numpy):
     def refuse():
-        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")
+        raise CUDARuntimeError(
+            "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
+        )
 
     with fake_gpu() as cupy, mock.patch.object(cupy.cuda.runtime, "getDeviceCount", refuse):
         trainer = Trainer(recipe(epochs=1), tmp_path / "run", dataset())

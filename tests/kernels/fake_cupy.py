@@ -36,12 +36,14 @@ class RawModule:
 
     def get_function(self, name):
         assert name in self._names, f"{name} was not asked for when the module was made"
-        if Stream.capturing is not None:
-            raise CaptureError("a kernel cannot be compiled during a capture")
+        if Stream.capture is not None:
+            fake_cuda._refuse("a kernel cannot be compiled during a capture")
 
         def launch(grid, block, args, *, shared_mem=0):
             _require_launchable(name, grid, block, args, shared_mem)
             LAUNCHES.append(name)
+            if name.startswith("hold_stream"):
+                Stream.current.held = True
             Stream.current.do(lambda: emulator.launch(name, grid, block, args, shared_mem))
 
         return launch
@@ -87,6 +89,7 @@ def make_cupy():
         Event=fake_cuda.Event,
         Device=Device,
         alloc_pinned_memory=fake_cuda.PinnedMemory,
+        set_allocator=lambda allocator=None: None,
         memory=SimpleNamespace(OutOfMemoryError=fake_cuda.OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         get_current_stream=lambda: Stream.current,
@@ -96,7 +99,7 @@ def make_cupy():
             getDeviceProperties=lambda device: {"name": b"Stand-in", "totalGlobalMem": 2 * MEMORY.free},
             runtimeGetVersion=lambda: 13000,
             driverGetVersion=lambda: 13000,
-            CUDARuntimeError=RuntimeError,
+            CUDARuntimeError=fake_cuda.CUDARuntimeError,
         ),
     )
     return cupy
@@ -108,7 +111,7 @@ def _cublas_of_cupy(cupy):
     handle, workspace = cublas.create(), fake_cuda.empty(256, np.uint8)
 
     def gemmEx(*arguments):  # noqa: N802
-        if Stream.capturing is not None:
+        if Stream.capture is not None:
             raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         cublas.set_stream(handle, Stream.current.ptr)
         cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
@@ -133,7 +136,7 @@ def fake_gpu(with_nvmath=True):
     found = (nvmath, bindings, cublas, bindings.cublasLt) if with_nvmath else (None,) * 4
     modules |= dict(zip(names, found, strict=True))
     LAUNCHES.clear()
-    Stream.current, Stream.capturing = Stream.null, None
+    Stream.current, Stream.capture = Stream.null, None
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, {"TINYMIXER_CACHE": folder}),

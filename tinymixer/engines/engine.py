@@ -1,6 +1,6 @@
 """The contract of an engine: what training and evaluation ask of whatever computes a model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,6 +46,7 @@ class EngineOptions(Options):
     )
     captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
     deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
+    two_streams: bool = option(True, "GPU: compute gradients of weights beside the rest, with the same result.")
     recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")
 
 
@@ -172,6 +173,16 @@ class Engine:
         None when `stopped()` turned true between two batches.
         """
         raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What a resumed run needs of the engine to go on exactly, by name: copies on the host; {} for nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned; names that are missing keep their first values, others are left aside.
+
+        Raises CheckpointError for a value that cannot be.
+        """
 
     def refresh(self) -> None:
         """Update the engine's own copies, if any, after weights or optimizer state were loaded from outside."""

@@ -11,7 +11,7 @@ where they began: the GPU may have less memory then than in the proof.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,6 +237,12 @@ class GuardedCudaEngine(Engine):
     def loss_and_gradients(self, *arguments: Any, **keywords: Any) -> tuple[Any, Any]:
         return self._inner.loss_and_gradients(*arguments, **keywords)
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return self._inner.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        self._inner.load_state_dict(state)
+
     def refresh(self) -> None:
         self._inner.refresh()
 
@@ -264,6 +270,7 @@ class GuardedCudaEngine(Engine):
                 self._give_up(error)
                 self._restore(saved)
                 self._take_next_way()
+                self.load_state_dict(saved[2])
                 continue
             break
         if first is not None:
@@ -272,12 +279,12 @@ class GuardedCudaEngine(Engine):
             yield first
             yield from self._with_errors_said(results)
 
-    def _saved(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Host copies of the weights and of the optimizer's state."""
+    def _saved(self) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Host copies of the weights, of the optimizer's state and of the engine's own."""
         parameters = self.model.parameters
-        return np.array(parameters.backend.to_numpy(parameters.values)), self._optimizer.state_dict()
+        return np.array(parameters.backend.to_numpy(parameters.values)), self._optimizer.state_dict(), self.state_dict()
 
-    def _restore(self, saved: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
+    def _restore(self, saved: tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]) -> None:
         parameters = self.model.parameters
         parameters.values[...] = parameters.backend.asarray(saved[0])
         self._optimizer.load_state_dict(saved[1])

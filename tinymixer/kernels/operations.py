@@ -96,7 +96,7 @@ class FusedOperations:
         if number is None or self._generic_alone:
             return generic(x)
         y = self._cupy.empty(x.shape, x.dtype)  # (...)
-        vector = layouts.vector_width(x.dtype.itemsize, x.size)
+        vector = layouts.vector_width(x.dtype.itemsize, x.size, layouts.all_aligned(x, y))
         layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
         self._launch(f"bias_gelu_forward_rows<{number}, {vector}, {gelu}>", layout, x, None, y, i64(x.size))
         return y, FusedCache((x,))
@@ -106,7 +106,7 @@ class FusedOperations:
             return generic(dy, cache)
         (x,) = cache.arrays
         dx = dy.astype(x.dtype)  # (...) a copy, since the kernel works in place
-        vector = layouts.vector_width(x.dtype.itemsize, x.size)
+        vector = layouts.vector_width(x.dtype.itemsize, x.size, layouts.all_aligned(x, dx))
         layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
         unused_sums = self._cupy.empty(layout.grid[0], np.float32)
         name = f"bias_gelu_backward_rows<{_number(x)}, {vector}, {gelu}>"
@@ -123,11 +123,12 @@ class FusedOperations:
         channels = x.shape[-1]
         expect_shape("scale", scale, "C", C=channels)
         expect_shape("bias", bias, "C", C=channels)
-        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize)
         y = self._cupy.empty(x.shape, x.dtype)  # (..., C)
+        aligned = layouts.all_aligned(x, scale, bias, y)
+        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
         mean, inv_std = (self._cupy.empty(rows, np.float32) for _ in range(2))  # (rows,) each
         self._launch(
-            f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows), x, None, None, None,
+            f"layer_norm_forward<{number}, {row.template}>", row.every_row(rows), x, None, None, None,
             scale, bias, None, y, mean, inv_std, i32(rows), i32(channels), i32(1), i32(0), f32(eps),
         )  # fmt: skip
         return y, FusedCache((x, scale, mean, inv_std))
@@ -139,13 +140,14 @@ class FusedOperations:
         x, scale, mean, inv_std = cache.arrays
         channels = scale.shape[0]
         expect_shape("dy", dy, "... C", C=channels)
-        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize)
+        dy, dx = _contiguous(dy, x), self._cupy.empty(x.shape, x.dtype)  # (..., C) each
+        aligned = layouts.all_aligned(dy, x, scale, dx)
+        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
         layout = row.persistent(rows, channels, self._multiprocessors)
-        dx = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         partial = self._cupy.empty((2, layout.grid[0], channels), np.float32)  # (2, blocks, C)
         self._launch(
-            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout,
-            _contiguous(dy, x), None, x, scale, mean, inv_std, None, None, dx, None,
+            f"layer_norm_backward<{_number(x)}, {row.template}>", layout,
+            dy, None, x, scale, mean, inv_std, None, None, dx, None,
             partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1), i32(0),
         )  # fmt: skip
         sums = partial.sum(axis=1)  # (2, C)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinymixer.data import Dataset, epoch_order
 from tinymixer.engines import Step, Work, choose_engine
 from tinymixer.errors import CheckpointError, ConfigError, TrainingError, first_line
@@ -118,6 +120,7 @@ class Trainer:
         self.rows: list[Row] = []  # of metrics.jsonl
         self._clock_started, self._seconds_before = time.perf_counter(), 0.0
         self._steps_here, self._pictured = 0, time.perf_counter()
+        self._skipped = 0  # steps of the whole run whose update was left out
 
     @property
     def seconds(self) -> float:
@@ -175,6 +178,7 @@ class Trainer:
             started = time.perf_counter()
             for steps, totals in self.engine.steps(self._plan()):
                 now = time.perf_counter()
+                self._skipped += totals.skipped
                 state.add_steps(steps, totals.loss_sum, totals.correct, totals.images, now - started)
                 self._report_steps(steps)
                 started = time.perf_counter()
@@ -328,10 +332,15 @@ class Trainer:
             self.dataset.description,
             history=self.rows[: state.epoch],
             arithmetic=arithmetic_of(self.engine),
+            engine=self._engine_state(),
         )
         if path == self.folder.last:
             self.folder.keep_last_as_previous()
         save_checkpoint(path, checkpoint, self._say_once)
+
+    def _engine_state(self) -> dict[str, np.ndarray]:
+        state = self.engine.state_dict()
+        return state | {"skipped": np.array(self._skipped, np.int64)} if self._skipped or state else state
 
     def _restore(self) -> None:
         """Go back to the newest checkpoint; a run that was killed before its first one starts at the beginning."""
@@ -343,7 +352,11 @@ class Trainer:
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self._load(checkpoint.parameters, checkpoint.buffers)
             self.state = checkpoint.state
-            if self.state.step > self.steps_per_epoch or self.optimizer.steps != self.step:
+            self.engine.load_state_dict(checkpoint.engine)
+            skipped = checkpoint.engine.get("skipped")
+            self._skipped = self.step - self.optimizer.steps
+            expected = self._skipped >= 0 if skipped is None and self._may_skip() else self._skipped == (skipped or 0)
+            if self.state.step > self.steps_per_epoch or not expected:
                 raise CheckpointError(
                     f"the checkpoint in {folder.path} is damaged: it stands after step {self.state.step} of epoch "
                     f"{self.state.epoch + 1}, of {self.steps_per_epoch} steps each, and its optimizer after step "
@@ -360,6 +373,10 @@ class Trainer:
         if self.step < self.total_steps:
             where = f"step {self.step} of {self.total_steps} (epoch {self.state.epoch + 1})"
             self.progress.on_note(f"resuming after {where}")
+
+    def _may_skip(self) -> bool:
+        """Whether a step's update may have been left out: float16 does that where a gradient overflows."""
+        return self.recipe.training.precision == "float16"
 
     def _draw_curves(self) -> None:
         """Draw curves.png. If that fails for any reason, say so in a note; training goes on."""

@@ -6,7 +6,7 @@ from step to step: a step reads its images, crops, masks' key and learning rate 
 (`staging.py`), its counters from `StepState`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -17,16 +17,18 @@ from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.engines.engine import Totals
 from tinymixer.errors import ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
-from tinymixer.kernels.products import make_products
+from tinymixer.kernels.products import Products, make_products
+from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
 from tinymixer.optim import Optimizer
@@ -46,6 +48,7 @@ class CapturedStep:
     recompute          use less memory and more time: see `plan_activations`
     epilogues          whether the channel MLP's GELU is fused into its products: "measured" (where that is faster on
                        this machine), "always" or "never"
+    two_streams        compute gradients of weights beside the rest, on a stream of their own, with the same result
 
     `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
     BatchTooLargeError, naming a batch size that fits, when the GPU's memory is too small.
@@ -70,6 +73,7 @@ class CapturedStep:
         deterministic: bool = True,
         recompute: bool = False,
         epilogues: str = "measured",
+        two_streams: bool = True,
         slots: int = SLOTS,
     ) -> None:
         backend: Backend = model.backend
@@ -89,6 +93,7 @@ class CapturedStep:
         self.stream = cupy.cuda.Stream()
         self._graph: Any = None
         self._epilogues: Epilogues | None = None
+        self._more_products: list[Products] = []
         free = _free_bytes(cupy)
         images = batch_size // micro_batches
         if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
@@ -106,17 +111,18 @@ class CapturedStep:
                 )
                 self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
                 self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
-                colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
-                self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
+                self._colours = cupy.asarray(pack_colours(fill, mean, std, config.in_channels))  # (3, colours)
                 self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
+                if two_streams and self._products.capturable:
+                    self._mixer.weight_stream = self._second_stream()
                 free = _free_bytes(cupy)
                 pool = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
             raise BatchTooLargeError(message) from error
-        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>"]
+        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>", HOLD]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
@@ -124,6 +130,15 @@ class CapturedStep:
         self.captured = captured and self._products.capturable
         if not captured:
             self.note = None
+
+    def _second_stream(self) -> WeightStream | None:
+        """A stream for the gradients of weights, with a cuBLAS handle of its own: a handle has one stream."""
+        stream = self._cupy.cuda.Stream()
+        products, obstacle = make_products(self._cupy, stream, self._precision)
+        if obstacle is not None:
+            return None
+        self._more_products.append(products)
+        return WeightStream(self._cupy, self.stream, stream, products.multiply)
 
     def _fuse_products(self, choice: str) -> None:
         """Take products with epilogues where they are allowed, possible and wanted."""
@@ -136,12 +151,13 @@ class CapturedStep:
         tuning = Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
         with self.stream:
             try:
-                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
+                timer = DeviceTimer(self._cupy, self.stream, self._kernels.launch)
+                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, timer, tuning)
             except (RuntimeError, MemoryError):
                 return
             # with "measured", products that cannot be fused stay separate
             with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
-                self._mixer.use_epilogues(self._epilogues, self.stream, tuning)
+                self._mixer.use_epilogues(self._epilogues, timer, tuning)
 
     # ------------------------------------------------------------------------------------------ training
 
@@ -198,9 +214,8 @@ class CapturedStep:
         try:
             self._graph = self._record()
         except errors as error:
-            with suppress(RuntimeError):  # a failed capture has no graph
-                if self.stream.is_capturing():
-                    self.stream.end_capture()
+            with suppress(RuntimeError):  # a failed capture has no graph, and goes on until it is ended
+                self.stream.end_capture()
             self.captured = False
             self.note = f"the step could not be captured in a CUDA graph: {str(error).strip() or type(error).__name__}"
 
@@ -247,6 +262,17 @@ class CapturedStep:
             self._update.copy_weights(self._kernels, self._mixer.working)
             self.stream.synchronize()
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The loss scaling, for a checkpoint: see `DeviceUpdate.state_dict`."""
+        with self.stream:
+            return self._update.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take the loss scaling over from a checkpoint. Raises CheckpointError for a value that cannot be."""
+        with self.stream:
+            self._update.load_state_dict(state)
+            self.stream.synchronize()
+
     # ------------------------------------------------------------------------------------------ evaluation
 
     @property
@@ -277,7 +303,8 @@ class CapturedStep:
         """Wait for the GPU and release the libraries' handles."""
         self.stream.synchronize()
         self._graph = None
-        self._products.close()
+        for products in (self._products, *self._more_products):
+            products.close()
         if self._epilogues is not None:
             self._epilogues.close()
 

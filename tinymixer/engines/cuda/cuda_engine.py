@@ -5,7 +5,7 @@ GPU computes them, it draws the numbers of the next ones; it reads losses only a
 the host nor the GPU waits for the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -49,6 +49,7 @@ class CudaEngine(Engine):
             captured=options.captured,
             deterministic=options.deterministic,
             recompute=options.recompute,
+            two_streams=options.two_streams,
         )
         self.parallel_map = map
         self._resident: list[tuple[np.ndarray, Any]] = [(work.images, self.captured_step.training_pixels)]
@@ -133,6 +134,12 @@ class CudaEngine(Engine):
                 return device
         self._resident.append((images, self.captured_step.resident(images)))
         return self._resident[-1][1]
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return self.captured_step.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        self.captured_step.load_state_dict(state)
 
     def refresh(self) -> None:
         self.captured_step.refresh()

@@ -57,7 +57,9 @@ def kind_of_step(
         },
         "optimizer": {"rule": type(optimizer).__name__}
         | {name: getattr(optimizer, name) for name in SETTINGS if hasattr(optimizer, name)},
-        "options": {name: getattr(options, name) for name in ("precision", "deterministic", "recompute")},
+        "options": {
+            name: getattr(options, name) for name in ("precision", "deterministic", "recompute", "two_streams")
+        },
     }
 
 

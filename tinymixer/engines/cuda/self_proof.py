@@ -186,6 +186,7 @@ def _open(
         captured=options.captured,
         deterministic=options.deterministic,
         recompute=options.recompute,
+        two_streams=options.two_streams,
         epilogues=epilogues,
     )
     try:
@@ -267,13 +268,13 @@ class _Layers:
             )
 
     def _roundings(self, exact: Arrays, unfused: Arrays) -> dict[str, float]:
-        """How far rounding moves each gradient at least: u ||R||, or half of what is usual among the gradients.
+        """How far rounding moves each gradient at least: u ||R||, or 3/4 of what is usual among the gradients.
 
         An array of one or two elements may be hit by the layers by chance; what is usual is not left to chance.
         """
         sizes = {name: float(np.linalg.norm(magnitudes)) for name, magnitudes in self._magnitudes.items()}
         shares = [float(np.linalg.norm(unfused[name] - exact[name])) / size for name, size in sizes.items() if size]
-        unit = max(self._unit, 0.5 * float(np.median(shares)))
+        unit = max(self._unit, 0.75 * float(np.median(shares)))
         return {name: unit * size for name, size in sizes.items()}
 
     def compare_logits(self, found: np.ndarray, weights: Arrays) -> Iterator[Comparison]:

@@ -34,6 +34,15 @@ def pack_choices(indices: np.ndarray, choices: Choices | None, size: int, cutout
     return records
 
 
+def pack_colours(fill: Any, mean: Any, std: Any, colours: int) -> np.ndarray:
+    """For the same kernel: per colour, fill, and the scale and shift that normalise a pixel: float32 (3, colours).
+
+    fill   in pixel values 0..255;  mean, std   of pixels scaled to 0..1; each one number or one per colour
+    """
+    fill, mean, std = (np.broadcast_to(np.asarray(x, np.float64), colours) for x in (fill, mean, std))
+    return np.stack([fill, 1 / (255 * std), -mean / std]).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class StepNumbers:
     """What one step needs from the host.
