@@ -48,12 +48,11 @@ def make_step(setting: Setting, precision: str, **options: Any) -> tuple[MlpMixe
     """The captured step over a setting's data."""
     model = MlpMixer(setting.config, backend="cupy", seed=references.SEED)
     images, labels = setting.data()
-    step = CapturedStep(
-        model, setting.optimizer(model.parameters), images, labels, batch_size=setting.batch, mean=references.MEAN,
-        std=references.STD, fill=references.FILL, augmentation=setting.augmentation,
-        label_smoothing=references.SMOOTHING, precision=precision, **options,
-    )  # fmt: skip
-    return model, step
+    given = {
+        "batch_size": setting.batch, "mean": references.MEAN, "std": references.STD, "fill": references.FILL,
+        "augmentation": setting.augmentation, "label_smoothing": references.SMOOTHING, "precision": precision,
+    }  # fmt: skip
+    return model, CapturedStep(model, setting.optimizer(model.parameters), images, labels, **(given | options))
 
 
 def first_losses(

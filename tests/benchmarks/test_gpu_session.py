@@ -187,7 +187,7 @@ def table(tmp_path, monkeypatch):
     peers = {
         "fine": Library(0.002),
         "fails when made": Library(at="making", error=BackendError("the CUDA kernels cannot be compiled (x)")),
-        "fails in its turns": Library(at=4, error=cublas_error("CUBLAS_STATUS_EXECUTION_FAILED\nmore")),
+        "fails in its turns": Library(0.001, at=4, error=cublas_error("CUBLAS_STATUS_EXECUTION_FAILED\nmore")),
         "no memory": Library(at=1, error=OutOfMemoryError("Tried to allocate 2 GiB")),
     }
 

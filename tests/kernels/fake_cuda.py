@@ -7,6 +7,7 @@ work is recorded and not done, and what CUDA forbids meanwhile is an error.
 
 import ctypes
 import itertools
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -309,10 +310,19 @@ def _is_pinned(array):
 
 
 class MemoryPool:
-    """Counts what was ever allocated; nothing is given back."""
+    """Counts what was ever allocated, as if nothing were given back; `held` is what is still in use."""
 
     def __init__(self):
         self.free, self.allocated = 1 << 30, 0  # bytes of the device that are free; bytes the pool has handed out
+        self.held = 0
+
+    def hand_out(self, array):
+        self.allocated += array.nbytes
+        self.held += array.nbytes
+        weakref.finalize(array, self._take_back, array.nbytes)
+
+    def _take_back(self, nbytes):
+        self.held -= nbytes
 
     def total_bytes(self):
         return self.allocated
@@ -334,8 +344,8 @@ def allocate(shape, dtype, fill):
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size > MEMORY.free:
         raise OutOfMemoryError(f"{size} bytes")
-    MEMORY.allocated += size
     raw = np.full(size + 256, fill, np.uint8)
+    MEMORY.hand_out(raw)
     start = -raw.ctypes.data % 256  # aligned like CUDA's allocations
     return raw[start : start + size].view(dtype).reshape(shape).view(ndarray)
 

@@ -83,7 +83,7 @@ def make_cupy():
         setattr(cupy, name, getattr(fake_cuda, name))
     cupy.zeros_like = np.zeros_like
     cupy.RawModule = RawModule
-    cupy.get_default_memory_pool = lambda: MEMORY
+    cupy.get_default_memory_pool = cupy.get_default_pinned_memory_pool = lambda: MEMORY
     cupy.cuda = SimpleNamespace(
         Stream=Stream,
         Event=fake_cuda.Event,
@@ -97,7 +97,9 @@ def make_cupy():
         get_elapsed_time=fake_cuda.get_elapsed_time,
         runtime=SimpleNamespace(
             getDeviceCount=lambda: 1,
-            getDeviceProperties=lambda device: {"name": b"Stand-in"},
+            getDeviceProperties=lambda device: {"name": b"Stand-in", "totalGlobalMem": 2 * MEMORY.free},
+            runtimeGetVersion=lambda: 13000,
+            driverGetVersion=lambda: 13000,
             CUDARuntimeError=fake_cuda.CUDARuntimeError,
         ),
     )

@@ -34,12 +34,20 @@ class EngineOptions(Options):
     )
     dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
     precision: str = option(
-        "float32",
-        "GPU: number format of activations and products; weights, statistics and losses stay float32.",
-        choices=("float32", "tf32", "bfloat16", "float16"),
+        "auto",
+        "GPU: number format of activations and products; weights, statistics and losses stay float32. auto: bfloat16 "
+        "where the GPU has it, else float16; float32 on the processor.",
+        choices=("auto", "float32", "tf32", "bfloat16", "float16"),
+    )
+    check_kernels: str = option(
+        "first",
+        "GPU: hold the fused step's gradients to the layers' before training: the first time on this machine, always, "
+        "or never.",
+        choices=("first", "always", "never"),
     )
     captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
     deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
+    two_streams: bool = option(True, "GPU: compute gradients of weights beside the rest, with the same result.")
     recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")
 
 
@@ -101,6 +109,7 @@ class Engine:
     model          the model that it computes; its parameters are read and updated
     parallel_map   a function like `map` that the optimizer's update may use to work on several chunks at once
     note           a sentence for the user where something did not go as planned; else None
+    precision      number format of activations and products; "float32" where all are as wide as the weights
 
     A faster engine takes only the models that it was written for; `obstacle` says why it cannot take another.
     """
@@ -109,6 +118,7 @@ class Engine:
     model: Model
     parallel_map: ParallelMap
     note: str | None = None
+    precision: str = "float32"
 
     @classmethod
     def obstacle(

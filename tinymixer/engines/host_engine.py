@@ -21,7 +21,8 @@ class HostEngine(Engine):
     optimizer: Optimizer | None = None
     _shareable = False  # whether the model was found to be one whose batches can be shared out
 
-    def _prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+    def prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+        """This engine, for a training run."""
         self.optimizer, self.work = optimizer, work
         return self
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinymixer.draws import Draws
+from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.layers.layer import Layer
 from tinymixer.models import Model
@@ -86,8 +87,6 @@ def train_step(
 
 def _functions_of(model: "Model | Engine") -> tuple[Callable[..., tuple[Any, Any]], ParallelMap, Model]:
     """The function that computes gradients, the map that the update uses, and the model itself."""
-    from tinymixer.engines.reference import loss_and_gradients
-
     if isinstance(model, Layer):
         return partial(loss_and_gradients, model), map, model
     return model.loss_and_gradients, model.parallel_map, model.model

@@ -57,11 +57,15 @@ class FusedOperations:
     softmax_cross_entropy_backward = staticmethod(ops.softmax_cross_entropy_backward)
 
     def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
+        self._cupy, self._generic_alone = cupy, False
         self._compiled: Callable[[str], Kernels] = functools.cache(lambda name: Kernels(cupy, [name]))
 
     def _launch(self, name: str, layout: layouts.Launch, *arguments: Any) -> None:
         self._compiled(name).launch(name, layout, *arguments)
+
+    def use_generic_operations(self) -> None:
+        """From now on compute everything by the generic operations: the kernels do not work on this machine."""
+        self._generic_alone = True
 
     @functools.cached_property
     def _multiprocessors(self) -> int:
@@ -89,7 +93,7 @@ class FusedOperations:
         self, gelu: str, generic: Callable[[Array], tuple[Array, Cache]], x: Array
     ) -> tuple[Array, Cache]:
         number = _number(x)
-        if number is None:
+        if number is None or self._generic_alone:
             return generic(x)
         y = self._cupy.empty(x.shape, x.dtype)  # (...)
         vector = layouts.vector_width(x.dtype.itemsize, x.size, layouts.all_aligned(x, y))
@@ -114,7 +118,7 @@ class FusedOperations:
     def layer_norm_forward(self, x: Array, scale: Array, bias: Array, eps: float = 1e-6) -> tuple[Array, Cache]:
         """As `ops.layer_norm_forward`, in one pass."""
         number = _number(x)
-        if number is None or str(scale.dtype) != "float32":
+        if number is None or self._generic_alone or str(scale.dtype) != "float32":
             return ops.layer_norm_forward(x, scale, bias, eps)
         channels = x.shape[-1]
         expect_shape("scale", scale, "C", C=channels)

@@ -27,9 +27,10 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | N
     ]
     if not then or not differing:
         return None
+    about = " (about 1e-6)" if then.get("precision") == now.get("precision") else ""
     return (
-        f"the run goes on with other arithmetic ({'; '.join(differing)}): its numbers will be the same to rounding "
-        "(about 1e-6), not bit for bit those of an unbroken run"
+        f"the run goes on with other arithmetic ({'; '.join(differing)}): its numbers will be the same to rounding"
+        f"{about}, not bit for bit those of an unbroken run"
     )
 
 

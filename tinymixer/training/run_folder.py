@@ -21,7 +21,7 @@ FREE_ON_RESUME = (
         f"training.{name}"
         for name in (
             "eval_batch_size", "checkpoint_every_steps", "engine", "backend", "kernels", "threads", "slice_images",
-            "init_from",
+            "init_from", "captured", "check_kernels",
         )
     ),
 )  # fmt: skip

@@ -33,7 +33,7 @@ from tinymixer.training.notebook import default_progress
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
-from tinymixer.training.resume import newest_checkpoint
+from tinymixer.training.resume import newest_checkpoint, with_precision, with_recorded_precision
 from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
 from tinymixer.training.run_state import RunState, what_is_missing
 from tinymixer.training.sharing import (
@@ -97,6 +97,8 @@ class Trainer:
             self._say_once(
                 f"the images have {self.dataset.image_size} pixels a side, not {stated}, and so has the model"
             )
+        if resume and out:
+            recipe = with_recorded_precision(recipe, out)
         training, images = recipe.training, self.dataset
         self.train_indices, self.validation_indices = images.split(recipe.data.validation_share, training.seed)
         require_batch(recipe, images, len(self.train_indices))
@@ -125,6 +127,9 @@ class Trainer:
         )
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
+        if not resume:
+            recipe = with_precision(recipe, self.engine.precision)
+        self.recipe = recipe
         self.state = RunState(validation_images=len(self.validation_indices))
         self.folder = folder_on_first_rank(
             ranks,
@@ -169,6 +174,7 @@ class Trainer:
         if self._is_over() and self._is_tested():
             return self._end("already finished")
         self.progress.on_start(self)
+        self._pass_on_note()
         for note in what_is_missing(self.dataset, len(self.validation_indices)):
             self.progress.on_note(note)
         while not self._is_over():

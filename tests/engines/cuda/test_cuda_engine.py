@@ -27,7 +27,7 @@ RECIPE = {
     "data": {"validation_share": 0.2},
     "augmentation": {"crop_padding": 2, "flip": True, "cutout": 2},
     "optimizer": {"optimizer": "sgd", "learning_rate": 0.05, "nesterov": True, "clip_norm": 1.0},
-    "training": {"epochs": 3, "batch_size": 6, "label_smoothing": 0.1, "eval_batch_size": 7},
+    "training": {"precision": "float32", "epochs": 3, "batch_size": 6, "label_smoothing": 0.1, "eval_batch_size": 7},
 }  # fmt: skip
 
 

@@ -62,8 +62,9 @@ def test_memory_is_what_the_plan_says():
 
 
 def test_a_batch_that_does_not_fit_is_answered_with_one_that_does():
+    small = dataclasses.replace(SETTING, batch=8)
     with pytest.raises(BackendError, match=r"out of GPU memory: .* --batch-size \d+ fits"):
-        make_step(dataclasses.replace(SETTING, batch=1 << 22, batches=1), "float32")
+        make_step(small, "float32", batch_size=1 << 22)
 
 
 def test_cublas_has_the_constants_we_use():

@@ -17,7 +17,7 @@ from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
-from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
+from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
 from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
@@ -25,7 +25,7 @@ from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_
 from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.engines.engine import Totals
-from tinymixer.errors import BackendError, ConfigError
+from tinymixer.errors import ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
@@ -58,8 +58,8 @@ class CapturedStep:
     two_streams        compute gradients of weights beside the rest, on a stream of their own, with the same result
 
     `note` says why a step that should be captured is not, and `tiles` which MLPs are tile kernels. Raises ConfigError
-    for parts that do not divide the batch and BackendError, naming a batch size that fits, when the GPU's memory is too
-    small.
+    for parts that do not divide the batch and BatchTooLargeError, naming a batch size that fits, when the GPU's memory
+    is too small.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class CapturedStep:
         chosen = self.tiles.tiles
         plan = plan_activations(config, images, self._precision, recompute, chosen.fused)
         if plan.nbytes > free:  # before anything else is made
-            raise BackendError(
+            raise BatchTooLargeError(
                 out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
             )
         try:
@@ -139,7 +139,7 @@ class CapturedStep:
                 pool = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
-            raise BackendError(message) from error
+            raise BatchTooLargeError(message) from error
         names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>", HOLD]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
@@ -284,6 +284,12 @@ class CapturedStep:
     def totals(self) -> Totals:
         """The totals of the steps started since the last call. Waits for them; raises TrainingError as `later` says."""
         return self._results.later()()
+
+    @property
+    def state(self) -> np.void:
+        """The step's counters (`STEP_STATE`), brought to the host: waits for the steps started so far."""
+        with self.stream:
+            return self._update.read()
 
     def recent(self, steps: int) -> np.ndarray:
         """Loss and gradient norm of the last steps: see `StepResults.recent`."""

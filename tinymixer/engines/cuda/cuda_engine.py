@@ -52,6 +52,7 @@ class CudaEngine(Engine):
             deterministic=options.deterministic,
             recompute=options.recompute,
             ranks=work.ranks,
+            two_streams=options.two_streams,
         )
         self.parallel_map = map
         self._resident: list[tuple[np.ndarray, Any]] = [(work.images, self.captured_step.training_pixels)]

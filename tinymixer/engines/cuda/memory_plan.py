@@ -17,10 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.errors import BackendError
 from tinymixer.kernels.precision import Precision
 from tinymixer.models import MixerConfig
 
 ALIGNMENT = 256  # bytes, as CUDA's own allocations; so no two buffers share a cache line
+
+
+class BatchTooLargeError(BackendError):
+    """The batch does not fit into the GPU's memory, whichever way it is computed on it."""
 
 
 @dataclass(frozen=True)
