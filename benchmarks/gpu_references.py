@@ -4,8 +4,10 @@
 
 A machine with a GPU is often rented by the minute, and NumPy's steps would take most of them. So the losses and
 gradient norms of 40 steps lie in a file, and with them a sketch of how the weights had moved after ten: 64 numbers for
-every parameter, whose differences tell the distance of two sets of weights without the weights (`sketches`). In the file as it stands, the losses are float64's and the sketches a float32 run's, whose losses
-over those ten steps are float64's to 3e-8; the command makes both in float64.
+every parameter, whose differences tell the distance of two sets of weights without the weights (`sketches`).
+
+In the file as it stands the losses are float64's and the sketches a float32 run's, whose losses over those ten steps
+agree with float64's to 1e-7; the command makes both in float64.
 """
 
 import argparse
