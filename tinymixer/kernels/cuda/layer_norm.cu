@@ -293,7 +293,10 @@ __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) lay
         const int64 start = (int64)row * channels;
         const float m = inside ? mean[row] : 0, r = inside ? inv_std[row] : 0;
         float d[K][V], x_hat[K][V], g_total = 0, gx_total = 0;
-        Vector<T, V> old[K];  // the residual as it is stored: loaded before the sums, since its way from memory is long
+        // The residual as it is stored: loaded before the sums, since its way from memory is long. In the longest rows
+        // there are no registers left for it.
+        constexpr bool EARLY = sizeof(Vector<T, V>) * K <= (sizeof(T) == 2 ? 32 : 16);
+        Vector<T, V> old[EARLY ? K : 1];
 #pragma unroll
         for (int k = 0; k < K; k++) {
             const int c = (k * L + threadIdx.x) * V;
@@ -301,7 +304,7 @@ __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) lay
             for (int v = 0; v < V; v++) d[k][v] = x_hat[k][v] = 0;
             if (!inside || c >= channels) continue;
             float scale[V];
-            if (residual) old[k] = *reinterpret_cast<const Vector<T, V>*>(residual + start + c);
+            if (EARLY && residual) old[EARLY ? k : 0] = *reinterpret_cast<const Vector<T, V>*>(residual + start + c);
             if (dn) load<T, V>(d[k], dn + start + c);
             else load_floats<V>(d[k], dfeatures + (int64)(row % images) * channels + c);
             load<T, V>(x_hat[k], x + start + c);
@@ -325,10 +328,13 @@ __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) lay
         for (int k = 0; k < K; k++) {
             const int c = (k * L + threadIdx.x) * V;
             if (!inside || c >= channels) continue;
-            float out[V];
+            float out[V] = {};
+            if (!EARLY && residual) load<T, V>(out, residual + start + c);
 #pragma unroll
-            for (int v = 0; v < V; v++)
-                out[v] = (residual ? to_float(old[k].at[v]) : 0) + r * (d[k][v] - g_mean - x_hat[k][v] * gx_mean);
+            for (int v = 0; v < V; v++) {
+                if (EARLY && residual) out[v] = to_float(old[EARLY ? k : 0].at[v]);
+                out[v] += r * (d[k][v] - g_mean - x_hat[k][v] * gx_mean);
+            }
             store<T, V>(dx + start + c, out);
 #pragma unroll
             for (int v = 0; v < V; v++) {
