@@ -30,13 +30,13 @@ class TakingTurns(ThreadRanks):
             yield
 
     def meet(self):
-        streams = Stream.current, Stream.capturing
+        streams = Stream.current, Stream.capture
         TURN.release()
         try:
             super().meet()
         finally:
             TURN.acquire()
-            Stream.current, Stream.capturing = streams
+            Stream.current, Stream.capture = streams
 
 
 here = threading.local()  # `ranks`: of the rank that this thread is
@@ -64,7 +64,7 @@ def _sum(binding, array, stream):
     assert isinstance(array, ndarray), "NCCL takes memory of the device alone"
     assert array.flags.c_contiguous
     ranks = here.ranks
-    CALLS.append((ranks.rank, binding, array.size, Stream.capturing is not None))
+    CALLS.append((ranks.rank, binding, array.size, Stream.capture is not None))
 
     def add():
         parts = ranks.gather(np.array(array))
