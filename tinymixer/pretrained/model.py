@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +85,13 @@ class PretrainedModel:
 
     def predict_many(self, pictures: Iterable[Picture]) -> list[Prediction]:
         """Classify several pictures. Raises DataError for the first one that cannot be read."""
-        return self.predict_images([self.preprocessing(picture) for picture in pictures])
+        return self.predict_images(self.preprocessing(picture) for picture in pictures)
 
     def predict_images(self, images: Iterable[np.ndarray]) -> list[Prediction]:
-        """Classify images (H, W, channels) that are preprocessed already."""
-        waiting, predictions = list(images), []
-        for start in range(0, len(waiting), PREDICTED_AT_ONCE):
-            logits = self.logits(np.stack(waiting[start : start + PREDICTED_AT_ONCE]))  # (b, K)
+        """Classify images (H, W, channels) that are preprocessed already; some of them are in memory at a time."""
+        waiting, predictions = iter(images), []
+        while batch := list(islice(waiting, PREDICTED_AT_ONCE)):
+            logits = self.logits(np.stack(batch))  # (b, K)
             predictions += [Prediction(self.class_names, row) for row in softmax(logits)]
         return predictions
 
