@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-SETS = {1: "ImageNet-1k", 2: "ImageNet-21k", 4: "ImageNet-21K-P"}  # a number in the file -> whose classes
+SETS = {1_000: (1, "ImageNet-1k"), 21_843: (2, "ImageNet-21k"), 11_221: (4, "ImageNet-21K-P")}
+# number of classes -> the set's number in the file, and its name
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,19 @@ class Classes:
     synsets: tuple[str, ...]
 
 
+@cache
 def imagenet_classes(count: int) -> Classes | None:
     """The ImageNet classes of a model with so many outputs: 1,000, 21,843 or 11,221; else None."""
-    return next((classes for classes in _sets() if len(classes.names) == count), None)
-
-
-@cache
-def _sets() -> tuple[Classes, ...]:
+    if count not in SETS:
+        return None
+    flag, name = SETS[count]
     content = resources.files("tinymixer.pretrained").joinpath("imagenet_classes.txt.gz").read_bytes()
-    rows, number = [], 0
+    members, number = [], 0
     for line in gzip.decompress(content).decode().splitlines():
         step, flags, first = line.split("\t")
         number += int(step)
-        rows.append((f"n{number:08}", int(flags), first))
-    sets = []
-    for flag, name in SETS.items():
-        members = [(synset, first) for synset, flags, first in rows if flags & flag]
-        often = Counter(first for _, first in members)
-        names_of_set = tuple(first if often[first] == 1 else f"{first} ({synset})" for synset, first in members)
-        sets.append(Classes(name, names_of_set, tuple(synset for synset, _ in members)))
-    return tuple(sets)
+        if int(flags) & flag:
+            members.append((f"n{number:08}", first))
+    often = Counter(first for _, first in members)
+    names = tuple(first if often[first] == 1 else f"{first} ({synset})" for synset, first in members)
+    return Classes(name, names, tuple(synset for synset, _ in members))
