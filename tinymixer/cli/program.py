@@ -13,6 +13,7 @@ from tinymixer.cli.lessons import lessons
 from tinymixer.cli.plot import plot
 from tinymixer.cli.predict import predict
 from tinymixer.cli.train import train
+from tinymixer.cli.weights import weights
 
 
 @click.group(cls=CommandGroup)
@@ -29,5 +30,5 @@ def program() -> None:
     """
 
 
-for command in (lessons, train, evaluate_run, predict, plot, gradcheck, bench, data, doctor):
+for command in (lessons, train, evaluate_run, predict, plot, gradcheck, bench, data, weights, doctor):
     program.add_command(command)
