@@ -55,16 +55,17 @@ def resize_tokens(arrays: Mapping[str, np.ndarray], source: Any, target: Any, wa
     source, target   configurations, of an MlpMixer or a LinearMixer
     way              "auto"; "interpolate", also where block-diagonal would be exact; or "off"
 
-    Nothing is fitted where the grids are equal or the patches of another size, where a model has no weights over tokens
-    ("pool", "none") or another token mixing than the other, and where the hidden widths allow neither way. Raises
-    ConfigError for an unknown way.
+    Nothing is fitted where the grids are equal, where patch_size, hidden_dim or the kind of token mixing differ, where
+    there are no weights over tokens ("pool", "none"), and where the hidden widths allow neither way. Raises ConfigError
+    for an unknown way.
     """
     if way not in WAYS:
         raise ConfigError(f"token mixing is fitted by one of {', '.join(WAYS)}, got '{way}'")
     kind = _token_mixing(source)
     if way == "off" or kind is None or kind != _token_mixing(target):
         return Resized()
-    if source.grid == target.grid or source.patch_size != target.patch_size:
+    same = (source.patch_size, source.hidden_dim) == (target.patch_size, target.hidden_dim)
+    if source.grid == target.grid or not same or type(source) is not type(target):
         return Resized()
     factor = whole_factor(source.grid, target.grid)
     if factor and way == "auto" and (kind == LINEAR or target.tokens_mlp_dim == factor**2 * source.tokens_mlp_dim):

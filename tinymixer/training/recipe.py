@@ -19,7 +19,13 @@ from tinymixer.errors import ConfigError, nearest, printable
 from tinymixer.models import MixerConfig, architectures, config_class
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
-from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
+from tinymixer.training.options import (
+    DataOptions,
+    FineTuningOptions,
+    OptimizerOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
@@ -49,6 +55,7 @@ class Recipe:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    fine_tuning: FineTuningOptions = field(default_factory=FineTuningOptions)
     groups: tuple[ParameterGroup, ...] = ()
     from_data: tuple[str, ...] = ()
 
