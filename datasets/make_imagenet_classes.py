@@ -28,9 +28,7 @@ def main(timm: Path) -> None:
     for synset in sorted(flags):
         rows.append(f"{int(synset[1:]) - before}\t{flags[synset]}\t{lemmas[synset].split(', ')[0]}\n")
         before = int(synset[1:])
-    content = gzip.compress("".join(rows).encode(), 9, mtime=0)
-    OUT.write_bytes(content)
-    print(f"{OUT.name}: {len(rows):,} classes, {len(content):,} bytes")
+    OUT.write_bytes(gzip.compress("".join(rows).encode(), 9, mtime=0))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def draw_predictions(
 
     images   (H, W, channels) in 0..255, at most MOST_PICTURES
 
-    Returns a Matplotlib figure with a transparent background; needs Matplotlib. Raises ConfigError for too many or none.
+    Returns a Matplotlib figure with a transparent background; needs Matplotlib. Raises ConfigError for too many
+    pictures, or none.
     """
     if not 0 < len(images) <= MOST_PICTURES:
         raise ConfigError(f"a drawing holds 1 to {MOST_PICTURES} pictures, got {len(images)}")

@@ -74,8 +74,8 @@ def predict(
     see 'tinymixer weights list'.
 
     An IMAGE is a picture file, or a folder, whose pictures are taken with those in its folders. Each is resized and cut
-    as for the pictures that the model was trained on, or as whoever published the weights did. A file that cannot be read gets a sentence on standard
-    error; the others are shown all the same, and the exit code is 2.
+    as for the pictures that the model was trained on, or as whoever published the weights did. A file that cannot be
+    read gets a sentence on standard error; the others are shown all the same, and the exit code is 2.
 
     \b
     Examples:

@@ -14,6 +14,7 @@ SECTION_TITLES = {
     "optimizer": "Optimizer",
     "schedule": "Schedule",
     "training": "Training",
+    "fine_tuning": "Fine-tuning",
 }
 METAVARS = {"data.data": "PATH"}
 TAKEN_FROM_DATA = ("model.image_size", "model.in_channels", "model.num_classes")

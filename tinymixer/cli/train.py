@@ -37,7 +37,8 @@ def _complete_recipe(ctx: click.Context, parameter: click.Parameter, incomplete:
     "--init-from",
     metavar="RUN",
     help="Begin with the weights of a run (its folder or a checkpoint file), or with first-mixer, which comes along. "
-    "Arrays of the same name and shape are taken, the others are named.",
+    "Arrays of the same name and shape are taken, token mixing is fitted to images of another size, and what begins "
+    "otherwise is named; see the options under Fine-tuning.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print the result alone.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe, overrides included, as TOML and stop.")
@@ -50,7 +51,7 @@ def train(
     print_recipe: bool,
     **overrides: Any,
 ) -> None:
-    """Train a model by RECIPE: digits (the default), photos, cifar10-tiny, cifar10-nano, or the path of a TOML file.
+    """Train a model by RECIPE: digits (the default), photos, fine-tune, cifar10-tiny, cifar10-nano, or a TOML file.
 
     Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
     tenth of the training images is held back to choose the best epoch; the test images are looked at once, at the end.
@@ -63,6 +64,7 @@ def train(
     Examples:
       tinymixer train
       tinymixer train photos --data my-photos
+      tinymixer train fine-tune --data my-photos --init-from first-mixer --image-size 64 --freeze stem
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume

@@ -6,6 +6,9 @@ from importlib.util import find_spec
 import click
 
 from tinymixer.cli.group import CommandGroup
+from tinymixer.cli.weights_export import export
+from tinymixer.cli.weights_fetch import fetch, list_weights
+from tinymixer.cli.weights_info import info
 
 
 @click.group(cls=CommandGroup, short_help="Fetch, list, inspect, draw and export weights.")
@@ -17,14 +20,9 @@ def weights() -> None:
     """
 
 
-# The commands in the order in which people need them. (module, name of the command in it)
-COMMANDS = (
-    ("tinymixer.cli.weights_fetch", "list_weights"),
-    ("tinymixer.cli.weights_fetch", "fetch"),
-    ("tinymixer.cli.weights_info", "info"),
-    ("tinymixer.cli.weights_picture", "picture"),
-    ("tinymixer.cli.weights_export", "export"),
-)
-for module, name in COMMANDS:
-    if find_spec(module) is not None:
-        weights.add_command(getattr(import_module(module), name))
+for command in (list_weights, fetch, info, export):
+    weights.add_command(command)
+for more in ("tinymixer.cli.weights_picture", "tinymixer.cli.weights_onnx"):
+    if find_spec(more) is not None:
+        module = import_module(more)
+        weights.add_command(getattr(module, more.rpartition("_")[2]))

@@ -61,7 +61,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(_mixers())
 
 
 def find_preset(name: str) -> Preset | None:
-    """The preset of that name, written as in the paper ("B/16") or as in file names ("b_16", "Mixer-B_16"); else None."""
+    """The preset of that name, as the paper writes it ("B/16") or a file name ("b_16", "Mixer-B_16"); else None."""
     plain = name.strip().upper().replace("_", "/").replace("-", "/").removeprefix("MIXER/")
     return PRESETS.get(plain)
 

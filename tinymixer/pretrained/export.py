@@ -7,7 +7,7 @@ import numpy as np
 from tinymixer.borders import shown_path
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.files import replacing
-from tinymixer.models import Model, MlpMixer, architecture_of
+from tinymixer.models import MlpMixer, Model, architecture_of
 from tinymixer.pretrained.layouts import FORMS, WHOSE
 from tinymixer.pretrained.model import PretrainedModel
 from tinymixer.pretrained.naming import LAYOUTS, TIMM, rows
@@ -65,8 +65,8 @@ def _differences(model: Model, layout: str) -> list[str]:
     notes, config, whose = [], model.config, "timm" if layout == TIMM else "the authors' code"
     if config.gelu != FORMS[layout]:
         notes.append(
-            f"the model was trained with the {config.gelu} form of GELU, and {whose} computes the {FORMS[layout]} form: "
-            "logits will differ, by about a thousandth"
+            f"the model has the {config.gelu} form of GELU, and {whose} computes the {FORMS[layout]} form: logits will "
+            "differ, by about a thousandth"
         )
     if config.layer_norm_eps != EPS:
         notes.append(f"the model's layer_norm_eps is {config.layer_norm_eps:g}, and {whose} has {EPS:g}")

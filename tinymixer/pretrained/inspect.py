@@ -20,7 +20,7 @@ from tinymixer.pretrained.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class ArrayFacts:
-    """One array: its name in the file and here ("" where it has none), dtype, shape, and numbers that are not finite."""
+    """One array: its name in the file and here ("" where it has none), and how many of its numbers are not finite."""
 
     name: str
     ours: str

@@ -1,7 +1,5 @@
 """Loads published weights: whose file it is, is told by the names of its arrays, and the sizes by their shapes."""
 
-import importlib
-import importlib.util
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +9,7 @@ from tinymixer.backend import Backend, get_backend
 from tinymixer.borders import shown_path
 from tinymixer.errors import CheckpointError, ConfigError
 from tinymixer.models import PRESETS, MixerConfig, MlpMixer
+from tinymixer.pretrained import catalogue
 from tinymixer.pretrained.array_file import ArrayFile, open_arrays
 from tinymixer.pretrained.class_names import imagenet_classes
 from tinymixer.pretrained.fill import fill
@@ -21,7 +20,6 @@ from tinymixer.pretrained.own import OWN, TEXT, Description, is_own, read_own
 from tinymixer.pretrained.preprocessing import Preprocessing, published
 from tinymixer.pretrained.timm_config import read_timm_config
 
-CATALOGUE = "tinymixer.pretrained.catalogue"
 ENDINGS = (".safetensors", ".npz")
 
 
@@ -49,6 +47,9 @@ def load_weights(
     """
     path = find_file(file_or_name)
     backend = get_backend(backend, kernels)
+    published_as = catalogue.entries().get(os.fspath(file_or_name)) if not Path(file_or_name).exists() else None
+    if published_as is not None:  # its card knows better than its layout
+        gelu, preprocessing = gelu or published_as.gelu, preprocessing or published_as.preprocessing
     with open_arrays(path) as file:
         if is_own(file):
             loaded = _load_own(file, backend, dtype)
@@ -76,10 +77,9 @@ def find_file(file_or_name: str | os.PathLike[str]) -> Path:
         return files[0]
     if path.exists():
         return path
-    if importlib.util.find_spec(CATALOGUE) is not None and not path.suffix.lower() in ENDINGS:
-        found: Path = importlib.import_module(CATALOGUE).find(os.fspath(file_or_name))
-        return found
-    raise CheckpointError(f"there is no file of weights {shown_path(path)}")
+    if path.suffix.lower() in ENDINGS or len(path.parts) > 1:
+        raise CheckpointError(f"there is no file of weights {shown_path(path)}")
+    return catalogue.find(os.fspath(file_or_name))
 
 
 def _load_own(file: ArrayFile, backend: Backend, dtype: str) -> PretrainedModel:
@@ -96,9 +96,11 @@ def _load_foreign(file: ArrayFile, backend: Backend, dtype: str, gelu: str | Non
     found.require_whole(path)
     # A file that tinymixer exported in somebody's layout says what that layout has no place for.
     described = Description.from_json(file.texts[TEXT], shown_path(path)) if TEXT in file.texts else None
-    told = {} if described is None else {
-        name: value for name, value in described.config.to_dict().items() if name in ("gelu", "layer_norm_eps")
-    }
+    told = (
+        {}
+        if described is None
+        else {name: value for name, value in described.config.to_dict().items() if name in ("gelu", "layer_norm_eps")}
+    )
     config = MixerConfig.from_dict(found.config.to_dict() | told | ({"gelu": gelu} if gelu else {}))
     model = MlpMixer(config, backend=backend, dtype=dtype, seed=None)
     layout = found.layout
@@ -130,7 +132,7 @@ def _turned(to_ours: object, layout: str, shape: tuple[int, ...], array: object)
 
 
 def default_preprocessing(layout: str, path: Path, num_classes: int, size: int, channels: int) -> Preprocessing:
-    """The way of whoever's layout it is; for timm's, of the config.json beside the file, or told by "miil" in a name."""
+    """The way of whoever's layout it is; for timm's, by the config.json beside the file, or by "miil" in a name."""
     if layout != TIMM:
         return published("authors", size, channels)
     found = read_timm_config(path.parent, size, channels)

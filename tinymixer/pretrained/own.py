@@ -51,9 +51,7 @@ class Description:
                 f"{architecture} is not one of tinymixer's models ({', '.join(architectures())}): save your own model "
                 "with the code that builds it"
             )
-        return cls(
-            architecture, loaded.config, loaded.preprocessing, loaded.class_names, loaded.synsets, loaded.source
-        )
+        return cls(architecture, loaded.config, loaded.preprocessing, loaded.class_names, loaded.synsets, loaded.source)
 
     def to_json(self) -> str:
         return json.dumps(

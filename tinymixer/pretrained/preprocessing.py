@@ -68,7 +68,7 @@ class Preprocessing:
         if self.resizing == "short side":
             checked_size(self.short_side)
             if self.short_side < self.image_size:
-                raise ConfigError(f"a short side of {self.short_side} pixels is less than the {self.image_size} cut out")
+                raise ConfigError(f"a short side of {self.short_side} pixels is less than {self.image_size}")
         for numbers in (self.mean, self.std):
             if len(numbers) != self.channels or not all(map(math.isfinite, numbers)):
                 raise ConfigError(f"mean and std have a number for each of {self.channels} channels, got {numbers}")
@@ -83,7 +83,7 @@ class Preprocessing:
         return self.normalise(self.pixels(picture))
 
     def pixels(self, picture: Picture) -> np.ndarray:
-        """The picture resized and cut: (H, W, channels), uint8, or float32 in 0..255 where whoever made it kept fractions."""
+        """The picture resized and cut: (H, W, channels), uint8, or float32 in 0..255 where fractions are kept."""
         size = self.image_size
         if self.interpolation == "tinymixer":
             if isinstance(picture, np.ndarray):

@@ -1,8 +1,8 @@
 """Reading and writing .safetensors files, without believing what their headers say.
 
-The format is eight bytes with the length of a header, the header (JSON: name -> dtype, shape, place of the values), and
-the values. So it is read here: the package of that name knows no bfloat16 where there is NumPy alone, and maps the
-whole file into memory, where these are read array by array into a model's own memory. The tests hold both to the package.
+The format is eight bytes with the length of a header, the header (JSON: name -> dtype, shape, place of the values),
+and the values. It is read here because the package of that name has no bfloat16 for NumPy and maps the whole file into
+memory, while a model needs one array at a time. The tests hold reading and writing to that package.
 """
 
 import json

@@ -102,9 +102,7 @@ def measure_folder(
     return FolderAccuracy(images, top1, top5, loss / images, true, right, confusions, broken)
 
 
-def _batches(
-    loaded: PretrainedModel, pictures: list[tuple[Path, int]]
-) -> Iterator[list[tuple[np.ndarray | str, int]]]:
+def _batches(loaded: PretrainedModel, pictures: list[tuple[Path, int]]) -> Iterator[list[tuple[np.ndarray | str, int]]]:
     """Batches of (image, or a sentence where it cannot be read; label), the next one read while one is computed."""
 
     def read(picture: tuple[Path, int]) -> tuple[np.ndarray | str, int]:
@@ -150,4 +148,3 @@ def _label(loaded: PretrainedModel, name: str, folder: Path) -> int:
 
 def _known(loaded: PretrainedModel) -> str:
     return f"{len(loaded.class_names):,} classes"
-

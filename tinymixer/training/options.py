@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tinymixer.data import DATASETS
 from tinymixer.engines import EngineOptions
+from tinymixer.models.resolution import WAYS
 from tinymixer.options import Options, option
 
 
@@ -73,3 +74,29 @@ class TrainingOptions(EngineOptions):
     seed: int = option(0, "Seed of the initial weights, the splits, the order and all random numbers.", minimum=0)
     eval_batch_size: int = option(128, "Images per batch when a model is evaluated.", minimum=1)
     checkpoint_every_steps: int = option(0, "Save inside epochs too, every so many steps; 0 never does.", minimum=0)
+
+
+@dataclass(frozen=True)
+class FineTuningOptions(Options):
+    """[fine_tuning]: how a run begins with trained weights (--init-from), and which of them it trains."""
+
+    sizes_from: str = option(
+        "recipe",
+        "The model's sizes: the recipe's, or those of the weights it begins with.",
+        choices=("recipe", "weights"),
+    )
+    resize_tokens: str = option(
+        "auto",
+        "Token mixing for images of another size than the weights': auto expands it exactly for whole ratios and "
+        "interpolates for others; off draws it anew.",
+        choices=WAYS,
+    )
+    new_head: bool = option(False, "Begin with a head of zeros, also where the classes are as many.")
+    freeze: str = option("", "Parts that are not trained, such as stem,blocks.0.")
+    learning_rate_factors: str = option("", "Parts with another learning rate, as factors: stem=0.1,head=10.")
+
+    def require_consistent(self) -> None:
+        """Raise ConfigError where `learning_rate_factors` cannot be read."""
+        from tinymixer.training.parts import factors_of
+
+        factors_of(self.learning_rate_factors)

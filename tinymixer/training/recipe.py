@@ -20,7 +20,13 @@ from tinymixer.models import MixerConfig, architectures, config_class
 from tinymixer.models.presets import find_preset
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
-from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
+from tinymixer.training.options import (
+    DataOptions,
+    FineTuningOptions,
+    OptimizerOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
@@ -50,6 +56,7 @@ class Recipe:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    fine_tuning: FineTuningOptions = field(default_factory=FineTuningOptions)
     groups: tuple[ParameterGroup, ...] = ()
     from_data: tuple[str, ...] = ()
 
@@ -142,7 +149,8 @@ class Recipe:
 
         A field is given by its qualified name ("model.hidden_dim"), or by its short name where only one section has it.
         Dashes may replace underscores, as on the command line. `architecture` replaces [model] by that architecture
-        with the same sizes, or by a published size such as "S/16". Raises ConfigError for an unknown field or a value that does not fit.
+        with the same sizes, or by a published size such as "S/16". Raises ConfigError for an unknown field or a value
+        that does not fit.
         """
         changes: dict[str, dict[str, Any]] = {}
         for given_name, value in overrides.items():

@@ -8,7 +8,13 @@ from tinymixer.data import Augmentation
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import PRESETS, architectures, config_class
 from tinymixer.options import FieldInfo, Options
-from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
+from tinymixer.training.options import (
+    DataOptions,
+    FineTuningOptions,
+    OptimizerOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 
 SECTIONS: dict[str, type[Options]] = {
     "data": DataOptions,
@@ -16,6 +22,7 @@ SECTIONS: dict[str, type[Options]] = {
     "optimizer": OptimizerOptions,
     "schedule": ScheduleOptions,
     "training": TrainingOptions,
+    "fine_tuning": FineTuningOptions,
 }
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 

@@ -1,5 +1,6 @@
 """A run's folder: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz and curves.png."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,6 +140,15 @@ def resolve_recipe(
         if asked.name != recipe.name:
             raise TrainingError(f"{out} holds a run of the recipe '{recipe.name}', not of '{asked.name}'")
     return recipe.with_overrides(overrides)
+
+
+def sized_as_before(recipe: Recipe, out: str | Path) -> Recipe:
+    """A recipe whose model's sizes come from weights, with the sizes that the run in `out` began with.
+
+    Raises TrainingError when there is no run.
+    """
+    began = RunFolder(out).read_config()
+    return dataclasses.replace(recipe, architecture=began.architecture, model=began.model, from_data=began.from_data)
 
 
 def require_same_run(started: Recipe, resumed: Recipe, folder: Path) -> None:

@@ -38,7 +38,7 @@ def load_weights(
     """
     if is_run(file_or_name):
         if gelu is not None or preprocessing is not None or class_names is not None:
-            raise ConfigError(f"{shown_path(file_or_name)} is a run's: it knows its GELU, preprocessing and class names")
+            raise ConfigError(f"{shown_path(file_or_name)} is a run's, which knows its GELU, preprocessing and classes")
         if dtype not in ("float32", None):
             raise ConfigError("a run is computed in the number format that it was trained in")
         path = Path(file_or_name)
