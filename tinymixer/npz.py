@@ -78,14 +78,19 @@ class NpzFile:
         self.require_bounded(names, compressed)
         return {name: self.array(name) for name in names}
 
-    def require_bounded(self, names: Collection[str], compressed: bool) -> None:
-        """Raise ArchiveError unless these members are plain, and together within the bounds. Nothing is read."""
+    def require_bounded(
+        self, names: Collection[str], compressed: bool, small: int = SMALL, squeezed: int = MOST_SQUEEZED
+    ) -> None:
+        """Raise ArchiveError unless these members are plain, and together within the bounds. Nothing is read.
+
+        small      bytes that they may unpack to in any case;  squeezed   times the archive's size, at most
+        """
         for name in names:
             self._require_plain(self.members[name], compressed)
-        if sum(self.members[name].file_size for name in names) > max(SMALL, MOST_SQUEEZED * self.size):
+        if sum(self.members[name].file_size for name in names) > max(small, squeezed * self.size):
             raise ArchiveError(
-                f"it would unpack to over {MOST_SQUEEZED} times its size, which no images do. If they really are so "
-                "alike, save them without compression, np.savez"
+                f"it would unpack to over {squeezed} times its size, which no images or weights do. If they really are "
+                "so alike, save them without compression, np.savez"
             )
 
     def array(self, name: str, bfloat16: bool = False) -> np.ndarray:
