@@ -71,12 +71,12 @@ def test_authors_way_stretches_and_maps_to_minus_one_to_one():
 
 
 def test_big_vision_s_way():
-    pixels = picture(40, 64)
-    found = published("big_vision", 28)(pixels)  # short side to 32, so that 40 x 64 becomes 32 x 51
-    resized = area_by_hand(pixels, 32, 51).astype(np.uint8)
-    expected = resized[2:30, 11:39].astype(np.float32) / 127.5 - 1
+    pixels = picture(10, 16)
+    found = published("big_vision", 7)(pixels)  # short side to 8, so that 10 x 16 becomes 8 x 13
+    resized = area_by_hand(pixels, 8, 13).astype(np.uint8)
+    expected = resized[0:7, 3:10].astype(np.float32) / 127.5 - 1
     assert np.abs(found - expected).max() <= 1 / 127 + 1e-6  # a whole number that rounding missed
-    assert np.mean(found == expected) > 0.98 or np.mean(np.abs(found - expected) < 1e-6) > 0.98
+    assert np.mean(np.abs(found - expected) < 1e-6) > 0.95
 
 
 @pytest.mark.parametrize(("name", "method", "mean", "std"), [
