@@ -20,7 +20,7 @@ from tinymixer.bench.runner import Work, measure, own_entry
 from tinymixer.cli.system_facts import system_facts, usable_cores
 from tinymixer.errors import TinymixerError
 
-COMPARED = (("B/16", True, 1), ("B/16", True, 16), ("S/16", True, 16), ("S/16", False, 16))  # (size, forward, batch)
+COMPARED = (("B/16", True, 16), ("S/16", False, 16), ("B/16", True, 1), ("S/16", True, 16))  # (size, forward, batch)
 LARGEST = ("L/16", "H/14")
 LOADED = (("authors", ".npz"), ("timm", ".safetensors"), ("tinymixer", ".npz"))
 WRITE = """
@@ -50,6 +50,10 @@ from tinymixer.engines import choose_engine
 from tinymixer.models import MlpMixer, preset
 started = time.perf_counter()
 model = MlpMixer(preset(sys.argv[1]), backend="numpy", seed=None)
+values = model.parameters.values  # written to, so that they take memory: nothing is drawn with seed=None
+for start in range(0, len(values), 1 << 20):
+    part = values[start : start + (1 << 20)]
+    part[...] = np.random.default_rng(start).standard_normal(len(part), np.float32) * 0.02
 made = time.perf_counter() - started
 engine, image = choose_engine(model), np.zeros((1, 224, 224, 3), np.float32)
 logits = engine.logits(image)
@@ -87,14 +91,27 @@ def loading(rounds: int) -> list[Row]:
 
 def markdown(machine: Row, loaded: list[Row], largest: list[Row], compared: list[Row]) -> str:
     """The measurements so far as a page."""
-    lines = [f"# Published sizes on {machine['cpu']['name']}, {machine['cpu']['cores']} cores", "", "## Loading B/16", ""]
-    lines += ["| layout | file | MiB | seconds | of processor time | peak MiB | peak / file |", "|---|---|--:|--:|--:|--:|--:|"]
+    lines = [
+        f"# Published sizes on {machine['cpu']['name']}, {machine['cpu']['cores']} cores",
+        "",
+        "## Loading B/16",
+        "",
+    ]
+    lines += [
+        "| layout | file | MiB | seconds | of processor time | peak MiB | peak / file |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
     for row in loaded:
         lines.append(
             f"| {row['layout']} | {row['file']} | {row['bytes'] / 2**20:.0f} | {row['seconds']:.2f} | "
             f"{row['cpu_seconds']:.2f} | {row['peak_bytes'] / 2**20:.0f} | {row['peak_bytes'] / row['bytes']:.2f} |"
         )
-    lines += ["", "## One image through the largest", "", "| model | made, s | first image, s | second image, s | peak MiB |"]
+    lines += [
+        "",
+        "## One image through the largest",
+        "",
+        "| model | made and filled, s | first image, s | second image, s | peak MiB |",
+    ]
     lines += ["|---|--:|--:|--:|--:|"]
     for row in largest:
         lines.append(f"| {row['model']} | {row['made']:.2f} | {row['first']:.2f} | {row['second']:.2f} | "
@@ -120,10 +137,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for published.md and published.json")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each implementation")
+    parser.add_argument("--eager-only", action="store_true", help="leave torch.compile out, which compiles for minutes")
+    parser.add_argument("--speed-only", action="store_true", help="leave out loading and the largest models")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     cores, machine = usable_cores(), system_facts()
-    peers = [peer for peer in ("torch",) if is_installed(peer)]
+    peers = peer_entries([peer for peer in ("torch",) if is_installed(peer)])
+    peers = [peer for peer in peers if not (chosen.eager_only and "compile" in peer.name)]
     loaded: list[Row] = []
     largest: list[Row] = []
     compared: list[Row] = []
@@ -133,17 +153,18 @@ def main() -> None:
         (chosen.out / "published.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
         (chosen.out / "published.md").write_text(markdown(machine, loaded, largest, compared), encoding="utf-8")
 
-    say("loading B/16")
-    loaded += loading(chosen.rounds)
-    keep()
-    for model in LARGEST:
+    if not chosen.speed_only:
+        say("loading B/16")
+        loaded += loading(chosen.rounds)
+        keep()
+    for model in () if chosen.speed_only else LARGEST:
         say(f"one image through {model}")
         largest.append({"model": model} | in_process(ONE_IMAGE, model))
         keep()
     for model, forward, batch in COMPARED:
         say(f"{model}, {'forward' if forward else 'training'}, batch {batch}")
         work = Work(model, parse_model(model), batch, "float32", "cpu", cores, forward)
-        compared += measure([own_entry(work), *peer_entries(peers)], work, chosen.seconds, chosen.rounds, say)
+        compared += measure([own_entry(work), *peers], work, chosen.seconds, chosen.rounds, say)
         keep()
     print(markdown(machine, loaded, largest, compared), end="")
 

@@ -35,7 +35,12 @@ def test_info_of_the_authors_file(tinymixer, theirs):
     stem = facts["arrays"][0]
     assert (stem["name"], stem["ours"], stem["shape"]) == ("stem/kernel", "stem.weight", [4, 4, 3, 10])
     text = tinymixer("weights", "info", theirs, "--arrays").out
-    for part in ("ImageNet-1k's by their number", "stretched to 12 x 12", "blocks.0.token_mixing.weight1", "4 x 4 x 3 x 10"):
+    for part in (
+        "ImageNet-1k's by their number",
+        "stretched to 12 x 12",
+        "blocks.0.token_mixing.weight1",
+        "4 x 4 x 3 x 10",
+    ):
         assert part in text
 
 
@@ -87,7 +92,9 @@ def test_predict_with_weights(tinymixer, theirs, photographs, tmp_path):
     assert best["synset"].startswith("n0")
     with Image.open(tmp_path / "seen.png") as drawn:
         assert drawn.width > 800
-    outcome = tinymixer("predict", theirs, photographs / "n01440764" / "00.png", "--preprocessing", "timm", "--gelu", "erf")
+    outcome = tinymixer(
+        "predict", theirs, photographs / "n01440764" / "00.png", "--preprocessing", "timm", "--gelu", "erf"
+    )
     assert outcome.code == 0
     assert "timm" in outcome.err
     assert "cpu engine" in outcome.err

@@ -22,8 +22,8 @@ def info(file: str, with_arrays: bool, as_json: bool) -> None:
     """Show what is in FILE: whose layout it has, which model, its classes, how pictures are prepared for it.
 
     FILE is an .npz of the paper's authors, a .safetensors of timm's, a file that tinymixer exported, the name of
-    published weights that were fetched, a run's folder or a checkpoint. Every array is read, and numbers that are not finite are counted. Where the
-    file cannot be loaded, the reasons are named, and the exit code is 2.
+    published weights that were fetched, a run's folder or a checkpoint. Every array is read, and numbers that are not
+    finite are counted. Where the file cannot be loaded, the reasons are named, and the exit code is 2.
 
     \b
     Examples:

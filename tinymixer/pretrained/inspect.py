@@ -118,7 +118,7 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 def _mixer_facts(file: ArrayFile, found: Found, arrays: list[ArrayFacts], problems: list[str]) -> FileFacts:
-    common = {
+    common: dict[str, Any] = {
         "path": file.path,
         "kind": file.kind,
         "layout": found.layout,
