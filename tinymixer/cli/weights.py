@@ -4,6 +4,7 @@ import click
 
 from tinymixer.cli.group import CommandGroup
 from tinymixer.cli.weights_fetch import fetch, list_weights
+from tinymixer.cli.weights_picture import picture
 
 
 @click.group(cls=CommandGroup, short_help="Fetch, list and draw weights.")
@@ -15,5 +16,5 @@ def weights() -> None:
     """
 
 
-for command in (list_weights, fetch):
+for command in (list_weights, fetch, picture):
     weights.add_command(command)
