@@ -6,7 +6,7 @@ from typing import Any
 
 from tinymixer.data import Augmentation
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.models import architectures, config_class
+from tinymixer.models import PRESETS, architectures, config_class
 from tinymixer.options import FieldInfo, Options
 from tinymixer.training.options import (
     DataOptions,
@@ -51,7 +51,8 @@ def section_fields(options: type[Options]) -> dict[str, FieldInfo]:
 def recipe_fields() -> dict[str, RecipeField]:
     """Every field of every section, and of every model, by qualified name, in the order of the file."""
     names = tuple(architectures())
-    fields = [RecipeField("architecture", "model", str, "mlp_mixer", "Which model to train.", names)]
+    help = "Which model to train; a published size, such as S/16, sets all its sizes."
+    fields = [RecipeField("architecture", "model", str, "mlp_mixer", help, (*names, *PRESETS))]
     for architecture in ("mlp_mixer", *(name for name in names if name != "mlp_mixer")):
         fields += [_field(info, "model") for info in config_class(architecture).field_infos()]
     for section, options in SECTIONS.items():
