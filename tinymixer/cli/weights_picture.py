@@ -45,6 +45,6 @@ def picture(source: str, out: Path | None, blocks: int) -> None:
 
 
 def _model_of(source: str) -> "Model":
-    from tinymixer.training.loading import load_run
+    from tinymixer.training.weights import load_weights
 
-    return load_run(source, backend="numpy").model
+    return load_weights(source, backend="numpy").model
