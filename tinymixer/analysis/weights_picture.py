@@ -6,7 +6,7 @@ image of the patch grid; a filter of the stem has a weight for each value of a p
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,8 +46,8 @@ def _figure(model: Model, blocks: int) -> tuple["Figure", list[str]]:
     tallest = max(picture.shape[0] / picture.shape[1] for _, picture in panels)
     dots = min(HIGHEST_DPI, max(120, math.ceil(1.1 * widest / PANEL)))  # a dot at least for each weight
     figure = transparent_figure(PANEL * len(panels), PANEL * tallest + 0.5, dots)
-    if engine := figure.get_layout_engine():
-        engine.set(wspace=0.06)
+    layout: Any = figure.get_layout_engine()
+    layout.set(wspace=0.06)
     for axes, (title, picture) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, color=INK, fontsize=9)
