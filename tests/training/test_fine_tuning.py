@@ -15,11 +15,14 @@ from tinymixer.engines import Work, choose_engine, train_step
 from tinymixer.engines.cuda.cuda_engine import CudaEngine
 from tinymixer.errors import CheckpointError, ConfigError
 from tinymixer.optim import ParameterGroup
+from tinymixer.pretrained import export_weights
 from tinymixer.training import Trainer, load_checkpoint, load_recipe, load_run
 from tinymixer.training.build import make_optimizer
-from tinymixer.training.fine_tuning import StartingWeights, begin_with
+from tinymixer.training.fine_tuning import StartingWeights, begin_with, weights_to_begin_with
 from tinymixer.training.loading import find_weights, shipped_weights
+from tinymixer.training.options import FineTuningOptions
 from tinymixer.training.parts import frozen_words, groups_of
+from tinymixer.training.weights import load_weights
 
 
 def test_matching_arrays_are_taken_and_the_others_named(tmp_path):
@@ -251,3 +254,27 @@ def test_the_model_in_the_box_learns_photographs_of_another_size(tmp_path):
     stem = load_run("first-mixer").model.parameters["stem.weight"]
     np.testing.assert_array_equal(load_run(tmp_path / "run").model.parameters["stem.weight"], stem)
     assert load_run(tmp_path / "run").predict(photos / "red" / "0.png").class_names == ("green", "red")
+
+
+@pytest.mark.parametrize("layout", ["authors", "timm"])
+def test_published_weights_begin_a_run_too(tmp_path, layout):
+    """From a file in another program's layout, and at the image size of the run's own pictures."""
+    model = load_run("first-mixer", backend="numpy").model
+    path = tmp_path / ("weights.npz" if layout == "authors" else "weights.safetensors")
+    export_weights(load_weights("first-mixer", backend="numpy"), path, layout)
+    weights = weights_to_begin_with(path)
+    assert (weights.architecture, weights.source) == ("mlp_mixer", str(path))
+    assert weights.config.gelu == "tanh"
+    for name, array in model.parameters.to_numpy().items():
+        np.testing.assert_array_equal(weights.parameters[name], array)
+    larger, said = MlpMixer(dataclasses.replace(model.config, image_size=64, tokens_mlp_dim=256, num_classes=3)), []
+    begin_with(larger, weights, said.append, FineTuningOptions(new_head=True))
+    assert "16 arrays of token mixing were expanded from 8 x 8 to 16 x 16 patches" in said[1]
+    np.testing.assert_array_equal(larger.parameters["stem.weight"], model.parameters["stem.weight"])
+    assert not larger.parameters["head.weight"].any()
+
+
+def test_a_name_of_published_weights_that_are_not_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYMIXER_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="not fetched yet: `tinymixer weights fetch mixer-s16-gsam`"):
+        weights_to_begin_with("mixer-s16-gsam")

@@ -155,8 +155,8 @@ def resampling(old: int, new: int) -> np.ndarray:
     margin = int(np.ceil(width)) + 1
     places = np.arange(-margin, old + margin)  # (places,), beyond the borders too
     weights = np.maximum(0.0, 1 - np.abs(places + 0.5 - centres[:, None]) / width)  # (new, places)
-    matrix = np.zeros((new, old))
-    np.add.at(matrix, (slice(None), np.clip(places, 0, old - 1)), weights)
+    inside = np.clip(places, 0, old - 1)[:, None] == np.arange(old)  # (places, old), which old value stands at a place
+    matrix = weights @ inside  # (new, old)
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer import pretrained
 from tinymixer.errors import ConfigError
 from tinymixer.files import Say
-from tinymixer.models import Model, architectures
+from tinymixer.models import Model, architecture_of, architectures
 from tinymixer.models.resolution import describe, resize_tokens, whole_factor
+from tinymixer.pretrained.catalogue import entries
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
 from tinymixer.training.loading import find_weights, recommended_checkpoint
 from tinymixer.training.options import FineTuningOptions
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe import FROM_DATA, Recipe
+from tinymixer.training.weights import is_run
 
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
 HEAD = "head."  # how the names of a head's arrays begin
@@ -46,7 +49,20 @@ class StartingWeights:
 
 
 def weights_to_begin_with(source: str | Path) -> StartingWeights:
-    """Load a run folder's recommended checkpoint, or a checkpoint file. Raises CheckpointError."""
+    """Load a run folder's recommended checkpoint, a checkpoint file, or published weights (a file, or a fetched name).
+
+    Raises CheckpointError where there is none, or it cannot be used.
+    """
+    if not is_run(source) and (Path(source).exists() or str(source) in entries()):
+        loaded = pretrained.load_weights(source, backend="numpy")
+        parameters = loaded.parameters
+        return StartingWeights(
+            str(source),
+            architecture_of(loaded.model),
+            loaded.config,
+            parameters.to_numpy(),
+            parameters.buffers_to_numpy(),
+        )
     path = find_weights(source)
     return StartingWeights.of(load_checkpoint(recommended_checkpoint(path)[0] if path.is_dir() else path), source)
 
