@@ -104,7 +104,7 @@ def test_what_can_be_told_otherwise(tmp_path):
     assert (other.config.gelu, other.preprocessing.name, other.class_names[6]) == ("erf", "big_vision", "g")
     with pytest.raises(ConfigError, match="a different name for each of the 7 classes, got 2"):
         load_weights(path, class_names=["a", "b"])
-    with pytest.raises(ConfigError, match="no preprocessing 'tim'.*Did you mean 'timm'"):
+    with pytest.raises(ConfigError, match=r"no preprocessing 'tim'.*Did you mean 'timm'"):
         load_weights(path, preprocessing="tim")
     with pytest.raises(ConfigError, match="makes images of 24 x 24 with 3 channels, the model takes 12 x 12 with 3"):
         load_weights(path, preprocessing=published("timm", 24))
@@ -171,7 +171,9 @@ def test_real_photographs_have_the_names_of_their_labels():
 
 
 @pytest.mark.parametrize("ending", [".npz", ".safetensors"])
-@pytest.mark.parametrize("model", [small("float64"), small(tokens="pool"), LinearMixer(LinearMixerConfig(num_classes=3))])
+@pytest.mark.parametrize(
+    "model", [small("float64"), small(tokens="pool"), LinearMixer(LinearMixerConfig(num_classes=3))]
+)
 def test_our_own_layout_has_everything(tmp_path, model, ending):
     model.parameters["head.bias"][...] = 1 / 3
     first = pretrained(model)
@@ -188,11 +190,14 @@ def test_our_own_layout_has_everything(tmp_path, model, ending):
 
 
 def test_what_another_layout_has_no_names_for(tmp_path):
-    for model, what in ((small(tokens="pool"), "mlp_mixer with tokens = pool"), (LinearMixer(LinearMixerConfig()), "linear_mixer")):
+    for model, what in (
+        (small(tokens="pool"), "mlp_mixer with tokens = pool"),
+        (LinearMixer(LinearMixerConfig()), "linear_mixer"),
+    ):
         for layout in ("authors", "timm"):
             with pytest.raises(ConfigError, match=f"layout has no names for {what}"):
                 export_weights(pretrained(model), tmp_path / "a.npz", layout)
-    with pytest.raises(ConfigError, match="should end in .npz or .safetensors"):
+    with pytest.raises(ConfigError, match=r"should end in .npz or .safetensors"):
         export_weights(pretrained(small()), tmp_path / "a.onnx", "timm")
     with pytest.raises(ConfigError, match="unknown layout 'keras'"):
         export_weights(pretrained(small()), tmp_path / "a.npz", "keras")

@@ -60,7 +60,9 @@ def bilinear_by_hand(pixels, height, width):
 def test_resizing_is_what_its_definition_says(h, w, height, width):
     pixels = picture(h, w)
     np.testing.assert_allclose(resize_area(pixels, height, width), area_by_hand(pixels, height, width), atol=1e-3)
-    np.testing.assert_allclose(resize_bilinear(pixels, height, width), bilinear_by_hand(pixels, height, width), atol=1e-3)
+    np.testing.assert_allclose(
+        resize_bilinear(pixels, height, width), bilinear_by_hand(pixels, height, width), atol=1e-3
+    )
 
 
 def test_authors_way_stretches_and_maps_to_minus_one_to_one():
@@ -71,12 +73,12 @@ def test_authors_way_stretches_and_maps_to_minus_one_to_one():
 
 
 def test_big_vision_s_way():
-    pixels = picture(40, 64)
-    found = published("big_vision", 28)(pixels)  # short side to 32, so that 40 x 64 becomes 32 x 51
-    resized = area_by_hand(pixels, 32, 51).astype(np.uint8)
-    expected = resized[2:30, 11:39].astype(np.float32) / 127.5 - 1
+    pixels = picture(10, 16)
+    found = published("big_vision", 7)(pixels)  # short side to 8, so that 10 x 16 becomes 8 x 13
+    resized = area_by_hand(pixels, 8, 13).astype(np.uint8)
+    expected = resized[0:7, 3:10].astype(np.float32) / 127.5 - 1
     assert np.abs(found - expected).max() <= 1 / 127 + 1e-6  # a whole number that rounding missed
-    assert np.mean(found == expected) > 0.98 or np.mean(np.abs(found - expected) < 1e-6) > 0.98
+    assert np.mean(np.abs(found - expected) < 1e-6) > 0.95
 
 
 @pytest.mark.parametrize(("name", "method", "mean", "std"), [
@@ -118,8 +120,8 @@ def test_files_are_turned_upright_and_large_ones_are_read_too(tmp_path):
     image = published("authors", 32)(tmp_path / "large.jpg")
     assert image[:12].min() > 0.9
     assert image[20:].max() < -0.9
+    (tmp_path / "text.png").write_text("hello")
     with pytest.raises(DataError, match="not an image"):
-        (tmp_path / "text.png").write_text("hello")
         published("timm", 32)(tmp_path / "text.png")
     with pytest.raises(DataError, match="A picture as an array"):
         published("timm", 32)(np.zeros((8, 8)))
@@ -141,7 +143,7 @@ def test_to_json_and_back_and_what_cannot_be():
         assert str(224) in ways.describe()
     good = published("timm", 224).to_dict()
     for change, error in (
-        ({"std": [0.5, 0.5, 0.0]}, ConfigError), ({"mean": [0.5]}, ConfigError), ({"image_size": "224"}, CheckpointError),
+        ({"std": [0.5, 0.5, 0.0]}, ConfigError), ({"mean": [0.5]}, ConfigError), ({"image_size": "1"}, CheckpointError),
         ({"resizing": "magic"}, ConfigError), ({"short_side": 100}, ConfigError), ({"mean": "0.5"}, CheckpointError),
         ({"more": 1}, CheckpointError), ({"name": 3}, CheckpointError), ({"std": [1e400] * 3}, ConfigError),
         ({"image_size": 10**9}, ConfigError), ({"interpolation": "tinymixer"}, ConfigError),

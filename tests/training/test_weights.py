@@ -72,7 +72,8 @@ def folder_of(tmp_path, names, part=""):
 
 
 @pytest.mark.parametrize("names", [
-    {"n00000000": 0, "n00000006": 255}, {"0": 0, "0006": 255}, {"black": 0, "pure_white": 255}, {"0": 0, "n00000006": 255},
+    {"n00000000": 0, "n00000006": 255}, {"0": 0, "0006": 255}, {"black": 0, "pure_white": 255},
+    {"0": 0, "n00000006": 255},
 ])  # fmt: skip
 @pytest.mark.parametrize("part", ["", "val"])
 def test_accuracy_on_a_folder(tmp_path, brightness, names, part):
@@ -105,7 +106,8 @@ def test_one_bad_picture_costs_only_itself(tmp_path, brightness):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("n00000099", "knows no class n00000099"), ("7", "'7', which is no class"), ("pure whit", "Did you mean 'pure white'"),
+    ("n00000099", "knows no class n00000099"), ("7", "'7', which is no class"),
+    ("pure whit", "Did you mean 'pure white'"),
 ])  # fmt: skip
 def test_a_folder_that_is_no_class(tmp_path, brightness, name, message):
     with pytest.raises(DataError, match=message):
@@ -130,4 +132,3 @@ def test_a_published_size_by_a_short_name():
     cifar = load_recipe("cifar10-tiny").with_overrides({"architecture": "b/16", "num_blocks": 3})
     assert (cifar.model.hidden_dim, cifar.model.num_blocks) == (768, 3)
     assert "image_size" in cifar.from_data  # the images are as large as they are
-

@@ -112,7 +112,7 @@ def predict(
     if as_json:
         print_json(answers)
     elif predictions:
-        tell(f"{loaded.source}; pictures as {loaded.preprocessing.name}; {loaded.computed_by}", to_stderr=True)
+        tell(f"{loaded.source}; preprocessing: {loaded.preprocessing.name}; {loaded.computed_by}", to_stderr=True)
     if csv_file is not None:
         _write_csv(csv_file, predictions, loaded.class_names)
     if picture is not None and drawn:

@@ -21,9 +21,9 @@ MOST_PROBLEMS = 20
 def info(file: str, with_arrays: bool, as_json: bool) -> None:
     """Show what is in FILE: whose layout it has, which model, its classes, how pictures are prepared for it.
 
-    FILE is an .npz of the paper's authors, a .safetensors of timm's, a file that tinymixer exported, or the name of
-    published weights that were fetched. Every array is read, and numbers that are not finite are counted. Where the
-    file cannot be loaded, the reasons are named, and the exit code is 2.
+    FILE is an .npz of the paper's authors, a .safetensors of timm's, a file that tinymixer exported, the name of
+    published weights that were fetched, a run's folder or a checkpoint. Every array is read, and numbers that are not
+    finite are counted. Where the file cannot be loaded, the reasons are named, and the exit code is 2.
 
     \b
     Examples:
@@ -31,9 +31,10 @@ def info(file: str, with_arrays: bool, as_json: bool) -> None:
       tinymixer weights info model.safetensors --arrays
       tinymixer weights info Mixer-S_16.npz --json
     """
-    from tinymixer.pretrained.inspect import inspect_weights
+    from tinymixer.pretrained.inspect import facts_of, inspect_weights
+    from tinymixer.training.weights import is_run, load_weights
 
-    facts = inspect_weights(file)
+    facts = facts_of(load_weights(file, backend="numpy")) if is_run(file) else inspect_weights(file)
     if as_json:
         print_json(facts.to_dict())
     else:
@@ -55,7 +56,7 @@ def _show(facts: "FileFacts", with_arrays: bool) -> None:
     not_finite = sum(array.not_finite for array in facts.arrays)
     rows = {
         "model": facts.model,
-        "layout": f"{facts.layout}, .{facts.kind}, {facts.bytes / 1e6:,.1f} MB",
+        "layout": f"{facts.layout}, .{facts.kind}, {facts.bytes / 1e6:,.1f} MB" if facts.bytes else "",
         "sizes": sizes,
         "parameters": f"{facts.parameters:,}",
         "classes": facts.classes,

@@ -27,7 +27,9 @@ class ArrayFile(Protocol):
 
     kind: str
     path: Path
-    texts: Mapping[str, str]
+
+    @property
+    def texts(self) -> Mapping[str, str]: ...
 
     @property
     def names(self) -> list[str]: ...

@@ -14,6 +14,7 @@ from tinymixer.pretrained.array_file import ArrayFile, open_arrays
 from tinymixer.pretrained.class_names import imagenet_classes
 from tinymixer.pretrained.layouts import WHOSE, Found, find_mixer
 from tinymixer.pretrained.load import default_preprocessing, find_file, size_name
+from tinymixer.pretrained.model import PretrainedModel
 from tinymixer.pretrained.own import OWN, TEXT, Description, is_own
 from tinymixer.pretrained.preprocessing import Preprocessing
 
@@ -91,8 +92,33 @@ def inspect_weights(file_or_name: str | os.PathLike[str]) -> FileFacts:
         return _mixer_facts(file, found, arrays, problems)
 
 
+def facts_of(loaded: PretrainedModel) -> FileFacts:
+    """The same of a model that was loaded already, such as a run's."""
+    parameters = loaded.parameters
+    arrays = [
+        ArrayFacts(name, name, str(parameters.dtype), parameters.shape(name), 0) for name in parameters
+    ]  # a checkpoint with numbers that are not finite is not loaded
+    names = loaded.class_names
+    return FileFacts(
+        path=loaded.path,
+        kind="npz",
+        layout="run",
+        bytes=0,
+        parameters=parameters.count,
+        arrays=arrays,
+        model=loaded.source,
+        config=loaded.config.to_dict(),
+        classes=_named(names),
+        preprocessing=loaded.preprocessing,
+    )
+
+
+def _named(names: tuple[str, ...]) -> str:
+    return f"{len(names):,}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+
+
 def _mixer_facts(file: ArrayFile, found: Found, arrays: list[ArrayFacts], problems: list[str]) -> FileFacts:
-    common = {
+    common: dict[str, Any] = {
         "path": file.path,
         "kind": file.kind,
         "layout": found.layout,
@@ -141,7 +167,7 @@ def _own_facts(file: ArrayFile) -> FileFacts:
         arrays=arrays,
         model=f"{description.architecture}: {description.source}",
         config=description.config.to_dict(),
-        classes=f"{len(names):,}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}",
+        classes=_named(names),
         preprocessing=description.preprocessing,
         problems=_problems_of(arrays),
     )

@@ -133,8 +133,8 @@ def _problems(mixer: Found) -> list[str]:
     for row in mixer.rows:
         name, expected = row.name(layout), mixer.expected(row)
         if name not in mixer.shapes:
-            shape = f" (its shape should be {expected})" if all(expected) else ""
-            problems.append(f"the array '{name}' is missing{shape}")
+            told = f" (its shape should be {expected})" if all(expected) else ""
+            problems.append(f"the array '{name}' is missing{told}")
         elif mixer.shapes[name] != expected:
             problems.append(f"'{name}' has the shape {mixer.shapes[name]}, expected {expected}")
     known = {row.name(layout) for row in mixer.rows}

@@ -72,7 +72,7 @@ def of_run(run: Run, path: Path) -> PretrainedModel:
     """A run's model with its preprocessing and its class names."""
     data = run.data
     preprocessing = Preprocessing(
-        "as in training", data.image_size, run.recipe.data.fit, "tinymixer", tuple(data.mean), tuple(data.std),
+        "training", data.image_size, run.recipe.data.fit, "tinymixer", tuple(data.mean), tuple(data.std),
         data.in_channels,
     )  # fmt: skip
     source = f"{run.recipe.architecture} trained on {data.name}, {run.which} weights of {shown_path(path)}"
