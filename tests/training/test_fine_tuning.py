@@ -230,6 +230,8 @@ def test_what_fine_tuning_refuses(tmp_path, trained):
         fine_tune(tmp_path / "run", None)
     with pytest.raises(ConfigError, match=r"the recipe has hidden_dim = 9, and .* has 8: leave it out"):
         fine_tune(tmp_path / "run", trained, hidden_dim=9)
+    with pytest.raises(ConfigError, match=r"the recipe is for a linear_mixer, and .* holds a mlp_mixer"):
+        fine_tune(tmp_path / "run", trained, architecture="linear_mixer")
     with pytest.raises(ConfigError, match="all parameters are frozen"):
         fine_tune(tmp_path / "run", trained, freeze="*")
     assert not (tmp_path / "run").exists()

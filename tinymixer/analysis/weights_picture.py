@@ -1,7 +1,8 @@
 """Draws what a Mixer's weights look like: the hidden units of token mixing, and the filters of the stem.
 
-As in the paper's figures 6 and 7 (Mixer, appendix D): a unit of token mixing has a weight for each token, so it is an
-image of the patch grid; a filter of the stem has a weight for each value of a patch, so it is a small picture.
+As in the paper's figures 5 to 7 (Mixer, section 3.5 and appendix D): a unit of token mixing has a weight for each
+token, so it is an image of the patch grid; a filter of the stem has a weight for each value of a patch, so it is a
+small picture.
 """
 
 import math

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def picture(source: str, out: Path | None, blocks: int) -> None:
     """Draw the hidden units of token mixing of the first blocks, and the filters of the stem.
 
-    As in the paper's figures 6 and 7. SOURCE is a run's folder, a checkpoint, first-mixer, a file of published weights,
+    As in the paper's figures 5 to 7. SOURCE is a run's folder, a checkpoint, first-mixer, a file of published weights,
     or the name of fetched ones. Without --out the picture is NAME-weights.png in the working directory.
 
     \b

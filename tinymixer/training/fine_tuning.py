@@ -126,6 +126,11 @@ def sized_like(recipe: Recipe, weights: StartingWeights | None) -> Recipe:
             f"{weights.source} holds a {weights.architecture}, which is not one of tinymixer's models: build it and "
             "hand it over, Trainer(..., model=MyModel(config))"
         )
+    if recipe.architecture not in (Recipe.architecture, weights.architecture):
+        raise ConfigError(
+            f"the recipe is for a {recipe.architecture}, and {weights.source} holds a {weights.architecture}: choose "
+            'other weights, or take architecture and sizes from the recipe with sizes_from = "recipe"'
+        )
     asked, sizes = recipe.model.to_dict(), weights.config.to_dict()
     kept = {name: asked[name] for name in RATES if name in asked and name in sizes}
     kept |= {name: asked[name] for name in FROM_DATA if name in asked and name not in recipe.from_data}
