@@ -18,7 +18,7 @@ DIGITS = load_recipe("digits")
 
 
 def test_the_package_has_its_recipes():
-    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits", "digits-linear", "photos"]
+    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits", "digits-linear", "fine-tune", "photos"]
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name

@@ -23,15 +23,16 @@ from tinymixer.training.build import (
 )
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
-from tinymixer.training.fine_tuning import start_weights
+from tinymixer.training.fine_tuning import choose_start, sized_like, start_with, widened_for
 from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_rows
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
+from tinymixer.training.parts import frozen_words
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
 from tinymixer.training.resume import newest_checkpoint
-from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
+from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run, sized_as_before
 from tinymixer.training.run_state import FEW_IMAGES, RunState
 from tinymixer.training.stop import StopSignals
 
@@ -47,9 +48,9 @@ class Trainer:
     progress    receives the run's progress and can stop it; None shows a bar in a notebook and nothing elsewhere
     resume      continue the run in `out` from its last checkpoint, exactly
     model       your own model instead of the recipe's; training starts from its weights
-    init_from   start from the weights of a run folder, a checkpoint, or the package ("first-mixer"): arrays of the same
+    init_from   start from the weights of a run, a checkpoint, a file, or of a name ("first-mixer"): arrays of the same
                 name and shape are loaded, the others are named in a note. "none" starts from scratch; None leaves it to
-                the recipe, or to `model` where you give one
+                the recipe, or to `model` where you give one. `recipe.fine_tuning` says how sizes and head are chosen
 
     A share of the training images (`recipe.data.validation_share`) is held back for validation; they alone decide which
     checkpoint is the best and when to stop early. The test images are used once, at the end, with the recommended
@@ -76,9 +77,16 @@ class Trainer:
         self.progress = progress or default_progress()
         self._said: set[str] = set()
         self.resume = resume
+        weights = choose_start(recipe, init_from, has_weights=resume or model is not None)
+        sizes_from_weights = recipe.fine_tuning.sizes_from == "weights" and model is None
+        if sizes_from_weights:
+            recipe = sized_as_before(recipe, out) if resume and out else sized_like(recipe, weights)
         self.dataset = dataset or load_data(recipe)
         stated = None if model is not None or "image_size" in recipe.from_data else recipe.model.image_size
-        self.recipe = recipe = fit_recipe(recipe, self.dataset, model)
+        recipe = fit_recipe(recipe, self.dataset, model)
+        if sizes_from_weights and weights is not None:
+            recipe = widened_for(recipe, weights, self._say_once)
+        self.recipe = recipe
         if stated not in (None, self.dataset.image_size):
             self._say_once(
                 f"the images have {self.dataset.image_size} pixels a side, not {stated}, and so has the model"
@@ -88,10 +96,13 @@ class Trainer:
         require_batch(recipe, images, len(self.train_indices))
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
-        if not resume and (model is None or init_from is not None):
-            recipe = start_weights(self.model, recipe, init_from, images.class_names, self._say_once)
-            self.recipe = recipe
+        if not resume:
+            self.recipe = recipe = start_with(
+                self.model, weights, recipe, images.class_names, self._say_once, asked=init_from is not None
+            )
         self.optimizer = make_optimizer(recipe, self.model.parameters)
+        if frozen := frozen_words(self.optimizer.groups, self.model.parameters):
+            self._say_once(frozen)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
         self.schedule = schedule_of(recipe, self.steps_per_epoch)
