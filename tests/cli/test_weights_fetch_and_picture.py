@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.mirror_server import Mirror, MirrorServer
+from tinymixer.errors import install_line
 from tinymixer.pretrained import catalogue
 
 CONTENT = bytes(range(256)) * 200
@@ -70,7 +71,7 @@ def test_picture(tinymixer, finished_run, tmp_path):
 def test_onnx_is_written_or_the_missing_package_named(tinymixer, tmp_path):
     outcome = tinymixer("weights", "export", "first-mixer", "mixer.onnx")
     if importlib.util.find_spec("onnx") is None:
-        assert outcome.is_error("writing ONNX needs the package onnx: pip install 'tinymixer[onnx]")
+        assert outcome.is_error(f"writing ONNX needs the package onnx: {install_line('onnx')}")
         assert not (tmp_path / "mixer.onnx").exists()
     else:
         assert outcome.out == "mixer.onnx: 170,570 parameters, 0.7 MB\n"

@@ -33,12 +33,12 @@ backend_option = click.option(
 gelu_option = click.option(
     "--gelu",
     type=click.Choice(["tanh", "erf"]),
-    help="Files of weights: the form of the GELU, where it is another than whose layout they have uses.",
+    help="For a file of weights: the form of its GELU [default: as the file's layout has it].",
 )
 preprocessing_option = click.option(
     "--preprocessing",
     type=click.Choice(["authors", "big_vision", "timm", "miil"]),
-    help="Files of weights: how pictures are prepared, where it is otherwise than whose layout they have does.",
+    help="For a file of weights: how pictures are prepared [default: as the file's layout has it].",
 )
 
 
@@ -47,7 +47,7 @@ preprocessing_option = click.option(
 @click.option(
     "--weights",
     metavar="FILE_OR_NAME",
-    help="In the place of RUN: a file of weights, or the name of fetched ones; --data says which pictures.",
+    help="The model, instead of RUN: a file of weights, or the name of fetched ones. Needs --data.",
 )
 @checkpoint_option
 @gelu_option

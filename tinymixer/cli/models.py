@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinymixer.cli.output import json_option, make_table, print_json, print_table
+from tinymixer.cli.output import json_option, make_table, print_json, print_table, tell, wrapped
 
 if TYPE_CHECKING:
     from tinymixer.models.presets import Preset
@@ -21,7 +21,7 @@ TRAINING_COPIES = 4  # weights, gradients, and AdamW's two moments
 def models(name: str | None, num_classes: int, as_json: bool) -> None:
     """List the published sizes of models; with NAME, show the layers and weights of that one.
 
-    Parameters are counted without the head, as the paper's table does; multiply-adds and memory with it. Memory is that
+    Parameters are counted without the head, as in the paper's table; multiply-adds and memory with it. Memory is that
     of the weights in float32, and of weights, gradients and AdamW's moments in training, where activations come on top.
 
     \b
@@ -41,20 +41,23 @@ def models(name: str | None, num_classes: int, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = make_table(
-        ["name", "parameters", "with head", "blocks", "tokens", "C", "DS", "DC", "multiply-adds", "weights", "training"]
-    )
+    table = make_table(["name", "parameters", "L", "S", "C", "DS", "DC", "multiply-\nadds", "weights", "training"])
     for row in rows:
         table.add_row(
-            row["name"], f"{row['parameters']:,}", f"{row['parameters_with_head']:,}", str(row["layers"]),
-            str(row["tokens"]), str(row["hidden_dim"]), str(row["tokens_mlp_dim"]), str(row["channels_mlp_dim"]),
-            f"{row['multiply_adds'] / 1e9:.1f} G", _megabytes(row["weights_bytes"]), _megabytes(row["training_bytes"]),
+            row["name"], f"{row['parameters']:,}", str(row["layers"]), str(row["tokens"]), str(row["hidden_dim"]),
+            str(row["tokens_mlp_dim"]), str(row["channels_mlp_dim"]), _in_short(row["multiply_adds"]),
+            _megabytes(row["weights_bytes"]), _megabytes(row["training_bytes"]),
         )  # fmt: skip
     print_table(table)
-    click.echo(f"images of 224 x 224, {num_classes:,} classes; C, DS, DC: channels, and hidden sizes of the two MLPs")
+    tell(
+        wrapped(
+            f"Images of 224 x 224, {num_classes:,} classes. L blocks, S tokens, C channels; DS and DC are the hidden "
+            "sizes of token and channel mixing. Parameters without the head."
+        )
+    )
     for row in rows:
         if row["note"]:
-            click.echo(f"{row['name']}: {row['note']}")
+            tell(wrapped(f"{row['name']}: {row['note']}."))
 
 
 def _row(preset: "Preset", num_classes: int) -> dict[str, Any]:
@@ -95,25 +98,38 @@ def _show_one(preset: "Preset", num_classes: int, as_json: bool) -> None:
         )
         return
     table = make_table(["layer"])
-    for title in ("kind", "output", "weights"):
+    for title in ("output", "weights"):
         table.add_column(title, justify="left")
-    for title in ("parameters", "multiply-adds"):
+    for title in ("parameters", "multiply-\nadds"):
         table.add_column(title, justify="right")
+    repeated = ""  # the blocks whose layers are being listed
     for row, times in grouped_rows(rows):
+        name = row.name if times == 1 else row.name.replace(".0.", f".0-{times - 1}.")
+        blocks, _, layer = name.rpartition(".")
+        if blocks and blocks != repeated:
+            table.add_row(blocks, "", *(("shapes of one", f"sum of {times}") if times > 1 else ("", "")), "")
+        repeated = blocks
         table.add_row(
-            row.name if times == 1 else row.name.replace(".0.", f".0-{times - 1}."), row.kind,
-            " x ".join(map(str, row.output)), _weights(row), f"{row.parameters * times:,}",
-            f"{row.multiply_adds * times:,}",
+            f"  {layer}" if blocks else layer, " x ".join(map(str, row.output)), _weights(row),
+            f"{row.parameters * times:,}", _in_short(row.multiply_adds * times),
         )  # fmt: skip
     total = sum(row.multiply_adds for row in rows)
-    table.add_row("all", type(model).__name__, "", "", f"{model.parameters.count:,}", f"{total:,}")
+    table.add_row("all", "", "", f"{model.parameters.count:,}", _in_short(total))
     print_table(table)
     if preset.note:
-        click.echo(f"{preset.name}: {preset.note}")
+        tell(wrapped(f"{preset.name}: {preset.note}."))
 
 
 def _weights(row: "LayerRow") -> str:
-    return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in row.weights.items())
+    """A line for each array of weights, with its shape."""
+    return "\n".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in row.weights.items())
+
+
+def _in_short(count: int) -> str:
+    """A number of multiply-adds, such as "12.6 G" or "0.8 M"; "-" for none."""
+    if not count:
+        return "-"
+    return f"{count / 1e9:.1f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
 
 
 def _megabytes(size: int) -> str:

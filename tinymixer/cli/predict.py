@@ -30,7 +30,7 @@ BAR_WIDTH = 30
 @click.option(
     "--weights",
     metavar="FILE_OR_NAME",
-    help="The model, instead of RUN: a run's folder, a checkpoint, a file of weights, or the name of fetched ones, or "
+    help="The model, instead of RUN: a run's folder, a checkpoint, a file of weights, the name of fetched ones, or "
     "first-mixer, which comes with tinymixer.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show for each image.")
@@ -73,8 +73,8 @@ def predict(
     """Predict the class of each IMAGE with the model in RUN, and show the probabilities.
 
     RUN is a run's folder, a checkpoint file, or first-mixer: a small Mixer for CIFAR-10's ten classes, which comes with
-    tinymixer. It may as well be a file of published weights (the authors' .npz, timm's .safetensors) or their name,
-    see 'tinymixer weights list'.
+    tinymixer. It can also be a file of published weights (the authors' .npz, timm's .safetensors) or the name of
+    fetched ones ('tinymixer weights list' shows the names).
 
     An IMAGE is a picture file, or a folder with pictures, subfolders included. Each picture is resized and cut as the
     images that the model was trained on were; for published weights, as their authors do it. A file that cannot be

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tinymixer.cli.output import json_option, make_table, print_json, print_labelled, print_table
+from tinymixer.cli.output import json_option, make_table, print_json, print_labelled, print_table, wrapped
 
 
 @click.command(short_help="Download published weights.")
@@ -96,7 +96,7 @@ def _print_table(facts: list[dict[str, Any]]) -> None:
     print_table(table)
     for row in facts:
         if row["remark"] or row["refused"]:
-            click.echo(f"{row['name']}: {row['remark'] or row['refused']}.")
+            click.echo(wrapped(f"{row['name']}: {row['remark'] or row['refused']}."))
     click.echo("Fetch one: tinymixer weights fetch NAME. Its card: tinymixer weights list NAME.")
 
 

@@ -67,8 +67,8 @@ class Recipe:
         training, optimizer, schedule = self.training, self.optimizer, self.schedule
         if schedule.warmup_epochs > training.epochs:
             raise ConfigError(
-                f"'warmup_epochs' ({schedule.warmup_epochs:g}) is longer than the {training.epochs} epochs of the run: "
-                "choose fewer of the one or more of the other"
+                f"'warmup_epochs' ({schedule.warmup_epochs:g}) is more than the run's 'epochs' ({training.epochs}): "
+                "choose a shorter warm-up, or more epochs"
             )
         if schedule.final_learning_rate > optimizer.learning_rate:
             raise ConfigError(

@@ -75,5 +75,6 @@ def of_run(run: Run, path: Path) -> PretrainedModel:
         "training", data.image_size, run.recipe.data.fit, "tinymixer", tuple(data.mean), tuple(data.std),
         data.in_channels,
     )  # fmt: skip
-    source = f"{run.recipe.architecture} trained on {data.name}, {run.which} weights of {shown_path(path)}"
+    which = f"{run.which} weights" if path.is_dir() else "weights"
+    source = f"{run.recipe.architecture} trained on {data.name}, {which} of {shown_path(path)}"
     return PretrainedModel(run.model, preprocessing, tuple(data.class_names), source, OWN, path)
