@@ -9,6 +9,7 @@ from tinymixer.cli.doctor import doctor
 from tinymixer.cli.eval import evaluate_run
 from tinymixer.cli.gradcheck import gradcheck
 from tinymixer.cli.group import CommandGroup
+from tinymixer.cli.launch import launch
 from tinymixer.cli.lessons import lessons
 from tinymixer.cli.models import models
 from tinymixer.cli.plot import plot
@@ -31,5 +32,5 @@ def program() -> None:
     """
 
 
-for command in (lessons, train, evaluate_run, predict, plot, models, weights, gradcheck, bench, data, doctor):
+for command in (lessons, train, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data, doctor):
     program.add_command(command)

@@ -63,25 +63,32 @@ def train(
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume
+      tinymixer launch -n 4 train cifar10-nano        (four processes, or GPUs, together)
       tinymixer train digits --print-recipe > mine.toml
       tinymixer train mine.toml
     """
+    from tinymixer.cli.ranks import display_on, joined_ranks, tell_launcher_folder
     from tinymixer.training.run_folder import resolve_recipe
 
-    resolved = resolve_recipe(recipe, overrides_of(overrides), out, resume)
-    if print_recipe:
-        click.echo(resolved.to_toml(), nl=False)
-        return
+    with joined_ranks() as ranks:
+        resolved = ranks.first(lambda: resolve_recipe(recipe, overrides_of(overrides), out, resume))
+        if print_recipe:
+            if ranks.rank == 0:
+                click.echo(resolved.to_toml(), nl=False)
+            return
 
-    from tinymixer.cli.progress import TrainingDisplay
-    from tinymixer.training.trainer import Trainer
+        from tinymixer.training.trainer import Trainer
 
-    display = TrainingDisplay(quiet)
-    try:
-        init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
-        result = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from).run()
-    finally:
-        display.close()
+        display = display_on(ranks, quiet)
+        try:
+            init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
+            trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks)
+            tell_launcher_folder(ranks, trainer.folder.path)
+            result = trainer.run()
+        finally:
+            display.close()
+        if ranks.rank:
+            return
     if result.signal is not None:
         tell(f"\n{result.message}", to_stderr=True)
         raise Exit(128 + result.signal)

@@ -21,6 +21,7 @@ FREE_ON_RESUME = (
         f"training.{name}"
         for name in (
             "eval_batch_size", "checkpoint_every_steps", "engine", "backend", "kernels", "threads", "slice_images",
+            "captured", "check_kernels",
         )
     ),
     "fine_tuning.init_from",  # a resumed run has its own weights, whatever it was started from
