@@ -31,6 +31,7 @@ $(VENV)/.with-cli: pyproject.toml | $(BIN)/python
 
 $(VENV)/.with-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps 'foolbox==3.3.4'  # its data folder: real pictures for tests
 	@touch $@ $(VENV)/.with-cli
 
 $(VENV)/.with-peers: $(VENV)/.with-dev

@@ -5,7 +5,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.cli.output import print_labelled, tell
+from tinymixer.cli.output import print_labelled, tell, wrapped
 from tinymixer.text import counted
 from tinymixer.training.progress import Progress
 
@@ -66,7 +66,7 @@ class TrainingDisplay(Progress):
             self._say(epoch_line(row, self.epochs, note))
 
     def on_note(self, text: str) -> None:
-        self._say(text, to_stderr=True)
+        self._say(wrapped(text, to_stderr=True), to_stderr=True)
 
     def on_end(self, result: "TrainingResult") -> None:
         self.close()

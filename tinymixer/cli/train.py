@@ -44,7 +44,7 @@ def train(
     print_recipe: bool,
     **overrides: Any,
 ) -> None:
-    """Train a model by RECIPE: digits (the default), photos, cifar10-tiny, cifar10-nano, or the path of a TOML file.
+    """Train a model by RECIPE: digits (the default), photos, fine-tune, cifar10-tiny, cifar10-nano, or a TOML file.
 
     Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
     tenth of the training images is held back to choose the best epoch; the test images are used once, at the end.
@@ -59,6 +59,7 @@ def train(
     Examples:
       tinymixer train
       tinymixer train photos --data my-photos
+      tinymixer train fine-tune --data my-photos --init-from first-mixer --image-size 64 --freeze stem
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume
@@ -80,7 +81,7 @@ def train(
 
         display = display_on(ranks, quiet)
         try:
-            init_from = overrides_of(overrides)["training.init_from"]  # None: the recipe's suggestion, if it has one
+            init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
             trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks)
             tell_launcher_folder(ranks, trainer.folder.path)
             result = trainer.run()

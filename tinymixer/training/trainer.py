@@ -11,29 +11,24 @@ import numpy as np
 
 from tinymixer.data import Dataset, epoch_order
 from tinymixer.engines import Step, Work, choose_engine
-from tinymixer.errors import CheckpointError, ConfigError, TinymixerError, TrainingError
+from tinymixer.errors import CheckpointError, ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
-from tinymixer.text import reason_of
 from tinymixer.training.arithmetic import arithmetic_of, other_arithmetic
-from tinymixer.training.build import (
-    build_model,
-    fit_recipe,
-    load_data,
-    make_optimizer,
-    require_batch,
-    schedule_of,
-)
+from tinymixer.training.build import build_model, make_optimizer, require_batch, schedule_of
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, evaluate
-from tinymixer.training.fine_tuning import start_weights
+from tinymixer.training.fine_tuning import choose_start, start_with
 from tinymixer.training.history import Row, append_row, is_tested, mend_rows, write_rows
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
+from tinymixer.training.parts import frozen_words
+from tinymixer.training.pictures import try_to_draw_curves
+from tinymixer.training.prepare import prepare
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.result import TrainingResult, make_result
-from tinymixer.training.resume import newest_checkpoint, with_precision, with_recorded_precision
+from tinymixer.training.resume import newest_checkpoint, with_precision
 from tinymixer.training.run_folder import RunFolder, require_same_data, require_same_run
 from tinymixer.training.run_state import RunState, what_is_missing
 from tinymixer.training.sharing import (
@@ -58,9 +53,9 @@ class Trainer:
     progress    receives the run's progress and can stop it; None shows a bar in a notebook and nothing elsewhere
     resume      continue the run in `out` from its last checkpoint, exactly
     model       your own model instead of the recipe's; training starts from its weights
-    init_from   start from the weights of a run folder, a checkpoint, or the package ("first-mixer"): arrays of the same
+    init_from   start from the weights of a run, a checkpoint, a file, or of a name ("first-mixer"): arrays of the same
                 name and shape are loaded, the others are named in a note. "none" starts from scratch; None leaves it to
-                the recipe, or to `model` where you give one
+                the recipe, or to `model` where you give one. `recipe.fine_tuning` says how sizes and head are chosen
     ranks       the processes that train together (`tinymixer.parallel.launched_ranks`), each with a Trainer of its own.
                 Rank 0's alone writes into the folder; give the others' a `Progress()`, which is silent
 
@@ -90,15 +85,8 @@ class Trainer:
         self.ranks, self.progress = ranks, progress or default_progress()
         self._said: set[str] = set()
         self.resume = resume
-        self.dataset = dataset or load_data(recipe)
-        stated = None if model is not None or "image_size" in recipe.from_data else recipe.model.image_size
-        self.recipe = recipe = fit_recipe(recipe, self.dataset, model)
-        if stated not in (None, self.dataset.image_size):
-            self._say_once(
-                f"the images have {self.dataset.image_size} pixels a side, not {stated}, and so has the model"
-            )
-        if resume and out:
-            recipe = with_recorded_precision(recipe, out)
+        weights = choose_start(recipe, init_from, has_weights=resume or model is not None)
+        recipe, self.dataset = prepare(recipe, dataset, model, weights, out if resume else None, ranks, self._say_once)
         training, images = recipe.training, self.dataset
         self.train_indices, self.validation_indices = images.split(recipe.data.validation_share, training.seed)
         require_batch(recipe, images, len(self.train_indices))
@@ -106,25 +94,20 @@ class Trainer:
         take_device(ranks, training)
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
-        if not resume and (model is None or init_from is not None):
-            recipe = start_weights(self.model, recipe, init_from, images.class_names, self._say_once)
-            self.recipe = recipe
+        if not resume:
+            recipe = start_with(
+                self.model, weights, recipe, images.class_names, self._say_once, asked=init_from is not None
+            )
         self.optimizer = make_optimizer(recipe, self.model.parameters)
+        if frozen := frozen_words(self.optimizer.groups, self.model.parameters):
+            self._say_once(frozen)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
         self.schedule = schedule_of(recipe, self.steps_per_epoch)
         work = Work(
-            images.train_images,
-            images.train_labels,
-            images.mean,
-            images.std,
-            training.batch_size,
-            recipe.augmentation,
-            training.label_smoothing,
-            training.micro_batches,
-            training.seed,
-            ranks,
-        )
+            images.train_images, images.train_labels, images.mean, images.std, training.batch_size,
+            recipe.augmentation, training.label_smoothing, training.micro_batches, training.seed, ranks,
+        )  # fmt: skip
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
         if not resume:
@@ -402,20 +385,10 @@ class Trainer:
         return self.recipe.training.precision == "float16"
 
     def _draw_curves(self) -> None:
-        """Draw curves.png. If that fails for any reason, say so in a note; training goes on."""
         self._pictured = time.perf_counter()
         if not self.rows or self.ranks.rank:
             return
-        try:
-            from tinymixer.analysis.curves import draw_curves
-
-            draw_curves({self.recipe.name: self.rows}, self.folder.curves)
-        except ImportError:
-            self._say_once("curves.png is not drawn, since Matplotlib is not installed: pip install matplotlib")
-        except TinymixerError as error:
-            self._say_once(f"curves.png is not drawn: {error}")
-        except Exception as error:  # fonts, LaTeX, the user's settings: Matplotlib raises errors of many types
-            self._say_once(f"curves.png is not drawn: {reason_of(error)}")
+        try_to_draw_curves(self.recipe.name, self.rows, self.folder.curves, self._say_once)
 
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":
