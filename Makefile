@@ -1,6 +1,7 @@
 # make train    create the environment, train on the bundled digits, show the curve
 # make test     the fast suite: no network beyond packages, no GPU, no PyTorch
 # make peers    install PyTorch and hold our numbers against it
+# make ranks    install MPI (mpi4py, mpich) and train with two processes
 # make lessons       make the notebooks from lessons/source/ (make lessons ONLY=02 for one)
 # make lessons-test  hold the notebooks to their sources and run them all
 # make lint     ruff (lint and format), mypy and import-linter
@@ -13,7 +14,7 @@ RECIPE ?= digits
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test peers lessons lessons-test lint format clean
+.PHONY: help train test peers ranks lessons lessons-test lint format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -30,20 +31,28 @@ $(VENV)/.with-cli: pyproject.toml | $(BIN)/python
 
 $(VENV)/.with-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps 'foolbox==3.3.4'  # its data folder: real pictures for tests
 	@touch $@ $(VENV)/.with-cli
 
 $(VENV)/.with-peers: $(VENV)/.with-dev
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	@touch $@
 
+$(VENV)/.with-mpi: $(VENV)/.with-dev
+	$(BIN)/python -m pip install --quiet --editable '.[mpi]'
+	@touch $@
+
 train: $(VENV)/.with-cli
 	$(BIN)/tinymixer train $(RECIPE)
 
 test: $(VENV)/.with-dev
-	$(BIN)/python -m pytest -n 2 -m 'not peers'
+	$(BIN)/python -m pytest -n 2 -m 'not peers and not ranks'
 
 peers: $(VENV)/.with-peers
 	$(BIN)/python -m pytest -m peers
+
+ranks: $(VENV)/.with-mpi
+	$(BIN)/python -m pytest -m ranks tests/parallel
 
 lessons: $(VENV)/.with-dev
 	$(BIN)/python lessons/make_notebooks.py $(ONLY)

@@ -21,9 +21,9 @@ from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
-from tinymixer.kernels.epilogues import seconds_of
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
+from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.traffic import bytes_moved
 from tinymixer.models import MixerConfig, MlpMixer
 
@@ -74,6 +74,7 @@ class KernelForms:
         few = layouts.over_columns(rows, columns, v, self.sms)
         partial = self.floats(few.grid[1] * columns)
         yield what, f"bias_gelu_backward_columns<{t}, {v}, {g}>", few, (a, z, bias, partial, *sizes, i32(0))
+        yield "sums per column", f"column_sums<{t}, {v}>", few, (a, partial, *sizes, i32(0))
 
     def token_gelu(self) -> Iterator[Form]:
         rows, columns = self.config.tokens_mlp_dim, self.batch * self.config.hidden_dim
@@ -105,7 +106,7 @@ class KernelForms:
         what = "residual + bias + LayerNorm"
         yield what, f"layer_norm_forward_plain<{t}>", layouts.flat(rows), given
         yield what, f"layer_norm_forward_lanes<{t}>", layouts.per_warp(rows), given
-        yield what, f"layer_norm_forward<{t}, {row.vector}, {row.pieces}>", row.every_row(rows), given
+        yield what, f"layer_norm_forward<{t}, {row.template}>", row.every_row(rows), given
         what, dn, dx = "LayerNorm backward + residual", branch, total
         given = (dn, x, scale, mean, inv_std, dx, dx, i32(rows), i32(channels))
         yield what, f"layer_norm_backward_plain<{t}>", layouts.flat(rows), given
@@ -114,7 +115,7 @@ class KernelForms:
         layout = row.persistent(rows, channels, self.sms)
         partials = [self.floats(layout.grid[0] * channels) for _ in range(3)]
         given = (dn, None, x, scale, mean, inv_std, dx, None, dx, None, *partials, None, *sizes, i32(0))
-        yield what, f"layer_norm_backward<{t}, {row.vector}, {row.pieces}>", layout, given
+        yield what, f"layer_norm_backward<{t}, {row.template}>", layout, given
 
     def dropout(self) -> Iterator[Form]:
         config, batch = self.config, self.batch
@@ -140,9 +141,10 @@ class KernelForms:
         normalisation = self.cupy.asarray(np.ones((3, config.in_channels), np.float32))
         numbers = (config.image_size, config.in_channels, config.patch_size, 0, 0, batch)
         choices = self.cupy.zeros((batch, 6), np.int32)
-        given = (pixels, choices, normalisation, patches, *map(i32, numbers), i64(patches.size))
-        yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), given
-        yield "patches", f"gather_patches<{t}, {v}>", layouts.flat(patches.size, v), given
+        given = (pixels, choices, normalisation, patches, *map(i32, numbers))
+        yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), (*given, i64(patches.size))
+        layout = layouts.patch_rows(self.rows, config.patch_features, v)
+        yield "patches", f"gather_patches<{t}, {v}>", layout, (*given, i32(self.rows))
         logits, dlogits = self.floats(batch, config.num_classes), self.floats(batch, config.num_classes)
         losses, correct = self.floats(batch), self.cupy.zeros(batch, np.int32)
         given = (logits, self.cupy.zeros(batch, np.int64), None, None, None, dlogits, losses, correct, i32(batch),
@@ -178,9 +180,10 @@ def measure(cupy: Any, config: MixerConfig, batch: int, precision: str, copy_rat
     with stream:
         multiprocessors = int(cupy.cuda.Device().attributes["MultiProcessorCount"])
         forms = list(KernelForms(cupy, config, batch, precision, multiprocessors).all())
-        kernels, rows = Kernels(cupy, [name for _, name, _, _ in forms]), []
+        kernels, rows = Kernels(cupy, [*(name for _, name, _, _ in forms), HOLD]), []
+        timer = DeviceTimer(cupy, stream, kernels.launch)
         for what, name, layout, arguments in forms:
-            seconds = seconds_of(cupy, stream, functools.partial(kernels.launch, name, layout, *arguments))
+            seconds = timer.seconds(functools.partial(kernels.launch, name, layout, *arguments), times=4)
             count = bytes_moved(name, arguments)
             rows.append(
                 {

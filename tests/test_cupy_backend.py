@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.kernels.fake_cupy import fake_gpu
+from tests.kernels.fake_cupy import CAPABILITY, fake_gpu
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import cupy_obstacle, get_backend
 from tinymixer.errors import BackendError
@@ -47,6 +47,20 @@ def test_a_driver_that_is_too_old_is_named():
         cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.runtime.getDeviceCount = Error, count
 
     assert "finds no usable CUDA driver (cudaErrorInsufficientDriver" in obstacle_with("cupy", old_driver)
+
+
+@pytest.mark.parametrize(
+    ("capability", "cuda", "named"), [("70", 13000, True), ("75", 13000, False), ("70", 12090, False)]
+)
+def test_a_gpu_too_old_for_cuda_13_is_told_to_take_cuda_12(monkeypatch, capability, cuda, named):
+    monkeypatch.setitem(CAPABILITY, "device", capability)
+    with fake_gpu() as cupy:
+        cupy.cuda.runtime.runtimeGetVersion = lambda: cuda
+        sentence = cupy_obstacle()
+    assert (sentence is not None) is named
+    if named:
+        assert "this one has 7.0" in sentence
+        assert "tinymixer[cuda12]" in sentence
 
 
 def test_a_missing_compiler_is_named():

@@ -2,6 +2,7 @@
 
     MixerConfig, MlpMixer               the model (`tinymixer.models`), made of layers and operations (`tinymixer.ops`)
     Trainer, load_recipe, load_run      train by a recipe, and use what was trained (`tinymixer.training`)
+    load_weights, preset                published weights and sizes, "B/16" (`tinymixer.pretrained`, `tinymixer.models`)
     Dataset, load_dataset               pictures and arrays, yours or built in (`tinymixer.data`)
     check_operation, check_layer        is this gradient right? (`tinymixer.gradcheck`)
     get_backend, Backend                NumPy or CuPy (`tinymixer.backend`)
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from tinymixer.backend import Backend, get_backend
     from tinymixer.data import Dataset, load_dataset
     from tinymixer.gradcheck import check_layer, check_operation
-    from tinymixer.models import MixerConfig, MlpMixer
+    from tinymixer.models import MixerConfig, MlpMixer, preset
     from tinymixer.parameters import Parameters
     from tinymixer.training import Trainer, load_recipe, load_run
+    from tinymixer.training.weights import load_weights
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,8 @@ HOMES = {  # name -> the module that it is imported from when it is first asked 
     "load_dataset": "tinymixer.data",
     "load_recipe": "tinymixer.training",
     "load_run": "tinymixer.training",
+    "load_weights": "tinymixer.training.weights",
+    "preset": "tinymixer.models",
 }
 
 __all__ = [
@@ -57,6 +61,8 @@ __all__ = [
     "load_dataset",
     "load_recipe",
     "load_run",
+    "load_weights",
+    "preset",
 ]
 
 

@@ -22,6 +22,7 @@ from tinymixer.text import reason_of
 __all__ = ["BACKENDS", "Backend", "CupyBackend", "cupy_obstacle", "get_backend", "namespace"]
 
 BACKENDS = ("auto", "numpy", "cupy")
+CUDA_13, OLDEST_FOR_CUDA_13 = 13_000, 75  # CUDA Toolkit 13.0's release notes, "Deprecated Architectures"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,18 @@ def cupy_obstacle() -> str | None:
         return f"CuPy is installed but finds no usable CUDA driver ({reason_of(error)}): check that nvidia-smi works"
     if not count:
         return "CuPy is installed but this machine has no CUDA GPU"
-    return _missing_library()
+    return _gpu_too_old(cupy) or _missing_library()
+
+
+def _gpu_too_old(cupy: ModuleType) -> str | None:
+    """Say where the GPU is older than CUDA 13 supports: its compiler makes no code for such a GPU."""
+    capability = str(cupy.cuda.Device().compute_capability)  # "75" for 7.5
+    if cupy.cuda.runtime.runtimeGetVersion() < CUDA_13 or int(capability) >= OLDEST_FOR_CUDA_13:
+        return None
+    return (
+        f"CUDA 13 computes on GPUs of compute capability 7.5 or more, and this one has {capability[:-1]}."
+        f"{capability[-1]}: uninstall cupy-cuda13x, then {install_line('cuda12')}"
+    )
 
 
 def _missing_library() -> str | None:

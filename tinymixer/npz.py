@@ -30,6 +30,7 @@ ENTRY = re.compile(
     r"|'shape'\s*:\s*\((?P<shape>[0-9L,\s]{0,800})\))\s*(?:,\s*|(?=\}))"
 )
 KINDS = "biufUS"  # truth values, whole and floating-point numbers, text, bytes
+BFLOAT16 = np.dtype("V2")  # what NumPy makes of bfloat16, for which it has no name: two bytes of anything
 # An archive may unpack to this many times its own size, and always to this many bytes. A bomb unpacks a thousandfold.
 MOST_SQUEEZED = 100
 SMALL = 1 << 28
@@ -75,21 +76,35 @@ class NpzFile:
 
     def read(self, names: Collection[str], compressed: bool) -> dict[str, np.ndarray]:
         """The arrays of these names. compressed: whether their members may be (deflated, and within bounds)."""
+        self.require_bounded(names, compressed)
+        return {name: self.array(name) for name in names}
+
+    def require_bounded(
+        self, names: Collection[str], compressed: bool, small: int = SMALL, squeezed: int = MOST_SQUEEZED
+    ) -> None:
+        """Raise ArchiveError unless these members are plain, and together within the bounds. Nothing is read.
+
+        small      bytes that they may unpack to in any case;  squeezed   times the archive's size, at most
+        """
         for name in names:
             self._require_plain(self.members[name], compressed)
-        if sum(self.members[name].file_size for name in names) > max(SMALL, MOST_SQUEEZED * self.size):
+        if sum(self.members[name].file_size for name in names) > max(small, squeezed * self.size):
             raise ArchiveError(
-                f"it would unpack to over {MOST_SQUEEZED} times its size, which no images do. If they really are so "
-                "alike, save them without compression, np.savez"
+                f"it would unpack to over {squeezed} times its size, which no images or weights do. If they really are "
+                "so alike, save them without compression, np.savez"
             )
-        arrays = {}
-        for name in names:
-            with self.archive.open(self.members[name]) as member_file:
-                try:
-                    arrays[name] = read_array(member_file, self.members[name].file_size)
-                except ArchiveError as error:
-                    raise ArchiveError(f"its '{shortened(name, 60)}' {error}") from error
-        return arrays
+
+    def array(self, name: str, bfloat16: bool = False) -> np.ndarray:
+        """One array; call `require_bounded` first. bfloat16: whether it may have that dtype (`BFLOAT16`)."""
+        with self.archive.open(self.members[name]) as member_file, _named(name):
+            return read_array(member_file, self.members[name].file_size, bfloat16)
+
+    def header(self, name: str, bfloat16: bool = False) -> tuple[np.dtype, tuple[int, ...]]:
+        """dtype and shape of one array, whose values are not read. Raises ArchiveError as `array` does."""
+        with self.archive.open(self.members[name]) as member_file, _named(name):
+            dtype, shape, _, start = read_header(member_file, bfloat16)
+            _require_length(dtype, shape, self.members[name].file_size - start)
+        return dtype, shape
 
     @staticmethod
     def _require_plain(member: zipfile.ZipInfo, compressed: bool) -> None:
@@ -109,16 +124,22 @@ class NpzFile:
             raise ArchiveError(f"its arrays {how}")
 
 
-def read_array(member_file: IO[bytes], size: int) -> np.ndarray:
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the array's name before what is wrong with it."""
+    try:
+        yield
+    except ArchiveError as error:
+        raise ArchiveError(f"its '{shortened(name, 60)}' {error}") from error
+
+
+def read_array(member_file: IO[bytes], size: int, bfloat16: bool = False) -> np.ndarray:
     """Read the array of a .npy member of `size` bytes to its end, where zipfile compares the check sum.
 
     Raises ArchiveError unless header and size agree to the byte.
     """
-    dtype, shape, columns_first, start = read_header(member_file)
-    if math.prod(shape) * dtype.itemsize != size - start:
-        raise ArchiveError(
-            f"is damaged: its header promises {math.prod(shape) * dtype.itemsize:,} bytes, {size - start:,} are there"
-        )
+    dtype, shape, columns_first, start = read_header(member_file, bfloat16)
+    _require_length(dtype, shape, size - start)
     if size == start:
         return np.empty(shape, dtype)
     content = bytearray(size - start)
@@ -132,7 +153,14 @@ def read_array(member_file: IO[bytes], size: int) -> np.ndarray:
     return array.copy() if columns_first and array.ndim > 1 else array
 
 
-def read_header(member_file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...], bool, int]:
+def _require_length(dtype: np.dtype, shape: tuple[int, ...], there: int) -> None:
+    if math.prod(shape) * dtype.itemsize != there:
+        raise ArchiveError(
+            f"is damaged: its header promises {math.prod(shape) * dtype.itemsize:,} bytes, {there:,} are there"
+        )
+
+
+def read_header(member_file: IO[bytes], bfloat16: bool = False) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     """dtype, shape, whether columns come first, and where the values begin.
 
     Raises ArchiveError for anything that NumPy does not write for an array of numbers or text.
@@ -162,20 +190,22 @@ def read_header(member_file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...], bool
             raise ArchiveError(OBJECTS)
         raise ArchiveError(f"has a header that is not that of an array of numbers or text: {shortened(text, 80)}")
     return (
-        _dtype(entries["descr"]),
+        _dtype(entries["descr"], bfloat16),
         _shape(entries["shape"]),
         entries["order"] == "True",
         8 + len(length_bytes) + length,
     )
 
 
-def _dtype(descr: str) -> np.dtype:
+def _dtype(descr: str, bfloat16: bool) -> np.dtype:
     if descr.endswith("O"):
         raise ArchiveError(OBJECTS)
     try:
         dtype = np.dtype(descr)
     except (TypeError, ValueError) as error:
         raise ArchiveError(f"has the unknown dtype {descr}") from error
+    if bfloat16 and descr in ("|V2", "<V2"):  # big-endian values would be taken for others
+        return BFLOAT16
     if dtype.kind not in KINDS or not dtype.itemsize:
         raise ArchiveError(f"has the dtype {descr}, which is neither a number nor text")
     return dtype

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 11 · To the GPU
 #
-# *45 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
+# *60 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
 #
 # The operations of this course run on a GPU when one word is changed. To run *fast* there they must be written with an eye
 # to something that the formulas don't show: how many bytes move, and what waits for what. After this lesson you can
@@ -10,6 +10,7 @@
 # * time a device that answers before it has finished,
 # * count the bytes that a line of array code moves, and say what fusing it saves,
 # * write one thread of a CUDA kernel, and read the package's,
+# * follow an MLP from its formula over its NumPy lines to one kernel,
 # * round to bfloat16, and say which numbers of a training step must stay in float32,
 # * explain why a training step is recorded, and what must not be recorded with it.
 #
@@ -564,6 +565,100 @@ show(
 # The cure is to multiply the loss by a large number, a **loss scale**. The backward pass is linear in `dlogits`, so every gradient grows by the same factor; the optimizer divides by it again, in float32. The package begins with
 # $2^{13}$, halves it when a gradient overflows (that update is left out), and doubles it after 2,000 good steps (Micikevicius et al. 2018, arXiv 1710.03740). bfloat16 has float32's range and needs none of it.
 #
+# ## From the formula to the tile kernel
+# Now everything is there to fuse a whole MLP. Token mixing multiplies each column of $X$, one number per token, by two matrices with a GELU between them, and its first bias belongs to a row:
+#
+# $$Z = W_1 X + b_1, \qquad A = \mathrm{gelu}(Z), \qquad Y = W_2 A.$$
+#
+# As NumPy lines, with the columns of all channels and images side by side (the second bias is added later, in the next LayerNorm's kernel):
+
+# %%
+S, DS, columns = 16, 32, 256
+x = rng.normal(size=(S, columns))  # (S, B*C)
+w1, b1 = rng.normal(size=(DS, S)) / 4, rng.normal(size=DS)  # (DS, S), (DS,)
+w2 = rng.normal(size=(S, DS)) / 6  # (S, DS)
+
+z = w1 @ x + b1[:, None]  # (DS, B*C)
+a, cache = ops.gelu_tanh_forward(z)  # (DS, B*C)
+y = w2 @ a  # (S, B*C)
+
+# %% [markdown]
+# Every line is a trip through memory: the first product reads `x` and writes `z`, GELU reads `z` and writes `a`, the second product reads `a` and writes `y`. With DS = S, as in nano, that is six passes. But each column of `y` needs *its* column of `x` and
+# the two weights, which are small. So a block of the GPU can take a **tile** of 128 columns, keep `z` and `a` on the chip, and write its part of `y`: two passes.
+#
+# In CUDA C++ that is several hundred lines, for the tensor cores that make products fast want their factors in an order of their own. A *tile language* leaves that to its compiler. NVIDIA's, cuTile, is Python; this is the package's kernel:
+
+# %%
+import inspect
+
+from tinymixer.kernels.tiles import token_mlp
+
+text = inspect.getsource(token_mlp)
+start = text.index("    def token_forward")
+print(inspect.cleandoc(text[start : text.index("    @ct.kernel", start)]))
+
+# %% [markdown]
+# These are the three NumPy lines, and around them what a tile needs: `ct.bid(0)` is the number of the block; `ct.load` takes the tile of that shape at that place, here the columns `column * N` to `(column + 1) * N`; `ct.astype(..., number)` rounds the
+# factors of a product to bfloat16, while sums stay in float32; `ct.store` writes the result. No line says anything about threads.
+#
+# The compiler takes `ct` for the module `cuda.tile`. It can also be an object whose `load`, `mma` and `tanh` are NumPy's, and then the *same source* runs here, one block after the other:
+
+# %%
+from tinymixer.kernels.tiles.on_numpy import NumpyTiles
+
+N = 64
+for ct, name in (
+    (NumpyTiles(), "float64"),
+    (NumpyTiles(np.float32, rounding=True), "bfloat16"),
+):
+    kernel = token_mlp.token_kernels(ct, S, DS, N, ct.bfloat16).forward
+    tiled = np.zeros_like(y)
+    ct.launch(kernel, (columns // N,), x, w1, b1, w2, tiled)
+    error = np.linalg.norm(tiled - y) / np.linalg.norm(y)
+    print(
+        f"{columns // N} blocks, factors in {name:8}: off by {error:.0e} of the result's size"
+    )
+
+# %% [markdown]
+# Exact in float64, and off by a fraction of $2^{-8} \approx 0.004$ with the factors in bfloat16. The package's tests hold the kernels to the operations in this way, on machines without a GPU.
+#
+# The backward pass is where it pays most. From `dy` it needs four results,
+#
+# $$dZ = (W_2^\top dY) \odot \mathrm{gelu}'(Z), \qquad dX = W_1^\top dZ, \qquad dW_1 = dZ\, X^\top, \qquad dW_2 = dY A^\top, \qquad db_1 = \textstyle\sum_{\text{columns}} dZ,$$
+#
+# and the kernel for it keeps nothing from the forward pass: it computes $Z$ again, one more small product instead of two stored hidden layers. $dW_1$, $dW_2$ and $db_1$ are sums over *all* columns, so a block walks over many tiles, adds up on the chip, and writes its sums
+# side by side with the other blocks', to be added in a fixed order.
+
+# %%
+start = text.index("        for column in range")
+print(inspect.cleandoc(text[start : text.index("        ct.store(dw1", start)]))
+
+# %%
+dy = rng.normal(size=(S, columns))  # (S, B*C)
+dz = ops.gelu_tanh_backward(w2.T @ dy, cache)  # (DS, B*C)
+wanted = w1.T @ dz, dz @ x.T, dy @ a.T, dz.sum(axis=1)
+
+ct, blocks = NumpyTiles(), 3
+kernel = token_mlp.token_kernels(ct, S, DS, N, ct.bfloat16).backward
+dx, dw1, dw2, db1 = (
+    np.zeros(shape) for shape in (x.shape, (blocks, DS, S), (blocks, S, DS), (blocks, DS))
+)
+ct.launch(kernel, (blocks,), x, dy, w1, b1, w2, dx, dw1, dw2, db1)
+found = dx, dw1.sum(axis=0), dw2.sum(axis=0), db1.sum(axis=0)
+for name, ours, right in zip(("dx", "dw1", "dw2", "db1"), found, wanted, strict=True):
+    print(f"{name:4} off by {np.linalg.norm(ours - right) / np.linalg.norm(right):.0e}")
+
+# %% [markdown]
+# Four tiles and three blocks: the first block has taken tiles 0 and 3, the others one each. Channel mixing is fused in the same way, except that its hidden layer is too wide for the chip and goes through in pieces (`kernels/tiles/channel_mlp.py`). Of the 83 passes that a block of nano makes over
+# its activations, forward and backward, 31 remain when both are tile kernels, and none of a block's hidden layers is kept. The compiler takes the kernels for four generations of GPUs; **they have not run on one**, so that no speed is printed here. Where the package meets a GPU, it computes a block in
+# both ways first, compares, times them, and takes the faster.
+#
+# **Try it.** (1) Why does the forward kernel not walk over tiles, as the backward one does? (2) Launch the backward kernel with `blocks = 7`. What do blocks 4 to 6 write, and why is the result right? (3) Let `ct.mma` be called with factors in float32 instead of bfloat16: which line of the kernel would you change?
+
+# %% [markdown] tags=["solution"]
+# **About the questions.** (1) It has no sums over columns. A block per tile leaves the order of the work to the GPU. (2) They have no tile, so they write their sums as they began, zeros. (3) None: `number` is an argument of `token_kernels`, and with a format of 32 bits `ct.astype` changes nothing.
+
+# %% [markdown]
 # ## The recorded step
 # Back to waiting. The prototype's step of nano was this many launches:
 
@@ -679,6 +774,7 @@ print(", ".join(STEP_STATE.names))
 # With a GPU at hand, this is all there is to do:
 #
 #     pip install 'tinymixer[cuda13] @ git+https://github.com/tinymixer/tinymixer'   # or [cuda12], to match your driver
+#     pip install 'tinymixer[cutile] @ git+https://github.com/tinymixer/tinymixer'   # also the fused MLPs: CUDA 13
 #     tinymixer doctor                       # says what is missing
 #     tinymixer train cifar10-nano --backend cupy --precision bfloat16
 #     tinymixer bench --backend cupy --model nano --precision bfloat16 --profile
@@ -702,7 +798,7 @@ else:
 
 # %% [markdown]
 # **What was measured and what was not.** The rates, the products, and the bars of PyTorch, JAX, array expressions and prototype were measured on one H100 with the versions in the first cell. The prototype's gradients were not checked against a reference. The package's own kernels and
-# captured step are compiled for A100 and H100 and tested on an emulator, against the operations of this course; on a GPU they have not run yet. `docs/gpu.md` lists what was measured.
+# captured step are compiled for A100 and H100 and tested on an emulator, against the operations of this course, its tile kernels on NumPy; on a GPU they have not run yet. `docs/gpu.md` lists what was measured.
 #
 # ## What you have now
 # | what is slow | why | what helps |
@@ -711,7 +807,7 @@ else:
 # | waiting for a result | the queue runs empty | read losses seldom, decide on the device |
 # | many small kernels | a launch takes microseconds | fuse, record the step once |
 # | element-by-element array code | every line is a trip through memory | fuse, 16-bit numbers |
-# | products with a small inner size | few operations per byte | nothing but fewer bytes |
+# | products with a small inner size | few operations per byte | fewer bytes: a whole MLP in one kernel |
 #
 # **Where the package does this:** `tinymixer/backend.py` (which library), `tinymixer/kernels/` (CUDA sources, launches, products), `tinymixer/engines/cuda/` (the recorded step; begin with `captured_step.py`), `docs/gpu.md` (the bytes of a
 # whole block, counted).

@@ -1,16 +1,13 @@
 """The parts of the GPU benchmarks that run without a GPU: timing, arithmetic, our step as a peer, the profile."""
 
-import os
-import subprocess
-from pathlib import Path
-
+import numpy as np
 import pytest
 
-from benchmarks import gpu_kernels, gpu_table
+from benchmarks import gpu_kernels
 from tests.kernels.emulator import COMPILER, NO_COMPILER, kernel_names
 from tests.kernels.fake_cupy import fake_gpu
 from tinymixer import MixerConfig
-from tinymixer.bench import ours_cupy, profile_cupy
+from tinymixer.bench import ceilings, ours_cupy, profile_cupy
 from tinymixer.bench.models import MODELS, step_flops
 from tinymixer.bench.timing import interleaved
 from tinymixer.kernels.precision import get_precision
@@ -87,52 +84,6 @@ def test_the_profile_sees_products_with_epilogues():
     }
 
 
-def test_the_table_says_what_was_left_out():
-    rows = [
-        {"name": "tinymixer", "model": "nano", "precision": "tf32", "images_per_second": 1e5, "step_milliseconds": 5.12,
-         "teraflops": 80.0, "share_of_product_ceiling": 0.2, "product_ceiling_teraflops": 400.0,
-         "copy_ceiling_terabytes": 2.9, "peak_bytes": 2**30, "version": "tinymixer 0"},
-        {"name": "JAX jit", "model": "nano", "precision": "tf32", "left_out": "no time was left"},
-    ]  # fmt: skip
-    text = gpu_table.text(rows)
-    assert "100,000" in text
-    assert "1.00" in text
-    assert "left out: no time was left" in text
-
-
-def test_the_session_script_is_valid():
-    script = Path(gpu_table.__file__).with_name("gpu_session.sh")
-    subprocess.run(["bash", "-n", str(script)], check=True)
-    for arguments, code in (([], 2), (["--help"], 0), (["--quick"], 2)):
-        done = subprocess.run(["bash", str(script), *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == code
-        assert "gpu_session.sh OUT [WHEELS] [CIFAR]" in (done.stderr if code else done.stdout)
-    missing = subprocess.run(
-        ["bash", str(script), "out", "no-such-folder"], capture_output=True, text=True, check=False
-    )
-    assert (missing.returncode, missing.stderr) == (2, "error: there is no no-such-folder\n")
-
-
-def test_the_session_goes_on_past_what_fails_and_reports_it(tmp_path):
-    """With a Python that knows nothing, every part fails, and the summary at the end says so."""
-    useless = tmp_path / "python"
-    useless.write_text("#!/bin/sh\necho no such module >&2\nexit 3\n")
-    useless.chmod(0o755)
-    script = Path(gpu_table.__file__).with_name("gpu_session.sh")
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    done = subprocess.run(
-        ["bash", str(script), str(tmp_path / "out"), str(wheels)],
-        capture_output=True, text=True, check=False, env=os.environ | {"PYTHON": str(useless)},
-    )  # fmt: skip
-    assert done.returncode == 1
-    summary = (tmp_path / "out" / "summary.txt").read_text()
-    for part in ("install", "environment", "tests", "comparison", "kernels-nano", "profile-nano", "profile-small-4"):
-        assert f"{part}: FAILED with exit code" in summary
-    assert "training: left out, no CIFAR-10 was given" in summary
-    assert done.stdout.endswith(summary)
-
-
 @emulated
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_kernel_with_a_plain_form_is_on_the_ladder(precision):
@@ -144,6 +95,27 @@ def test_every_kernel_with_a_plain_form_is_on_the_ladder(precision):
     plain = {name.split("<")[0] for form in ("float", number) for name in kernel_names(form) if "_plain" in name}
     assert plain <= set(kernels)
     firsts = {row["what"]: kernel for row, kernel in zip(reversed(rows), reversed(kernels), strict=True)}
-    assert {kernel for kernel in firsts.values() if not kernel.endswith("_plain")} == {"dropout"}  # it has one form
+    assert {kernel for kernel in firsts.values() if not kernel.endswith("_plain")} == {
+        "dropout",
+        "column_sums",
+    }  # which have one form
     assert all(row["bytes"] > 0 for row in rows)
     assert gpu_kernels.text(rows, "title").count("\n") == len(rows) + len(firsts) + 2
+
+
+@emulated
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_ceilings_draw_their_numbers_on_the_device(monkeypatch, precision):
+    numbers = ceilings.scrambled(np, 100_000)
+    assert numbers.dtype == np.float32
+    assert abs(numbers.mean()) < 0.02
+    assert numbers.std() == pytest.approx(1, abs=0.01)
+    pairs = numbers[:-1] * numbers[1:]
+    assert abs(pairs.mean()) < 0.02  # neighbours have nothing to do with each other
+    for name, size in (("GPU_PRODUCT_SIZE", 16), ("GPU_COPY_BYTES", 1 << 12)):
+        monkeypatch.setattr(ceilings, name, size)
+    monkeypatch.setattr(ceilings, "interleaved", lambda runs, **options: {n: run(1) or 1e-3 for n, run in runs.items()})
+    with fake_gpu():
+        rates = ceilings.gpu_ceilings(precision)
+    wanted = {"product_flops_per_second": 2 * 16**3 / 1e-3, "copy_bytes_per_second": 2 * 4096 / 1e-3}
+    assert rates == pytest.approx(wanted)

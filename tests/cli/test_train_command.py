@@ -11,12 +11,13 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, SMALL, in_terminal
 from tinymixer.cli.progress import duration
+from tinymixer.cli.recipe_options import SECTION_TITLES
 from tinymixer.training.recipe_fields import SECTIONS, short_names
 
 
 def test_every_field_of_the_recipe_is_an_option_listed_under_its_section(tinymixer):
     text = tinymixer("train", "--help").out
-    positions = [text.index(f"\n{section.capitalize()}:\n") for section in ("model", *SECTIONS)]
+    positions = [text.index(f"\n{SECTION_TITLES[section]}:\n") for section in ("model", *SECTIONS)]
     assert positions == sorted(positions)
     for name in short_names():
         assert f"--{name.replace('_', '-')} " in text

@@ -170,6 +170,28 @@ def test_what_is_checked_is_listed():
     assert "parameter W (4, 2)" in row.note
 
 
+def test_the_gradient_of_a_number_may_be_a_number_that_is_added_to():
+    class Scale:
+        factor = 1.0
+
+        def __init__(self):
+            self.w, self.dw = np.array(2.0), np.float64(0)
+
+        def forward(self, x):
+            return self.w * x, x
+
+        def backward(self, dy, x):
+            self.dw = self.dw + self.factor * np.sum(dy * x)
+            return self.w * dy
+
+    layer = Scale()
+    report = check_layer(layer, X)
+    assert report.passed, str(report)
+    assert [one.name for one in report.checked] == ["x", "w"]
+    layer.factor = 2.0
+    assert "w" in check_layer(layer, X).failures[0].where
+
+
 def test_an_array_without_a_gradient_is_named():
     class Hidden(Linear):
         def __init__(self):

@@ -117,6 +117,16 @@ def test_several_outputs(container, size):
         assert wrong.failures[0].where.startswith(("y2[", "x["))
 
 
+def test_an_input_may_be_named_as_the_output_is():
+    def backward(dy, cache):
+        x, y = cache
+        return dy * y, (dy * x).sum(0)
+
+    report = check_operation(lambda x, y: (x * y, (x, y)), backward, X, RNG.standard_normal(4))
+    assert report.passed, str(report)
+    assert [one.name for one in report.checked] == ["x", "y"]
+
+
 def test_what_the_functions_raise_is_in_the_report():
     def raises(*arguments):
         raise NotImplementedError("not yet")

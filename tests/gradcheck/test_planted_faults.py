@@ -11,7 +11,7 @@ from tinymixer.ops import layer_norm_forward
 BY_NAME = {fault.name: fault for fault in PLANTED_FAULTS}
 
 # Faults that the numbers of a gradient cannot show, and the check that must.
-CONDUCT = {
+CONTRACT = {
     "gradient written into dy": "dy untouched",
     "cache used up": "cache untouched",
     "input overwritten by the forward": "inputs untouched",
@@ -45,7 +45,7 @@ def test_the_list_is_long_and_every_fault_says_what_it_is():
     assert len(PLANTED_FAULTS) >= 40
     assert len(BY_NAME) == len(PLANTED_FAULTS)
     assert all(len(fault.mistake) > 20 and fault.mistake.endswith(".") for fault in PLANTED_FAULTS)
-    assert set(CONDUCT) <= set(BY_NAME)
+    assert set(CONTRACT) <= set(BY_NAME)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -57,15 +57,15 @@ def test_a_planted_fault_is_caught(name, record_property):
     checks = ", ".join(caught_by) or "MISSED"
     record_property("planted fault", f"{fault.operation:<22} {fault.name:<44} {worst:>8.1e}  {checks}")
     assert not report.passed, f"not caught: {fault.mistake}"
-    if name in CONDUCT:
-        assert CONDUCT[name] in caught_by
+    if name in CONTRACT:
+        assert CONTRACT[name] in caught_by
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_right_backward_passes_where_the_fault_was_caught(name):
     report = BY_NAME[name].check_without()
     if report is None:
-        pytest.skip("a fault of conduct, with no right twin in tinymixer.ops")
+        pytest.skip("a broken contract, with no right twin in tinymixer.ops")
     assert report.passed, str(report)
 
 

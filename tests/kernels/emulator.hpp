@@ -6,6 +6,8 @@
 //   - shared memory starts as NaN, and so does the surrounding of every array (emulator.py), so that reading what
 //     nobody wrote spoils the result;
 //   - a barrier or warp exchange that some thread has left, or never reaches, is reported instead of hanging;
+//   - an access at an address that is no multiple of its size is reported, as a GPU faults there: 16 bytes at once need
+//     a multiple of 16 (emulator.py compiles with -fsanitize=alignment, whose handler stands below);
 //   - threads can be run in reversed order: a result that depends on the order is a missing barrier.
 // What it cannot show: speed, and races that only true concurrency brings out.
 #pragma once
@@ -63,6 +65,10 @@ inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned __int128)a * b >> 64;
 }
+inline long long clock64() {
+    static long long now = 0;
+    return now += 1000;
+}
 inline void atomicAdd(float* to, float value) { *to += value; }
 
 // ------------------------------------------------------------------------------------------ threads of a block
@@ -87,6 +93,10 @@ static uint64_t slots[2][MOST_THREADS];
 static int threads, current;
 static unsigned long progress;
 static const std::function<void()>* body;
+static bool misaligned;
+
+// What -fsanitize=alignment calls before a misaligned access; the access itself is harmless on the host.
+extern "C" void __ubsan_handle_type_mismatch_v1(void*, uintptr_t) { misaligned = true; }
 
 // Let the others go on.
 inline void leave() {
@@ -149,7 +159,7 @@ inline const char* run(dim3 grid, dim3 block, size_t shared_bytes, bool reversed
     if (!stacks)
         stacks = (char*)mmap(nullptr, (size_t)MOST_THREADS * STACK_BYTES, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    gridDim = grid, blockDim = block, body = &kernel;
+    gridDim = grid, blockDim = block, body = &kernel, misaligned = false;
     for (unsigned b = 0; b < grid.x * grid.y; b++) {
         blockIdx = {b % grid.x, b / grid.x, 0};
         memset(shared, 0xff, sizeof shared);
@@ -180,7 +190,8 @@ inline const char* run(dim3 grid, dim3 block, size_t shared_bytes, bool reversed
             if (bits != 0xffffffffu) return "shared memory was written beyond what the launch asked for";
         }
     }
-    return nullptr;
+    return misaligned ? "misaligned address: an access of several elements at once did not start at a multiple of its size"
+                      : nullptr;
 }
 
 // ------------------------------------------------------------------------------------------ the way in from Python

@@ -22,7 +22,8 @@ from tinymixer.kernels.modules import translation_unit
 HEADER = Path(__file__).with_name("emulator.hpp")
 COMPILER = shutil.which("g++")
 FULL_WIDTH = {"float": 4, "__half": 8, "__nv_bfloat16": 8}
-PIECES = (1, 2, 3, 4)  # a row of up to 4 * 32 * V channels
+# Pieces and lanes of a row of up to 4 * 32 * V channels: more than one piece where a whole warp is not enough.
+ROW_SHAPES = ("1, 1", "1, 2", "1, 4", "1, 8", "1, 16", "1, 32", "2, 32", "3, 32", "4, 32")
 GELUS = ("TanhGelu", "FastTanhGelu", "ErfGelu")
 NO_COMPILER = "the kernels' emulator needs g++, which is not installed"
 
@@ -48,6 +49,7 @@ IN_FLOAT = (
     "settle_step",
     "begin_step",
     "branch_factors",
+    "hold_stream",
 )
 
 
@@ -55,7 +57,7 @@ def kernel_names(number: str) -> list[str]:
     """Full names of the kernels that the emulator has for a working format."""
     widths = (1, FULL_WIDTH[number])
     names = [f"{name}<{number}>" for name in BY_FORMAT]
-    names += [f"{name}<{number}, {v}>" for name in ("gather_patches", "dropout") for v in widths]
+    names += [f"{name}<{number}, {v}>" for name in ("gather_patches", "dropout", "column_sums") for v in widths]
     for gelu in GELUS:
         names += [f"bias_gelu_{direction}_plain<{number}, {gelu}>" for direction in ("forward", "backward")]
         names += [f"bias_gelu_forward_wide<{number}, {v}, {gelu}>" for v in widths]
@@ -63,8 +65,8 @@ def kernel_names(number: str) -> list[str]:
             f"bias_gelu_{direction}_{axis}<{number}, {v}, {gelu}>"
             for direction, axis, v in itertools.product(("forward", "backward"), ("columns", "rows"), widths)
         ]
-    for kernel, v, k in itertools.product(("forward", "mean_forward", "backward"), widths, PIECES):
-        names.append(f"layer_norm_{kernel}<{number}, {v}, {k}>")
+    for kernel, v, shape in itertools.product(("forward", "mean_forward", "backward"), widths, ROW_SHAPES):
+        names.append(f"layer_norm_{kernel}<{number}, {v}, {shape}>")
     if number == "float":
         names += [f"{name}<float>" for name in IN_FLOAT]
     return names
@@ -86,28 +88,23 @@ def library(number: str) -> ctypes.CDLL:
     built = folder / f"{key}.so"
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            code, fresh = Path(scratch) / "kernels.cpp", Path(scratch) / "kernels.so"
+            code, object_file, fresh = (Path(scratch) / f"kernels.{end}" for end in ("cpp", "o", "so"))
             code.write_text(text)
-            command = [
-                COMPILER,
-                "-std=c++17",
-                "-O1",
-                "-w",
-                "-U_FORTIFY_SOURCE",
-                "-shared",
-                "-fPIC",
-                str(code),
-                "-o",
-                str(fresh),
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"g++ refused the kernels:\n{done.stderr[:4000]}")
+            options = ["-std=c++17", "-O1", "-w", "-U_FORTIFY_SOURCE", "-fsanitize=alignment", "-fPIC"]
+            _run_compiler(*options, "-c", str(code), "-o", str(object_file))
+            # Linked without the option, or g++ would ask for its own library of handlers: emulator.hpp has the one.
+            _run_compiler("-shared", str(object_file), "-o", str(fresh))
             with contextlib.suppress(FileExistsError):
                 fresh.rename(built)  # another test process may have been faster
     loaded = ctypes.CDLL(str(built))
     loaded.launch_kernel.restype = ctypes.c_char_p
     return loaded
+
+
+def _run_compiler(*arguments: str) -> None:
+    done = subprocess.run([str(COMPILER), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"g++ refused the kernels:\n{done.stderr[:4000]}")
 
 
 def number_of(name: str) -> str:

@@ -16,12 +16,15 @@ from unittest import mock
 
 import numpy as np
 
-from tests.kernels import emulator, fake_cuda
+from tests.kernels import emulator, fake_cuda, fake_cutile
 from tests.kernels.fake_cublas import LAUNCHES, make_cublas, make_cublaslt
 from tests.kernels.fake_cuda import MEMORY, CaptureError, Stream
 from tinymixer.kernels.launch import SHARED_BYTES
 
 __all__ = ["LAUNCHES", "MEMORY", "CaptureError", "fake_gpu"]
+
+
+CAPABILITY = {"device": "80"}  # a test may put another in its place
 
 
 class RawModule:
@@ -33,12 +36,14 @@ class RawModule:
 
     def get_function(self, name):
         assert name in self._names, f"{name} was not asked for when the module was made"
-        if Stream.capturing is not None:
-            raise CaptureError("a kernel cannot be compiled during a capture")
+        if Stream.capture is not None:
+            fake_cuda._refuse("a kernel cannot be compiled during a capture")
 
         def launch(grid, block, args, *, shared_mem=0):
             _require_launchable(name, grid, block, args, shared_mem)
             LAUNCHES.append(name)
+            if name.startswith("hold_stream"):
+                Stream.current.held = True
             Stream.current.do(lambda: emulator.launch(name, grid, block, args, shared_mem))
 
         return launch
@@ -62,6 +67,7 @@ def _require_launchable(name, grid, block, args, shared_mem):
 class Device:
     def __init__(self, device=None):
         self.id, self.attributes = 0, {"MultiProcessorCount": 3}
+        self.compute_capability = CAPABILITY["device"]
 
     @property
     def mem_info(self):
@@ -77,20 +83,24 @@ def make_cupy():
         setattr(cupy, name, getattr(fake_cuda, name))
     cupy.zeros_like = np.zeros_like
     cupy.RawModule = RawModule
-    cupy.get_default_memory_pool = lambda: MEMORY
+    cupy.get_default_memory_pool = cupy.get_default_pinned_memory_pool = lambda: MEMORY
     cupy.cuda = SimpleNamespace(
         Stream=Stream,
         Event=fake_cuda.Event,
         Device=Device,
         alloc_pinned_memory=fake_cuda.PinnedMemory,
+        set_allocator=lambda allocator=None: None,
         memory=SimpleNamespace(OutOfMemoryError=fake_cuda.OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
+        function=SimpleNamespace(Module=fake_cutile.Module),
         get_current_stream=lambda: Stream.current,
         get_elapsed_time=fake_cuda.get_elapsed_time,
         runtime=SimpleNamespace(
             getDeviceCount=lambda: 1,
-            getDeviceProperties=lambda device: {"name": b"Stand-in"},
-            CUDARuntimeError=RuntimeError,
+            getDeviceProperties=lambda device: {"name": b"Stand-in", "totalGlobalMem": 2 * MEMORY.free},
+            runtimeGetVersion=lambda: 13000,
+            driverGetVersion=lambda: 13000,
+            CUDARuntimeError=fake_cuda.CUDARuntimeError,
         ),
     )
     return cupy
@@ -102,7 +112,7 @@ def _cublas_of_cupy(cupy):
     handle, workspace = cublas.create(), fake_cuda.empty(256, np.uint8)
 
     def gemmEx(*arguments):  # noqa: N802
-        if Stream.capturing is not None:
+        if Stream.capture is not None:
             raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         cublas.set_stream(handle, Stream.current.ptr)
         cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
@@ -127,7 +137,7 @@ def fake_gpu(with_nvmath=True):
     found = (nvmath, bindings, cublas, bindings.cublasLt) if with_nvmath else (None,) * 4
     modules |= dict(zip(names, found, strict=True))
     LAUNCHES.clear()
-    Stream.current, Stream.capturing = Stream.null, None
+    Stream.current, Stream.capture = Stream.null, None
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, {"TINYMIXER_CACHE": folder}),

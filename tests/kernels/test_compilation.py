@@ -8,42 +8,59 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.kernel_resources import ARCHITECTURES, NVCC, compile_kernels, table
 from tests.kernels.emulator import kernel_names
 from tests.kernels.formats import NUMBERS
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.errors import BackendError
+from tinymixer.kernels.launch import RowLayout
 from tinymixer.kernels.modules import OPTIONS, SOURCES, Kernels, source, translation_unit
 
-NVCC = shutil.which("nvcc")
+needs_nvcc = pytest.mark.skipif(NVCC is None or not shutil.which("c++filt"), reason="nvcc is not installed")
+FEW_SHAPES = (", 1, 16>", ", 1, 32>", ", 4, 32>")  # of a LayerNorm's row, in the fast suite
 
 
-@pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+def assert_nothing_spills(names, architecture):
+    found = compile_kernels(names, architecture)
+    assert set(found) == set(names)
+    assert {name: used.spilled for name, used in found.items() if used.spilled} == {}
+    for name, used in found.items():
+        if name.startswith("layer_norm_backward<"):  # as many blocks as `RowLayout.resident` says fit at once
+            vector, pieces = map(int, name.split(", ")[1:3])
+            assert 256 * used.registers * RowLayout(32, 8, pieces, vector).resident <= 65536, name
+
+
+@needs_nvcc
+@pytest.mark.parametrize(("number", "architecture"), zip(NUMBERS, (75, 90, 80), strict=True))
+def test_no_kernel_spills_registers(number, architecture):
+    """To machine code, one architecture per format; all of them in the next test."""
+    left_out = {name for name in kernel_names(number) if name.startswith("layer_norm") and name.count(",") == 3}
+    left_out -= {name for name in left_out if name.endswith(FEW_SHAPES)}
+    assert_nothing_spills([name for name in kernel_names(number) if name not in left_out], architecture)
+
+
+@needs_nvcc
+@pytest.mark.peers
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("number", NUMBERS)
-def test_nvcc_compiles_every_kernel(number, tmp_path):
-    """For A100 and H100, to machine code; no kernel spills registers into memory."""
-    names = [name for name in kernel_names(number) if not name.endswith((", 2>", ", 3>"))]  # one and four pieces a row
-    code = tmp_path / "kernels.cu"
-    table = ", ".join(f"(void*){name}" for name in names)
-    code.write_text(f"{translation_unit()}\nvoid* table[] = {{{table}}};\n")
-    target = {"float": "sm_80", "__half": "sm_90", "__nv_bfloat16": "sm_90"}[number]
-    command = [
-        NVCC,
-        "-std=c++17",
-        f"-arch={target}",
-        "-cubin",
-        "--resource-usage",
-        "-o",
-        str(tmp_path / "k"),
-        str(code),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr, done.stderr
-    spills = {int(n) for n in re.findall(r"(\d+) bytes spill", done.stderr)}
-    assert spills == {0}
+def test_no_kernel_spills_registers_on_any_architecture(number, architecture):
+    assert_nothing_spills(kernel_names(number), architecture)
 
 
-@pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+@needs_nvcc
+def test_the_documented_registers_are_those_of_this_code():
+    """One column of the table in docs/gpu.md; `python -m benchmarks.kernel_resources` makes it anew."""
+    page = Path(__file__).parents[2].joinpath("docs/gpu.md").read_text(encoding="utf-8")
+    page = page.split("### What the compiler makes of them")[1].split("\n## ")[0]
+    documented = dict(re.findall(r"^\| `([^`]+)` \| \d+ \| (?:[^|]+\| ){2}(\d+)", page, re.M))
+    made = {line.split("`")[1]: line.split("|")[3].strip() for line in table("nano", "bfloat16", [90]).splitlines()[2:]}
+    if "release 13.0" in subprocess.run([str(NVCC), "--version"], capture_output=True, text=True, check=True).stdout:
+        assert documented == made
+    assert set(documented) == set(made)
+
+
+@needs_nvcc
 def test_the_hardware_tanh_is_used_in_16_bits(tmp_path):
     code = tmp_path / "kernels.cu"
     names = [f"bias_gelu_forward_columns<__half, 8, {gelu}>" for gelu in ("FastTanhGelu", "TanhGelu")]

@@ -15,6 +15,22 @@ from tinymixer import ops
 from tinymixer.kernels import launch as layouts
 
 pytestmark = pytest.mark.usefixtures("machine")
+
+
+@numbers
+@few
+@given(rows=st.integers(1, 70), columns=st.integers(1, 40) | st.sampled_from([64, 520]), reverse=st.booleans())
+def test_column_sums(number, rows, columns, reverse):
+    call, vector = Call(), widths(number, columns)
+    dz, dz_bits = call.draw((rows, columns), number)
+    layout = layouts.over_columns(rows, columns, vector, MULTIPROCESSORS)
+    partial = call.output((layout.grid[1], columns))
+    call.run(f"column_sums<{number}, {vector}>", layout, dz_bits, partial, i64(rows), i64(columns), i32(0),
+             reverse=reverse)  # fmt: skip
+    found = finish(call, partial, columns, layout.grid[1])
+    assert_close(found, dz.sum(axis=0), "float", 2 * rows)
+
+
 GELU = {"TanhGelu": "tanh", "FastTanhGelu": "tanh", "ErfGelu": "erf"}
 
 

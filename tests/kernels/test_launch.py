@@ -68,6 +68,14 @@ def test_matrices_walked_along_their_rows(rows, columns, itemsize, multiprocesso
     assert (layout.grid[0] - 1) * THREADS * vector < columns  # no chunk without a column
 
 
+@given(rows=sizes, features=sizes, itemsize=itemsizes)
+def test_rows_of_patches_are_shared_out(rows, features, itemsize):
+    layout = layouts.patch_rows(rows, features, layouts.vector_width(itemsize, features))
+    lanes, groups = layout.block
+    assert 1 <= lanes * groups <= THREADS
+    assert (layout.grid[0] - 1) * groups < rows <= layout.grid[0] * groups
+
+
 def test_too_many_rows_are_refused():
     with pytest.raises(ValueError, match="at most 65535 rows, got 70000"):
         layouts.over_rows(70000, 8, 8, 132)

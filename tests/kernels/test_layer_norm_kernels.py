@@ -53,7 +53,7 @@ def test_layer_norm_forward(number, rung, tokens, images, channels, stream, bran
     name = f"layer_norm_forward_{rung}<{number}>"
     layout = layouts.flat(rows) if rung == "plain" else layouts.per_warp(rows)
     if rung == "fast":
-        name, layout = f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows)
+        name, layout = f"layer_norm_forward<{number}, {row.template}>", row.every_row(rows)
     call.run(name, layout, *bits, scale_bits, bias_bits, total, normed, mean, inv_std, i32(rows), i32(channels),
              i32(images), i32(by_token), f32(1e-2))  # fmt: skip
     wanted, (_, wanted_inv_std, _) = ops.layer_norm_forward(x, scale, bias, 1e-2)
@@ -76,7 +76,7 @@ def test_layer_norm_and_mean_over_tokens(number, tokens, images, channels, strea
     rows, row = tokens * images, layouts.RowLayout.of(channels, ITEMSIZE[number])
     total = call.output(x.shape, number) if branch else None
     features, mean, inv_std = call.output((images, channels)), call.output(rows), call.output(rows)
-    call.run(f"layer_norm_mean_forward<{number}, {row.vector}, {row.pieces}>", row.every_image(images, channels), *bits,
+    call.run(f"layer_norm_mean_forward<{number}, {row.template}>", row.every_image(images, channels), *bits,
              scale_bits, bias_bits, total, features, mean, inv_std, i32(tokens), i32(channels), i32(images),
              i32(by_token), f32(1e-2))  # fmt: skip
     wanted = ops.mean_over_tokens_forward(ops.layer_norm_forward(x, scale, bias, 1e-2)[0])[0]
@@ -116,7 +116,7 @@ def test_layer_norm_backward(number, tokens, images, channels, residual, from_fe
     partials = call.output((3, layout.grid[0], channels))
     parts = [_Offset(partials, i * layout.grid[0] * channels * 4) for i in range(3)]
     row_sums = call.output(rows)
-    call.run(f"layer_norm_backward<{number}, {row.vector}, {row.pieces}>", layout, dn_bits, dfeatures_bits, x_bits,
+    call.run(f"layer_norm_backward<{number}, {row.template}>", layout, dn_bits, dfeatures_bits, x_bits,
              scale_bits, mean_bits, inv_bits, dx if residual else None,
              call.input(factor.astype(np.float32)) if depth else None, dx, dbranch, *parts, row_sums, i32(rows),
              i32(channels), i32(images), i32(0), reverse=reverse)  # fmt: skip

@@ -71,6 +71,50 @@ def test_gelu(cupy, dtype, form, rows, channels):
     assert dx.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_rows_that_begin_inside_an_array_are_read_one_by_one(cupy, dtype):
+    """x[1:] of shape (5, 6) is contiguous and starts at no multiple of 16 bytes: 16 bytes at once would be a fault."""
+    _, x = draw(cupy, (5 * 8 + 2,), dtype, 0)
+    x = x[2:].reshape(5, 8)
+    assert x.data.ptr % 16
+    twins, host = fused_operations(cupy), np.array(x.get(), np.float64)
+    found, cache = twins.gelu_tanh_forward(x)
+    assert_close(found, ops.gelu_tanh_forward(host)[0], dtype)
+    assert_close(
+        twins.gelu_tanh_backward(x, cache), ops.gelu_tanh_backward(host, ops.gelu_tanh_forward(host)[1]), dtype
+    )
+
+    _, whole = draw(cupy, (6, 6), dtype, 0)
+    part = whole[1:]
+    assert part.shape == (5, 6)
+    assert part.data.ptr % 16
+    assert_close(twins.gelu_erf_forward(part)[0], ops.gelu_erf_forward(np.array(part.get(), np.float64))[0], dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@few
+@given(rows=st.integers(1, 9), channels=st.sampled_from([8, 16, 24, 64]), late=st.tuples(*[st.integers(0, 8)] * 4))
+def test_layer_norm_of_arrays_that_begin_anywhere(cupy, dtype, rows, channels, late):
+    """Input, output gradient, scale and bias each begin some elements late: never a misaligned access."""
+
+    def drawn(shape, dtype, seed, late):
+        size = int(np.prod(shape))
+        _, device = draw(cupy, (size + late,), dtype, seed)
+        device = device[late:].reshape(shape)
+        return np.array(device.get(), np.float64), device
+
+    twins, shape = fused_operations(cupy), (rows, channels)
+    (x, device_x), (dy, device_dy) = drawn(shape, dtype, 0, late[0]), drawn(shape, dtype, 1, late[1])
+    scale, device_scale = drawn((channels,), "float32", 2, late[2])
+    bias, device_bias = drawn((channels,), "float32", 3, late[3])
+    wanted, wanted_cache = ops.layer_norm_forward(x, scale, bias, 1e-2)
+    found, cache = twins.layer_norm_forward(device_x, device_scale, device_bias, 1e-2)
+    assert_close(found, wanted, dtype)
+    results = zip(twins.layer_norm_backward(device_dy, cache), ops.layer_norm_backward(dy, wanted_cache), strict=True)
+    for ours, theirs in results:
+        assert_close(ours, theirs, dtype)
+
+
 def test_a_wrong_shape_is_said_in_letters(cupy):
     _, x = draw(cupy, (3, 4), "float32", 0)
     _, scale = draw(cupy, 5, "float32", 0)

@@ -59,7 +59,7 @@ def test_graphs_devices_and_the_rest(cupy):
     assert parameters(fake_cuda.Graph.launch) == parameters(cupy.cuda.graph.Graph.launch) == ["stream"]
     assert parameters(fake_cuda.get_elapsed_time) == parameters(cupy.cuda.get_elapsed_time)
     assert_calls_fit(Device, cupy.cuda.Device)
-    assert {"attributes", "mem_info", "id"} <= set(dir(cupy.cuda.Device))
+    assert {"attributes", "compute_capability", "mem_info", "id"} <= set(dir(cupy.cuda.Device))
     for method in ("total_bytes", "used_bytes", "free_bytes", "free_all_blocks"):
         assert hasattr(cupy.get_default_memory_pool(), method)
     assert len(parameters(cupy.cuda.alloc_pinned_memory)) == 1
@@ -68,7 +68,9 @@ def test_graphs_devices_and_the_rest(cupy):
         assert issubclass(getattr(getattr(cupy.cuda, place), name), Exception), path
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
     assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
-    assert callable(cupy.cuda.runtime.getDeviceProperties)
+    for name in ("getDeviceProperties", "runtimeGetVersion", "driverGetVersion"):
+        assert callable(getattr(cupy.cuda.runtime, name))
+    assert callable(cupy.get_default_pinned_memory_pool().free_all_blocks)
 
 
 def test_cupys_own_cublas(cupy):

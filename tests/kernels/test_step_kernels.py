@@ -10,7 +10,7 @@ from tests.kernels.formats import assert_close, unpacked
 from tinymixer import ops
 from tinymixer.data import Augmentation
 from tinymixer.draws import Draws
-from tinymixer.engines.cuda.staging import pack_choices
+from tinymixer.engines.cuda.staging import pack_choices, pack_colours
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.kernels import launch as layouts
 
@@ -81,13 +81,14 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     wanted = ops.images_to_patches_forward((augmented / 255 - mean) / std, patch)[0]
 
     records = call.input(pack_choices(indices, choices, size, cutout))
-    colours_bits = call.input(np.stack([fill, mean, std]).astype(np.float32))
+    colours_bits = call.input(pack_colours(fill, mean, std, colours))
     patches = call.output(wanted.shape, number)
     vector = widths(number, wanted.shape[-1])
     name = f"gather_patches_plain<{number}>" if plain else f"gather_patches<{number}, {vector}>"
-    call.run(name, layouts.flat(wanted.size, 1 if plain else vector), call.input(pixels), records, colours_bits,
-             patches, i32(size), i32(colours), i32(patch), i32(crop_padding), i32(cutout), i32(images),
-             i64(wanted.size))  # fmt: skip
+    rows, features = wanted.shape[0] * wanted.shape[1], wanted.shape[2]
+    layout = layouts.flat(wanted.size) if plain else layouts.patch_rows(rows, features, vector)
+    call.run(name, layout, call.input(pixels), records, colours_bits, patches, i32(size), i32(colours), i32(patch),
+             i32(crop_padding), i32(cutout), i32(images), i64(wanted.size) if plain else i32(rows))  # fmt: skip
     assert_close(unpacked(patches.array, number), wanted, number, 8)
 
 

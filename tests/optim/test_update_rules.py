@@ -251,3 +251,21 @@ def test_the_length_of_chunks_changes_nothing(make, monkeypatch):
     monkeypatch.setattr("tinymixer.optim.chunks.CHUNK", 5)
     list(take_steps(make(cut), [0.1, 0.2]))
     np.testing.assert_allclose(cut.values, whole.values, rtol=1e-14)
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, nesterov=True, clip_norm=0.5), lambda p: AdamW(p, clip_norm=0.5)])
+def test_the_same_rule_over_other_parameters_begins_anew_in_their_format(make):
+    ours, others, wanted = (make_parameters(dtype) for dtype in ("float32", "float64", "float64"))
+    first = others.values.copy()
+    original = make(ours)
+    ours.gradients[...] = 1
+    original.step(0.1)
+    twin, fresh = original.over(others), make(wanted)
+    assert (twin.steps, original.steps) == (0, 1)
+    for optimizer in (twin, fresh):
+        optimizer.parameters.gradients[...] = np.arange(others.gradients.size)
+        optimizer.step(0.1)
+    np.testing.assert_array_equal(others.values, wanted.values)
+    np.testing.assert_array_equal(twin.weight_decay, fresh.weight_decay)
+    assert not np.array_equal(others.values, first)
+    assert {vector.dtype for vector in twin.state.values()} == {np.dtype(np.float64)}

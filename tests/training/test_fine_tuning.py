@@ -1,19 +1,16 @@
-"""A run begins with weights that were trained before; the package brings some."""
-
-from types import SimpleNamespace
+"""A run starts from weights that were trained before: which arrays are loaded, and what is said of the others."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.training.small_runs import Recorder, run_small, small_dataset, small_recipe
 from tinymixer import Dataset, MixerConfig, MlpMixer, load_recipe
 from tinymixer.errors import CheckpointError, ConfigError
 from tinymixer.ops import images_to_patches_forward
 from tinymixer.training import Trainer, load_checkpoint, load_run, loading
-from tinymixer.training.fine_tuning import begin_with, fitted_stem
+from tinymixer.training.fine_tuning import begin_with
 from tinymixer.training.loading import find_weights, shipped_weights
+from tinymixer.training.starting_weights import StartingWeights
 
 
 def test_matching_arrays_are_taken_and_the_others_named(tmp_path):
@@ -21,14 +18,15 @@ def test_matching_arrays_are_taken_and_the_others_named(tmp_path):
     checkpoint, said = load_checkpoint(tmp_path / "first" / "last.npz"), []
     model = MlpMixer(MixerConfig.from_dict(small_recipe().model.to_dict() | {"num_classes": 3}), seed=9)
     before = model.parameters.to_numpy()
-    begin_with(model, checkpoint, "first", said.append)
+    begin_with(model, StartingWeights.of(checkpoint, "first"), said.append)
     for name, array in model.parameters.to_numpy().items():
         expected = before if name.startswith("head.") else checkpoint.parameters
         np.testing.assert_array_equal(array, expected[name])
     (sentence,) = said
     assert "newly initialised: head.weight, head.bias; not used: head.weight, head.bias" in sentence
+    other = MlpMixer(MixerConfig(hidden_dim=20, num_blocks=1, num_classes=7))
     with pytest.raises(ConfigError, match="no array of first has the name and the shape"):
-        begin_with(MlpMixer(MixerConfig(hidden_dim=20, num_blocks=1, num_classes=7)), checkpoint, "first", said.append)
+        begin_with(other, StartingWeights.of(checkpoint, "first"), said.append)
 
 
 def patches_of(images, size):
@@ -73,7 +71,7 @@ def test_a_start_that_the_recipe_suggests_is_left_out_where_the_model_is_another
         "first-mixer, which the recipe suggests, does not fit this model: it has hidden_dim 64, not 16"
         in heard.notes[0]
     )
-    assert trainer.recipe.training.init_from == "none"
+    assert trainer.recipe.fine_tuning.init_from == "none"
     fewer = recipe.with_overrides({"tokens_mlp_dim": 8, "channels_mlp_dim": 8, "patch_size": 16})
     with pytest.raises(ConfigError, match="no array of first-mixer has the name and the shape"):
         Trainer(fewer, tmp_path / "asked", own_pictures(), Recorder(), init_from="first-mixer")
@@ -87,7 +85,7 @@ def test_none_starts_from_scratch(tmp_path):
         heard = Recorder()
         trainer = Trainer(recipe, tmp_path / str(number), own_pictures(), heard, init_from=init_from)
         assert heard.notes == []
-        assert trainer.recipe.training.init_from == "none"
+        assert trainer.recipe.fine_tuning.init_from == "none"
         models.append(trainer.model.parameters.to_numpy()["stem.weight"])
     np.testing.assert_array_equal(*models)
 
@@ -95,8 +93,9 @@ def test_none_starts_from_scratch(tmp_path):
 def test_a_model_handed_over_keeps_its_weights(tmp_path):
     model = MlpMixer(load_recipe("photos").fitted_to(own_pictures()).model, seed=3)
     before, heard = model.parameters.to_numpy(), Recorder()
-    Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(), heard, model=model)
+    trainer = Trainer(load_recipe("photos"), tmp_path / "run", own_pictures(), heard, model=model)
     assert heard.notes == []
+    assert trainer.recipe.fine_tuning.init_from == "none"
     np.testing.assert_array_equal(model.parameters.to_numpy()["stem.weight"], before["stem.weight"])
 
 
@@ -106,24 +105,40 @@ def test_a_head_for_other_classes_is_not_loaded(tmp_path):
     assert "newly initialised: head.weight, head.bias" in heard.notes[0]
 
 
-@given(times=st.integers(1, 3), patch=st.integers(1, 4), grey=st.booleans())
-def test_a_fitted_stem_computes_the_same_on_enlarged_images(times, patch, grey):
-    generator = np.random.default_rng(times + 10 * patch)
-    weight = generator.standard_normal((patch * patch * 3, 5))
-    before, after = SimpleNamespace(patch_size=patch, in_channels=3), SimpleNamespace(patch_size=patch * times)
-    after.in_channels = 1 if grey else 3
-    image = generator.standard_normal((2, 2 * patch, 3 * patch, after.in_channels))
-    large = image.repeat(times, axis=1).repeat(times, axis=2)
-    small = image.repeat(3, axis=3) if grey else image
-    found = patches_of(large, patch * times) @ fitted_stem(weight, before, after)
-    np.testing.assert_allclose(found, patches_of(small, patch) @ weight, rtol=1e-12, atol=1e-12)
+def test_larger_pictures_fit_stem_and_token_mixing(tmp_path):
+    """128 x 128 pictures with the recipe's patches of 8 x 8: the stem is fitted first, then token mixing."""
+    heard = Recorder()
+    trainer = Trainer(
+        load_recipe("photos").with_overrides({"image_size": 128}), tmp_path / "a", own_pictures(128), heard
+    )
+    assert "52 of 54 arrays are loaded (the stem fitted from patches of 4 x 4 in colour to 8 x 8" in heard.notes[0]
+    assert heard.notes[1].startswith("16 arrays of token mixing were interpolated from 8 x 8 to 16 x 16 patches")
+    assert trainer.recipe.fine_tuning.init_from == "first-mixer"
+    exact = load_recipe("photos").with_overrides({"image_size": 128, "tokens_mlp_dim": 256})
+    heard, first = Recorder(), load_run("first-mixer").model
+    model = Trainer(exact, tmp_path / "b", own_pictures(128), heard).model
+    assert heard.notes[1].startswith("16 arrays of token mixing were expanded from 8 x 8 to 16 x 16 patches")
+    # A large image tiled from four copies, each pixel four times: its tokens are those of the small image, four times.
+    image = np.random.default_rng(2).standard_normal((2, 32, 32, 3)).astype(np.float32)
+    tiled = np.tile(image.repeat(2, axis=1).repeat(2, axis=2), (1, 2, 2, 1))
+
+    def tokens(network, images, size):
+        x = network.stem.forward(patches_of(images, size))[0]
+        for block in network.blocks:
+            x = block.forward(x)[0]
+        return x.mean(axis=0)  # (B, C)
+
+    np.testing.assert_allclose(tokens(model, tiled, 8), tokens(first, image, 4), rtol=1e-3, atol=1e-4)
 
 
-def test_a_stem_is_not_fitted_to_smaller_patches_or_from_grey_to_colour():
-    sizes = [SimpleNamespace(patch_size=p, in_channels=c) for p, c in ((4, 3), (6, 3), (2, 3), (4, 1))]
-    assert fitted_stem(np.ones((48, 2)), sizes[0], sizes[1]) is None
-    assert fitted_stem(np.ones((48, 2)), sizes[0], sizes[2]) is None
-    assert fitted_stem(np.ones((16, 2)), sizes[3], sizes[0]) is None
+def test_a_suggested_start_that_cannot_be_fitted_names_the_sizes(tmp_path):
+    heard = Recorder()
+    recipe = load_recipe("photos").with_overrides({"image_size": 48, "patch_size": 6})
+    Trainer(recipe, tmp_path / "a", own_pictures(48), heard)
+    assert "does not fit this model: it has patch_size 4, not 6" in heard.notes[0]
+    heard, off = Recorder(), load_recipe("photos").with_overrides({"image_size": 128, "resize_tokens": "off"})
+    Trainer(off, tmp_path / "b", own_pictures(128), heard)
+    assert "it has num_tokens 64, not 256; patch_size 4, not 8" in heard.notes[0]
 
 
 def test_a_run_folder_is_read_once(tmp_path, monkeypatch):

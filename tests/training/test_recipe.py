@@ -18,7 +18,7 @@ DIGITS = load_recipe("digits")
 
 
 def test_the_package_has_its_recipes():
-    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits", "digits-linear", "photos"]
+    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits", "digits-linear", "fine-tune", "photos"]
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name
@@ -93,7 +93,7 @@ def test_differences_name_the_fields():
         ({"learning_rate": "nan"}, "'learning_rate' expects a finite number, got nan"),
         ({"optimizer": "adam"}, "'optimizer' expects one of adamw, muon, sgd, got 'adam'. Did you mean 'adamw'?"),
         ({"patch_size": 3, "image_size": 8}, "patch_size 3 does not divide image_size 8"),
-        ({"warmup_epochs": 1000}, "'warmup_epochs' (1000) is longer than"),
+        ({"warmup_epochs": 1000}, "'warmup_epochs' (1000) is more than"),
         ({"final_learning_rate": 1.0}, "is above 'learning_rate'"),
         ({"micro_batches": 1000}, "'micro_batches' (1000) cannot exceed 'batch_size'"),
         ({"optimizer": "sgd", "nesterov": True, "momentum": 0}, "'nesterov' needs a 'momentum' above 0"),

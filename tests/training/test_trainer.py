@@ -52,7 +52,7 @@ def test_a_run_folder_holds_what_the_design_says(tmp_path):
         "metrics.jsonl",
         "previous.npz",
     ]
-    assert load_recipe(tmp_path / "run" / "config.toml") == small_recipe().fitted_to(small_dataset())
+    assert load_recipe(tmp_path / "run" / "config.toml") == small_recipe(precision="float32").fitted_to(small_dataset())
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]["dtype"] == "float32"
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
     assert [row.items() <= told.items() for row, told in zip(heard.rows, rows, strict=True)] == [True] * 3

@@ -3,13 +3,15 @@
 import re
 
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.models import MixerConfig
+from tinymixer.models import MixerConfig, preset
+from tinymixer.models.presets import find_preset
 
 NANO = MixerConfig()
 SMALL = MixerConfig(hidden_dim=256, tokens_mlp_dim=128, channels_mlp_dim=1024)
 SMALL4 = MixerConfig(hidden_dim=512, tokens_mlp_dim=256, channels_mlp_dim=2048)
 MODELS = {"nano": (NANO, 512), "small": (SMALL, 512), "small/4": (SMALL4, 1024)}  # with the batch for a GPU
 CPU_BATCHES = {"nano": 128, "small": 128, "small/4": 64}
+PRESET_BATCHES = {"cuda": 64, "cpu": 16}  # of a published size, at 224 x 224
 SIZES = {
     "C": "hidden_dim", "DS": "tokens_mlp_dim", "DC": "channels_mlp_dim", "L": "num_blocks", "P": "patch_size",
     "K": "num_classes", "image": "image_size",
@@ -17,15 +19,19 @@ SIZES = {
 
 
 def parse_model(text: str) -> MixerConfig:
-    """A model by its name, or by sizes such as "C=192,DS=96,DC=768,L=8"; sizes that are not given are nano's.
+    """A model by its name, a published size such as "B/16", or sizes such as "C=192,DS=96,DC=768,L=8"; sizes that are
+    not given are nano's.
 
     Raises ConfigError for an unknown name or size.
     """
     if text in MODELS:
         return MODELS[text][0]
+    if find_preset(text) is not None:
+        return preset(text)
     if "=" not in text:
         raise ConfigError(
-            f"unknown model '{text}': expected {', '.join(MODELS)} or sizes such as C=192,DS=96,DC=768,L=8."
+            f"unknown model '{text}': expected {', '.join(MODELS)}, a published size such as B/16, or sizes such as "
+            "C=192,DS=96,DC=768,L=8."
             f"{nearest(text, MODELS)}"
         )
     chosen: dict[str, int] = {}
@@ -41,6 +47,8 @@ def parse_model(text: str) -> MixerConfig:
 
 def default_batch(name: str, device: str) -> int:
     """The batch of the published tables; nano's batch for a model given by sizes."""
+    if name not in MODELS and find_preset(name) is not None:
+        return PRESET_BATCHES["cuda" if device == "cuda" else "cpu"]
     if device == "cuda":
         return MODELS.get(name, MODELS["nano"])[1]
     return CPU_BATCHES.get(name, CPU_BATCHES["nano"])

@@ -52,7 +52,11 @@ def make_step(config: MixerConfig, batch: int, precision: str, device: str, **op
     """Training steps; the options are `CapturedStep`'s. Raises ValueError without a GPU."""
     if device != "cuda":
         raise ValueError("the captured step runs on a GPU")
-    step = make_captured_step(config, batch, precision, **options)
+    return steps_of(make_captured_step(config, batch, precision, **options))
+
+
+def steps_of(step: CapturedStep) -> Run:
+    """A function that takes steps and waits for them; it returns the last loss."""
 
     def run(steps: int) -> float:
         while steps:

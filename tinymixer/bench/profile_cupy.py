@@ -2,9 +2,9 @@
 
     tinymixer bench --profile --model nano --precision bfloat16 --backend cupy
 
-The step runs uncaptured. Each of its launches, in order, is repeated a few times between two events. Repeating hides
-the time that the host takes to launch. It also keeps small arrays in the cache: a share above 100 % means that.
-`tinymixer/kernels/traffic.py` says which bytes count.
+The step runs uncaptured, on one stream. Each of its launches, in order, is repeated a few times while the stream is
+held (`tinymixer/kernels/timing.py`), so that the host's time is not part of it. Repeating keeps small arrays in the
+cache: a share above 100 % means that. `tinymixer/kernels/traffic.py` says which bytes count.
 """
 
 import functools
@@ -13,6 +13,7 @@ from typing import Any
 
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.ours_cupy import make_captured_step, stage_steps
+from tinymixer.kernels.timing import DeviceTimer
 from tinymixer.kernels.traffic import bytes_moved
 from tinymixer.models import MixerConfig
 
@@ -26,8 +27,8 @@ class Recorder:
     """
 
     def __init__(self, cupy: Any, step: Any) -> None:
-        self._cupy, self._stream = cupy, step.stream
-        self.events: list[tuple[str, int, Any, Any]] = []
+        self._timer = DeviceTimer(cupy, step.stream, step._kernels.launch)
+        self.times: list[tuple[str, int, float]] = []
         self._launch, self._multiply = step._kernels.launch, step._products.multiply
         step._kernels.launch = self.launch
         step._mixer._multiply = self.multiply
@@ -51,22 +52,15 @@ class Recorder:
         self._time(name, count, functools.partial(self._run, epilogue, a, b, out, bias, aux))
 
     def _time(self, name: str, nbytes: int, work: Any) -> None:
-        start, end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
-        work()  # not timed: the first run finds the cache as the launch before left it
-        start.record(self._stream)
-        for _ in range(REPEATS):
-            work()
-        end.record(self._stream)
-        self.events.append((name, nbytes, start, end))
+        self.times.append((name, nbytes, self._timer.seconds(work, times=REPEATS, repeats=1)))
 
     def rows(self) -> list[tuple[str, int, float, float]]:
         """(name, launches per step, microseconds per step, bytes per step), the longest first."""
         totals: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
-        self._stream.synchronize()
-        for name, nbytes, start, end in self.events:
+        for name, nbytes, seconds in self.times:
             entry = totals[name]
             entry[0] += 1
-            entry[1] += 1e3 * self._cupy.cuda.get_elapsed_time(start, end) / REPEATS
+            entry[1] += 1e6 * seconds
             entry[2] += nbytes
         return sorted(((n, int(c), t, b) for n, (c, t, b) in totals.items()), key=lambda row: -row[2])
 
@@ -76,7 +70,7 @@ def profile(config: MixerConfig, batch: int, precision: str, **options: Any) -> 
     import cupy
 
     copy_rate = gpu_ceilings(precision)["copy_bytes_per_second"]
-    step = make_captured_step(config, batch, precision, captured=False, **options)
+    step = make_captured_step(config, batch, precision, captured=False, two_streams=False, **options)
     stage_steps(step, 4)
     step.run(2)
     recorder = Recorder(cupy, step)

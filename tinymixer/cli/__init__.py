@@ -22,5 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from tinymixer.cli.failures import run_reporting_failures
     from tinymixer.cli.program import program
+    from tinymixer.cli.ranks import tell_launcher_code
 
-    return run_reporting_failures(program, sys.argv[1:] if arguments is None else list(arguments))
+    return tell_launcher_code(run_reporting_failures(program, sys.argv[1:] if arguments is None else list(arguments)))

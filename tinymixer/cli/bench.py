@@ -21,7 +21,10 @@ CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 is for the peers only
 
 @click.command(short_help="Measure the training step's speed, beside PyTorch and JAX if asked.")
 @click.option(
-    "--model", default="nano", show_default=True, help="nano, small, small/4, or sizes: C=192,DS=96,DC=768,L=8"
+    "--model",
+    default="nano",
+    show_default=True,
+    help="nano, small, small/4, a published size, or sizes: C=192,DS=96,L=8",
 )
 @click.option(
     "--batch",

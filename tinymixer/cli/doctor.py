@@ -3,22 +3,44 @@
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from tinymixer.cli.output import json_option, print_json, print_labelled
 from tinymixer.text import counted
 
 
 @click.command(short_help="Show versions, BLAS, threads, GPU, caches, and what is missing.")
+@click.option(
+    "--gpu",
+    is_flag=True,
+    help="Hold the GPU's training step to the layers' gradients in every precision, and show how it is computed.",
+)
+@click.option(
+    "--recipe",
+    metavar="RECIPE",
+    help="With --gpu: the recipe, or TOML file, whose model and batch are tried [default: cifar10-nano].",
+)
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(gpu: bool, recipe: str | None, as_json: bool) -> None:
     """Show what tinymixer can use here: versions, processor, BLAS and its threads, the GPU (or why there is none), data
     sets, and the folder for fetched data.
+
+    With --gpu it takes two training steps in every number format and compares all gradients with those of the layers.
+    It ends with 1 where a precision had to go through the layers, and with 2 where there is no GPU.
 
     \b
     Examples:
       tinymixer doctor
       tinymixer doctor --json > doctor.json
+      tinymixer doctor --gpu
+      tinymixer doctor --gpu --recipe mine.toml
     """
+    if gpu:
+        from tinymixer.cli.doctor_gpu import show_gpu
+
+        raise Exit(show_gpu(recipe or "cifar10-nano", as_json))
+    if recipe is not None:
+        raise click.UsageError("--recipe says what --gpu tries: add --gpu")
     from tinymixer.cli.system_facts import system_facts
     from tinymixer.training.recipe import recipe_names
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tinymixer.analysis.per_class import ClassResult
 
-run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+run_argument = click.argument("run", type=click.Path(path_type=Path), required=False, metavar="RUN")
 checkpoint_option = click.option(
     "--checkpoint",
     type=click.Choice(["recommended", "best", "last"]),
@@ -30,11 +30,28 @@ backend_option = click.option(
     show_default=True,
     help="Array library to compute with.",
 )
+gelu_option = click.option(
+    "--gelu",
+    type=click.Choice(["tanh", "erf"]),
+    help="For a file of weights: the form of its GELU [default: as the file's layout has it].",
+)
+preprocessing_option = click.option(
+    "--preprocessing",
+    type=click.Choice(["authors", "big_vision", "timm", "miil"]),
+    help="For a file of weights: how pictures are prepared [default: as the file's layout has it].",
+)
 
 
 @click.command("eval", short_help="Evaluate a run: accuracy, per-class table, confusion matrix.")
 @run_argument
+@click.option(
+    "--weights",
+    metavar="FILE_OR_NAME",
+    help="The model, instead of RUN: a file of weights, or the name of fetched ones. Needs --data.",
+)
 @checkpoint_option
+@gelu_option
+@preprocessing_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -49,17 +66,43 @@ backend_option = click.option(
     help="Where to save the confusion matrix (PNG) [default: RUN/confusion.png].",
 )
 @json_option
-def evaluate_run(run: Path, checkpoint: str, data: Path | None, backend: str, out: Path | None, as_json: bool) -> None:
+def evaluate_run(
+    run: Path | None,
+    weights: str | None,
+    checkpoint: str,
+    gelu: str | None,
+    preprocessing: str | None,
+    data: Path | None,
+    backend: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Evaluate the model in RUN (a run's folder or a checkpoint file) on the test images of its data set.
 
     Prints accuracy, loss and a row for each class, and saves the confusion matrix as a picture.
+
+    Published weights (--weights) are measured on a folder laid out like ImageNet's: --data has a subfolder for each
+    class, named by its synset (n01440764), its number or its name. That prints top-1 and top-5 accuracy and the classes
+    most often mistaken for others.
 
     \b
     Examples:
       tinymixer eval runs/digits
       tinymixer eval runs/cifar10-nano --data cifar-10-binary.tar.gz --checkpoint last
       tinymixer eval runs/digits --json
+      tinymixer eval --weights Mixer-B_16.npz --data imagenet/val
     """
+    from tinymixer.training.weights import is_run
+
+    if (run is None) == (weights is None):
+        raise click.UsageError("Missing argument 'RUN'." if run is None else "Give RUN or --weights, not both.")
+    source = str(run) if weights is None else weights
+    if not is_run(source) and (weights is not None or Path(source).is_file()):
+        from tinymixer.cli.eval_weights import evaluate_weights
+
+        evaluate_weights(source, data, backend, gelu, preprocessing, out, as_json)
+        return
+    run = Path(source)
     from tinymixer.analysis.per_class import class_results, confusion_matrix
     from tinymixer.data.paths import shown
     from tinymixer.training import evaluate, load_run

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from tinymixer.cli.output import open_streams, silence
+from tinymixer.cli.ranks import speaks
 from tinymixer.errors import TinymixerError, install_line
 from tinymixer.text import printable
 
@@ -53,7 +54,7 @@ def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> 
         code = program.main(arguments, prog_name="tinymixer", standalone_mode=False, color=colour)
         sys.stdout.flush()  # a full disk or a closed pipe raises here, not while Python shuts down
     except click.UsageError as error:
-        return _usage_error(error)
+        return _usage_error(error) if speaks() else 0  # rank 0 says the same, and gives the exit code
     except click.ClickException as error:
         return say_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):

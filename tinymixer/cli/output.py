@@ -55,6 +55,14 @@ def tell(text: str, to_stderr: bool = False) -> None:
             tell(f"standard output cannot be written ({reason_of(error)}): going on without it", to_stderr=True)
 
 
+def wrapped(text: str, to_stderr: bool = False) -> str:
+    """A sentence in lines that fit the terminal, the later ones indented; in a file or a pipe it stays one line."""
+    if not (sys.stderr if to_stderr else sys.stdout).isatty():
+        return text
+    width = max(40, min(shutil.get_terminal_size().columns, 120))
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document to standard output. Raises ValueError for NaN and infinity, which JSON does not have."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -3,21 +3,24 @@
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.eval import backend_option, checkpoint_option
+from tinymixer.cli.eval import backend_option, checkpoint_option, gelu_option, preprocessing_option
 from tinymixer.cli.failures import USER_ERROR, say_error
-from tinymixer.cli.output import json_option, print_json
-from tinymixer.errors import DataError
+from tinymixer.cli.output import json_option, print_json, tell
+from tinymixer.errors import CheckpointError, DataError
 from tinymixer.files import replacing
 
 if TYPE_CHECKING:
-    from tinymixer.training.loading import Prediction
+    import numpy as np
+
+    from tinymixer.models import Prediction
+    from tinymixer.pretrained import PretrainedModel
 
 BAR_WIDTH = 30
 
@@ -26,8 +29,9 @@ BAR_WIDTH = 30
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RUN IMAGE...")
 @click.option(
     "--weights",
-    metavar="RUN",
-    help="The model, instead of RUN: a run's folder, a checkpoint file, or first-mixer, which comes with tinymixer.",
+    metavar="FILE_OR_NAME",
+    help="The model, instead of RUN: a run's folder, a checkpoint, a file of weights, the name of fetched ones, or "
+    "first-mixer, which comes with tinymixer.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show for each image.")
 @click.option(
@@ -42,6 +46,14 @@ BAR_WIDTH = 30
     metavar="FILE",
     help="Also write a row for each image: its file, the class, and the probability of every class.",
 )
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also draw the first pictures with their classes, as PNG.",
+)
+@gelu_option
+@preprocessing_option
 @checkpoint_option
 @backend_option
 @json_option
@@ -51,6 +63,9 @@ def predict(
     top: int,
     invert: bool,
     csv_file: Path | None,
+    picture: Path | None,
+    gelu: str | None,
+    preprocessing: str | None,
     checkpoint: str,
     backend: str,
     as_json: bool,
@@ -58,11 +73,12 @@ def predict(
     """Predict the class of each IMAGE with the model in RUN, and show the probabilities.
 
     RUN is a run's folder, a checkpoint file, or first-mixer: a small Mixer for CIFAR-10's ten classes, which comes with
-    tinymixer.
+    tinymixer. It can also be a file of published weights (the authors' .npz, timm's .safetensors) or the name of
+    fetched ones ('tinymixer weights list' shows the names).
 
-    An IMAGE is a picture file, or a folder with pictures, subfolders included. Each picture is cut to its central
-    square and resized to the size that the model was trained on. A file that cannot be read gets a sentence on
-    standard error; the others are still shown, and the exit code is 2.
+    An IMAGE is a picture file, or a folder with pictures, subfolders included. Each picture is resized and cut as the
+    images that the model was trained on were; for published weights, as their authors do it. A file that cannot be
+    read gets a sentence on standard error; the others are still shown, and the exit code is 2.
 
     \b
     Examples:
@@ -71,41 +87,91 @@ def predict(
       tinymixer predict runs/digits scanned-seven.png --invert
       tinymixer predict runs/cifar10-nano *.png --top 3 --json
       tinymixer predict runs/photos new-pictures --csv answers.csv
+      tinymixer predict --weights Mixer-B_16.npz holiday.jpg --picture seen.png
     """
-    from tinymixer.data.images import load_image
     from tinymixer.data.paths import shown
-    from tinymixer.training import load_run
 
-    run, images = (paths[0], paths[1:]) if weights is None else (weights, paths)
+    run, images = (str(paths[0]), paths[1:]) if weights is None else (weights, paths)
     if not images:
         raise click.UsageError("Missing argument 'IMAGE...': say which pictures to look at.")
-    loaded = load_run(run, checkpoint, backend)
-    known, options = loaded.data, loaded.recipe.data
-    pixels, problems = {}, {}
+    loaded = load_for_pictures(run, checkpoint, backend, gelu, preprocessing)
     images = tuple(file for path in images for file in _files(path))
-    for path in images:
-        try:
-            pixels[path] = load_image(path, known.image_size, known.in_channels, invert, options.fit)
-        except DataError as error:
-            problems[path] = str(error)
-    predictions = dict(zip(pixels, loaded.predict_many(pixels.values()), strict=True))
+    problems: dict[Path, str] = {}
+    drawn: dict[Path, np.ndarray] = {}
+    read = _read(loaded, images, invert, problems, drawn if picture is not None else None)
+    answered = loaded.predict_images(image for _, image in read)
+    predictions = dict(zip([path for path in dict.fromkeys(images) if path not in problems], answered, strict=True))
 
     if csv_file is not None:  # before anything is printed, so that a closed pipe (`| head`) does not cost the file
-        _write_csv(csv_file, predictions, known.class_names)
+        _write_csv(csv_file, predictions, loaded.class_names)
+    if picture is not None and drawn:
+        _draw(drawn, predictions, picture, top)
     answers: list[dict[str, Any]] = []
     for path in images:
         if path in problems:
             say_error(problems[path])
             answers.append({"image": shown(path), "error": problems[path]})
         else:
-            best = _best(predictions[path], top)
-            answers.append({"image": shown(path), "predictions": best})
+            best = _best(predictions[path], top, loaded.synsets)
+            answers.append({"image": shown(path), "predictions": best, "engine": loaded.engine.name})
             if not as_json:
                 _show(shown(path), best)
     if as_json:
         print_json(answers)
+    elif predictions:
+        tell(f"{loaded.source}; preprocessing: {loaded.preprocessing.name}; {loaded.computed_by}", to_stderr=True)
     if problems:
         raise Exit(USER_ERROR)
+
+
+def load_for_pictures(
+    source: str, checkpoint: str, backend: str, gelu: str | None = None, preprocessing: str | None = None
+) -> "PretrainedModel":
+    """A run's model, or weights from a file or by name. Raises TinymixerError where there are none."""
+    from tinymixer.training import load_run
+    from tinymixer.training.weights import is_run, load_weights, of_run
+
+    if is_run(source) and gelu is None and preprocessing is None:
+        return of_run(load_run(source, checkpoint, backend), Path(source))
+    try:
+        return load_weights(source, backend=backend, gelu=gelu, preprocessing=preprocessing)
+    except CheckpointError:
+        if not Path(source).exists() and not Path(source).suffix:
+            load_run(source)  # says what a run would have been
+        raise
+
+
+def _read(
+    loaded: "PretrainedModel",
+    paths: Sequence[Path],
+    invert: bool,
+    problems: dict[Path, str],
+    drawn: "dict[Path, np.ndarray] | None",
+) -> "Iterator[tuple[Path, np.ndarray]]":
+    """Yield each readable picture once, preprocessed; note the others in `problems`, and some pixels in `drawn`."""
+    from tinymixer.analysis.prediction_picture import MOST_PICTURES
+
+    for path in dict.fromkeys(paths):
+        try:
+            pixels = loaded.preprocessing.pixels(path)
+        except DataError as error:
+            problems[path] = str(error)
+            continue
+        pixels = 255 - pixels if invert else pixels
+        if drawn is not None and len(drawn) < MOST_PICTURES:
+            drawn[path] = pixels
+        yield path, loaded.preprocessing.normalise(pixels)
+
+
+def _draw(drawn: "dict[Path, np.ndarray]", predictions: "dict[Path, Prediction]", out: Path, top: int) -> None:
+    from tinymixer.analysis.prediction_picture import save_predictions
+    from tinymixer.data.paths import shown
+
+    titles = [shown(path.name) for path in drawn]
+    save_predictions(list(drawn.values()), [predictions[path] for path in drawn], titles, out, top)
+    left = len(predictions) - len(drawn)
+    more = f" (the first {len(drawn)} of {len(predictions)} pictures)" if left else ""
+    tell(f"drawn in {shown(out)}{more}", to_stderr=True)
 
 
 def _files(path: Path) -> list[Path]:
@@ -129,11 +195,13 @@ def _write_csv(path: Path, predictions: "dict[Path, Prediction]", class_names: S
         file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def _best(prediction: "Prediction", top: int) -> list[dict[str, Any]]:
+def _best(prediction: "Prediction", top: int, synsets: Sequence[str] | None) -> list[dict[str, Any]]:
     """The `top` most probable classes in falling order, as plain values."""
     names, probabilities = prediction.class_names, prediction.probabilities
     return [
-        {"class": names[k], "label": k, "probability": float(probabilities[k])} for k in prediction.best_labels(top)
+        {"class": names[k], "label": k, "probability": float(probabilities[k])}
+        | ({"synset": synsets[k]} if synsets else {})
+        for k in prediction.best_labels(top)
     ]
 
 

@@ -9,10 +9,13 @@ from tinymixer.cli.doctor import doctor
 from tinymixer.cli.eval import evaluate_run
 from tinymixer.cli.gradcheck import gradcheck
 from tinymixer.cli.group import CommandGroup
+from tinymixer.cli.launch import launch
 from tinymixer.cli.lessons import lessons
+from tinymixer.cli.models import models
 from tinymixer.cli.plot import plot
 from tinymixer.cli.predict import predict
 from tinymixer.cli.train import train
+from tinymixer.cli.weights import weights
 
 
 @click.group(cls=CommandGroup)
@@ -29,5 +32,5 @@ def program() -> None:
     """
 
 
-for command in (lessons, train, evaluate_run, predict, plot, gradcheck, bench, data, doctor):
+for command in (lessons, train, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data, doctor):
     program.add_command(command)

@@ -5,7 +5,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.cli.output import print_labelled, tell
+from tinymixer.cli.output import print_labelled, tell, wrapped
 from tinymixer.text import counted
 from tinymixer.training.progress import Progress
 
@@ -19,10 +19,11 @@ class TrainingDisplay(Progress):
     """Prints an introduction and one line per epoch on standard output, and shows a live bar on standard error.
 
     The bar appears only where standard error is a terminal; a file or a pipe never gets a carriage return.
+    quiet: notes alone; silent: not even those, as on all ranks but the first.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, silent: bool = False) -> None:
+        self.quiet, self.silent = quiet or silent, silent
         self.bar: tqdm[Any] | None = None
         self.epochs = self.steps_per_epoch = 0
         self.best = math.inf  # the lowest validation loss
@@ -65,7 +66,7 @@ class TrainingDisplay(Progress):
             self._say(epoch_line(row, self.epochs, note))
 
     def on_note(self, text: str) -> None:
-        self._say(text, to_stderr=True)
+        self._say(wrapped(text, to_stderr=True), to_stderr=True)
 
     def on_end(self, result: "TrainingResult") -> None:
         self.close()
@@ -84,6 +85,8 @@ class TrainingDisplay(Progress):
 
     def _say(self, text: str, to_stderr: bool = False) -> None:
         """Print a line above the bar."""
+        if self.silent:
+            return
         with contextlib.suppress(OSError, ValueError):
             if self.bar is not None:
                 self.bar.clear()
@@ -107,8 +110,18 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
         f"{counted(training.batch_size, 'image')} each",
         "backend": f"{backend.name}, {training.dtype} ({backend.reason})",
         "engine": f"{trainer.engine.name}: {trainer.engine.description}",
+        **_ranks(trainer),
         "folder": f"{trainer.folder.path} (Ctrl-C stops there and saves)",
     }
+
+
+def _ranks(trainer: "Trainer") -> dict[str, str]:
+    """A line about the processes that train together; none where there is one."""
+    ranks, batch = trainer.ranks, trainer.recipe.training.batch_size
+    if ranks.size == 1:
+        return {}
+    there = "on this machine" if ranks.local_size == ranks.size else f"{ranks.local_size} of them on this machine"
+    return {"ranks": f"{ranks.size}, {there}, {batch / ranks.size:g} images of a step each"}
 
 
 def _sizes(config: Any) -> str:

@@ -14,8 +14,9 @@ SECTION_TITLES = {
     "optimizer": "Optimizer",
     "schedule": "Schedule",
     "training": "Training",
+    "fine_tuning": "Fine-tuning",
 }
-METAVARS = {"data.data": "PATH", "training.init_from": "RUN"}
+METAVARS = {"data.data": "PATH", "fine_tuning.init_from": "RUN"}
 TAKEN_FROM_DATA = ("model.image_size", "model.in_channels", "model.num_classes")
 
 

@@ -17,6 +17,7 @@ EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "cli": ("click", "filelock", "matplotlib", "pillow", "rich", "threadpoolctl", "tomli-w", "tqdm"),
     "lessons": ("jupyterlab", "pytest"),
     "cuda13": (("cupy-cuda13x", "cupy-cuda12x", "cupy"), "nvmath-python"),
+    "cutile": ("cuda-tile", "nvidia-cuda-tileiras"),
     "peers": ("torch", "timm", "jax"),
 }
 HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

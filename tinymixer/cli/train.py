@@ -44,7 +44,7 @@ def train(
     print_recipe: bool,
     **overrides: Any,
 ) -> None:
-    """Train a model by RECIPE: digits (the default), photos, cifar10-tiny, cifar10-nano, or the path of a TOML file.
+    """Train a model by RECIPE: digits (the default), photos, fine-tune, cifar10-tiny, cifar10-nano, or a TOML file.
 
     Your own pictures: --data FOLDER with a subfolder for each class, or --data FILE.npz with images and labels. A
     tenth of the training images is held back to choose the best epoch; the test images are used once, at the end.
@@ -59,28 +59,36 @@ def train(
     Examples:
       tinymixer train
       tinymixer train photos --data my-photos
+      tinymixer train fine-tune --data my-photos --init-from first-mixer --image-size 64 --freeze stem
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume
+      tinymixer launch -n 4 train cifar10-nano        (four processes, or GPUs, together)
       tinymixer train digits --print-recipe > mine.toml
       tinymixer train mine.toml
     """
+    from tinymixer.cli.ranks import display_on, joined_ranks, tell_launcher_folder
     from tinymixer.training.run_folder import resolve_recipe
 
-    resolved = resolve_recipe(recipe, overrides_of(overrides), out, resume)
-    if print_recipe:
-        click.echo(resolved.to_toml(), nl=False)
-        return
+    with joined_ranks() as ranks:
+        resolved = ranks.first(lambda: resolve_recipe(recipe, overrides_of(overrides), out, resume))
+        if print_recipe:
+            if ranks.rank == 0:
+                click.echo(resolved.to_toml(), nl=False)
+            return
 
-    from tinymixer.cli.progress import TrainingDisplay
-    from tinymixer.training.trainer import Trainer
+        from tinymixer.training.trainer import Trainer
 
-    display = TrainingDisplay(quiet)
-    try:
-        init_from = overrides_of(overrides)["training.init_from"]  # None: the recipe's suggestion, if it has one
-        result = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from).run()
-    finally:
-        display.close()
+        display = display_on(ranks, quiet)
+        try:
+            init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
+            trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks)
+            tell_launcher_folder(ranks, trainer.folder.path)
+            result = trainer.run()
+        finally:
+            display.close()
+        if ranks.rank:
+            return
     if result.signal is not None:
         tell(f"\n{result.message}", to_stderr=True)
         raise Exit(128 + result.signal)

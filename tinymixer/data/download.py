@@ -2,9 +2,14 @@
 
 urllib is enough for this: resuming is a GET with a Range header, and urllib follows redirects and uses the
 environment's proxies. Only the size is checked here; the caller checks the hash.
+
+Where neither size nor hash is known yet, the server says the size, and bytes are added to an earlier download only
+where the same server says that its file has not changed since: no hash could find out otherwise.
 """
 
+import contextlib
 import errno
+import json
 import os
 import re
 import time
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 18
 # A connection that brought this much before it broke does not count as a failed attempt.
 WORTHWHILE = 1 << 20
+ABOUT = 0.01  # by how much of itself a size that is known roughly may be wrong
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -57,12 +63,17 @@ class Patience:
 class PartFile:
     """The file of a partial download: bytes are appended without a buffer, so a full disk is noticed at once.
 
+    size    bytes of the complete file; None where only the server knows. Then the file `.part.origin` beside it keeps
+            which version of which URL's file these bytes belong to; without that they are dropped
+    about   bytes of the complete file, roughly, where `size` is None
+
     Raises DownloadError, which says what was kept and what to do, when the file cannot be opened or written.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.complete_size = path, size
+    def __init__(self, path: Path, size: int | None, about: int | None = None) -> None:
+        self.path, self.complete_size, self.about = path, size, about
         self.version: tuple[str, str] | None = None  # (URL, ETag or date) of the file that these bytes belong to
+        self.origin = path.with_name(f"{path.name}.origin") if size is None else None
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DownloadError(f"{path} cannot be written: it is a link or not a plain file. Remove it.")
         try:
@@ -72,6 +83,45 @@ class PartFile:
         except OSError as error:
             raise DownloadError(f"{path} cannot be written: {error.strerror or error}.") from error
         self.size = self.file.tell()
+        if self.origin is not None and self.size:
+            self._read_origin()
+
+    @property
+    def size_words(self) -> str:
+        """The size of the complete file, for a sentence."""
+        if self.complete_size is not None:
+            return f"{self.complete_size:,}"
+        return "an unknown number of" if self.about is None else f"about {self.about:,}"
+
+    def begin_again(self) -> None:
+        """Drop all bytes, and what a server said of its file."""
+        self.truncate(0)
+        self.version = None
+        if self.origin is not None:
+            self.complete_size = None
+
+    def belongs_to(self, url: str) -> bool:
+        """Whether bytes of this URL may be added: always where a hash will tell, else only of the same version."""
+        return self.origin is None or (self.version is not None and self.version[0] == url)
+
+    def note(self, url: str, version: str | None, size: int) -> None:
+        """Keep what the server says of its file: a version that changes with it, and its size in bytes."""
+        self.version, self.complete_size = None if version is None else (url, version), size
+        if self.origin is not None:
+            with contextlib.suppress(OSError):  # then the next download begins again
+                self.origin.write_text(json.dumps({"url": url, "version": version, "bytes": size}), encoding="utf-8")
+
+    def _read_origin(self) -> None:
+        assert self.origin is not None
+        try:
+            kept = json.loads(self.origin.read_text(encoding="utf-8"))
+            url, version, size = kept["url"], kept["version"], kept["bytes"]
+        except (OSError, ValueError, TypeError, LookupError, RecursionError):
+            url = version = size = None
+        if isinstance(url, str) and isinstance(version, str) and isinstance(size, int) and size >= self.size:
+            self.version, self.complete_size = (url, version), size
+        else:
+            self.truncate(0)
 
     def __enter__(self) -> "PartFile":
         return self
@@ -81,7 +131,16 @@ class PartFile:
     ) -> None:
         self.file.close()
         if self.size == 0:
-            self.path.unlink(missing_ok=True)
+            self.remove()
+
+    def remove(self) -> None:
+        """Delete the file and what was kept about it."""
+        self.path.unlink(missing_ok=True)
+        self.remove_origin()
+
+    def remove_origin(self) -> None:
+        if self.origin is not None:
+            self.origin.unlink(missing_ok=True)
 
     def append(self, content: bytes) -> None:
         """Append all of `content`: an unbuffered write may write only a part, so this repeats until it is done."""
@@ -95,7 +154,7 @@ class PartFile:
             if error.errno not in _DISK_FULL:
                 raise DownloadError(f"{self.path} cannot be written: {error.strerror or error}.") from error
             raise DownloadError(
-                f"The disk is full: {self.size:,} of {self.complete_size:,} bytes are kept in {self.path}. Free some "
+                f"The disk is full: {self.size:,} of {self.size_words} bytes are kept in {self.path}. Free some "
                 "space and fetch again, which goes on from there, or set TINYMIXER_CACHE to a folder with more room."
             ) from error
 
@@ -132,7 +191,7 @@ def download(
     from tinymixer.data.watched import Watch
 
     fruitless, most, until = 0, part.size, time.monotonic() + patience.total
-    while part.size < part.complete_size:
+    while part.complete_size is None or part.size < part.complete_size:
         try:
             _receive(url, part, Watch(patience.timeout, patience.slowest, until), notify, advance)
         except _BrokenOffError as error:
@@ -144,9 +203,7 @@ def download(
             if fruitless >= patience.attempts:
                 raise MirrorError(f"{error}, {fruitless} times in a row") from error
             wait = patience.backoff * 2 ** max(fruitless - 1, 0)
-            notify(
-                f"{url}: {error} after {part.size:,} of {part.complete_size:,} bytes. Trying again in {wait:g} seconds."
-            )
+            notify(f"{url}: {error} after {part.size:,} of {part.size_words} bytes. Trying again in {wait:g} seconds.")
             time.sleep(wait)
 
 
@@ -169,6 +226,10 @@ def _receive(
     from tinymixer.data.watched import TooSlowError, watched_opener
 
     headers = {"User-Agent": "tinymixer", "Accept-Encoding": "identity"}
+    if part.size and not part.belongs_to(url):
+        notify(f"{url}: what was received before may be of another file, so the download begins again.")
+        advance(-part.size)
+        part.begin_again()
     if part.size:
         headers["Range"] = f"bytes={part.size}-"
         if part.version is not None and part.version[0] == url:
@@ -177,15 +238,14 @@ def _receive(
         request = urllib.request.Request(url, headers=headers)
         with watched_opener(watch).open(request, timeout=watch.timeout) as response:
             watch.content_begins()
-            start = _agreed_start(response, part.size, part.complete_size)
+            start, size = _agreed_start(response, part)
             if start != part.size:
                 notify(f"{url}: the server cannot resume, so the download begins again.")
                 advance(start - part.size)
                 part.truncate(start)
-            version = _version(response)
-            part.version = None if version is None else (url, version)
-            while part.size < part.complete_size:
-                content = response.read1(min(CHUNK, part.complete_size - part.size))
+            part.note(url, _version(response), size)
+            while part.size < size:
+                content = response.read1(min(CHUNK, size - part.size))
                 if not content:
                     raise _BrokenOffError("the connection ended")
                 part.append(content)
@@ -214,21 +274,30 @@ def _version(response: "http.client.HTTPResponse") -> str | None:
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
-def _agreed_start(response: "http.client.HTTPResponse", offset: int, size: int) -> int:
-    """The position of the answer's first byte: `offset`, or 0 when the server ignores Range.
+def _agreed_start(response: "http.client.HTTPResponse", part: PartFile) -> tuple[int, int]:
+    """The position of the answer's first byte (`part.size`, or 0 when the server sends all), and the file's size.
 
     Raises MirrorError for an answer of another length, such as a login page, before any byte already received is thrown
     away.
     """
     if response.status == 206:
         described = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not described or int(described[1]) != offset:
+        if not described or int(described[1]) != part.size:
             raise MirrorError("the server resumes at the wrong place")
-        length, start = described[2], offset
+        length, start, known = described[2], part.size, part.complete_size
     elif response.status == 200:
         length, start = response.headers.get("Content-Length", "*"), 0
+        # Where the server says the size, a new version of its file may have another one than the version before.
+        known = part.complete_size if part.origin is None else None
     else:
         raise MirrorError(f"the server answered {response.status}")
-    if length not in ("*", str(size)):
-        raise MirrorError(f"it has a file of {shortened(length, 30)} bytes where {size} were expected")
-    return start
+    if known is not None:
+        if length not in ("*", str(known)):
+            raise MirrorError(f"it has a file of {shortened(length, 30)} bytes where {known} were expected")
+        return start, known
+    if not re.fullmatch(r"[0-9]{1,15}", length):
+        raise MirrorError("it does not say how long its file is")
+    size = int(length)
+    if part.about is not None and abs(size - part.about) > ABOUT * part.about:
+        raise MirrorError(f"it has a file of {size} bytes where about {part.about} were expected")
+    return start, size

@@ -122,6 +122,20 @@ def find_pictures(folder: Path) -> tuple[list[str], list[Picture], list[str]]:
     return class_names, pictures, notes
 
 
+def pictures_below(folder: Path) -> dict[str, list[Path]]:
+    """The pictures in each of the folder's subfolders, by the subfolder's name, in natural order.
+
+    Raises DataError for a folder without subfolders, or without a picture in any of them.
+    """
+    require_pillow()
+    found = {shown(each.name): list(_files(each, [])) for each in _folders(folder)}
+    if not any(found.values()):
+        raise DataError(
+            f"{shown(folder)} holds no pictures in subfolders: expected a subfolder for each class, with its pictures."
+        )
+    return found
+
+
 def _parts(folder: Path) -> dict[str, Path]:
     """Find the folders that hold the classes: "train", and "val" and "test" where they exist.
 

@@ -80,24 +80,47 @@ def require_pillow() -> None:
 
 def read_picture(path: Path, image_size: int, in_channels: int, fit: str) -> np.ndarray:
     """Read one picture file; `load_image` and folders of pictures both use this, so they get the same pixels."""
-    from PIL import Image
-
     if fit not in ("crop", "squeeze"):
         raise ConfigError(f"fit expects crop or squeeze, got '{fit}'.")
+    return _square(_upright(path, image_size, in_channels, draft=True), image_size, in_channels, fit)
+
+
+def whole_picture(image: str | os.PathLike[str] | np.ndarray, in_channels: int, image_size: int) -> "PillowImage":
+    """A picture file, or an array as for `image_of_array`, as an upright grey or RGB picture that is not cut.
+
+    image_size   pixels a side that it will be resized to. A picture of up to `LARGE` pixels keeps every pixel, so that
+                 it can be resized exactly as another program does; a larger one is shrunk to `DRAFT` times that size or
+                 more on the way.
+
+    Raises DataError as `load_image` and `image_of_array` do.
+    """
+    if in_channels not in (1, 3):
+        raise ConfigError(f"Pictures can be read with 1 or 3 channels, and the model has in_channels={in_channels}.")
+    require_pillow()
+    if isinstance(image, np.ndarray):
+        return _picture_of_array(image, in_channels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _upright(expanded(image), image_size, in_channels, draft=False)
+
+
+def _upright(path: Path, image_size: int, in_channels: int, draft: bool) -> "PillowImage":
+    """Decode a file to a grey or RGB picture, turned as its EXIF says; a large one shrunk, see `_shrunk`."""
+    from PIL import Image
+
     name = shown(path)
     damaged = f"{name} is a damaged image and cannot be read to its end"
     with opened_picture(path, name) as picture, guarded(DataError, damaged):
-        # Decode a JPEG that is several times too large at a half, a quarter or an eighth of its size.
-        picture.draft(None, (DRAFT * image_size, DRAFT * image_size))
+        if draft or picture.width * picture.height > LARGE:
+            # Decode a JPEG that is several times too large at a half, a quarter or an eighth of its size.
+            picture.draft(None, (DRAFT * image_size, DRAFT * image_size))
         turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
         if picture.width * picture.height > LARGE:
             with _one_large_at_a_time:
                 small = _shrunk(picture, image_size, in_channels, name)
         else:
             small = _plain(picture, in_channels, name)
-        if turn is not None:
-            small = small.transpose(Image.Transpose[turn])
-        return _square(small, image_size, in_channels, fit)
+        return small if turn is None else small.transpose(Image.Transpose[turn])
 
 
 def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: str = "crop") -> np.ndarray:
@@ -107,6 +130,23 @@ def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: s
 
     Raises DataError for any other array, rather than guess what its values mean.
     """
+    pixels = _checked_pixels(pixels)
+    if pixels.shape == (image_size, image_size, in_channels):
+        return pixels
+    require_pillow()
+    return _square(_picture_of_array(pixels, in_channels), image_size, in_channels, fit)
+
+
+def _picture_of_array(pixels: np.ndarray, in_channels: int) -> "PillowImage":
+    from PIL import Image
+
+    pixels = _checked_pixels(pixels)
+    flat = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    return _plain(Image.fromarray(np.ascontiguousarray(flat)), in_channels, "the array")
+
+
+def _checked_pixels(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (height, width, channels). Raises DataError for any other array than `image_of_array` takes."""
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
         raise DataError(
@@ -115,15 +155,7 @@ def image_of_array(pixels: np.ndarray, image_size: int, in_channels: int, fit: s
         )
     if 0 in pixels.shape:
         raise DataError(f"A picture as an array has pixels, got shape {pixels.shape}.")
-    shaped = pixels[..., None] if pixels.ndim == 2 else pixels  # (height, width, channels)
-    if shaped.shape == (image_size, image_size, in_channels):
-        return shaped
-    require_pillow()
-    from PIL import Image
-
-    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    picture = _plain(Image.fromarray(np.ascontiguousarray(flat)), in_channels, "the array")
-    return _square(picture, image_size, in_channels, fit)
+    return pixels[..., None] if pixels.ndim == 2 else pixels  # (height, width, channels)
 
 
 def _square(picture: "PillowImage", image_size: int, in_channels: int, fit: str) -> np.ndarray:

@@ -1,14 +1,14 @@
 """The one place that picks an engine."""
 
 from tinymixer.engines.cpu.cpu_mixer import CpuMixer
-from tinymixer.engines.cuda.cuda_engine import CudaEngine
 from tinymixer.engines.engine import ENGINE_NAMES, Engine, EngineOptions, Work
+from tinymixer.engines.guarded_cuda import GuardedCudaEngine
 from tinymixer.engines.reference import ReferenceEngine
 from tinymixer.errors import ConfigError
 from tinymixer.models import Model
 from tinymixer.optim import Optimizer
 
-FASTEST_FIRST = (CudaEngine, CpuMixer, ReferenceEngine)
+FASTEST_FIRST = (GuardedCudaEngine, CpuMixer, ReferenceEngine)
 
 __all__ = ["ENGINE_NAMES", "choose_engine"]
 

@@ -1,6 +1,6 @@
 """The contract of an engine: what training and evaluation ask of whatever computes a model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from tinymixer.models import Model
 from tinymixer.optim import Optimizer
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.options import Options, option
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 ENGINE_NAMES = ("reference", "cpu", "cuda")
 
@@ -33,12 +34,20 @@ class EngineOptions(Options):
     )
     dtype: str = option("float32", "Number format of weights and activations.", choices=("float32", "float64"))
     precision: str = option(
-        "float32",
-        "GPU: number format of activations and products; weights, statistics and losses stay float32.",
-        choices=("float32", "tf32", "bfloat16", "float16"),
+        "auto",
+        "GPU: number format of activations and products; weights, statistics and losses stay float32. auto: bfloat16 "
+        "where the GPU has it, else float16; float32 on the processor.",
+        choices=("auto", "float32", "tf32", "bfloat16", "float16"),
+    )
+    check_kernels: str = option(
+        "first",
+        "GPU: hold the fused step's gradients to the layers' before training: the first time on this machine, always, "
+        "or never.",
+        choices=("first", "always", "never"),
     )
     captured: bool = option(True, "GPU: record the step in a CUDA graph and replay it.")
     deterministic: bool = option(True, "GPU: add in a fixed order, so that two runs agree to the last bit.")
+    two_streams: bool = option(True, "GPU: compute gradients of weights beside the rest, with the same result.")
     recompute: bool = option(False, "GPU: apply GELU twice instead of keeping its result, to save memory.")
 
 
@@ -73,6 +82,8 @@ class Work:
 
     images, labels    the training set: uint8 (N, height, width, channels) and int64 (N,)
     mean, std         per channel, of pixels scaled to 0..1
+    batch_size        of the whole batch, which the ranks share out
+    ranks             the processes that train together
     """
 
     images: np.ndarray
@@ -84,6 +95,11 @@ class Work:
     label_smoothing: float = 0.0
     micro_batches: int = 1
     seed: int = 0
+    ranks: Ranks = ONE_RANK
+
+    def micro_batches_of(self, images: int) -> int:
+        """In how many parts a rank works through its `images` of the batch: as many at a time as one rank would."""
+        return -(-self.micro_batches * images // self.batch_size)
 
 
 class Engine:
@@ -93,6 +109,7 @@ class Engine:
     model          the model that it computes; its parameters are read and updated
     parallel_map   a function like `map` that the optimizer's update may use to work on several chunks at once
     note           a sentence for the user where something did not go as planned; else None
+    precision      number format of activations and products; "float32" where all are as wide as the weights
 
     A faster engine takes only the models that it was written for; `obstacle` says why it cannot take another.
     """
@@ -101,6 +118,7 @@ class Engine:
     model: Model
     parallel_map: ParallelMap
     note: str | None = None
+    precision: str = "float32"
 
     @classmethod
     def obstacle(
@@ -163,6 +181,16 @@ class Engine:
         None when `stopped()` turned true between two batches.
         """
         raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What a resumed run needs of the engine to go on exactly, by name: copies on the host; {} for nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned; names that are missing keep their first values, others are left aside.
+
+        Raises CheckpointError for a value that cannot be.
+        """
 
     def refresh(self) -> None:
         """Update the engine's own copies, if any, after weights or optimizer state were loaded from outside."""

@@ -9,6 +9,7 @@ from tinymixer.data import normalise
 from tinymixer.data.batches import make_batch
 from tinymixer.draws import Draws
 from tinymixer.engines.engine import Engine, Step, Totals, Work
+from tinymixer.engines.independence import require_shareable
 from tinymixer.engines.step import train_step
 from tinymixer.optim import Optimizer
 
@@ -18,8 +19,10 @@ class HostEngine(Engine):
 
     work: Work | None = None
     optimizer: Optimizer | None = None
+    _shareable = False  # whether the model was found to be one whose batches can be shared out
 
-    def _prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+    def prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
+        """This engine, for a training run."""
         self.optimizer, self.work = optimizer, work
         return self
 
@@ -27,21 +30,27 @@ class HostEngine(Engine):
         work, optimizer = self.work, self.optimizer
         assert work is not None
         assert optimizer is not None
-        backend, dtype = self.model.backend, self.model.parameters.dtype
+        backend, dtype, ranks = self.model.backend, self.model.parameters.dtype, work.ranks
         for step in plan:
-            draws = Draws(work.seed, step.epoch, step.step, np.arange(len(step.indices)))
-            images = make_batch(work.images, step.indices, work.augmentation, draws, work.mean, work.std, dtype)
+            count = len(step.indices)
+            if ranks.size > 1 and not self._shareable:
+                require_shareable(self.model, work, step)
+                self._shareable = True
+            part = ranks.part(count)
+            indices, draws = step.indices[part], Draws(work.seed, step.epoch, step.step, np.arange(count)[part])
+            images = make_batch(work.images, indices, work.augmentation, draws, work.mean, work.std, dtype)
             result = train_step(
                 self,
                 optimizer,
                 backend.asarray(images),
-                backend.asarray(work.labels[step.indices]),
+                backend.asarray(work.labels[indices]),
                 step.learning_rate,
                 work.label_smoothing,
                 draws,
-                work.micro_batches,
+                work.micro_batches_of(len(indices)),
+                ranks,
+                count,
             )
-            count = len(step.indices)
             yield 1, Totals(result.loss * count, result.correct, count)
 
     @np.errstate(over="ignore", invalid="ignore")  # the loss shows that a model has diverged

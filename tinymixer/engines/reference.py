@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.backend import namespace
 from tinymixer.draws import Draws
 from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
 from tinymixer.engines.engine import EngineOptions, Work
+from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.engines.host_engine import HostEngine
 from tinymixer.engines.slicing import Replicas, why_not_sliced
 from tinymixer.models import Model
@@ -48,13 +48,13 @@ class ReferenceEngine(HostEngine):
     def make(
         cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
     ) -> "ReferenceEngine":
-        return cls(model, options.threads, options.slice_images)._prepared(optimizer, work)
+        return cls(model, options.threads, options.slice_images).prepared(optimizer, work)
 
     @classmethod
     def obstacle(
         cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
     ) -> str | None:
-        if options.precision != "float32":
+        if options.precision not in ("auto", "float32"):
             return f"precision '{options.precision}' belongs to the cuda engine"
         return None
 
@@ -198,19 +198,6 @@ class ReferenceEngine(HostEngine):
 def _cut(start: int, stop: int, parts: int) -> Any:
     """Split start to stop into `parts` ranges whose lengths differ by at most one."""
     return itertools.pairwise(start + (stop - start) * i // parts for i in range(parts + 1)) if parts else ()
-
-
-def loss_and_gradients(
-    model: Model, images: Any, labels: Any, label_smoothing: float = 0.0, rng: Draws | None = None, share: float = 1.0
-) -> tuple[Any, Any]:
-    """Forward, loss, backward, by the model's own layers: see `Engine.loss_and_gradients`."""
-    xp = namespace(images)
-    logits, cache = model.forward(images, train=True, rng=rng)  # (B, K)
-    loss, dlogits = model.ops.softmax_cross_entropy(logits, labels, label_smoothing)
-    model.backward(dlogits * share, cache)
-    model.parameters.collect_buffer_change(lambda: model.update_buffers(cache), share)
-    target = labels if labels.ndim == 1 else xp.argmax(labels, axis=1)  # (B,)
-    return loss, xp.sum(xp.argmax(logits, axis=1) == target)
 
 
 def close(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:

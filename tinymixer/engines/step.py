@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinymixer.draws import Draws
+from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.layers.layer import Layer
 from tinymixer.models import Model
 from tinymixer.optim import Optimizer, global_norm
 from tinymixer.optim.chunks import ParallelMap
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 if TYPE_CHECKING:
     from tinymixer.engines.engine import Engine
@@ -39,6 +41,8 @@ def train_step(
     label_smoothing: float = 0.0,
     rng: Draws | None = None,
     micro_batches: int = 1,
+    ranks: Ranks = ONE_RANK,
+    batch_size: int | None = None,
 ) -> StepResult:
     """Forward, loss, backward, update, for a batch on the model's backend.
 
@@ -49,6 +53,9 @@ def train_step(
     With `micro_batches` above 1 the batch is computed in that many parts. Their gradients are added up, each weighted
     by its share of the images, which gives the whole batch's gradient (to rounding) in a fraction of the memory. `rng`
     draws the masks of dropout and stochastic depth for each part.
+
+    Where several `ranks` train together, the images are this rank's part of a batch of `batch_size`. Gradients and
+    losses are added up before clipping, so every rank makes the whole batch's update, and returns its loss.
 
     Raises TrainingError for a loss that is not finite, before the weights are touched, and for a gradient norm that is
     not finite; ConfigError for more parts than images.
@@ -61,11 +68,12 @@ def train_step(
     parameters.zero_gradients()
     loss, correct = 0.0, 0
     for start, stop in _parts(count, micro_batches):
-        part, share = slice(start, stop), (stop - start) / count
+        part, share = slice(start, stop), (stop - start) / (batch_size or count)
         draws = None if rng is None else rng.part(part)
         part_loss, part_correct = compute(images[part], labels[part], label_smoothing, draws, share)
         loss += part_loss * share
         correct += part_correct
+    loss, correct = ranks.sum_together([parameters.gradients, parameters.buffer_change], loss, correct)
     loss = float(to_numpy(loss))
     if not math.isfinite(loss):
         norm = float(to_numpy(global_norm(parameters.gradients)))
@@ -79,8 +87,6 @@ def train_step(
 
 def _functions_of(model: "Model | Engine") -> tuple[Callable[..., tuple[Any, Any]], ParallelMap, Model]:
     """The function that computes gradients, the map that the update uses, and the model itself."""
-    from tinymixer.engines.reference import loss_and_gradients
-
     if isinstance(model, Layer):
         return partial(loss_and_gradients, model), map, model
     return model.loss_and_gradients, model.parallel_map, model.model

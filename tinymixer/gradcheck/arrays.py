@@ -1,5 +1,6 @@
-"""Small help with arrays, the same for every array library: to the host, read-only, found in a structure, laid out."""
+"""Small help with arrays of any library: brought to the host, found inside objects, compared, laid out in memory."""
 
+import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -11,8 +12,13 @@ import numpy as np
 from tinymixer.ops.array_library import namespace
 
 FOREIGN = (Exception, SystemExit)  # what the code under test may raise, and a check has to survive
-OPAQUE = (str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, np.generic, np.random.Generator)
+GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
+OPAQUE = (str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, np.generic, *GENERATORS)
 DEEPEST = 12  # levels of containers and objects that are looked into
+
+Named = dict[str, np.ndarray]
+Layout = Callable[[Any], Any]
+Key = tuple[str, Any]  # (".", name of an attribute) or ("[]", key or index of an item)
 
 
 def is_array(value: object) -> bool:
@@ -42,6 +48,11 @@ def host_float64(array: Any) -> np.ndarray:
     return np.array(host, dtype=np.complex128 if host.dtype.kind == "c" else np.float64)
 
 
+def hosts(arrays: Mapping[str, Any]) -> Named:
+    """Named arrays on the host in float64."""
+    return {name: host_float64(array) for name, array in arrays.items()}
+
+
 def frozen(array: Any) -> Any:
     """The array, made read-only where its library can do that (NumPy can, CuPy cannot)."""
     if isinstance(array, np.ndarray):
@@ -49,47 +60,50 @@ def frozen(array: Any) -> Any:
     return array
 
 
-def attributes(value: Any) -> dict[str, Any]:
-    """The attributes that an object keeps, in its `__dict__` or its slots; none of functions, classes and modules."""
+def children(value: Any) -> dict[Key, Any]:
+    """What lies directly inside a container or an object; nothing inside arrays, functions, modules, generators."""
+    if isinstance(value, Mapping):
+        return {("[]", key): item for key, item in value.items()}
+    if isinstance(value, tuple | list | deque | set | frozenset):
+        return {("[]", index): item for index, item in enumerate(value)}
     if isinstance(value, OPAQUE) or is_array(value):
         return {}
-    slots = [name for kind in type(value).__mro__ for name in np.atleast_1d(getattr(kind, "__slots__", ())).tolist()]
-    kept = {name: getattr(value, name) for name in slots if hasattr(value, name) and name != "__dict__"}
-    return {**kept, **getattr(value, "__dict__", {})}
+    state = object.__getstate__(value)  # the object's dict, or (dict, slots)
+    dicts = state if isinstance(state, tuple) else (state,)
+    return {(".", name): item for names in dicts if names for name, item in names.items()}
 
 
-def children(value: Any) -> dict[str, Any]:
-    """What lies directly inside a container or an object, by how it is written: `[0]`, `['w']`, `.room`."""
-    if isinstance(value, Mapping):
-        return {f"[{key!r}]": item for key, item in value.items()}
-    if isinstance(value, tuple | list | deque | set | frozenset):
-        return {f"[{index}]": item for index, item in enumerate(value)}
-    return {f".{name}": item for name, item in attributes(value).items()}
+def walk(structure: Any, closed: Callable[[Any], bool] = is_array) -> Iterator[tuple[tuple[Key, ...], Any]]:
+    """Everything inside a structure with the path to it. Objects are met once, arrays once for each name they have.
 
-
-def walk(structure: Any, name: str = "", closed: Callable[[Any], bool] = is_array) -> Iterator[tuple[str, Any]]:
-    """Everything inside a structure, each once, with the path to it: containers and objects of any class are opened.
-
-    closed   says of a value that it is not to be opened
+    closed   says of a value that what lies inside it is not wanted
     """
     seen: set[int] = set()
-    waiting = deque([(name, structure, 0)])
+    waiting: deque[tuple[tuple[Key, ...], Any]] = deque([((), structure)])
     while waiting:
-        path, value, depth = waiting.popleft()
-        if id(value) in seen or value is None or isinstance(value, int | float | complex):
+        path, value = waiting.popleft()
+        plain = value is None or (isinstance(value, int | float | complex) and not isinstance(value, np.generic))
+        if plain or id(value) in seen:
             continue
-        seen.add(id(value))
         yield path, value
-        if depth < DEEPEST and not closed(value):
-            waiting += [(path + key, item, depth + 1) for key, item in children(value).items()]
+        if not is_array(value):
+            seen.add(id(value))
+            if not closed(value) and len(path) < DEEPEST:
+                waiting += [((*path, key), item) for key, item in children(value).items()]
+
+
+def written(path: tuple[Key, ...]) -> str:
+    """How a path is written: `.layers[0]['W']`."""
+    return "".join(f".{key}" if kind == "." else f"[{key!r}]" for kind, key in path)
 
 
 def named_arrays(structure: Any, name: str) -> dict[str, Any]:
     """Every array inside a structure, each once, by the path to it."""
-    return {path: value for path, value in walk(structure, name) if is_array(value)}
+    arrays = {id(value): (name + written(path), value) for path, value in [*walk(structure)][::-1] if is_array(value)}
+    return dict([*arrays.values()][::-1])
 
 
-def copies(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def copies(arrays: Mapping[str, Any]) -> Named:
     """Host copies of named arrays, to be compared later."""
     return {name: np.array(to_host(array)) for name, array in arrays.items()}
 
@@ -106,32 +120,29 @@ def changed(before: Mapping[str, np.ndarray], arrays: Mapping[str, Any]) -> list
 
 def shares_memory(first: Any, second: Any) -> bool:
     """Whether two arrays lie, even partly, in the same memory."""
-    if not (is_array(first) and is_array(second)):
+    if not (is_array(first) and is_array(second)) or isinstance(first, np.ndarray) != isinstance(second, np.ndarray):
         return False
-    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        return np.may_share_memory(first, second) and np.shares_memory(first, second)
-    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        return False
-    return bool(namespace(first).may_share_memory(first, second))
+    near = bool(namespace(first).may_share_memory(first, second))
+    return near and (not isinstance(first, np.ndarray) or np.shares_memory(first, second))
 
 
-def backwards(host: np.ndarray, order: str = "C") -> np.ndarray:
-    """A copy that is not contiguous: every second element, backwards, of a larger array in order C or F."""
-    if host.ndim == 0:
-        return np.array(host)
-    larger = np.full(tuple(2 * size for size in host.shape), 7.0, dtype=host.dtype, order=order)  # type: ignore[call-overload]
-    view = larger[tuple(slice(None, None, -2) for _ in host.shape)]
-    view[...] = host
-    return view
+def layouts(example: Any) -> dict[str, Layout]:
+    """Ways to lay an array out in memory that are not contiguous, as far as the library of the example can."""
+    if isinstance(example, np.ndarray):
+        return {
+            "backwards": lambda array: _within_larger(array, 2, 0, slice(None, None, -2)),
+            "transposed": lambda array: _within_larger(array, 2, 0, slice(None, None, -2), order="F"),
+            "gapped": lambda array: _within_larger(array, 1, 3, slice(None, -3)),  # as big[:, :n] is
+        }
+    library = namespace(example)
+    return {"backwards": lambda array: library.asarray(np.repeat(to_host(array), 2, 0))[::2] if array.shape else array}
 
 
-def gapped(host: np.ndarray) -> np.ndarray:
-    """A copy whose rows have gaps between them, as big[:, :n] has; its elements lie side by side."""
-    if host.ndim == 0:
-        return np.array(host)
-    larger = np.full((*host.shape[:-1], host.shape[-1] + 3), 7.0, dtype=host.dtype)
-    view = larger[..., : host.shape[-1]]
-    view[...] = host
+def _within_larger(array: np.ndarray, times: int, more: int, part: slice, order: Any = "C") -> np.ndarray:
+    """A copy that is a part of a larger array, along every axis."""
+    larger = np.full([times * size + more for size in array.shape], 7, array.dtype, order)
+    view = larger[(Ellipsis, *[part] * array.ndim)]  # type: ignore[arg-type]  # the stubs know no such tuple
+    view[...] = array
     return view
 
 

@@ -17,7 +17,6 @@ slope along every direction, and three gradients to choose from. Directions thro
 element shows: a maximum over two equal numbers may give its gradient to either, or half to each, but not to both.
 """
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.gradcheck.arrays import FOREIGN, largest
-from tinymixer.gradcheck.report import Row
+from tinymixer.gradcheck.arrays import FOREIGN, Named, largest
+from tinymixer.gradcheck.comparison import LAST_BIT, Expected
 from tinymixer.gradcheck.target import Target
 
 FIRST_STEP = 2.0**-6  # of the input's magnitude
@@ -34,6 +33,7 @@ STEP_RATIO = 4.0
 STEPS = 20  # down to 2^-44 of the input's magnitude, for what varies within a millionth of it
 ORDERS = 2  # how many of the error's terms extrapolation removes: t^2 and t^4
 COMPLEX_STEP = 2.0**-100  # of the input's magnitude: its square vanishes beside 1
+LAST_BIT_32 = float(np.finfo(np.float32).eps)
 
 Function = Callable[[Any], np.ndarray]  # of the displacement, a float or for the complex step a complex number
 
@@ -125,28 +125,42 @@ def complex_step(function: Function, magnitude: float) -> np.ndarray | None:
     return outputs.imag / step
 
 
-LAST_BIT = float(np.finfo(np.float64).eps)
-LAST_BIT_32 = float(np.finfo(np.float32).eps)
-Steps = dict[str, np.ndarray]
-
-
+@dataclass
 class Path:
-    """The outputs (flat) as a function of t, with inputs moved by t along a step of each."""
+    """The outputs (flat) as a function of t, with inputs moved by t along a step of each.
 
-    def __init__(self, target: Target, steps: Steps, magnitude: float = 1.0) -> None:
-        self.target, self.steps, self.magnitude = target, steps, magnitude
+    noise       (outputs,): the rounding error of each output
+    magnitude   the size of what moves, from which the steps of t are chosen
+    finer       a smaller magnitude and the noise to be assumed with it, where the mean size of an array is too large
+                for one of its elements (the square root of 1e-12 beside 1)
+    """
 
-    def __call__(self, t: complex, shift: Steps | None = None) -> np.ndarray:
+    target: Target
+    steps: Named
+    noise: np.ndarray
+    magnitude: float = 1.0
+    finer: tuple[float, np.ndarray] | None = None
+
+    def __call__(self, t: complex, shift: Named | None = None) -> np.ndarray:
         inputs = self.target.inputs
         start = inputs if shift is None else {name: inputs[name] + shift[name] for name in self.steps}
-        return self.target.output({name: start[name] + t * step for name, step in self.steps.items()}).ravel()
+        return self.target.output({name: start[name] + t * step for name, step in self.steps.items()})
 
 
-def element_path(target: Target, name: str, index: int, size: float) -> Path:
-    """The path along which one element alone moves."""
-    step = np.zeros(target.inputs[name].shape)
-    step.flat[index] = 1.0
-    return Path(target, {name: step}, size)
+def differentiated(paths: list[Path], size: float, tolerance: float) -> Expected:
+    """The derivative of every output along every path (outputs, paths).
+
+    size   of the outputs
+    """
+    columns, natural = [], size / max(path.magnitude for path in paths)
+    for path in paths:
+        value, error = derivative(path, path.magnitude, path.noise)
+        if path.finer is not None and not Expected(value, error, natural, tolerance).settled().all():
+            finer, its_error = derivative(path, *path.finer)
+            value, error = np.where(its_error < error, finer, value), np.minimum(its_error, error)
+        columns.append((np.broadcast_to(value, path.noise.shape), np.broadcast_to(error, path.noise.shape)))
+    values, uncertainty = (np.array(part).T for part in zip(*columns, strict=True))
+    return Expected(values, uncertainty, natural, tolerance)
 
 
 def element_sizes(host: np.ndarray) -> np.ndarray:
@@ -161,109 +175,44 @@ def own_sizes(host: np.ndarray) -> np.ndarray:
     return np.where(host == 0, element_sizes(host).reshape(host.shape), abs(host))
 
 
-def output_size(target: Target, name: str, weights: np.ndarray | float = 1.0) -> float:
-    """The largest weighted output, here or with the sign of the input changed. A derivative times x may be as large.
+def output_size(target: Target, name: str) -> float:
+    """The largest output, here or with the sign of the input changed. A derivative times x may be as large.
 
     The input of the other sign is needed where outputs cancel: the loss of a sample that is surely right is nearly 0,
-    and the numbers it is computed from are not.
+    and the numbers it is computed from are not. An output that is 0 everywhere says nothing: rounding of numbers near 1
+    is assumed.
     """
-    mirrored = target.mirrored(name)
-    size = max(largest(weights * target.base), largest(weights * mirrored))
-    return size or 1.0  # an output that is 0 everywhere says nothing: rounding of numbers near 1 is assumed
+    return max(largest(target.base), largest(target.mirrored(name))) or 1.0
 
 
 def rounding_noise(target: Target, name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The rounding error of each output (flat) while one input moves: what is assumed, and what was measured.
+    """The rounding error of each output while one input moves: what is assumed, and what was measured.
 
     For a smooth function y(t) - 2 y(0) + y(-t) is of the order t^2. Here t is a few of the last bits of each element:
     x + t is exact and t^2 vanishes. What remains is rounding, including the cancellation inside the forward. Outputs
     that hardly move (a loss of 1e-12) do not show it: at least the last bit of the numbers they came from is assumed.
     """
-    host, base = target.inputs[name], target.base.ravel()
-    cancelled = min(output_size(target, name), largest(host))
+    host = target.inputs[name]
     last_bit = LAST_BIT_32 if target.only32 else LAST_BIT
-    measured = last_bit * abs(base)
     tiny = 2.0**-49 * np.reshape([power_of_two(size) for size in own_sizes(host).ravel()], host.shape)
-    for _ in range(2):
-        step = tiny * generator.choice([-4.0, -2.0, -1.0, 1.0, 2.0, 4.0], host.shape)
-        moved = Path(target, {name: step})
-        apart = abs(moved(1.0) - 2 * base + moved(-1.0))
-        measured = np.maximum(measured, np.where(np.isfinite(apart), apart, 0.0))
-    assumed = np.maximum(measured, last_bit * cancelled)
+    choices = [-4.0, -2.0, -1.0, 1.0, 2.0, 4.0]
+    paths = [Path(target, {name: tiny * generator.choice(choices, host.shape)}, np.zeros(0)) for _ in range(2)]
+    measured = np.maximum.reduce([last_bit * abs(target.base), *(_second_difference(path, 1.0) for path in paths)])
+    assumed = np.maximum(measured, last_bit * min(output_size(target, name), largest(host)))
     return np.maximum(assumed, 0.1 * largest(assumed)), measured
 
 
-SMALL = 1e-3  # elements below this part of the largest one are measured against that part
-SHARE = 0.1  # of the tolerance, at most, is given to the uncertainty of the numerical derivative
-DULLER = 10  # where the differences are uncertain, a comparison may be this many times less sharp than the tolerance
-SETTLED = (
-    "the differences do not settle: the forward jumps here, draws random numbers, computes in less than float64, "
-    "or loses most of its digits to cancellation"
-)
+def joint_noise(target: Target, paths: list[Path]) -> np.ndarray:
+    """The same while all inputs move at once, along some paths."""
+    sizes = [min(output_size(target, name), largest(target.inputs[name])) for name in target.passed or target.inputs]
+    assumed = np.full(target.base.shape, LAST_BIT * max(largest(target.base), *sizes))
+    return np.maximum.reduce([assumed, *(_second_difference(path, 2.0**-40) for path in paths[:2])])
 
 
-@dataclass
-class Numerical:
-    """Numerical derivatives, the uncertainty of each, and `natural`, the size that is to be expected of one here.
-
-    floor   the smallest number that an error is divided by: a sum of many terms may be nearly 0 by chance
-    """
-
-    values: np.ndarray
-    uncertainty: np.ndarray
-    natural: float
-    floor: np.ndarray | float = 0.0
-
-    def relative_error(self, got: np.ndarray, tolerance: float) -> np.ndarray:
-        """|expected - got| / max(|expected|, |got|, floor), 0 where both are 0.
-
-        The floor is what keeps the quotient meaningful near zero: a thousandth of the largest expected element, and
-        enough that the uncertainty of the differences takes no more than a tenth of the tolerance.
-        """
-        expected = self.values
-        floor = np.maximum(SMALL * largest(expected), self.uncertainty / (SHARE * tolerance))
-        floor = np.maximum(floor, self.floor)
-        # A difference of exactly 0 comes from outputs that rounding keeps from moving at all.
-        floor = np.maximum(floor, np.where(expected == 0, LAST_BIT * self.natural / (SHARE * tolerance), 0.0))
-        with np.errstate(all="ignore"):
-            apart = abs(expected - got)
-            error = apart / np.maximum(np.maximum(abs(expected), abs(got)), floor)
-        return np.where(apart == 0, 0.0, error)
-
-    def settled(self, tolerance: float) -> np.ndarray:
-        """Whether each difference is certain enough to tell a right gradient from a wrong one."""
-        size = max(largest(self.values), self.natural)
-        certain = (self.uncertainty / (SHARE * tolerance) <= DULLER * size) | (self.uncertainty == 0)
-        return certain & np.isfinite(self.values)
-
-
-def comparison_row(
-    target: Target, check: str, numerical: Numerical, got: np.ndarray, tolerance: float, place: Callable[[int], str]
-) -> Row:
-    """The row for the worst element of a comparison. NaN and uncertain differences count as worse than any error.
-
-    place   gives the text for the element of a flat index
-    """
-    error = numerical.relative_error(got, tolerance)
-    doubtful = ~numerical.settled(tolerance)
-    badness = np.where(np.isfinite(error), error, np.inf)
-    note = ""
-    if doubtful.any() and np.isfinite(got).all():
-        badness = np.where(doubtful, np.inf, badness)
-        note = SETTLED
-    if not error.size:
-        return target.row(check, 0.0, tolerance=tolerance, note="there is nothing to compare", applied=False)
-    worst = int(np.argmax(badness))
-    worst_error = math.nan if note else float(error.flat[worst])
-    return target.row(
-        check,
-        worst_error,
-        tolerance=tolerance,
-        where=place(worst) if worst_error else "",
-        expected=float(numerical.values.flat[worst]),
-        got=float(got.flat[worst]),
-        note=note,
-    )
+def _second_difference(path: Path, t: float) -> np.ndarray:
+    """|y(t) - 2 y(0) + y(-t)|, 0 where it is not finite."""
+    apart = abs(path(t) - 2 * path.target.base + path(-t))
+    return np.where(np.isfinite(apart), apart, 0.0)
 
 
 DRAWS = 24  # points nearby; one of n equal numbers is the chosen one in 1 of n
@@ -284,10 +233,10 @@ class Slopes:
         return self.kink & (self.low - slack <= claimed) & (claimed <= self.high + slack)
 
 
-def slopes_around(path: Path, noise: np.ndarray, generator: np.random.Generator, draws: int = DRAWS) -> Slopes:
+def slopes_around(path: Path, generator: np.random.Generator, draws: int = DRAWS) -> Slopes:
     """The slopes along a path: to the left, to the right and, with `draws`, at points nearby."""
     inputs = path.target.inputs
-    shifts: list[Steps] = [
+    shifts: list[Named] = [
         {name: own_sizes(inputs[name]) * generator.standard_normal(inputs[name].shape) for name in path.steps}
         for _ in range(draws)
     ]
@@ -305,5 +254,5 @@ def slopes_around(path: Path, noise: np.ndarray, generator: np.random.Generator,
             widths.append(high - low)
         # A curve's slopes grow alike as the step shrinks by sixteen, and those of a jump apart; those of a kink stay.
         stays = (widths[1] > 0.5 * widths[0]) & (widths[1] < 4 * widths[0])
-        kink = stays & (widths[1] > 1e-3 * np.maximum(abs(low), abs(high))) & (widths[1] > 64 * noise / short)
+        kink = stays & (widths[1] > 1e-3 * np.maximum(abs(low), abs(high))) & (widths[1] > 64 * path.noise / short)
     return Slopes(low, high, kink)

@@ -1,86 +1,35 @@
 """A backward pass beside numerical derivatives: every element where that is cheap, samples where it is not."""
 
-import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from tinymixer.gradcheck.arrays import largest, place_of
+from tinymixer.gradcheck.arrays import Named, place_of
+from tinymixer.gradcheck.comparison import Expected, Place
 from tinymixer.gradcheck.differences import (
     DRAWS,
-    LAST_BIT,
-    Numerical,
+    SLACK,
     Path,
-    comparison_row,
     complex_step,
-    derivative,
-    element_path,
+    differentiated,
     element_sizes,
+    joint_noise,
     output_size,
     own_sizes,
     rounding_noise,
     slopes_around,
 )
 from tinymixer.gradcheck.report import Coverage, Row
-from tinymixer.gradcheck.target import Target, generator_for, random_cotangent
+from tinymixer.gradcheck.target import Settings, Target, Trial
 
 COMPLEX_TOLERANCE = 1e-2  # of the tolerance of differences: the complex step is exact to rounding
 COMPLEX_SHARE = 0.1  # of the differences' uncertainty is allowed to the complex step
-TOLERANCE_32 = 1e-3  # for a forward that computes in float32: its differences have three digits
+Part = tuple[float, float, float, float]  # the derivative, its uncertainty, its floor, and what the backward claims
 LOOKED_AT = 4  # the search for kinks at points nearby ends after so many paths without one
-Own = tuple[np.ndarray, np.ndarray]
 NOT_ANALYTIC = (
     "not analytic here, as far as can be told: the forward takes no complex numbers, loses their imaginary part "
     "(abs, a cast), or the differences are too uncertain to confirm the answer"
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How thorough a check is; `check_operation` says what each means."""
-
-    tolerance: float = 1e-6
-    jacobian_limit: int = 200
-    samples: int = 12
-    seed: int = 0
-    vary: bool | None = None
-    nondeterminism: float = 1e-13
-
-
-class Gradients:
-    """The backward's gradients of one random cotangent, and what is needed to ask for others.
-
-    cotangent   (outputs): the output gradient
-    analytic    the gradient by every input, of sum(cotangent * output)
-    """
-
-    def __init__(self, target: Target, settings: Settings, purpose: str = "gradients") -> None:
-        self.target, self.settings = target, settings
-        self.generator = generator_for(settings.seed, purpose)
-        self.cotangent = random_cotangent(target.base.shape, self.generator)
-        _, self.cache = target.forward(target.placed())
-        self.analytic = target.gradients(self.cotangent, self.cache)
-        self.tolerance = max(settings.tolerance, TOLERANCE_32) if target.only32 else settings.tolerance
-
-    @property
-    def weights(self) -> np.ndarray:
-        """The cotangent, flat."""
-        return self.cotangent.ravel()
-
-    def other(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The gradients of another cotangent, given flat."""
-        return self.target.gradients(weights.reshape(self.cotangent.shape), self.cache)
-
-    def jacobians(self, names: list[str]) -> dict[str, np.ndarray]:
-        """The Jacobians (outputs, inputs) that the backward pass claims: one call for each output."""
-        outputs = self.cotangent.size
-        claimed = {name: np.zeros((outputs, self.target.inputs[name].size)) for name in names}
-        for i in range(outputs if names else 0):
-            gradients = self.other(np.eye(1, outputs, i)[0])
-            for name in names:
-                claimed[name][i] = gradients[name].ravel()
-        return claimed
 
 
 def gradient_rows(target: Target, settings: Settings) -> tuple[list[Row], list[Coverage]]:
@@ -91,87 +40,61 @@ def gradient_rows(target: Target, settings: Settings) -> tuple[list[Row], list[C
     finite = _finite_row(target)
     if not finite.passed:
         return [finite], []
-    gradients = Gradients(target, settings)
-    limit = settings.jacobian_limit
-    small = [name for name, host in target.inputs.items() if max(host.size, gradients.cotangent.size) <= limit]
-    claimed = gradients.jacobians(small)
+    trial = Trial(target, settings, "gradients")
+    limit, outputs = settings.jacobian_limit, trial.dy.size
+    small = [name for name, host in target.inputs.items() if max(host.size, outputs) <= limit]
+    claimed = [trial.gradients(one_hot) for one_hot in np.eye(outputs if small else 0)]
     rows, looked_at = [finite], []
     for name, host in target.inputs.items():
-        noise, measured = rounding_noise(target, name, gradients.generator)  # (outputs,)
+        noise, measured = rounding_noise(target, name, trial.generator)
+        chosen = np.arange(host.size)
+        if name not in small:
+            chosen = _corners_and_others(host.shape, settings.samples, trial.generator)
+        paths = _element_paths(target, name, chosen, noise, measured)
+        places = [place_of(name, host.shape, int(index)) for index in chosen]
         if name in small:
-            found, elements, directions = _every_element(gradients, name, claimed[name], noise, measured)
+            jacobian = np.array([gradients[f"d{name}"].ravel() for gradients in claimed])
+            found, directions = _every_element(trial, name, paths, places, jacobian)
         else:
-            found, elements, directions = _some_elements(gradients, name, noise, measured)
+            found, directions = _some_elements(trial, name, paths, places)
         rows += found
-        looked_at.append(Coverage(name, host.shape, elements, directions, name not in target.passed))
+        looked_at.append(Coverage(name, host.shape, len(chosen), directions, name not in target.passed, target.name))
     return rows, looked_at
 
 
 def _every_element(
-    gradients: Gradients, name: str, claimed: np.ndarray, noise: np.ndarray, measured: np.ndarray
-) -> tuple[list[Row], int, int]:
+    trial: Trial, name: str, paths: list[Path], elements: list[str], claimed: np.ndarray
+) -> tuple[list[Row], int]:
     """The whole Jacobian (outputs, inputs) of one input, and the gradient of a random cotangent."""
-    target, tolerance = gradients.target, gradients.tolerance
-    host, weights = target.inputs[name], gradients.weights
-    sizes = element_sizes(host)
-    natural = output_size(target, name) / float(np.max(sizes))
-    paths = [element_path(target, name, k, size) for k, size in enumerate(sizes)]
-    numerical = _differentiated(paths, noise, natural, tolerance, (own_sizes(host).ravel(), measured))
-    kinks = _accept_kinks(gradients, numerical, claimed, paths, noise)
-    of_cotangent = Numerical(
-        weights @ numerical.values,
-        np.linalg.norm(weights[:, None] * numerical.uncertainty, axis=0),
-        natural * largest(weights),
-    )  # (inputs,)
+    target, size = trial.target, output_size(trial.target, name)
 
-    def pair(index: int) -> str:
-        row, column = divmod(index, host.size)
-        return f"{target.output_place(row)} by {place_of(name, host.shape, column)}"
+    def place(index: int, inputs: list[str]) -> str:
+        row, column = divmod(index, len(inputs))
+        return f"{target.output_place(row)} by {inputs[column]}"
 
-    def element(index: int) -> str:
-        return place_of(name, host.shape, index)
-
+    each = differentiated(paths, size, trial.tolerance)
+    kinks = _accept_kinks(trial, each, claimed, paths)
+    summed = _summed(each, trial.dy)
     rows = [
-        comparison_row(target, "jacobian", numerical, claimed, tolerance, pair),
-        comparison_row(target, "random cotangent", of_cotangent, gradients.analytic[name].ravel(), tolerance, element),
-        _complex_row(gradients, paths, numerical, claimed, pair),
+        each.row(target, "jacobian", claimed, lambda index: place(index, elements)),
+        summed.row(target, "random cotangent", trial.first[f"d{name}"].ravel(), elements.__getitem__),
+        _complex_row(trial, name, paths, each, claimed, lambda index: place(index, elements)),
     ]
     if not kinks:
-        return rows, host.size, 0  # every direction is a sum of what was compared already
-    paths = [Path(target, {name: step}) for step in _directions(host, 6, gradients.generator)]
-    numerical = _differentiated(paths, noise, output_size(target, name), tolerance)
+        return rows, 0  # every direction is a sum of what was compared already
+    paths, directions = _direction_paths(trial, name, 6, paths[0].noise)
+    each = differentiated(paths, size, trial.tolerance)
     along = claimed @ np.array([path.steps[name].ravel() for path in paths]).T  # (outputs, directions)
-    _accept_kinks(gradients, numerical, along, paths, noise)
-
-    def direction(index: int) -> str:
-        row, column = divmod(index, len(paths))
-        return f"{target.output_place(row)} by {name}, direction {column + 1}"
-
-    rows.append(comparison_row(target, "directions", numerical, along, tolerance, direction))
-    return rows, host.size, len(paths)
+    _accept_kinks(trial, each, along, paths)
+    return [*rows, each.row(target, "directions", along, lambda index: place(index, directions))], len(paths)
 
 
-def _some_elements(
-    gradients: Gradients, name: str, noise: np.ndarray, measured: np.ndarray
-) -> tuple[list[Row], int, int]:
+def _some_elements(trial: Trial, name: str, paths: list[Path], elements: list[str]) -> tuple[list[Row], int]:
     """Single elements of a large input, by differences and by the complex step, and random directions through it."""
-    target, host, samples = gradients.target, gradients.target.inputs[name], gradients.settings.samples
-    chosen = _corners_and_others(host.shape, samples, gradients.generator)
-    sizes = element_sizes(host)[chosen]
-    paths = [element_path(target, name, k, size) for k, size in zip(chosen, sizes, strict=True)]
-    own = own_sizes(host).ravel()[chosen], measured
-
-    def element(index: int) -> str:
-        return place_of(name, host.shape, chosen[index % len(chosen)])
-
-    rows = _contracted_rows(gradients, paths, noise, "elements", element, output_size(target, name), own)
-    along = [Path(target, {name: step}) for step in _directions(host, max(samples // 2, 1), gradients.generator)]
-
-    def direction(index: int) -> str:
-        return f"{name}, direction {index % len(along) + 1}"
-
-    rows += _contracted_rows(gradients, along, noise, "directions", direction, output_size(target, name))
-    return rows, len(chosen), len(along)
+    size, count = output_size(trial.target, name), max(trial.settings.samples // 2, 1)
+    rows = _contracted_rows(trial, "elements", name, paths, elements, size)
+    along, directions = _direction_paths(trial, name, count, paths[0].noise)
+    return [*rows, *_contracted_rows(trial, "directions", name, along, directions, size)], len(along)
 
 
 def joint_row(
@@ -181,156 +104,130 @@ def joint_row(
 
     only   the index of the one direction to use
     """
-    gradients = Gradients(target, settings, purpose)
-    generator = gradients.generator
+    trial = Trial(target, settings, purpose)
     count = count or max(settings.samples // 2, 1)
-    each = {name: _directions(host, count, generator) for name, host in target.inputs.items()}
-    paths = [Path(target, {name: steps[i] for name, steps in each.items()}) for i in range(count)]
-    paths = paths if only is None else [paths[only]]
-    moved = target.passed or tuple(target.inputs)
-    sizes = {name: output_size(target, name) for name in moved}
-    cancelled = max(min(size, largest(target.inputs[name])) for name, size in sizes.items())
-    noise = LAST_BIT * np.maximum(cancelled, np.full(target.base.size, largest(target.base)))
-    for path in paths[:2]:
-        apart = abs(path(2.0**-40) - 2 * path(0.0) + path(-(2.0**-40)))
-        noise = np.maximum(noise, np.where(np.isfinite(apart), apart, 0.0))
-
-    def direction(index: int) -> str:
-        return f"all inputs, direction {(only or 0) + index % len(paths) + 1}"
-
-    return _contracted_rows(gradients, paths, noise, "directions", direction, max(sizes.values()))[0]
+    each = {name: _directions(host, count, trial.generator) for name, host in target.inputs.items()}
+    chosen = range(count) if only is None else [only]
+    paths = [Path(target, {name: steps[i] for name, steps in each.items()}, np.zeros(0)) for i in chosen]
+    noise = joint_noise(target, paths)
+    paths = [replace(path, noise=noise) for path in paths]
+    size = max(output_size(target, name) for name in target.passed or target.inputs)
+    directions = [f"all inputs, direction {i + 1}" for i in chosen]
+    return _contracted_rows(trial, "directions", "all inputs", paths, directions, size)[0]
 
 
 def _contracted_rows(
-    gradients: Gradients,
-    paths: list[Path],
-    noise: np.ndarray,
-    check: str,
-    place: Any,
-    size: float,
-    own: Own | None = None,
+    trial: Trial, check: str, name: str, paths: list[Path], places: list[str], size: float
 ) -> list[Row]:
-    """Compare derivatives of sum(cotangent * output) along some paths, by differences and by the complex step.
-
-    Where a path fails, the outputs that have a kink on it, or no certain difference, are left out of the sum, and the
-    backward gives the gradient of the others. The outputs with a kink are then compared alone: any value between their
-    slopes is right.
-    """
-    target, tolerance, weights = gradients.target, gradients.tolerance, gradients.weights
-    magnitude = max(path.magnitude for path in paths)
-    natural = size / magnitude
-    each = _differentiated(paths, noise, natural, tolerance, own)  # (outputs, paths)
-    got = np.array([_along(gradients.analytic, path) for path in paths])
-    numerical = _summed(each, weights, natural, [_terms(gradients.analytic, path) for path in paths])
-    seen = each.settled(tolerance)  # (outputs, paths)
-    wrong = (numerical.relative_error(got, tolerance) > tolerance) | ~numerical.settled(tolerance)
-    wrong |= ~np.isfinite(got)
+    """Compare derivatives of sum(cotangent * output) along some paths, by differences and by the complex step."""
+    target = trial.target
+    each = differentiated(paths, size, trial.tolerance)  # (outputs, paths)
+    got = np.array([_along(trial.first, path) for path in paths])
+    sums = _summed(each, trial.dy, [_terms(trial.first, path) for path in paths])
+    wrong = ~(sums.relative_error(got) <= trial.tolerance) | ~sums.settled()
     if not wrong.any():
-        complex_row = _complex_row(gradients, paths, numerical, got, place, weights)
-        return [comparison_row(target, check, numerical, got, tolerance, place), complex_row]
-    extra: list[tuple[float, float, float]] = []  # value, uncertainty, got: of the kinks
+        complex_row = _complex_row(trial, name, paths, sums, got, places.__getitem__, trial.dy)
+        return [sums.row(target, check, got, places.__getitem__), complex_row]
+    parts: list[Part] = []
+    owners: list[str] = []
     in_vain = 0
-    for k in np.flatnonzero(wrong):
-        slopes = slopes_around(paths[k], noise, gradients.generator, DRAWS if in_vain < LOOKED_AT else 0)
-        if not (slopes.kink.any() or (~seen[:, k]).any()):
-            in_vain += 1
-            continue
-        certain = seen[:, k] & ~slopes.kink
-        never = ~(seen.any(axis=1) | slopes.kink)  # along no path was there a slope: the forward has none here
-        smooth = np.where(certain, weights, 0.0)
-        claimed = gradients.other(smooth)
-        if never.any():
-            numerical.values[k], numerical.uncertainty[k] = np.nan, np.inf
-        else:
-            got[k] = _along(claimed, paths[k], spare=bool((~seen[:, k] & ~slopes.kink).any()))
-            part = Numerical(np.where(certain[:, None], each.values, 0.0)[:, [k]], each.uncertainty[:, [k]], natural)
-            sums = _summed(part, smooth, natural, [_terms(claimed, paths[k])])
-            numerical.values[k], numerical.uncertainty[k] = sums.values[0], sums.uncertainty[0]
-            numerical.floor[k] = np.asarray(sums.floor)[0]  # type: ignore[index]
-        if slopes.kink.any():
-            bent = np.where(slopes.kink, abs(weights), 0.0)
-            claim = _along(gradients.other(bent), paths[k])
-            low, high = (float(bent @ np.where(slopes.kink, s, 0.0)) for s in (slopes.low, slopes.high))
-            slack = 1e-4 * max(abs(low), abs(high))
-            nearest = claim if low - slack <= claim <= high + slack else float(np.clip(claim, low, high))
-            extra.append((nearest, 0.0, claim))
-    if extra:
-        values, uncertainty, claims = np.array(extra).T
-        floor = np.concatenate([np.broadcast_to(numerical.floor, got.shape), np.zeros(len(extra))])
-        all_values = np.concatenate([numerical.values, values])
-        numerical = Numerical(all_values, np.concatenate([numerical.uncertainty, uncertainty]), natural, floor)
-        got = np.concatenate([got, claims])
-    return [comparison_row(target, check, numerical, got, tolerance, place), _not_analytic(target, place)]
+    for k, whole in enumerate(zip(sums.values, sums.uncertainty, np.asarray(sums.floor), got, strict=True)):
+        draws = DRAWS if in_vain < LOOKED_AT else 0
+        found = _parts_at_kinks(trial, paths[k], each, k, got[k], draws) if wrong[k] else []
+        in_vain += bool(wrong[k]) and not found
+        parts += found or [whole]
+        owners += [places[k]] * len(found or [whole])
+    values, uncertainty, floor, claims = np.array(parts).T
+    together = replace(sums, values=values, uncertainty=uncertainty, floor=floor)
+    return [together.row(target, check, claims, owners.__getitem__), _not_analytic(target, name)]
 
 
-def _differentiated(
-    paths: list[Path], noise: np.ndarray, natural: float, tolerance: float, own: Own | None = None
-) -> Numerical:
-    """The derivative of every output along every path (outputs, paths).
+def _parts_at_kinks(trial: Trial, path: Path, each: Expected, k: int, claim: float, draws: int) -> list[Part]:
+    """A sum over the outputs that came out wrong along a path, in parts that can be judged; none where all is smooth.
 
-    own   for each path the size of the element that moves, and the noise measured. The steps start from that size where
-          the mean size of the array is too large for the element (the square root of 1e-12 beside 1)
+    The outputs that have a kink on the path, or no certain difference, are left out of the sum, and the backward gives
+    the gradient of the others. Those with a kink are then compared alone: any value between their slopes is right.
     """
-    values = np.zeros((noise.size, len(paths)))
-    uncertainty = np.zeros(values.shape)
-    for k, path in enumerate(paths):
-        value, error = (np.broadcast_to(part, noise.size) for part in derivative(path, path.magnitude, noise))
-        unsettled = not Numerical(value, error, natural).settled(tolerance).all()
-        if own is not None and own[0][k] < path.magnitude and unsettled:
-            finer, its_error = derivative(path, own[0][k], own[1])
-            value, error = np.where(its_error < error, finer, value), np.minimum(its_error, error)
-        values[:, k], uncertainty[:, k] = value, error
-    return Numerical(values, uncertainty, natural)
+    settled, slopes = each.settled(), slopes_around(path, trial.generator, draws)
+    if settled[:, k].all() and not slopes.kink.any():
+        return []
+    if (settled.any(axis=1) | slopes.kink).all():
+        smooth = np.where(settled[:, k] & ~slopes.kink, trial.dy, 0.0)
+        claimed = trial.gradients(smooth)
+        column = replace(each, values=each.values[:, [k]], uncertainty=each.uncertainty[:, [k]])
+        sums = _summed(column, smooth, [_terms(claimed, path)])
+        claim = _along(claimed, path, spare=bool((~settled[:, k] & ~slopes.kink).any()))
+        parts = [(sums.values[0], sums.uncertainty[0], np.asarray(sums.floor)[0], claim)]
+    else:  # along no path was there a slope: the forward has none here
+        parts = [(np.nan, np.inf, 0.0, claim)]
+    if slopes.kink.any():
+        bent = np.where(slopes.kink, abs(trial.dy), 0.0)
+        claim = _along(trial.gradients(bent), path)
+        low, high = (float(bent @ np.where(slopes.kink, side, 0.0)) for side in (slopes.low, slopes.high))
+        slack = SLACK * max(abs(low), abs(high))
+        nearest = claim if low - slack <= claim <= high + slack else float(np.clip(claim, low, high))
+        parts.append((nearest, 0.0, 0.0, claim))
+    return parts
 
 
-def _accept_kinks(
-    gradients: Gradients, numerical: Numerical, claimed: np.ndarray, paths: list[Path], noise: np.ndarray
-) -> bool:
+def _accept_kinks(trial: Trial, each: Expected, claimed: np.ndarray, paths: list[Path]) -> bool:
     """Take the backward's answer at kinks, where any number between the slopes around is a gradient.
 
-    numerical.values and claimed are (outputs, paths). Returns whether there was such a place.
+    each.values and claimed are (outputs, paths). Returns whether there was such a place.
     """
-    tolerance, generator = gradients.tolerance, gradients.generator
-    doubtful = (numerical.relative_error(claimed, tolerance) > tolerance) | ~numerical.settled(tolerance)
+    doubtful = ~(each.relative_error(claimed) <= trial.tolerance) | ~each.settled()
     accepted = np.zeros(doubtful.shape, dtype=bool)
     in_vain = 0
     for k in np.flatnonzero(doubtful.any(axis=0)):
-        for draws in (0, DRAWS):
-            if draws and in_vain > LOOKED_AT:
-                break
-            accepted[:, k] = doubtful[:, k] & slopes_around(paths[k], noise, generator, draws).accepts(claimed[:, k])
+        for draws in (0, DRAWS) if in_vain <= LOOKED_AT else (0,):
+            slopes = slopes_around(paths[k], trial.generator, draws)
+            accepted[:, k] = doubtful[:, k] & slopes.accepts(claimed[:, k])
             if not (doubtful[:, k] & ~accepted[:, k]).any():
                 break
         else:
             in_vain += 1
-    numerical.values[accepted] = claimed[accepted]
-    numerical.uncertainty[accepted] = 0.0
+    each.values[accepted], each.uncertainty[accepted] = claimed[accepted], 0.0
     return bool(accepted.any())
 
 
-def _summed(each: Numerical, weights: np.ndarray, natural: float, terms: list[np.ndarray]) -> Numerical:
+def _summed(each: Expected, weights: np.ndarray, terms: list[np.ndarray] | None = None) -> Expected:
     """Weighted sums over the outputs. The errors of the outputs are taken to be independent of each other.
 
-    terms   the terms of the backward's sum. Their norm is the size such a sum usually has, and errors are measured
-            against it: a sum may be nearly 0 by chance
+    terms   the terms of the backward's sums. Their norm is the size such a sum usually has, and errors are measured
+            against it: a sum may be nearly 0 by chance. Not needed where single elements are compared
     """
+    used = np.flatnonzero(weights)
+    weights = weights[used]
     with np.errstate(all="ignore"):
-        values = weights @ np.where(weights[:, None] == 0, 0.0, each.values)
-        uncertainty = np.linalg.norm(np.where(weights[:, None] == 0, 0.0, weights[:, None] * each.uncertainty), axis=0)
-    norms = np.array([np.linalg.norm(part) if part.size > 1 else 0.0 for part in terms])
+        values = weights @ each.values[used]
+        uncertainty = np.linalg.norm(weights[:, None] * each.uncertainty[used], axis=0)
+    norms = np.array([np.linalg.norm(part) if part.size > 1 else 0.0 for part in terms or [weights[:0]] * values.size])
     floor = np.where(np.isfinite(norms), norms, 0.0)
-    return Numerical(values, uncertainty, natural * float(np.linalg.norm(weights)), floor)
+    return Expected(values, uncertainty, each.natural * float(np.linalg.norm(weights)), each.tolerance, floor)
 
 
-def _terms(gradients: dict[str, np.ndarray], path: Path) -> np.ndarray:
-    parts = [(gradients[name] * step)[step != 0] for name, step in path.steps.items()]
-    return np.concatenate(parts) if parts else np.zeros(0)
+def _terms(gradients: Named, path: Path) -> np.ndarray:
+    return np.concatenate([(gradients[f"d{name}"] * step)[step != 0] for name, step in path.steps.items()])
 
 
-def _along(gradients: dict[str, np.ndarray], path: Path, spare: bool = False) -> float:
+def _along(gradients: Named, path: Path, spare: bool = False) -> float:
     """The derivative along a path that the gradients claim. With `spare`, NaN and infinite terms are left out."""
     terms = _terms(gradients, path)
     return float(np.sum(terms[np.isfinite(terms)] if spare else terms))
+
+
+def _element_paths(
+    target: Target, name: str, chosen: np.ndarray, noise: np.ndarray, measured: np.ndarray
+) -> list[Path]:
+    """The paths along which one element alone moves."""
+    host, paths = target.inputs[name], []
+    own, sizes = own_sizes(host).ravel(), element_sizes(host)
+    for k in chosen:
+        step = np.zeros(host.shape)
+        step.flat[k] = 1.0
+        finer = (float(own[k]), measured) if own[k] < sizes[k] else None
+        paths.append(Path(target, {name: step}, noise, float(sizes[k]), finer))
+    return paths
 
 
 def _directions(host: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
@@ -339,56 +236,55 @@ def _directions(host: np.ndarray, count: int, generator: np.random.Generator) ->
     Along the last one equal elements stay equal. It shows a gradient that was given to all of them instead of one.
     """
     typical = float(np.mean(element_sizes(host)))
-    steps = []
-    for i in range(count):
-        normal = generator.standard_normal(host.shape)
-        if i % 3 == 2:
-            steps.append(np.full(host.shape, typical))
-        else:
-            steps.append(typical * normal if i % 3 == 0 else own_sizes(host) * normal)
-    return steps
+    draws = [generator.standard_normal(host.shape) for _ in range(count)]
+    kinds = [(typical * normal, own_sizes(host) * normal, np.full(host.shape, typical)) for normal in draws]
+    return [kind[i % 3] for i, kind in enumerate(kinds)]
+
+
+def _direction_paths(trial: Trial, name: str, count: int, noise: np.ndarray) -> tuple[list[Path], list[str]]:
+    """The paths along which a whole input moves, and how each is written."""
+    steps = _directions(trial.target.inputs[name], count, trial.generator)
+    return [Path(trial.target, {name: s}, noise) for s in steps], [f"{name}, direction {i + 1}" for i in range(count)]
 
 
 def _complex_row(
-    gradients: Gradients, paths: list[Path], numerical: Numerical, got: np.ndarray, place: Any, weights: Any = None
+    trial: Trial,
+    name: str,
+    paths: list[Path],
+    numerical: Expected,
+    got: np.ndarray,
+    place: Place,
+    weights: np.ndarray | None = None,
 ) -> Row:
     """Compare with the complex step where the differences confirm it: after an abs or a cast it is wrong."""
-    target, check, tolerance = gradients.target, "complex step", COMPLEX_TOLERANCE * gradients.tolerance
-    columns = []
+    target, tolerance, columns = trial.target, COMPLEX_TOLERANCE * trial.tolerance, []
     for path in paths:
         column = complex_step(path, path.magnitude)
-        if column is None:  # what takes no complex numbers is asked once
-            break
+        if column is None or target.only32:  # what takes no complex numbers is asked once
+            return _not_analytic(target, name)
         columns.append(column if weights is None else weights @ column)
-    if len(columns) == len(paths) and not target.only32:
-        values = np.array(columns).T.reshape(got.shape)
-        oracle = Numerical(values, numerical.uncertainty * COMPLEX_SHARE, numerical.natural, numerical.floor)
-        # Confirmed more closely than is then asked of the gradient.
-        near = oracle.relative_error(numerical.values, 0.5 * tolerance) <= 0.25 * tolerance
-        if np.isfinite(values).all() and near.all() and oracle.settled(tolerance).all():
-            return comparison_row(target, check, oracle, got, tolerance, place)
-    return _not_analytic(target, place)
+    values = np.array(columns).T
+    oracle = replace(numerical, values=values, uncertainty=numerical.uncertainty * COMPLEX_SHARE, tolerance=tolerance)
+    # Confirmed more closely than is then asked of the gradient.
+    near = replace(oracle, tolerance=0.5 * tolerance).relative_error(numerical.values) <= 0.25 * tolerance
+    if np.isfinite(values).all() and near.all() and oracle.settled().all():
+        return oracle.row(target, "complex step", got, place)
+    return _not_analytic(target, name)
 
 
-def _not_analytic(target: Target, place: Any) -> Row:
-    name = re.split(r"[\[,]", place(0).rpartition(" by ")[2])[0]
+def _not_analytic(target: Target, name: str) -> Row:
     return target.row("complex step", 0.0, where=name, note=NOT_ANALYTIC, applied=False)
 
 
 def _finite_row(target: Target) -> Row:
     """Whether all outputs are finite numbers; without that no derivative means anything."""
-    y = target.base
-    wrong = np.flatnonzero(~np.isfinite(y))
-    if not wrong.size:
-        return target.row("finite output", 0.0)
-    first = float(y.flat[wrong[0]])
-    where = target.output_place(int(wrong[0]))
-    return target.row("finite output", float("nan"), where=where, got=first, note=f"the forward gives {first} there")
+    wrong = np.flatnonzero(~np.isfinite(target.base))[:1]
+    note = f"the forward gives {', '.join(map(str, target.base[wrong]))} at"
+    return target.holds("finite output", [target.output_place(int(index)) for index in wrong], note)
 
 
-def _corners_and_others(shape: tuple[int, ...], count: int, generator: np.random.Generator) -> list[int]:
+def _corners_and_others(shape: tuple[int, ...], count: int, generator: np.random.Generator) -> np.ndarray:
     """Flat indices: the first and the last element, the ends of the last axis, and random ones besides."""
-    size = int(np.prod(shape))
-    last = shape[-1] if shape else 1
+    size, last = int(np.prod(shape)), shape[-1] if shape else 1
     others = generator.choice(size, size=min(count, size), replace=False)
-    return sorted({0, size - 1, last - 1, size - last, *(int(i) for i in others)})
+    return np.unique([0, size - 1, last - 1, size - last, *others])

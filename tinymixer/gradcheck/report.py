@@ -69,19 +69,11 @@ class Row:
 
     def to_dict(self) -> dict[str, object]:
         """The row as plain values for JSON. A number that JSON cannot hold (NaN, infinity) becomes None."""
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "check": self.check,
-            "error": _for_json(self.error),
-            "tolerance": self.tolerance,
-            "passed": self.passed,
-            "verdict": self.verdict,
-            "where": self.where,
-            "expected": _for_json(self.expected),
-            "got": _for_json(self.got),
-            "note": self.note,
-        }
+        plain = {key: getattr(self, key) for key in IN_JSON} | {"shape": list(self.shape)}
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
+
+
+IN_JSON = ("name", "shape", "check", "error", "tolerance", "passed", "verdict", "where", "expected", "got", "note")
 
 
 @dataclass(frozen=True)
@@ -157,32 +149,28 @@ class Report:
 
     def raise_if_failed(self) -> "Report":
         """Return the report itself, or raise GradientCheckError naming the worst element of what failed."""
-        failures = self.failures
-        if not failures and not self.compared:
+        if self.failures:
+            more = f" ({len(self.failures)} of {len(self.rows)} checks failed)"
+            raise GradientCheckError(self.failures[0].sentence() + more)
+        if not self.compared:
             raise GradientCheckError(NOTHING)
-        if failures:
-            more = f" ({len(failures)} of {len(self.rows)} checks failed)"
-            raise GradientCheckError(failures[0].sentence() + more)
         return self
 
     def merged(self, others: Iterable["Report"]) -> "Report":
         """A report with these rows and those of the others."""
-        everyone = [self, *others]
-        rows = [row for one in everyone for row in one.rows]
-        checked = [entry for one in everyone for entry in one.checked]
-        return Report(rows, sum(one.seconds for one in everyone), checked)
+        both = [self, *others]
+        checked = [entry for one in both for entry in one.checked]
+        return Report([row for one in both for row in one.rows], sum(one.seconds for one in both), checked)
 
     def table(self, details: bool = False) -> str:
         """The table as text: a line for each thing checked and each failure, or with `details` one for each check."""
         lines = [("what", "shape", "worst error", "verdict", "where")]
         for (name, shape), group in groupby(self.rows, key=lambda row: (row.name, row.shape)):
             lines += _lines(name, str(shape), list(group), details)
-        widths = [max(len(line[column]) for line in lines) for column in range(4)]
-        text = [
-            f"{what:<{widths[0]}}  {shape:<{widths[1]}}  {error:>{widths[2]}}  {verdict:<{widths[3]}}  {where}".rstrip()
-            for what, shape, error, verdict, where in lines
-        ]
-        text.insert(1, "-" * max(len(line) for line in text))
+        width = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        shown = "{:<{w[0]}}  {:<{w[1]}}  {:>{w[2]}}  {:<{w[3]}}  {}"
+        text = [shown.format(*line, w=width).rstrip() for line in lines]
+        text.insert(1, "-" * max(map(len, text)))
         return "\n".join([*text, self._summary()])
 
     def __str__(self) -> str:
@@ -191,27 +179,24 @@ class Report:
     def _summary(self) -> str:
         """The last lines of the table: how it came out, a sentence for each failure, and what was looked at."""
         failures = self.failures
-        time = f" in {self.seconds:.1f} s" if self.seconds else ""
-        counted = f"{len(self.rows)} checks{time}, worst gradient error {self.worst_error:.1e}"
         if not failures and not self.compared:
             return NOTHING
-        sentences = [row.sentence() for row in failures[:10]]
-        if len(failures) > 10:
-            sentences.append(f"and {len(failures) - 10} more")
-        said = f"{len(failures)} FAILED: {counted}" if failures else f"all passed: {counted}"
+        verdict = f"{len(failures)} FAILED" if failures else "all passed"
+        time = f" in {self.seconds:.1f} s" if self.seconds else ""
+        said = [f"{verdict}: {len(self.rows)} checks{time}, worst gradient error {self.worst_error:.1e}"]
+        said += [row.sentence() for row in failures[:10]]
+        said += [f"and {len(failures) - 10} more"] if len(failures) > 10 else []
         left_out = dict.fromkeys(f"not checked: {row.name}: {row.note}" for row in self.not_checked)
-        return "\n  ".join([said, *sentences, *self._looked_at(), *[*left_out][:10]])
+        return "\n  ".join([*said, *self._looked_at(), *[*left_out][:10]])
 
     def _looked_at(self) -> list[str]:
         """What was checked: every input of one target, how many of several."""
-        if len({one.target for one in self.checked}) == 1 and len(self.checked) <= 20:
-            return [f"checked: {one.sentence()}" for one in self.checked]
-        parameters = sum(one.parameter for one in self.checked)
-        elements = sum(one.elements for one in self.checked)
-        if not self.checked:
-            return []
-        inputs = f"{len(self.checked) - parameters:,} inputs and {parameters:,} parameters"
-        return [f"checked: {inputs}, {elements:,} elements one by one"]
+        checked = self.checked
+        if len({one.target for one in checked}) == 1 and len(checked) <= 20:
+            return [f"checked: {one.sentence()}" for one in checked]
+        parameters, elements = sum(one.parameter for one in checked), sum(one.elements for one in checked)
+        inputs = f"{len(checked) - parameters:,} inputs and {parameters:,} parameters"
+        return [f"checked: {inputs}, {elements:,} elements one by one"] if checked else []
 
 
 NOTHING = "nothing was checked: no gradient was compared, so nothing has passed"
@@ -222,21 +207,21 @@ GRADIENT_CHECKS = frozenset({"jacobian", "random cotangent", "elements", "direct
 
 def _lines(name: str, shape: str, rows: list[Row], details: bool) -> list[tuple[str, str, str, str, str]]:
     """The lines of the table for one thing checked."""
-    compared = [row for row in rows if row.check in GRADIENT_CHECKS and row.applied] or rows
-    worst = max(compared, key=_badness)
+    top = worst([row for row in rows if row.check in GRADIENT_CHECKS and row.applied] or rows)
     verdict = "pass" if all(row.passed for row in rows) else "FAIL"
-    lines = [(name, shape, f"{worst.error:.1e}", verdict, worst.where)]
-    for row in rows:
-        if details or not row.passed:
-            error = f"{row.error:.1e}" if row.applied else ""
-            lines.append((f"  {row.check}", "", error, row.verdict, row.where))
-    return lines
+    each = [
+        (f"  {row.check}", "", f"{row.error:.1e}" if row.applied else "", row.verdict, row.where)
+        for row in rows
+        if details or not row.passed
+    ]
+    return [(name, shape, f"{top.error:.1e}", verdict, top.where), *each]
+
+
+def worst(rows: Iterable[Row]) -> Row:
+    """The worst of some rows, the first of several that are equally bad."""
+    return max(rows, key=_badness)
 
 
 def _badness(row: Row) -> tuple[bool, bool, float]:
-    """Sort key: failures last, a gradient's error after a conduct's, NaN after every number."""
+    """Sort key: failures last, a gradient's error after a broken contract, NaN after every number."""
     return (not row.passed, row.check in GRADIENT_CHECKS, math.inf if math.isnan(row.error) else row.error)
-
-
-def _for_json(number: float | None) -> float | None:
-    return float(number) if number is not None and math.isfinite(number) else None

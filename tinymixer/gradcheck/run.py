@@ -7,27 +7,67 @@ at which inputs the backward is wrong.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from tinymixer.gradcheck.comparison import SETTLED
 from tinymixer.gradcheck.contract import contract_rows, later_row, precision_rows
-from tinymixer.gradcheck.differences import SETTLED
-from tinymixer.gradcheck.gradients import Settings, gradient_rows, joint_row
+from tinymixer.gradcheck.gradients import gradient_rows, joint_row
 from tinymixer.gradcheck.report import Coverage, Report, Row
-from tinymixer.gradcheck.target import CodeRaisedError, Target, WrongGradientsError, generator_for
+from tinymixer.gradcheck.target import (
+    CodeRaisedError,
+    CodeUnderTestError,
+    Settings,
+    Target,
+    WrongGradientsError,
+    generator_for,
+    moved,
+)
 
 CHEAP = 20_000  # elements of all inputs and the output, up to which variations are tried by themselves
 DIRECTIONS = 2  # of each variation of the values; one where shapes change
+NOWHERE = "the forward has no finite value or no derivative there"
 
 Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def moved(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """By up to half the size of the array; one that is all zeros by up to a half."""
-    size = float(np.sqrt(np.mean(host * host))) or 1.0
-    return host + size * generator.uniform(-0.5, 0.5, host.shape)
+def checked(
+    target: Target, settings: Settings, narrow: Callable[[], Target] | None = None, joint: bool = False
+) -> Report:
+    """The report on a target.
+
+    narrow   makes the same target in float32, to be compared with this one
+    joint    whether directions through all inputs at once are tried too
+    """
+    started = time.perf_counter()
+    rows: list[Row] = []
+    contract: list[Row] = []
+    looked_at: list[Coverage] = []
+    try:
+        contract += contract_rows(target, settings)  # first: it finds out whether the forward writes into its inputs
+        found, looked_at = gradient_rows(target, settings)
+        rows += found
+        if looked_at:
+            rows += [joint_row(target, settings)] if joint else []
+            rows.append(target.row("coverage", 0.0, note="; ".join(one.sentence() for one in looked_at)))
+        rows += contract
+        contract = []
+        if looked_at:
+            rows += target.own_rows(settings)
+            if narrow is not None:
+                rows += precision_rows(target, narrow(), settings.seed)
+            if all(row.passed for row in found):  # what is wrong at the inputs given need not be sought at others
+                with np.errstate(all="ignore"):
+                    rows += varied_rows(target, settings)
+            rows.append(later_row(target, settings))
+    except WrongGradientsError as error:
+        rows = [target.row("gradients", float("nan"), note=str(error))]
+    except CodeRaisedError as error:
+        rows += [*contract, target.row("runs", float("nan"), note=str(error))]
+    return Report(rows, time.perf_counter() - started, looked_at)
 
 
 def _larger(host: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -52,123 +92,69 @@ VALUES: dict[str, tuple[Draw, str]] = {
 }
 
 
-def varied_rows(target: Target, settings: Settings) -> list[Row]:
+def varied_rows(target: Target, settings: Settings) -> Iterator[Row]:
     """A row for each variation, marked n/a where the forward has nothing to say there."""
     size = target.base.size + sum(host.size for host in target.inputs.values())
     if settings.vary is False or (settings.vary is None and size > CHEAP) or target.only32:
-        return []
-    rows = []
+        return
     for check, (draw, how) in VALUES.items():
         generator = generator_for(settings.seed, check)
         fresh = {name: draw(host, generator) for name, host in target.inputs.items() if target.varies(name)}
-        note, before = f"right at the inputs given, wrong with these {how}", target.inputs
-        target.move_to({**before, **fresh})
-        try:
-            rows.append(_checked_there(target, target, settings, check, note))
-        finally:
-            target.move_to(before)
-    first = target.inputs[next(iter(target.inputs))]
-    if first.ndim and first.shape[0] > 1:
-        rows.append(_resized_row(target, settings, "batch of one", first.shape[0], 1))
-    if first.ndim and first.shape[-1] % 2 == 0:
-        rows.append(_resized_row(target, settings, "odd size", first.shape[-1], first.shape[-1] - 1))
-    return rows
+        with target.at(fresh):
+            note = f"right at the inputs given, wrong with these {how}"
+            yield _row_there(target, target, settings, check, note)
+    first = next(iter(target.inputs.values())).shape
+    if first and first[0] > 1:
+        yield _resized_row(target, settings, "batch of one", first[0], 1)
+    if first and first[-1] % 2 == 0:
+        yield _resized_row(target, settings, "odd size", first[-1], first[-1] - 1)
 
 
 def _resized_row(target: Target, settings: Settings, check: str, old: int, new: int) -> Row:
-    """The first way of cutting the axes that gives an output whose axes are cut alike."""
-    wanted = {tuple(new if size == old else size for size in target.base.shape)}
-    if not any(size == old for size in target.base.shape):
-        wanted = {target.base.shape}
-    else:
-        first = target.base.shape.index(old)
-        wanted.add((*target.base.shape[:first], new, *target.base.shape[first + 1 :]))
+    """The first way of cutting the axes that gives an output whose axes, or the first of that size, are cut alike."""
+    shape = target.outputs.get("y", ())  # of several outputs none is cut
+    wanted = [tuple(new if size == old else size for size in shape)]
+    if old in shape:
+        first = shape.index(old)
+        wanted.append((*shape[:first], new, *shape[first + 1 :]))
     for other in target.resized(old, new):
         other.read_only = target.read_only
-        try:
-            if other.base.shape not in wanted or other.parts is not None:
-                continue
-        except (CodeRaisedError, WrongGradientsError):
-            continue
-        note = f"right at the shapes given, wrong where an axis of {old} is {new}"
-        return _checked_there(target, other, settings, check, note, old in target.base.shape)
+        with suppress(CodeUnderTestError):
+            if other.base.size and other.outputs.get("y") in wanted:
+                note = f"right at the shapes given, wrong where an axis of {old} is {new}"
+                return _row_there(target, other, settings, check, note, shapes_fit=old in shape)
     return target.row(check, 0.0, applied=False, note="the forward takes no such inputs")
 
 
-def _checked_there(
+def _row_there(
     target: Target, other: Target, settings: Settings, check: str, note: str, shapes_fit: bool = True
 ) -> Row:
     """The row of one variation. It fails only where two checks with different random numbers fail."""
-    tolerance = settings.tolerance
-    silent = target.row(check, 0.0, applied=False, note="the forward has no finite value or no derivative there")
-    seen = []
+    silent = target.row(check, 0.0, applied=False, note=NOWHERE)
+    try:
+        if not np.isfinite(other.base).all():
+            return silent
+    except CodeUnderTestError:
+        return silent
+    seen: list[float] = []
     for i in range(DIRECTIONS if other is target else 1):
         for purpose in (check, f"{check}, again"):
             try:
-                if not np.isfinite(other.base).all():
-                    return silent
-            except (CodeRaisedError, WrongGradientsError):
-                return silent
-            try:
                 row = joint_row(other, settings, purpose, DIRECTIONS, only=i)
-            except WrongGradientsError as error:
+            except CodeUnderTestError as error:
                 # The axis may be summed over, or the forward may hold an array of the former size: then the checker
                 # cannot know what else should have been cut.
-                if not shapes_fit or error.got in [host.shape for host in target.inputs.values()]:
+                former = [host.shape for host in target.inputs.values()]
+                if isinstance(error, WrongGradientsError) and (not shapes_fit or error.got in former):
                     return silent
-                return target.row(check, float("nan"), tolerance=tolerance, note=f"{note}: {error}")
-            except CodeRaisedError as error:
-                return target.row(check, float("nan"), tolerance=tolerance, note=f"{note}: {error}")
-            nothing = row.note == SETTLED or row.expected is None or not np.isfinite(row.expected)
-            # The deviation of a batch of one is 0: a gradient that divides by it is right for every other batch.
-            nothing |= other is not target and row.got is not None and not np.isfinite(row.got)
-            if nothing and not row.passed:
-                break
+                return target.row(check, float("nan"), tolerance=settings.tolerance, note=f"{note}: {error}")
             if row.passed:
                 seen.append(row.error)
                 break
+            nothing = row.note == SETTLED or row.expected is None or not np.isfinite(row.expected)
+            # The deviation of a batch of one is 0: a gradient that divides by it is right for every other batch.
+            if nothing or (other is not target and row.got is not None and not np.isfinite(row.got)):
+                break
         else:
-            details = {"where": row.where, "expected": row.expected, "got": row.got, "note": note}
-            return target.row(check, row.error, tolerance=tolerance, **details)
-    return target.row(check, max(seen), tolerance=tolerance) if seen else silent
-
-
-def checked(
-    target: Target, settings: Settings, narrow: Callable[[], Target] | None = None, joint: bool = False
-) -> Report:
-    """The report on a target.
-
-    narrow   makes the same target in float32, to be compared with this one
-    joint    whether directions through all inputs at once are tried too
-    """
-    started = time.perf_counter()
-    rows: list[Row] = []
-    contract: list[Row] = []
-    looked_at: list[Coverage] = []
-    try:
-        contract = contract_rows(target, settings)  # first: it finds out whether the forward writes into its inputs
-        found, looked_at = gradient_rows(target, settings)
-        rows += found
-        if not looked_at:
-            rows += contract
-        else:
-            rows += [joint_row(target, settings)] if joint else []
-            coverage = "; ".join(one.sentence() for one in looked_at)
-            rows += [target.row("coverage", 0.0, note=coverage), *contract]
-            contract = []
-            rows += target.own_rows(settings.seed)
-            if narrow is not None:
-                other = narrow()
-                other.read_only = target.read_only
-                with other.kept():
-                    rows += precision_rows(target, other, settings.seed)
-            if all(row.passed for row in found):  # what is wrong at the inputs given need not be sought at others
-                with np.errstate(all="ignore"):
-                    rows += varied_rows(target, settings)
-            rows.append(later_row(target, settings))
-    except WrongGradientsError as error:
-        rows = [target.row("gradients", float("nan"), note=str(error))]
-    except CodeRaisedError as error:
-        rows += [*contract, target.row("runs", float("nan"), note=str(error))]
-    named = [replace(one, target=target.name) for one in looked_at]
-    return Report(rows, time.perf_counter() - started, named)
+            return replace(row, name=target.name, shape=target.shape, check=check, note=note)
+    return target.row(check, max(seen), tolerance=settings.tolerance) if seen else silent

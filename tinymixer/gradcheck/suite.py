@@ -7,23 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer import layers
 from tinymixer.backend import Backend, get_backend
 from tinymixer.gradcheck.layer import check_layer, check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
-from tinymixer.layers import (
-    TOKEN_MIXERS,
-    BlockSizes,
-    ChannelMixing,
-    LayerNorm,
-    Linear,
-    LinearMixerBlock,
-    MixerBlock,
-    Mlp,
-    TokenLinear,
-    TokenMixing,
-    TokenPooling,
-)
 from tinymixer.models import LinearMixerConfig, MixerConfig, make_model, model_class
 from tinymixer.options import Options
 
@@ -92,18 +80,20 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
     layer = partial(_layer, backend)
     for S, B, C in SHAPES:
         x = normal((S, B, C))
-        yield layer(Linear, (C, 3), x)
-        yield layer(LayerNorm, (C,), x)
-        yield layer(Mlp, (C, 5), x, gelu="erf")
-        yield layer(TokenMixing, (S, 3), x)
-        yield layer(TokenLinear, (S, 3), x)
-        yield layer(TokenPooling, (GRIDS[S],), x)
-        yield layer(ChannelMixing, (C, 5), x, train=True, dropout=0.3)
-        yield layer(LinearMixerBlock, (S, C), x)
+        yield layer(layers.Linear, (C, 3), x)
+        yield layer(layers.LayerNorm, (C,), x)
+        yield layer(layers.Mlp, (C, 5), x, gelu="erf")
+        yield layer(layers.TokenMixing, (S, 3), x)
+        yield layer(layers.TokenLinear, (S, 3), x)
+        yield layer(layers.TokenPooling, (GRIDS[S],), x)
+        yield layer(layers.ChannelMixing, (C, 5), x, train=True, dropout=0.3)
+        yield layer(layers.LinearMixerBlock, (S, C), x)
     for S, B, C in SHAPES[:-1]:
-        sizes = BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
-        for token_mixer in TOKEN_MIXERS:
-            yield layer(MixerBlock, (sizes, token_mixer), normal((S, B, C)), token_mixer, train=True, drop_path=0.3)
+        sizes = layers.BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
+        for token_mixer in layers.TOKEN_MIXERS:
+            yield layer(
+                layers.MixerBlock, (sizes, token_mixer), normal((S, B, C)), token_mixer, train=True, drop_path=0.3
+            )
 
 
 def model_checks(seed: int, backend: Backend) -> Iterator[Check]:

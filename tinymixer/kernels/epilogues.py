@@ -11,14 +11,13 @@ Measured with the prototype on one H100 (2026-11-22), (65536, 512) @ (512, 2048)
 GELU_AUX_BIAS, about 500 us with product and kernel.
 
 Whether an epilogue is faster depends on the algorithm that cuBLASLt picks: on the same machine its first choice for
-GELU's gradient was three times slower than product and kernel. So its candidates are timed once per machine, and
-`DeviceMixer` uses an epilogue only where it was faster.
+GELU's gradient was three times slower than product and kernel. So its candidates are timed once per machine, and each
+epilogue is used only where it was faster (`engines/cuda/fused_products.py`).
 
 Arrays are column-major, as in cuBLAS: see `products.py`. The GELU of cuBLASLt is the tanh form.
 """
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +25,11 @@ import numpy as np
 
 from tinymixer.kernels.precision import CUDA_R_32F, Precision
 from tinymixer.kernels.products import WORKSPACE_BYTES
+from tinymixer.kernels.timing import DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 
+TIMES = 4  # in a row, when an algorithm is timed
 CANDIDATES = 8  # number of algorithms to ask cuBLASLt for and to time
-REPEATS = 5
 ALIGNMENT = 16  # bytes; all addresses are multiples of it (parameters are 16 elements apart, buffers 256 bytes)
 
 
@@ -45,17 +45,18 @@ class _Plan:
 class Epilogues:
     """Products with epilogues on one CUDA stream. Raises RuntimeError where nvmath-python or cuBLASLt lacks them.
 
+    timer    times the algorithms
     tuning   stores the fastest algorithm for each kind of product; None takes cuBLASLt's first choice without timing
     """
 
-    def __init__(self, cupy: Any, stream: Any, precision: Precision, tuning: Tuning | None) -> None:
+    def __init__(self, cupy: Any, stream: Any, precision: Precision, timer: DeviceTimer, tuning: Tuning | None) -> None:
         try:
             self._lt = importlib.import_module("nvmath.bindings.cublasLt")
             self.error: type[Exception] = self._lt.cuBLASLtError  # raised by its calls
             self._result_dtype: np.dtype[np.void] = self._lt.matmul_heuristic_result_dtype
         except (ImportError, AttributeError) as error:
             raise RuntimeError(f"nvmath-python is not installed, or too old ({error})") from error
-        self._cupy, self._stream, self._precision, self._tuning = cupy, stream, precision, tuning
+        self._stream, self._precision, self._timer, self._tuning = stream, precision, timer, tuning
         try:
             self._handle = self._lt.create()
         except self.error as error:
@@ -143,9 +144,19 @@ class Epilogues:
         known = self._tuning.get(key)
         chosen = next((plan for plan in plans if plan.algorithm.tobytes().hex() == known), None)
         if chosen is None:
-            chosen = min(plans, key=self._seconds)
+            seconds = [self._seconds(plan) for plan in plans]
+            if min(seconds) == float("inf"):
+                raise RuntimeError("every algorithm that cuBLASLt proposed for this product and epilogue failed")
+            chosen = plans[int(np.argmin(seconds))]
             self._tuning.put(key, chosen.algorithm.tobytes().hex())
         return chosen
+
+    def _seconds(self, plan: _Plan) -> float:
+        """How long a proposed algorithm takes; infinitely long where it fails."""
+        try:
+            return self._timer.seconds(lambda: self._start(plan), TIMES)
+        except self.error:
+            return float("inf")
 
     def _candidates(self, description: int, layouts: list[int]) -> np.ndarray:
         """The algorithms that cuBLASLt proposes, its best guess first."""
@@ -169,22 +180,5 @@ class Epilogues:
             raise RuntimeError("cuBLASLt has no algorithm for this product and epilogue")
         return found
 
-    def _seconds(self, plan: _Plan) -> float:
-        return seconds_of(self._cupy, self._stream, lambda: self._start(plan))
-
     def _data_type(self, array: Any) -> int:
         return CUDA_R_32F if array.dtype.itemsize == 4 else self._precision.data_type
-
-
-def seconds_of(cupy: Any, stream: Any, work: Callable[[], None]) -> float:
-    """Seconds that `work`'s launches take on the GPU: the shortest of a few runs, after one to warm up."""
-    work()
-    best = float("inf")
-    for _ in range(REPEATS):
-        start, end = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record(stream)
-        work()
-        end.record(stream)
-        end.synchronize()
-        best = min(best, cupy.cuda.get_elapsed_time(start, end) * 1e-3)
-    return best

@@ -4,6 +4,7 @@ A launch is (grid, block, bytes of shared memory). Each kernel in `cuda/` says w
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 WARP = 32
 THREADS = 256  # per block: enough warps to hide memory latency, few enough for eight blocks per multiprocessor
@@ -32,10 +33,21 @@ def power_of_two_at_least(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def vector_width(itemsize: int, row_length: int) -> int:
-    """Elements per load or store: 16 bytes' worth if that divides a row, so that every row starts aligned; else 1."""
+def vector_width(itemsize: int, row_length: int, aligned: bool = True) -> int:
+    """Elements per load or store: 16 bytes' worth if that divides a row, so that every row starts aligned; else 1.
+
+    aligned   whether every array of the launch begins at a multiple of 16 bytes (see `all_aligned`)
+    """
     wide = ACCESS_BYTES // itemsize
-    return wide if row_length % wide == 0 else 1
+    return wide if aligned and row_length % wide == 0 else 1
+
+
+def all_aligned(*arrays: Any) -> bool:
+    """Whether every array begins at a multiple of 16 bytes. CUDA's allocations do; a view such as x[1:] may not.
+
+    A 16-byte access elsewhere is an error of the GPU that ends the whole process's use of it.
+    """
+    return all(array.data.ptr % ACCESS_BYTES == 0 for array in arrays)
 
 
 def flat(size: int, per_thread: int = 1) -> Launch:
@@ -75,12 +87,14 @@ class RowLayout:
     vector: int
 
     @classmethod
-    def of(cls, channels: int, itemsize: int) -> "RowLayout":
+    def of(cls, channels: int, itemsize: int, aligned: bool = True) -> "RowLayout":
         """The layout for rows of `channels`: one vector per thread, up to a warp of threads; then several vectors each.
+
+        aligned   as for `vector_width`
 
         There are as many groups as fill a block of `THREADS`, fewer where their sums would not fit in shared memory.
         """
-        vector = vector_width(itemsize, channels)
+        vector = vector_width(itemsize, channels, aligned)
         lanes = min(WARP, power_of_two_at_least(channels // vector))
         pieces = divide_up(channels, lanes * vector)
         smallest = WARP // lanes  # groups that fill a warp
@@ -88,6 +102,11 @@ class RowLayout:
         while groups > smallest and groups * channels * 4 > SHARED_BYTES:
             groups //= 2
         return cls(lanes, groups, pieces, vector)
+
+    @property
+    def template(self) -> str:
+        """The last template arguments of the kernels: V, K, L."""
+        return f"{self.vector}, {self.pieces}, {self.lanes}"
 
     @property
     def block(self) -> tuple[int, int]:
@@ -139,6 +158,13 @@ def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Lau
     each = min(4, max(1, turns * rows // (multiprocessors * MANY_BLOCKS)))  # turns per block: up to 4 if blocks suffice
     chunks = divide_up(turns, each)
     return Launch((chunks, rows), (THREADS, 1), WARP * 4)
+
+
+def patch_rows(rows: int, features: int, vector: int) -> Launch:
+    """`gather_patches`: neighbouring threads share a row of `features` entries, `vector` each."""
+    lanes = min(THREADS, features // vector)
+    groups = THREADS // lanes
+    return Launch((divide_up(rows, groups), 1), (lanes, groups))
 
 
 def per_warp(items: int, warps: int = 4) -> Launch:

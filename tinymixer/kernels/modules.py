@@ -3,7 +3,7 @@
 The .cu files are package data. CuPy compiles them with NVRTC when they are first used and keeps the result on disk
 (`~/.cupy/kernel_cache`, or CUPY_CACHE_DIR), so only the first run on a machine waits. Kernels are C++ templates over
 the working format, the vector width and the like; a kernel is asked for by its full name, such as
-`layer_norm_forward<__half, 8, 1>`, and only what a model needs is compiled.
+`layer_norm_forward<__half, 8, 1, 16>`, and only what a model needs is compiled.
 """
 
 import functools
@@ -16,7 +16,7 @@ import numpy as np
 from tinymixer.errors import BackendError, first_line
 from tinymixer.kernels.launch import Launch
 
-SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage")
+SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage", "hold")
 COMMON = "common.cuh"
 OPTIONS = ("--std=c++17",)
 

@@ -57,11 +57,15 @@ class FusedOperations:
     softmax_cross_entropy_backward = staticmethod(ops.softmax_cross_entropy_backward)
 
     def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
+        self._cupy, self._generic_alone = cupy, False
         self._compiled: Callable[[str], Kernels] = functools.cache(lambda name: Kernels(cupy, [name]))
 
     def _launch(self, name: str, layout: layouts.Launch, *arguments: Any) -> None:
         self._compiled(name).launch(name, layout, *arguments)
+
+    def use_generic_operations(self) -> None:
+        """From now on compute everything by the generic operations: the kernels do not work on this machine."""
+        self._generic_alone = True
 
     @functools.cached_property
     def _multiprocessors(self) -> int:
@@ -89,10 +93,10 @@ class FusedOperations:
         self, gelu: str, generic: Callable[[Array], tuple[Array, Cache]], x: Array
     ) -> tuple[Array, Cache]:
         number = _number(x)
-        if number is None:
+        if number is None or self._generic_alone:
             return generic(x)
         y = self._cupy.empty(x.shape, x.dtype)  # (...)
-        vector = layouts.vector_width(x.dtype.itemsize, x.size)
+        vector = layouts.vector_width(x.dtype.itemsize, x.size, layouts.all_aligned(x, y))
         layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
         self._launch(f"bias_gelu_forward_rows<{number}, {vector}, {gelu}>", layout, x, None, y, i64(x.size))
         return y, FusedCache((x,))
@@ -102,7 +106,7 @@ class FusedOperations:
             return generic(dy, cache)
         (x,) = cache.arrays
         dx = dy.astype(x.dtype)  # (...) a copy, since the kernel works in place
-        vector = layouts.vector_width(x.dtype.itemsize, x.size)
+        vector = layouts.vector_width(x.dtype.itemsize, x.size, layouts.all_aligned(x, dx))
         layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
         unused_sums = self._cupy.empty(layout.grid[0], np.float32)
         name = f"bias_gelu_backward_rows<{_number(x)}, {vector}, {gelu}>"
@@ -114,16 +118,17 @@ class FusedOperations:
     def layer_norm_forward(self, x: Array, scale: Array, bias: Array, eps: float = 1e-6) -> tuple[Array, Cache]:
         """As `ops.layer_norm_forward`, in one pass."""
         number = _number(x)
-        if number is None or str(scale.dtype) != "float32":
+        if number is None or self._generic_alone or str(scale.dtype) != "float32":
             return ops.layer_norm_forward(x, scale, bias, eps)
         channels = x.shape[-1]
         expect_shape("scale", scale, "C", C=channels)
         expect_shape("bias", bias, "C", C=channels)
-        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize)
         y = self._cupy.empty(x.shape, x.dtype)  # (..., C)
+        aligned = layouts.all_aligned(x, scale, bias, y)
+        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
         mean, inv_std = (self._cupy.empty(rows, np.float32) for _ in range(2))  # (rows,) each
         self._launch(
-            f"layer_norm_forward<{number}, {row.vector}, {row.pieces}>", row.every_row(rows), x, None, None, None,
+            f"layer_norm_forward<{number}, {row.template}>", row.every_row(rows), x, None, None, None,
             scale, bias, None, y, mean, inv_std, i32(rows), i32(channels), i32(1), i32(0), f32(eps),
         )  # fmt: skip
         return y, FusedCache((x, scale, mean, inv_std))
@@ -135,13 +140,14 @@ class FusedOperations:
         x, scale, mean, inv_std = cache.arrays
         channels = scale.shape[0]
         expect_shape("dy", dy, "... C", C=channels)
-        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize)
+        dy, dx = _contiguous(dy, x), self._cupy.empty(x.shape, x.dtype)  # (..., C) each
+        aligned = layouts.all_aligned(dy, x, scale, dx)
+        rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
         layout = row.persistent(rows, channels, self._multiprocessors)
-        dx = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         partial = self._cupy.empty((2, layout.grid[0], channels), np.float32)  # (2, blocks, C)
         self._launch(
-            f"layer_norm_backward<{_number(x)}, {row.vector}, {row.pieces}>", layout,
-            _contiguous(dy, x), None, x, scale, mean, inv_std, None, None, dx, None,
+            f"layer_norm_backward<{_number(x)}, {row.template}>", layout,
+            dy, None, x, scale, mean, inv_std, None, None, dx, None,
             partial[0], partial[1], None, None, i32(rows), i32(channels), i32(1), i32(0),
         )  # fmt: skip
         sums = partial.sum(axis=1)  # (2, C)

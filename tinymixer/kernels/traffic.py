@@ -20,7 +20,7 @@ OVER_VECTORS = ("sgd_update", "adamw_update", "copy_weights", "gradient_squares"
 def bytes_moved(name: str, arguments: Sequence[Any]) -> int:
     """Bytes moved by a launch.
 
-    name        the kernel's full name, such as "layer_norm_forward<__half, 8, 1>"
+    name        the kernel's full name, such as "layer_norm_forward<__half, 8, 1, 16>"
     arguments   of the launch
     """
     if name.startswith("finish_sums"):

@@ -30,7 +30,7 @@ LESSONS = (
     Lesson(8, "token_mixing", "Token mixing: the transposed Linear", 45),
     Lesson(9, "mixer", "The block and the whole Mixer", 45),
     Lesson(10, "training", "SGD, momentum, schedules: training", 45),
-    Lesson(11, "gpu", "To the GPU", 45),
+    Lesson(11, "gpu", "To the GPU", 60),
     Lesson(12, "what_it_learned", "What it learned", 35),
     Lesson(13, "overfitting", "Overfitting and its cures", 40),
 )

@@ -4,6 +4,8 @@ from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.mlp_mixer import MlpMixer
 from tinymixer.models.model import Model, has_independent_images
+from tinymixer.models.prediction import Prediction
+from tinymixer.models.presets import PRESETS, preset
 from tinymixer.models.registry import (
     architecture_of,
     architectures,
@@ -15,11 +17,13 @@ from tinymixer.models.registry import (
 from tinymixer.models.stock import difference_from_stock
 
 __all__ = [
+    "PRESETS",
     "LinearMixer",
     "LinearMixerConfig",
     "MixerConfig",
     "MlpMixer",
     "Model",
+    "Prediction",
     "architecture_of",
     "architectures",
     "config_class",
@@ -27,5 +31,6 @@ __all__ = [
     "has_independent_images",
     "make_model",
     "model_class",
+    "preset",
     "register_model",
 ]

@@ -24,9 +24,10 @@ class MlpMixer(Model):
     seed      first weights: LeCun normal (truncated), zero biases, zero head, as in the authors' code
     kernels   "auto" for the backend's fastest operations, "reference" for the generic ones
 
-    Parameters are named as in the authors' code: stem, blocks.<i>.token_mixing, blocks.<i>.channel_mixing,
-    pre_head_layer_norm, head. Stochastic depth rises linearly from 0 in the first block to `config.drop_path` in the
-    last.
+    The parts carry the names of the authors' code (stem, token_mixing, channel_mixing, pre_head_layer_norm, head). The
+    parameters' full names do not: `blocks.0.token_mixing.weight1` is `MixerBlock_0/token_mixing/Dense_0/kernel`,
+    transposed, in their files. `pretrained/naming.py` has the whole table. Stochastic depth rises linearly from 0 in
+    the first block to `config.drop_path` in the last.
     """
 
     independent_images = True

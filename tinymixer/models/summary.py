@@ -1,7 +1,7 @@
 """A table of a model's layers, with their output shapes, parameters and multiply-adds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,17 @@ from tinymixer.ops.array_library import Array, Cache
 
 @dataclass
 class LayerRow:
-    """A layer with its own parameters: name, class, output shape for one image, parameters, multiply-adds."""
+    """A layer with its own parameters: name, class, output shape for one image, parameters, multiply-adds.
+
+    weights   name -> shape of its parameters
+    """
 
     name: str
     kind: str
     output: tuple[int, ...]
     parameters: int
     multiply_adds: int
+    weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class CountingOperations:
@@ -62,7 +66,7 @@ def summary(model: Any) -> str:
     """The rows as a table to print, with their sums; a block that repeats gets one entry."""
     lines = [("layer", "", "output", "parameters", "multiply-adds")]
     rows = layer_rows(model)
-    for row, times in _without_repeats(rows):
+    for row, times in grouped_rows(rows):
         shape = " x ".join(map(str, row.output))
         name = row.name if times == 1 else row.name.replace(".0.", f".0-{times - 1}.")
         lines.append((name, row.kind, shape, f"{row.parameters * times:,}", f"{row.multiply_adds * times:,}"))
@@ -83,7 +87,9 @@ def _noted(layer: Layer, counting: CountingOperations, rows: list[LayerRow]) -> 
         before = counting.multiply_adds
         y, cache = forward(*arguments, **keywords)
         parameters, count = layer.parameters, counting.multiply_adds - before
-        rows.append(LayerRow(parameters.prefix, type(layer).__name__, _one_image(y.shape), parameters.count, count))
+        weights = {name: parameters.shape(name) for name in parameters}
+        kind, output = type(layer).__name__, _one_image(y.shape)
+        rows.append(LayerRow(parameters.prefix, kind, output, parameters.count, count, weights))
         return y, cache
 
     return noting
@@ -103,7 +109,7 @@ def _layers(layer: Any) -> Iterator[Layer]:
                 yield from _layers(part)
 
 
-def _without_repeats(rows: list[LayerRow]) -> list[tuple[LayerRow, int]]:
+def grouped_rows(rows: list[LayerRow]) -> list[tuple[LayerRow, int]]:
     """(row, count) pairs: of several equal blocks only the first one's rows, with their number; other rows count 1."""
     blocks: dict[str, dict[str, list[LayerRow]]] = {}
     for row in rows:

@@ -1,8 +1,9 @@
 """What all update rules share: weight decay of chosen weights, clipping, the step count and the state."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -78,6 +79,18 @@ class Optimizer:
             pass
         self.update_matrices(learning_rate, parallel_map)
         return norm
+
+    def over(self, parameters: Parameters) -> Self:
+        """The same rule and settings for other parameters of the same names and shapes, before its first step.
+
+        They may lie on another backend and have another dtype.
+        """
+        made = copy.copy(self)
+        made.__dict__.pop("weight_decay", None)
+        xp, decays = parameters.backend.xp, self.parameters.backend.to_numpy(self._decays)
+        made.parameters, made.steps, made._decays = parameters, 0, parameters.backend.asarray(decays)
+        made.state = {name: xp.zeros(parameters.values.shape, dtype=parameters.dtype) for name in self.state}
+        return made
 
     @property
     def uses_groups(self) -> bool:

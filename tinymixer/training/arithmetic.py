@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 
 from tinymixer.engines import Engine
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 
-def arithmetic_of(engine: Engine) -> dict[str, Any]:
-    """Engine, threads, slices, NumPy and BLAS as values for JSON; where all are the same, a run gives the same bits."""
-    return {**engine.arithmetic, "numpy": np.__version__, "blas": _blas()}
+def arithmetic_of(engine: Engine, ranks: Ranks = ONE_RANK) -> dict[str, Any]:
+    """Engine, threads, slices, ranks, NumPy and BLAS as values for JSON; where all are the same, a run gives the same
+    bits.
+    """
+    several = {"ranks": ranks.size} if ranks.size > 1 else {}
+    return {**engine.arithmetic, **several, "numpy": np.__version__, "blas": _blas()}
 
 
 def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
@@ -23,9 +27,10 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | N
     ]
     if not then or not differing:
         return None
+    about = " (about 1e-6)" if then.get("precision") == now.get("precision") else ""
     return (
-        f"the run goes on with other arithmetic ({'; '.join(differing)}): its numbers will be the same to rounding "
-        "(about 1e-6), not bit for bit those of an unbroken run"
+        f"the run goes on with other arithmetic ({'; '.join(differing)}): its numbers will be the same to rounding"
+        f"{about}, not bit for bit those of an unbroken run"
     )
 
 

@@ -9,12 +9,13 @@ from tinymixer.models import Model, architectures, make_model
 from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, make_schedule
 from tinymixer.parameters import Parameters
 from tinymixer.training.own_model import describe_model, require_own_parameters
+from tinymixer.training.parts import groups_of
 from tinymixer.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
     """The recipe's optimizer for these parameters."""
-    options = recipe.optimizer
+    options, groups = recipe.optimizer, groups_of(recipe, parameters.names)
     if options.optimizer == "sgd":
         return SGD(
             parameters,
@@ -24,7 +25,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
             decay=options.decay,
             clip_norm=options.clip_norm,
             decoupled=options.decoupled,
-            groups=recipe.groups,
+            groups=groups,
         )
     if options.optimizer == "muon":
         return Muon(
@@ -45,7 +46,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
         weight_decay=options.weight_decay,
         decay=options.decay,
         clip_norm=options.clip_norm,
-        groups=recipe.groups,
+        groups=groups,
     )
 
 

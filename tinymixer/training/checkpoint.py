@@ -1,6 +1,7 @@
 """Checkpoints: all that a run needs to continue exactly, in one .npz file that contains no pickle.
 
-A checkpoint holds the arrays "parameters/<name>", "buffers/<name>" and "optimizer/<name>", and these 0-d arrays:
+A checkpoint holds the arrays "parameters/<name>", "buffers/<name>" and "optimizer/<name>", where needed "engine/<name>"
+(such as the loss scale; a missing entry means its first value), and these 0-d arrays:
 "format" (a number), "recipe" (TOML text), "state" and "data" (JSON text, see `RunState` and `DataDescription`),
 "history" (JSON, the rows of metrics.jsonl so far), "arithmetic" (JSON, see `arithmetic_of`), "generator" (the name of
 the random number generator) and "digest" (SHA-256 of the names and contents of all others). Format 1 had no buffers,
@@ -38,6 +39,8 @@ class Checkpoint:
     generator   name of the run's random number generator; "" in format 1
     history     a row per finished epoch; None where the checkpoint has no history
     arithmetic  see `arithmetic_of`; empty in older checkpoints
+    engine      the engine's own state (`Engine.state_dict`), and under "skipped" the steps whose update was left out;
+                empty in older checkpoints
     """
 
     recipe: Recipe
@@ -50,6 +53,7 @@ class Checkpoint:
     format: int = FORMAT
     history: list[dict[str, Any]] | None = None
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) -> None:
@@ -60,6 +64,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) 
     arrays = {f"parameters/{name}": array for name, array in checkpoint.parameters.items()}
     arrays |= {f"buffers/{name}": array for name, array in checkpoint.buffers.items()}
     arrays |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
+    arrays |= {f"engine/{name}": array for name, array in checkpoint.engine.items()}
     for name, array in arrays.items():
         if not np.all(np.isfinite(array)):
             raise CheckpointError(f"{path} was not saved, since '{name}' holds numbers that are not finite")
@@ -111,6 +116,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         int(found),
         _history(path, arrays),
         _json(path, arrays, "arithmetic", dict) or {},
+        below("engine/", arrays),
     )
 
 

@@ -12,6 +12,7 @@ from tinymixer.data.checks import as_array, checked_images, checked_statistics
 from tinymixer.engines import Engine, choose_engine
 from tinymixer.errors import DataError
 from tinymixer.models import Model
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,31 @@ def predict_log_probabilities(
     batch_size: int = 128,
     stopped: Callable[[], bool] = lambda: False,
     indices: np.ndarray | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> np.ndarray | None:
     """Logarithm of the softmax of the model's logits: images (N, height, width, channels) uint8 -> (N, K) float64.
 
     mean and std are the training set's, per channel; indices choose some of the images. Works in batches, so the memory
     for activations does not grow with N. Returns None when `stopped()` became true between two batches.
+
+    Several ranks share the images out, and each gets all results; None where one of them was stopped.
     """
     engine = model if isinstance(model, Engine) else choose_engine(model)
     noted = engine.note
-    logits = engine.pixel_logits(images, mean, std, indices, batch_size, stopped)
+    chosen = np.arange(len(images)) if indices is None else indices
+    own = chosen[ranks.part(len(chosen))]
+    alone = ranks.size == 1  # then an engine may take all images as they are, without a list of them
+    logits: np.ndarray | None = own  # of no image, where there are fewer images than ranks
+    if len(own):
+        logits = engine.pixel_logits(images, mean, std, indices if alone else own, batch_size, stopped)
     if engine.note != noted and engine is not model:
         warnings.warn(str(engine.note), stacklevel=2)
-    return None if logits is None else _log_softmax(logits.astype(np.float64))
+    parts = ranks.gather(logits)
+    if any(part is None for part in parts):
+        ranks.agree_to_stop()
+        return None
+    rows = np.concatenate([part for part in parts if part is not None and len(part)])  # (N, K)
+    return _log_softmax(rows.astype(np.float64))
 
 
 def evaluate(
@@ -81,10 +95,12 @@ def evaluate(
     batch_size: int = 128,
     stopped: Callable[[], bool] = lambda: False,
     indices: np.ndarray | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> Evaluation | None:
     """Evaluate the model on images (N, height, width, channels) uint8 with labels (N,) integers.
 
     indices   numbers of the images to evaluate; None for all
+    ranks     share out the images; all of them get the result
 
     Returns None when `stopped()` became true on the way. Raises DataError where there are no images, and unless each
     image has one label that is the number of a class.
@@ -96,7 +112,9 @@ def evaluate(
         raise DataError("evaluation needs images, and a label for each: got no image")
     images = checked_images("images", images)
     mean, std = (checked_statistics(*each, images.shape[3]) for each in (("mean", mean), ("std", std)))
-    log_probabilities = predict_log_probabilities(model, images, mean, std, batch_size, stopped, indices)  # (N, K)
+    log_probabilities = predict_log_probabilities(
+        model, images, mean, std, batch_size, stopped, indices, ranks
+    )  # (N, K)
     if log_probabilities is None:
         return None
     classes = log_probabilities.shape[1]

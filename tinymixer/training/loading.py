@@ -13,51 +13,13 @@ from tinymixer.data import DataDescription
 from tinymixer.data.images import image_of_array, load_image
 from tinymixer.data.manifest import load_manifest
 from tinymixer.errors import CheckpointError, nearest
-from tinymixer.models import Model, make_model
+from tinymixer.models import Model, Prediction, make_model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
 from tinymixer.training.evaluate import predict_log_probabilities
 from tinymixer.training.own_model import OwnConfig, config_values
 from tinymixer.training.recipe import Recipe
 
 WHICH = ("recommended", "best", "last")
-
-
-@dataclass(frozen=True, repr=False)
-class Prediction:
-    """A model's prediction for one picture.
-
-    class_names     the K names
-    probabilities   float64 (K,), in the order of the names
-    """
-
-    class_names: tuple[str, ...]
-    probabilities: np.ndarray
-
-    @property
-    def label(self) -> int:
-        """The number of the most probable class."""
-        return int(self.probabilities.argmax())
-
-    @property
-    def class_name(self) -> str:
-        """The name of the most probable class."""
-        return self.class_names[self.label]
-
-    @property
-    def probability(self) -> float:
-        """Its probability, 0 to 1."""
-        return float(self.probabilities[self.label])
-
-    def best_labels(self, count: int = 5) -> list[int]:
-        """The numbers of the most probable classes, in falling order of probability."""
-        return [int(k) for k in self.probabilities.argsort(kind="stable")[::-1][:count]]
-
-    def best(self, count: int = 5) -> list[tuple[str, float]]:
-        """The most probable classes and their probabilities, in falling order."""
-        return [(self.class_names[k], float(self.probabilities[k])) for k in self.best_labels(count)]
-
-    def __repr__(self) -> str:
-        return "Prediction(" + ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.best(3)) + ")"
 
 
 @dataclass(frozen=True)

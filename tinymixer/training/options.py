@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tinymixer.data import DATASETS
 from tinymixer.engines import EngineOptions
+from tinymixer.models.resolution import WAYS
 from tinymixer.options import Options, option
 
 
@@ -70,11 +71,6 @@ class ScheduleOptions(Options):
 class TrainingOptions(EngineOptions):
     """[training]: the training loop, and how its steps are computed."""
 
-    init_from: str = option(
-        "none",
-        "Weights to start from: a run's folder, a checkpoint file, first-mixer (a small Mixer that comes with "
-        "tinymixer), or none. Arrays of the same name and shape are loaded; the others are named.",
-    )
     epochs: int = option(10, "Passes over the training images.", minimum=1)
     batch_size: int = option(128, "Images per step.", minimum=1)
     micro_batches: int = option(1, "Parts that a batch is computed in, to save memory.", minimum=1)
@@ -87,3 +83,37 @@ class TrainingOptions(EngineOptions):
     checkpoint_every_steps: int = option(
         0, "Also save within epochs, every this many steps; 0 saves after epochs only.", minimum=0
     )
+
+
+@dataclass(frozen=True)
+class FineTuningOptions(Options):
+    """[fine_tuning]: how a run starts from trained weights, and which of them it trains."""
+
+    init_from: str = option(
+        "none",
+        "Weights to start from: a run's folder, a checkpoint, a file or the name of published weights, first-mixer (a "
+        "small Mixer that comes with tinymixer), or none. Arrays of the same name and shape are loaded; the others are "
+        "named.",
+    )
+    sizes_from: str = option(
+        "recipe",
+        "Take the model's sizes from the recipe, or from the weights that the run starts from.",
+        choices=("recipe", "weights"),
+    )
+    resize_tokens: str = option(
+        "auto",
+        "Token mixing for images of another size than the weights': auto expands it exactly for whole ratios and "
+        "interpolates for others; interpolate always interpolates; off initialises it anew.",
+        choices=WAYS,
+    )
+    new_head: bool = option(False, "Start with a head of zeros, even where the classes are the weights'.")
+    freeze: str = option("", "Parts that are not trained, such as stem,blocks.0.")
+    learning_rate_factors: str = option(
+        "", "Parts whose learning rate is multiplied by a factor, such as stem=0.1,head=10."
+    )
+
+    def require_consistent(self) -> None:
+        """Raise ConfigError where `learning_rate_factors` cannot be read."""
+        from tinymixer.training.parts import factors_of
+
+        factors_of(self.learning_rate_factors)

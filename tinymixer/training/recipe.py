@@ -17,10 +17,17 @@ from tinymixer.borders import guarded, read_text, shown_path
 from tinymixer.data import Augmentation, Dataset
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import MixerConfig, architectures, config_class
+from tinymixer.models.presets import find_preset
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
 from tinymixer.text import printable
-from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
+from tinymixer.training.options import (
+    DataOptions,
+    FineTuningOptions,
+    OptimizerOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, section_fields, unknown_field, unknown_section
 
@@ -50,6 +57,7 @@ class Recipe:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    fine_tuning: FineTuningOptions = field(default_factory=FineTuningOptions)
     groups: tuple[ParameterGroup, ...] = ()
     from_data: tuple[str, ...] = ()
 
@@ -59,8 +67,8 @@ class Recipe:
         training, optimizer, schedule = self.training, self.optimizer, self.schedule
         if schedule.warmup_epochs > training.epochs:
             raise ConfigError(
-                f"'warmup_epochs' ({schedule.warmup_epochs:g}) is longer than the {training.epochs} epochs of the run: "
-                "choose fewer of the one or more of the other"
+                f"'warmup_epochs' ({schedule.warmup_epochs:g}) is more than the run's 'epochs' ({training.epochs}): "
+                "choose a shorter warm-up, or more epochs"
             )
         if schedule.final_learning_rate > optimizer.learning_rate:
             raise ConfigError(
@@ -142,7 +150,8 @@ class Recipe:
 
         A field is given by its qualified name ("model.hidden_dim"), or by its short name where only one section has it.
         Dashes may replace underscores, as on the command line. `architecture` replaces [model] by that architecture
-        with the same sizes. Raises ConfigError for an unknown field or a value that does not fit.
+        with the same sizes, or by a published size such as "S/16". Raises ConfigError for an unknown field or a value
+        that does not fit.
         """
         changes: dict[str, dict[str, Any]] = {}
         for given_name, value in overrides.items():
@@ -152,16 +161,24 @@ class Recipe:
                 changes.setdefault(found.section, {})[found.name] = parsed
         replaced: dict[str, Any] = {}
         if "model" in changes:
-            replaced = self._changed_model(changes.pop("model"))
+            dataset = changes.get("data", {}).get("dataset", self.data.dataset)
+            replaced = self._changed_model(changes.pop("model"), own_images=dataset == "own")
         for section, new in changes.items():
             replaced[section] = _build_section(
                 section, SECTIONS[section], getattr(self, section).to_dict() | new, "the recipe"
             )
         return dataclasses.replace(self, **replaced)
 
-    def _changed_model(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def _changed_model(self, changes: dict[str, Any], own_images: bool) -> dict[str, Any]:
         architecture = checked_value("architecture", changes.pop("architecture", self.architecture), str, {})
         stated = {name: value for name, value in self.model.to_dict().items() if name not in self.from_data}
+        published = None if architecture in architectures() else find_preset(architecture)
+        if published is not None:
+            # Own pictures are resized to the published size; the images of a data set have the size that they have.
+            sizes = {name: value for name, value in published.sizes.items() if own_images or name != "image_size"}
+            architecture, changes = published.architecture, sizes | changes
+            if not own_images:
+                stated.pop("image_size", None)
         if architecture != self.architecture:
             names = [info.name for info in config_class(architecture).field_infos()]
             stated = {name: value for name, value in stated.items() if name in names}

@@ -6,9 +6,15 @@ from typing import Any
 
 from tinymixer.data import Augmentation
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.models import architectures, config_class
+from tinymixer.models import PRESETS, architectures, config_class
 from tinymixer.options import FieldInfo, Options
-from tinymixer.training.options import DataOptions, OptimizerOptions, ScheduleOptions, TrainingOptions
+from tinymixer.training.options import (
+    DataOptions,
+    FineTuningOptions,
+    OptimizerOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 
 SECTIONS: dict[str, type[Options]] = {
     "data": DataOptions,
@@ -16,6 +22,7 @@ SECTIONS: dict[str, type[Options]] = {
     "optimizer": OptimizerOptions,
     "schedule": ScheduleOptions,
     "training": TrainingOptions,
+    "fine_tuning": FineTuningOptions,
 }
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -44,7 +51,8 @@ def section_fields(options: type[Options]) -> dict[str, FieldInfo]:
 def recipe_fields() -> dict[str, RecipeField]:
     """Every field of every section, and of every model, by qualified name, in the order of the file."""
     names = tuple(architectures())
-    fields = [RecipeField("architecture", "model", str, "mlp_mixer", "Which model to train.", names)]
+    help = "Which model to train; a published size, such as S/16, sets all its sizes."
+    fields = [RecipeField("architecture", "model", str, "mlp_mixer", help, (*names, *PRESETS))]
     for architecture in ("mlp_mixer", *(name for name in names if name != "mlp_mixer")):
         fields += [_field(info, "model") for info in config_class(architecture).field_infos()]
     for section, options in SECTIONS.items():

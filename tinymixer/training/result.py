@@ -1,6 +1,7 @@
 """`TrainingResult`, which `Trainer.run` returns."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,18 +38,20 @@ class TrainingResult:
     signal: int | None = None
 
 
-def make_result(trainer: "Trainer", status: str) -> TrainingResult:
-    """Make the result from the trainer's present state."""
+def make_result(trainer: "Trainer", status: str, signals: Sequence[int | None] = (None,)) -> TrainingResult:
+    """Make the result from the trainer's present state; `signals` are those that the ranks were stopped by."""
     state, folder = trainer.state, trainer.folder.path
     row = trainer.rows[-1] if trainer.rows else {}
     test, interval = row.get("test_accuracy"), row.get("test_interval")
     best = state.best_accuracy if state.best_epoch else None
     if status == "interrupted":
         reached = "" if best is None else f", best validation accuracy {100 * best:.2f} %"
+        together = f"launch -n {trainer.ranks.size} " if trainer.ranks.size > 1 else ""
         named = f" {trainer.recipe.name}" if trainer.recipe.name in recipe_names() else ""
         message = (
             f"stopped after step {trainer.step} of {trainer.total_steps}{reached}; everything is saved. "
-            f"Go on with: tinymixer train{named} --out {shlex.quote(str(folder))} --resume"
+            f"Go on with: tinymixer {together}train{named} --out {shlex.quote(str(folder))} --resume"
+            f"{' (on any number of ranks)' if together else ''}"
         )
     else:
         reached = "" if test is None or interval is None else f", {say_test(row)}"
@@ -63,7 +66,7 @@ def make_result(trainer: "Trainer", status: str) -> TrainingResult:
         None if interval is None else (interval[0], interval[1]),
         row.get("tested"),
         state.elapsed_seconds,
-        trainer.stop.signal if status == "interrupted" else None,
+        next((number for number in signals if number is not None), None) if status == "interrupted" else None,
     )
 
 

@@ -1,8 +1,12 @@
-"""Finds the newest usable checkpoint of a run."""
+"""What resuming needs of a run's folder: its newest usable checkpoint, and the precision that it was begun in."""
+
+import dataclasses
+from pathlib import Path
 
 from tinymixer.errors import CheckpointError
 from tinymixer.files import Say, rename
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
+from tinymixer.training.recipe import Recipe
 from tinymixer.training.run_folder import RunFolder
 
 
@@ -47,3 +51,15 @@ def _set_aside(folder: RunFolder) -> None:
             raise CheckpointError(
                 f"{folder.last} is damaged and cannot be renamed ({error.strerror or error}): move it away"
             ) from error
+
+
+def with_precision(recipe: Recipe, precision: str) -> Recipe:
+    """The recipe with the precision that an engine computes in, in place of "auto" or of one that it lacks."""
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, precision=precision))
+
+
+def with_recorded_precision(recipe: Recipe, folder: str | Path) -> Recipe:
+    """A recipe for resuming the run in `folder`: "auto" means the precision that the run was begun in."""
+    if recipe.training.precision != "auto" or not RunFolder(folder).config.is_file():
+        return recipe
+    return with_precision(recipe, RunFolder(folder).read_config().training.precision)

@@ -1,5 +1,6 @@
 """A run's folder: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz and curves.png."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +15,16 @@ from tinymixer.training.recipe import DESCRIPTION_TABLE, Recipe, load_recipe, re
 DEFAULT_ROOT = Path("runs")
 
 # Fields that may change when a run is resumed: they change where and how numbers are computed, so at most the rounding.
-# (A resumed run has its own weights, whatever it was started from.)
 FREE_ON_RESUME = (
     "data.data",
     *(
         f"training.{name}"
         for name in (
             "eval_batch_size", "checkpoint_every_steps", "engine", "backend", "kernels", "threads", "slice_images",
-            "init_from",
+            "captured", "check_kernels",
         )
     ),
+    "fine_tuning.init_from",  # a resumed run has its own weights, whatever it was started from
 )  # fmt: skip
 
 
@@ -141,6 +142,15 @@ def resolve_recipe(
         if asked.name != recipe.name:
             raise TrainingError(f"{out} holds a run of the recipe '{recipe.name}', not of '{asked.name}'")
     return recipe.with_overrides(overrides)
+
+
+def sized_as_before(recipe: Recipe, out: str | Path) -> Recipe:
+    """A recipe whose model's sizes come from weights, with the sizes that the run in `out` began with.
+
+    Raises TrainingError when there is no run.
+    """
+    began = RunFolder(out).read_config()
+    return dataclasses.replace(recipe, architecture=began.architecture, model=began.model, from_data=began.from_data)
 
 
 def require_same_run(started: Recipe, resumed: Recipe, folder: Path) -> None:

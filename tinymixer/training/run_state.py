@@ -1,9 +1,11 @@
 """`RunState`: how far a run has come, and its results so far."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from tinymixer.data import Dataset
 from tinymixer.errors import CheckpointError
 from tinymixer.training.evaluate import Evaluation
 
@@ -97,3 +99,17 @@ class RunState:
         ):
             if not agree:
                 raise CheckpointError(f"{path} is damaged: its 'state' says {what}")
+
+
+def what_is_missing(dataset: Dataset, validation_images: int) -> Iterator[str]:
+    """Sentences about what a run on this data cannot tell, for want of images."""
+    yield from dataset.notes
+    if not validation_images:
+        yield "no validation images: the run recommends and tests its last weights"
+    elif validation_images < FEW_IMAGES:
+        yield (
+            f"{validation_images} validation images are too few to choose an epoch by (fewer than {FEW_IMAGES}): the "
+            "last weights are recommended"
+        )
+    if not len(dataset.test_images):
+        yield "no test images: there will be no test accuracy"

@@ -1,5 +1,6 @@
 """A whole run through the captured GPU step, on the stand-in GPU, beside the same run through the layers on NumPy."""
 
+import dataclasses
 import json
 from contextlib import contextmanager
 from unittest import mock
@@ -11,8 +12,9 @@ from tests.kernels.emulator import COMPILER, NO_COMPILER
 from tests.kernels.fake_cupy import fake_gpu
 from tinymixer.backend import CupyBackend, get_backend
 from tinymixer.data import Dataset
-from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.training import Trainer
+from tinymixer.engines.cuda import device_update
+from tinymixer.errors import CheckpointError, ConfigError, TrainingError
+from tinymixer.training import Trainer, checkpoint
 from tinymixer.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
@@ -25,7 +27,7 @@ RECIPE = {
     "data": {"validation_share": 0.2},
     "augmentation": {"crop_padding": 2, "flip": True, "cutout": 2},
     "optimizer": {"optimizer": "sgd", "learning_rate": 0.05, "nesterov": True, "clip_norm": 1.0},
-    "training": {"epochs": 3, "batch_size": 6, "label_smoothing": 0.1, "eval_batch_size": 7},
+    "training": {"precision": "float32", "epochs": 3, "batch_size": 6, "label_smoothing": 0.1, "eval_batch_size": 7},
 }  # fmt: skip
 
 
@@ -96,22 +98,82 @@ def test_a_run_with_dropout_in_parts_equals_the_one_on_numpy(tmp_path):
         assert_same_run(found, wanted)
 
 
+def interrupted_and_resumed(options, path, stop_at):
+    """A run that was broken off after the checkpoint at a step, and the one that goes on from there."""
+    first = Trainer(options, path, dataset())
+    original = first._save
+
+    def save_and_stop(path):
+        original(path)
+        if first.step == stop_at:
+            raise KeyboardInterrupt
+
+    with mock.patch.object(first, "_save", save_and_stop), pytest.raises(KeyboardInterrupt):
+        first.run()
+    again = Trainer(options, path, dataset(), resume=True)
+    again.run()
+    return again
+
+
 def test_a_resumed_run_goes_on_exactly(tmp_path, on_numpy):
     with gpu():
         options = recipe(backend="cupy", checkpoint_every_steps=2)
-        first = Trainer(options, tmp_path / "run", dataset())
-        original = first._save
-
-        def save_and_stop(path):
-            original(path)
-            if first.step == 8:
-                raise KeyboardInterrupt
-
-        with mock.patch.object(first, "_save", save_and_stop), pytest.raises(KeyboardInterrupt):
-            first.run()
-        again = Trainer(options, tmp_path / "run", dataset(), resume=True)
-        again.run()
+        again = interrupted_and_resumed(options, tmp_path / "run", 8)
         assert_same_run(again, on_numpy)
+
+
+def test_a_resumed_float16_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, monkeypatch):
+    """The loss scale, how long it has been good, and the steps whose update was left out, go into the checkpoint."""
+    monkeypatch.setattr(device_update, "FIRST_LOSS_SCALE", 2.0**28)  # overflows at first
+    monkeypatch.setattr(device_update, "GROWTH_INTERVAL", 3)
+    with gpu():
+        options = recipe(backend="cupy", precision="float16", checkpoint_every_steps=2, epochs=6)
+        whole = Trainer(options, tmp_path / "whole", dataset())
+        whole.run()
+        again = interrupted_and_resumed(options, tmp_path / "broken off", 20)
+    assert whole.optimizer.steps < whole.step  # some updates were left out
+    state = again.engine.captured_step._update.read()
+    assert 1 <= state["loss_scale"] < 2.0**28
+    for found, wanted in (
+        (again.model.parameters.values, whole.model.parameters.values),
+        (again.optimizer.state["velocity"], whole.optimizer.state["velocity"]),
+    ):
+        np.testing.assert_array_equal(found.get(), wanted.get())
+    assert again.optimizer.steps == whole.optimizer.steps
+    wanted = whole.engine.captured_step._update.read()
+    for name in ("loss_scale", "good_steps"):
+        assert state[name] == wanted[name], name
+    before, after = (dict(np.load(run.folder.last)) for run in (whole, again))
+    assert {name for name in before if name.startswith("engine/")} == {
+        "engine/loss_scale", "engine/good_steps", "engine/skipped",
+    }  # fmt: skip
+    for name in ("engine/loss_scale", "engine/good_steps", "engine/skipped"):
+        assert before[name] == after[name], name
+
+
+def test_a_float16_checkpoint_without_a_loss_scale_begins_with_the_default(tmp_path):
+    """As versions before this one wrote them."""
+    with gpu():
+        options = recipe(backend="cupy", precision="float16", checkpoint_every_steps=2)
+        written = checkpoint.save_checkpoint
+
+        def without_it(path, kept, say):
+            written(path, dataclasses.replace(kept, engine={}), say)
+
+        with mock.patch("tinymixer.training.trainer.save_checkpoint", without_it):
+            again = interrupted_and_resumed(options, tmp_path / "run", 6)
+        assert again.state.epoch == 3
+        assert again.engine.captured_step._update.read()["loss_scale"] == 2.0**13
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("loss_scale", np.float32(0)), ("loss_scale", np.ones(2, np.float32)), ("good_steps", -1)]
+)
+def test_a_loss_scale_that_cannot_be_is_refused(tmp_path, name, value):
+    with gpu():
+        engine = Trainer(recipe(backend="cupy", precision="float16"), tmp_path / "run", dataset()).engine
+        with pytest.raises(CheckpointError, match=f"the loss scaling's '{name}'"):
+            engine.load_state_dict(engine.state_dict() | {name: np.asarray(value)})
 
 
 def test_a_loss_that_explodes_stops_the_run(tmp_path):

@@ -80,13 +80,13 @@ class CpuMixer(HostEngine):
     @classmethod
     def make(cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None) -> "CpuMixer":
         assert isinstance(model, MlpMixer)
-        return cls(model, options.threads, options.slice_images)._prepared(optimizer, work)
+        return cls(model, options.threads, options.slice_images).prepared(optimizer, work)
 
     @classmethod
     def obstacle(
         cls, model: Model, options: EngineOptions, work: Work | None, optimizer: Optimizer | None
     ) -> str | None:
-        if options.precision != "float32":
+        if options.precision not in ("auto", "float32"):
             return f"precision '{options.precision}' belongs to the cuda engine"
         if "reference" in (options.kernels, model.backend.kernels):
             return "--kernels reference asks for the generic operations"

@@ -6,7 +6,7 @@ from step to step: a step reads its images, crops, masks' key and learning rate 
 (`staging.py`), its counters from `StepState`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -15,21 +15,27 @@ import numpy as np
 from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, cache_folder
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
+from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
-from tinymixer.engines.cuda.memory_plan import out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices
+from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
+from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_tiles
+from tinymixer.engines.cuda.tile_mlps import TileMlps
+from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.engines.engine import Totals
-from tinymixer.errors import BackendError, ConfigError
+from tinymixer.errors import ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
-from tinymixer.kernels.products import make_products
+from tinymixer.kernels.products import Products, make_products
+from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
 from tinymixer.optim import Optimizer
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 SLOTS = 64  # steps in the ring: the host may be up to this far ahead
 
@@ -43,12 +49,17 @@ class CapturedStep:
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
     micro_batches      number of equal parts in which a batch is computed, to save memory
+    ranks              share out the batch: `batch_size` is the whole batch's, the step's own images are a part of it
     recompute          use less memory and more time: see `plan_activations`
     epilogues          whether the channel MLP's GELU is fused into its products: "measured" (where that is faster on
                        this machine), "always" or "never"
+    tiles              whether MLPs are fused into tile kernels: "measured" (where they agree with the products and are
+                       faster on this machine), "always" (where they agree) or "never"
+    two_streams        compute gradients of weights beside the rest, on a stream of their own, with the same result
 
-    `note` says why a step that should be captured is not. Raises ConfigError for parts that do not divide the batch and
-    BackendError, naming a batch size that fits, when the GPU's memory is too small.
+    `note` says why a step that should be captured is not, and `tiles` which MLPs are tile kernels. Raises ConfigError
+    for parts that do not divide the batch and BatchTooLargeError, naming a batch size that fits, when the GPU's memory
+    is too small.
     """
 
     def __init__(
@@ -70,9 +81,14 @@ class CapturedStep:
         deterministic: bool = True,
         recompute: bool = False,
         epilogues: str = "measured",
+        tiles: str = "measured",
+        two_streams: bool = True,
         slots: int = SLOTS,
+        ranks: Ranks = ONE_RANK,
     ) -> None:
         backend: Backend = model.backend
+        whole_batch, share = batch_size, ranks.part(batch_size)
+        batch_size = share.stop - share.start  # this rank's
         if micro_batches < 1 or batch_size % micro_batches:
             raise ConfigError(f"micro_batches must divide the batch of {batch_size} images, got {micro_batches}")
         if model.parameters.dtype != np.float32:
@@ -89,59 +105,93 @@ class CapturedStep:
         self.stream = cupy.cuda.Stream()
         self._graph: Any = None
         self._epilogues: Epilogues | None = None
+        self._more_products: list[Products] = []
         free = _free_bytes(cupy)
         images = batch_size // micro_batches
-        if plan_activations(config, images, self._precision, recompute).nbytes > free:  # before anything else is made
-            raise BackendError(out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches))
+        self.tiles = self._choose_tiles(tiles, epilogues, images)
+        chosen = self.tiles.tiles
+        plan = plan_activations(config, images, self._precision, recompute, chosen.fused)
+        if plan.nbytes > free:  # before anything else is made
+            raise BatchTooLargeError(
+                out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
+            )
         try:
             with self.stream:
                 self._mixer = DeviceMixer(
                     cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
-                    recompute, deterministic,
+                    recompute, deterministic, chosen, share.start, whole_batch,
                 )  # fmt: skip
-                self._update = DeviceUpdate(cupy, optimizer, self._precision, batch_size, slots, multiprocessors)
+                self._update = DeviceUpdate(cupy, optimizer, self._precision, whole_batch, slots, multiprocessors)
+                self._ranks = DeviceRanks(cupy, ranks, share, self._update, model.parameters)
                 self._results = StepResults(cupy, self.stream, self._update, optimizer)
                 self._ring = StagingRing(
                     cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
                 )
                 self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
                 self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
-                colours = [np.broadcast_to(c, config.in_channels) for c in (fill, mean, std)]
-                self._colours = cupy.asarray(np.stack(colours).astype(np.float32))  # (3, colours)
+                self._colours = cupy.asarray(pack_colours(fill, mean, std, config.in_channels))  # (3, colours)
                 self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
                 self._indices = cupy.zeros((batch_size,), np.int32)
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
+                if two_streams and self._products.capturable:
+                    self._mixer.weight_stream = self._second_stream()
                 free = _free_bytes(cupy)
                 pool = cupy.empty(self._mixer.plan.nbytes, np.uint8)
         except cupy.cuda.memory.OutOfMemoryError as error:
-            message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches)
-            raise BackendError(message) from error
-        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>"]
+            message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
+            raise BatchTooLargeError(message) from error
+        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>", HOLD]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
-        self._fuse_products(epilogues)
-        self.captured = captured and self._products.capturable
-        if not captured:
-            self.note = None
+        self._epilogues = self._fuse_products(self._mixer, self._kernels, epilogues, self._products.capturable)
+        self.captured = captured and self._products.capturable and self._ranks.capturable
+        self.note = (self.note or self._ranks.note) if captured else None
 
-    def _fuse_products(self, choice: str) -> None:
+    def _second_stream(self) -> WeightStream | None:
+        """A stream for the gradients of weights, with a cuBLAS handle of its own: a handle has one stream."""
+        stream = self._cupy.cuda.Stream()
+        products, obstacle = make_products(self._cupy, stream, self._precision)
+        if obstacle is not None:
+            return None
+        self._more_products.append(products)
+        return WeightStream(self._cupy, self.stream, stream, products.multiply)
+
+    def _choose_tiles(self, choice: str, epilogues: str, images: int) -> TileChoice:
+        """The MLPs that are computed by tile kernels: where they are wanted and can be."""
+        if choice == "never":
+            return TileChoice(TileMlps())
+        around = Surroundings(self._cupy, self.stream, self._model, self._precision, images)
+        with self.stream:
+            return choose_tiles(
+                around,
+                self._tuning(choice),
+                lambda mixer, kernels, capturable: self._fuse_products(mixer, kernels, epilogues, capturable),
+            )
+
+    def _tuning(self, choice: str) -> Tuning | None:
+        """What was measured on this machine; None where nothing is to be measured."""
+        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
+        name = "".join(c if c.isalnum() else "-" for c in device.decode())
+        return Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+
+    def _fuse_products(self, mixer: DeviceMixer, kernels: Kernels, choice: str, capturable: bool) -> Epilogues | None:
         """Take products with epilogues where they are allowed, possible and wanted."""
         config, precise = self._model.config, self._precision.name == "float32"
         fits = config.hidden_dim % 16 == 0 and config.channels_mlp_dim % 16 == 0
-        if choice == "never" or precise or config.gelu != "tanh" or not fits or not self._products.capturable:
-            return
-        device = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)["name"]
-        name = "".join(c if c.isalnum() else "-" for c in device.decode())
-        tuning = Tuning(cache_folder() / "tuning" / f"{name}.json") if choice == "measured" else None
+        if choice == "never" or precise or config.gelu != "tanh" or not fits or not capturable:
+            return None
+        tuning = self._tuning(choice)
         with self.stream:
             try:
-                self._epilogues = Epilogues(self._cupy, self.stream, self._precision, tuning)
+                timer = DeviceTimer(self._cupy, self.stream, kernels.launch)
+                epilogues = Epilogues(self._cupy, self.stream, self._precision, timer, tuning)
             except (RuntimeError, MemoryError):
-                return
+                return None
             # with "measured", products that cannot be fused stay separate
-            with suppress(RuntimeError, self._epilogues.error) if choice == "measured" else nullcontext():
-                self._mixer.use_epilogues(self._epilogues, self.stream, tuning)
+            with suppress(RuntimeError, epilogues.error) if choice == "measured" else nullcontext():
+                mixer.use_epilogues(epilogues, timer, tuning)
+        return epilogues
 
     # ------------------------------------------------------------------------------------------ training
 
@@ -179,6 +229,7 @@ class CapturedStep:
             np.int32(self.batch_size),
         )  # fmt: skip
         mixer.draw_branches()
+        self._ranks.clear()
         for part in range(mixer.parts):
             these = slice(part * mixer.images, (part + 1) * mixer.images)
             mixer.forward(
@@ -186,23 +237,27 @@ class CapturedStep:
                 train=True, part=part,
             )  # fmt: skip
             mixer.loss(
-                self._labels, self._indices[these], update.device_state, self._label_smoothing, update.losses[these],
-                update.correct[these],
+                self._labels, self._indices[these], update.device_state, self._label_smoothing,
+                self._ranks.losses[these], self._ranks.correct[these],
             )  # fmt: skip
             mixer.backward()
+        self._ranks.add_up()
         update.settle(self._kernels)
 
     def _record_if_possible(self) -> None:
         """Record a step. Where the libraries cannot be recorded, launch step by step and say why in `note`."""
         errors = self._products.errors + (() if self._epilogues is None else (self._epilogues.error,))
+        errors += self._ranks.errors
         try:
             self._graph = self._record()
         except errors as error:
-            with suppress(RuntimeError):  # a failed capture has no graph
-                if self.stream.is_capturing():
-                    self.stream.end_capture()
+            with suppress(RuntimeError):  # a failed capture has no graph, and goes on until it is ended
+                self.stream.end_capture()
             self.captured = False
             self.note = f"the step could not be captured in a CUDA graph: {str(error).strip() or type(error).__name__}"
+        if not self._ranks.all_captured(self._graph is not None) and self._graph is not None:
+            self._graph, self.captured = None, False
+            self.note = "another rank could not capture the step in a CUDA graph, so none replays one"
 
     def _record(self) -> Any:
         """Record the launches of one step.
@@ -230,6 +285,12 @@ class CapturedStep:
         """The totals of the steps started since the last call. Waits for them; raises TrainingError as `later` says."""
         return self._results.later()()
 
+    @property
+    def state(self) -> np.void:
+        """The step's counters (`STEP_STATE`), brought to the host: waits for the steps started so far."""
+        with self.stream:
+            return self._update.read()
+
     def recent(self, steps: int) -> np.ndarray:
         """Loss and gradient norm of the last steps: see `StepResults.recent`."""
         return self._results.recent(steps)
@@ -239,6 +300,17 @@ class CapturedStep:
         with self.stream:
             self._update.write(updates=self._optimizer.steps, failed_step=0)
             self._update.copy_weights(self._kernels, self._mixer.working)
+            self.stream.synchronize()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The loss scaling, for a checkpoint: see `DeviceUpdate.state_dict`."""
+        with self.stream:
+            return self._update.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take the loss scaling over from a checkpoint. Raises CheckpointError for a value that cannot be."""
+        with self.stream:
+            self._update.load_state_dict(state)
             self.stream.synchronize()
 
     # ------------------------------------------------------------------------------------------ evaluation
@@ -271,7 +343,8 @@ class CapturedStep:
         """Wait for the GPU and release the libraries' handles."""
         self.stream.synchronize()
         self._graph = None
-        self._products.close()
+        for products in (self._products, *self._more_products):
+            products.close()
         if self._epilogues is not None:
             self._epilogues.close()
 

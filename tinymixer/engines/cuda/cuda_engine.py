@@ -5,7 +5,7 @@ GPU computes them, it draws the numbers of the next ones; it reads losses only a
 the host nor the GPU waits for the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -17,6 +17,7 @@ from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
 from tinymixer.models import MlpMixer, Model
 from tinymixer.models.stock import difference_from_stock
 from tinymixer.optim import Optimizer
+from tinymixer.parallel.ranks import share_out
 
 STEPS_AT_ONCE = 32
 BATCHES_AT_ONCE = 32  # batches of an evaluation between two calls of `stopped`
@@ -34,13 +35,14 @@ class CudaEngine(Engine):
         from tinymixer.engines.cuda.captured_step import CapturedStep
 
         self.model, self._options, self._work = model, options, work
+        self._share = work.ranks.part(work.batch_size)  # this rank's part of every batch
         self.captured_step = CapturedStep(
             model,
             optimizer,
             work.images,
             work.labels,
             batch_size=work.batch_size,
-            micro_batches=work.micro_batches,
+            micro_batches=work.micro_batches_of(self._share.stop - self._share.start),
             mean=work.mean,
             std=work.std,
             fill=mean_colour(work.mean),
@@ -50,6 +52,8 @@ class CudaEngine(Engine):
             captured=options.captured,
             deterministic=options.deterministic,
             recompute=options.recompute,
+            ranks=work.ranks,
+            two_streams=options.two_streams,
         )
         self.parallel_map = map
         self._resident: list[tuple[np.ndarray, Any]] = [(work.images, self.captured_step.training_pixels)]
@@ -73,7 +77,7 @@ class CudaEngine(Engine):
             (options.kernels == "reference", "--kernels reference asks for the generic operations"),
             (options.dtype != "float32", "it keeps weights in float32 (--dtype float32)"),
             (
-                work.batch_size % work.micro_batches,
+                not _parts_of_one_size(work),
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
             (work.augmentation.uses, "its kernels crop, flip and blank images, and know no stronger transforms"),
@@ -90,23 +94,29 @@ class CudaEngine(Engine):
     def description(self) -> str:
         step = self.captured_step
         how = "captured in a CUDA graph" if step.captured else "launched kernel by kernel"
-        return f"fused steps in {self._options.precision}, {how}" + (f" ({step.note})" if step.note else "")
+        notes = [note for note in (step.note, step.tiles.note if step.tiles.failed else None) if note]
+        return f"fused steps in {self._options.precision}, {how}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
         from tinymixer.engines.cuda.staging import draw_step
 
-        step, work = self.captured_step, self._work
+        step, work, ranks = self.captured_step, self._work, self._work.ranks
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
+            ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
             numbers = [
-                draw_step(each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step)
+                draw_step(
+                    each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step, self._share
+                )
                 for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
             ]
             if numbers:
                 step.stage(numbers)
                 step.run(len(numbers))
             if unread is not None:
-                yield unread[0], unread[1]()
+                with ranks.watched("the sums of a step on the GPU"):
+                    totals = unread[1]()
+                yield unread[0], totals
             if not numbers:
                 return
             unread = len(numbers), step.later()
@@ -138,5 +148,18 @@ class CudaEngine(Engine):
         self._resident.append((images, self.captured_step.resident(images)))
         return self._resident[-1][1]
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return self.captured_step.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        self.captured_step.load_state_dict(state)
+
     def refresh(self) -> None:
         self.captured_step.refresh()
+
+
+def _parts_of_one_size(work: Work) -> bool:
+    """Whether every rank can work through its part of the batch in micro-batches of one size."""
+    shares = (share_out(work.batch_size, rank, work.ranks.size) for rank in range(work.ranks.size))
+    sizes = [share.stop - share.start for share in shares]
+    return all(size % work.micro_batches_of(size) == 0 for size in sizes)

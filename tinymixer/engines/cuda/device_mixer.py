@@ -13,28 +13,26 @@ so "norm i" is the LayerNorm that reads x(i), and "branch i-1" the branch that w
 A batch may be computed in parts, one forward and backward pass each, whose gradients are added up.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinymixer.draws import threshold
-from tinymixer.engines.cuda.bernoulli_masks import (
-    KEY_NUMBERS,
-    branch_limits,
-    branch_places,
-    branch_rates,
-    dropout_place,
-    hidden_shape,
-)
+from tinymixer.engines.cuda.bernoulli_masks import KEY_NUMBERS, dropout_place, hidden_shape
+from tinymixer.engines.cuda.branch_factors import BranchFactors
 from tinymixer.engines.cuda.device_sums import DeviceSums
+from tinymixer.engines.cuda.fused_products import FusedProducts, choose_fused_products
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.mixer_launches import MixerLaunches
+from tinymixer.engines.cuda.mixer_sums import MixerSums, branch_bias_name, by_token, norm_name
+from tinymixer.engines.cuda.tile_mlps import TileMlps
+from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.kernels import launch as layouts
-from tinymixer.kernels.epilogues import Epilogues, seconds_of
+from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.products import Products
+from tinymixer.kernels.timing import DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MixerConfig
 from tinymixer.parameters import Parameters
@@ -51,13 +49,17 @@ class DeviceMixer:
     parts            number of parts of a batch
     recompute        apply GELU again in the backward pass instead of keeping hidden layers after it
     deterministic    sums in a fixed order, so that two runs agree to the last bit
+    tiles            which MLPs are tile kernels, and these kernels
+    first_image, batch   where these images stand in the whole batch, and its size; it is larger than images * parts
+                         where ranks share it out
     pool             memory of at least `plan.nbytes`, given to `bind`
 
-    `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused_forward` and
-    `fused_backward` say whether the channel MLP's bias, GELU and gradients are part of its products (`use_epilogues`).
+    `working` is the 16-bit copy of the weights (the weights themselves in float32 and tf32). `fused` says which of the
+    channel MLP's bias, GELU and gradients are part of its products (`use_epilogues`). `weight_stream`, where it is set,
+    is a second stream for the products that make gradients of weights.
     """
 
-    fused_forward = fused_backward = False
+    weight_stream: WeightStream | None = None
 
     def __init__(
         self,
@@ -70,130 +72,68 @@ class DeviceMixer:
         parts: int = 1,
         recompute: bool = False,
         deterministic: bool = True,
+        tiles: TileMlps | None = None,
+        first_image: int = 0,
+        batch: int | None = None,
     ) -> None:
+        self.first_image, self.batch = first_image, batch or images * parts
         self.config, self.parameters, self.precision = config, parameters, precision
         self.images, self.parts, self.recompute = images, parts, recompute
         self.rows = config.num_tokens * images
-        self.plan = plan_activations(config, images, precision, recompute)
-        self.rates = branch_rates(config.num_blocks, config.drop_path)  # (branches,)
+        self.tiles = tiles or TileMlps()
+        self.plan = plan_activations(config, images, precision, recompute, self.tiles.fused)
         self.sums = DeviceSums(deterministic)
+        self.fused = FusedProducts()
         self._part = 0
         self._cupy = cupy
         self.launches = MixerLaunches(config, precision, images, multiprocessors)
-        self._reserve_sums()
+        target, fused = self.gradient_offset, self.tiles.fused
+        self._places = MixerSums.reserve(self.sums, config, self.launches, images, target, fused)
         self.sums.allocate(cupy)
+        self.tiles.reserve(cupy, config.num_blocks, target)
         self.working = parameters.values
         if precision.has_working_copy:
             self.working = cupy.zeros(parameters.values.shape, precision.storage)
-        self.image_factor = cupy.zeros((len(self.rates), parts * images), np.float32)  # (branches, batch)
+        self._branches = BranchFactors(cupy, config.num_blocks, config.drop_path, self.batch)
         self.key = cupy.zeros(KEY_NUMBERS, np.uint32)
-        self._device_rates = cupy.asarray(self.rates)  # (branches,)
-        self._device_places = cupy.asarray(branch_places(config.num_blocks))  # (branches,)
-        self._device_limits = cupy.asarray(branch_limits(config.num_blocks, config.drop_path))  # (branches,)
 
     # ------------------------------------------------------------------------------------------ layout
 
-    def _reserve_sums(self) -> None:
-        """Reserve memory for every sum that a backward pass leaves as partial sums."""
-        config, launches, target = self.config, self.launches, self._gradient_offset
-        S, B, C, K = config.num_tokens, self.images, config.hidden_dim, config.num_classes
-        blocks = launches.norm_backward[1].grid[0]
-        # The head's bias gradient sums the logits' gradient over images, so that lies among the partial sums.
-        self._dlogits_at = self.sums.reserve_whole(B, K, target("head.bias"))
-        self._norm_sums = []
-        for i in range(2 * self.config.num_blocks + 1):
-            norm, bias = self._norm_name(i), self._branch_bias_name(i)
-            norms = [self.sums.reserve(blocks, C, target(f"{norm}.{name}")) for name in ("scale", "bias")]
-            across = self.sums.reserve_across(S, B, target(bias)) if self._by_token(i) else None
-            down = None if self._by_token(i) else self.sums.reserve(blocks, C, target(bias))
-            self._norm_sums.append((*norms, down, across))
-        self._gelu_sums = {}
-        for block in range(self.config.num_blocks):
-            for kind, parts, columns in (
-                ("token", launches.gelu_backward["token"][1].grid[0], self.config.tokens_mlp_dim),
-                ("channel", launches.gelu_backward["channel"][1].grid[1], self.config.channels_mlp_dim),
-            ):
-                start = target(f"blocks.{block}.{kind}_mixing.bias1")
-                self._gelu_sums[block, kind] = self.sums.reserve(parts, columns, start)
-
-    def _gradient_offset(self, name: str) -> int:
+    def gradient_offset(self, name: str) -> int:
         """Where a gradient starts in the flat vector, in elements."""
         gradients = self.parameters.gradients
         return (self.parameters.gradient(name).data.ptr - gradients.data.ptr) // gradients.dtype.itemsize
-
-    def _norm_name(self, i: int) -> str:
-        if i == 2 * self.config.num_blocks:
-            return "pre_head_layer_norm"
-        return f"blocks.{i // 2}.{'channel' if i % 2 else 'token'}_norm"
-
-    def _branch_bias_name(self, i: int) -> str:
-        """The bias of the product whose output norm i adds to the residual stream."""
-        if i == 0:
-            return "stem.bias"
-        return f"blocks.{(i - 1) // 2}.{'token' if i % 2 else 'channel'}_mixing.bias2"
-
-    @staticmethod
-    def _by_token(i: int) -> bool:
-        """Whether that bias is one number per token: token mixing's is, and it comes before every channel norm."""
-        return i % 2 == 1
 
     def bind(self, kernels: Kernels, products: Products, pool: Any) -> None:
         """Take the compiled kernels, the products and the memory, once they exist."""
         self._kernels, self._multiply = kernels, products.multiply
         self.buffers = self.plan.views(pool)
-        self.dlogits = self.sums.at(self._dlogits_at)[: self.images * self.config.num_classes].reshape(
-            self.images, self.config.num_classes
-        )
+        self.dlogits = self.sums.matrix(self._places.dlogits, self.images, self.config.num_classes)
 
-    def use_epilogues(self, epilogues: Epilogues, stream: Any, tuning: Tuning | None) -> None:
-        """Fuse the channel MLP's bias, GELU and gradients into its products: where faster, or always without `tuning`.
-
-        To measure, it runs the first block's launches a few times, on whatever the buffers hold. Raises RuntimeError
-        or `epilogues.error` when cuBLASLt cannot fuse them; then nothing is fused.
-        """
+    def use_epilogues(self, epilogues: Epilogues, timer: DeviceTimer, tuning: Tuning | None) -> None:
+        """Fuse the channel MLP's bias, GELU and gradients into its products: see `choose_fused_products`."""
+        if self.tiles.fused.forward("channel"):
+            return
         self._epilogues = epilogues
         try:
-            self.fused_forward = self._faster("forward", stream, tuning, lambda: self._channel_hidden(0))
-            # The backward epilogues need z with its bias, which only the fused forward pass writes. They overwrite
-            # gradients, so there may be one part only; and they leave no place for dropout's backward pass.
-            if self.fused_forward and self.parts == 1 and not self.config.dropout:
-                gradient = self._channel_hidden_gradient
-                self.fused_backward = self._faster("backward", stream, tuning, lambda: gradient(0))
+            choose_fused_products(self, epilogues, timer, tuning)
         except (RuntimeError, epilogues.error):
-            self.fused_forward = self.fused_backward = False
+            self.fused = FusedProducts()
             raise
-        if self.fused_backward:
+        if self.fused.bias_gradient:
             for block in range(self.config.num_blocks):
-                self.sums.leave_out(self._gelu_sums[block, "channel"])
-
-    def _faster(self, direction: str, stream: Any, tuning: Tuning | None, work: Callable[[], Any]) -> bool:
-        """Whether `work` is faster with `fused_<direction>` set, from `tuning` or timed now."""
-        if tuning is None:
-            return True
-        config, precision = self.config, self.precision.name
-        key = f"fused {direction} {config.hidden_dim} {config.channels_mlp_dim} {self.rows} {precision}"
-        if tuning.get(key) is None:
-            separate = seconds_of(self._cupy, stream, work)
-            setattr(self, f"fused_{direction}", True)
-            together = seconds_of(self._cupy, stream, work)
-            tuning.put(key, "yes" if together <= separate else "no")
-        return tuning.get(key) == "yes"
+                self.sums.leave_out(self._places.gelu[block, "channel"])
 
     def _weight(self, name: str) -> Any:
         """A parameter in the working format."""
-        shape, start = self.parameters.shape(name), self._gradient_offset(name)
+        shape, start = self.parameters.shape(name), self.gradient_offset(name)
         return self.working[start : start + int(np.prod(shape))].reshape(shape)
 
     # ------------------------------------------------------------------------------------------ forward
 
     def draw_branches(self) -> None:
         """Stochastic depth's factors for the whole batch, under `key`."""
-        branches, images = self.image_factor.shape
-        if self.config.drop_path:
-            self._kernels.launch(
-                "branch_factors<float>", layouts.flat(branches * images), self.key, self._device_places,
-                self._device_limits, self._device_rates, self.image_factor, i32(branches), i32(images),
-            )  # fmt: skip
+        self._branches.draw(self._kernels, self.key)
 
     def forward(
         self, pixels: Any, choices: Any, colours: Any, padding: int, cutout_box: int, train: bool, part: int = 0
@@ -206,14 +146,14 @@ class DeviceMixer:
         name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
-            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i64(buffers["patches"].size),
+            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i32(self.rows),
         )  # fmt: skip
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):
             self._norm(2 * block, train)
-            self._token_mixing(block, train)
+            self.run_mlp("token", block, train)
             self._norm(2 * block + 1, train)
-            self._channel_mixing(block, train)
+            self.run_mlp("channel", block, train)
         self._norm(2 * config.num_blocks, train)
         self._kernels.launch(
             "fill_rows<float>", layouts.flat(buffers["logits"].size), buffers["logits"], self.parameters["head.bias"],
@@ -229,20 +169,41 @@ class DeviceMixer:
             (name, layout), out, count = self.launches.norm_mean, buffers["features"], config.num_tokens
         self._kernels.launch(
             name, layout,
-            buffers[f"x{i - 1}"] if i else None, buffers["branch"], parameters[self._branch_bias_name(i)],
+            buffers[f"x{i - 1}"] if i else None, buffers["branch"], parameters[branch_bias_name(i)],
             self._factor(i) if train else None,
-            parameters[f"{self._norm_name(i)}.scale"], parameters[f"{self._norm_name(i)}.bias"],
+            parameters[f"{norm_name(self.config, i)}.scale"], parameters[f"{norm_name(self.config, i)}.bias"],
             buffers[f"x{i}"], out, buffers[f"mean{i}"], buffers[f"inv_std{i}"],
-            i32(count), i32(config.hidden_dim), i32(self.images), i32(self._by_token(i)), f32(config.layer_norm_eps),
+            i32(count), i32(config.hidden_dim), i32(self.images), i32(by_token(i)), f32(config.layer_norm_eps),
         )  # fmt: skip
 
     def _factor(self, i: int) -> Any:
         """Stochastic depth's factors for branch i-1 and the images of this part; None where it is never dropped."""
-        return self.image_factor[i - 1, self._part * self.images :] if i and self.rates[i - 1] else None
+        return self._branches.of(i - 1, self.first_image + self._part * self.images)
+
+    def mlp(self, kind: str, block: int) -> tuple[Any, Any, Any, Any, Any]:
+        """What an MLP's forward pass works on: input, first weight and bias, second weight, output."""
+        part, by = f"blocks.{block}.{kind}_mixing", self._by_tokens if kind == "token" else lambda array: array
+        normed, weight1 = self.buffers[f"normed{2 * block + (kind == 'channel')}"], self._weight(f"{part}.weight1")
+        bias1, weight2 = self.parameters[f"{part}.bias1"], self._weight(f"{part}.weight2")
+        return by(normed), weight1, bias1, weight2, by(self.buffers["branch"])
+
+    def run_mlp(self, kind: str, block: int, train: bool = True) -> None:
+        """An MLP's forward pass, from the normalised rows to the branch."""
+        if self.tiles.fused.forward(kind):
+            return self.tiles.forward(kind, *self.mlp(kind, block))
+        return (self._token_mixing if kind == "token" else self._channel_mixing)(block, train)
+
+    def run_mlp_gradient(self, kind: str, block: int) -> None:
+        """Its backward pass, from the branch's gradient to the normalised rows' (in "branch") and the weights'."""
+        if not self.tiles.fused.backward(kind):
+            return (self._token_mixing_gradient if kind == "token" else self._channel_mixing_gradient)(block)
+        dy = self._branch_gradient(2 * block + 1 + (kind == "channel"))
+        self.tiles.backward(kind, *self.mlp(kind, block), dy=self._by_tokens(dy) if kind == "token" else dy)
+        return self.tiles.finish(kind, block, self._kernels, self.parameters.gradients, add=self._part > 0)
 
     def _token_mixing(self, block: int, train: bool) -> None:
         buffers, part = self.buffers, f"blocks.{block}.token_mixing"
-        hidden, activated = buffers[f"token_hidden{block}"], self._activated("token", block)  # (DS, B*C)
+        hidden, activated = self._hidden("token", block), self._activated("token", block)  # (DS, B*C)
         self._multiply(self._weight(f"{part}.weight1"), self._by_tokens(buffers[f"normed{2 * block}"]), out=hidden)
         self._gelu("token", block)
         if train:
@@ -251,17 +212,17 @@ class DeviceMixer:
 
     def _channel_mixing(self, block: int, train: bool) -> None:
         weight2 = self._weight(f"blocks.{block}.channel_mixing.weight2")
-        self._channel_hidden(block)
+        self.channel_hidden(block)
         if train:
             self._drop("channel", block, self._activated("channel", block))
         self._multiply(self._activated("channel", block), weight2, out=self.buffers["branch"])
 
-    def _channel_hidden(self, block: int) -> None:
+    def channel_hidden(self, block: int) -> None:
         """Compute the hidden layer before and after GELU. The one before has the bias only in a fused product."""
         buffers, part = self.buffers, f"blocks.{block}.channel_mixing"
         normed, weight1 = buffers[f"normed{2 * block + 1}"], self._weight(f"{part}.weight1")
-        hidden, activated = buffers[f"channel_hidden{block}"], self._activated("channel", block)  # (S*B, DC)
-        if self.fused_forward:
+        hidden, activated = self._hidden("channel", block), self._activated("channel", block)  # (S*B, DC)
+        if self.fused.forward:
             self._epilogues.bias_gelu(normed, weight1, self._weight(f"{part}.bias1"), z=hidden, a=activated)
             return
         self._multiply(normed, weight1, out=hidden)
@@ -269,7 +230,7 @@ class DeviceMixer:
 
     def _gelu(self, kind: str, block: int) -> None:
         """Add the bias to a kept hidden layer, apply GELU, and write the result into the activated one."""
-        hidden, bias = self.buffers[f"{kind}_hidden{block}"], self._hidden_bias(kind, block)
+        hidden, bias = self._hidden(kind, block), self._hidden_bias(kind, block)
         (name, layout), activated = self.launches.gelu_forward[kind], self._activated(kind, block)
         rows, columns = map(i64, hidden.shape)
         sizes = (columns,) if kind == "token" else (rows, columns)
@@ -282,8 +243,9 @@ class DeviceMixer:
         (name, layout), rate = self.launches.dropout[kind], self.config.dropout
         _, images, columns = hidden_shape(self.config, kind, self.images)
         self._kernels.launch(
-            name, layout, hidden, self.key, np.uint32(dropout_place(block, kind)), i32(self._part * images),
-            i32(images), i32(columns), i64(hidden.size), np.uint32(threshold(1 - rate)), f32(1 / (1 - rate)),
+            name, layout, hidden, self.key, np.uint32(dropout_place(block, kind)),
+            i32(self.first_image + self._part * images), i32(images), i32(columns), i64(hidden.size),
+            np.uint32(threshold(1 - rate)), f32(1 / (1 - rate)),
         )  # fmt: skip
 
     def _activate_again(self, kind: str, block: int) -> None:
@@ -294,12 +256,15 @@ class DeviceMixer:
 
     def _hidden_bias(self, kind: str, block: int) -> Any:
         """The bias that a kept hidden layer still lacks; None where the product's epilogue has added it."""
-        if kind == "channel" and self.fused_forward:
+        if kind == "channel" and self.fused.forward:
             return None
         return self.parameters[f"blocks.{block}.{kind}_mixing.bias1"]
 
+    def _hidden(self, kind: str, block: int) -> Any:
+        return self.buffers[f"{kind}_hidden{0 if self.tiles.fused.backward(kind) else block}"]
+
     def _activated(self, kind: str, block: int) -> Any:
-        return self.buffers[f"{kind}_activated{0 if self.recompute else block}"]
+        return self.buffers[f"{kind}_activated{0 if self.recompute or self.tiles.fused.backward(kind) else block}"]
 
     def _by_tokens(self, array: Any) -> Any:
         """(S*B, C) -> (S, B*C), the same memory: what makes token mixing one product from the left."""
@@ -310,7 +275,7 @@ class DeviceMixer:
         self.sums.clear()  # before the logits' gradient is written, which lies among the partial sums
         self._kernels.launch(
             "cross_entropy<float>", layouts.per_warp(self.images), self.buffers["logits"], labels, indices, None,
-            state, self.dlogits, losses, correct, i32(self.images), i32(self.parts * self.images),
+            state, self.dlogits, losses, correct, i32(self.images), i32(self.batch),
             i32(self.config.num_classes), f32(label_smoothing),
         )  # fmt: skip
 
@@ -322,26 +287,43 @@ class DeviceMixer:
         The images' gradient is not computed.
         """
         buffers, last = self.buffers, 2 * self.config.num_blocks
-        self._weight_gradient("head.weight", buffers["features"], self.dlogits, transpose_a=True)
+        if self.weight_stream is not None:
+            self.weight_stream.begin()
+        self._weight_gradient("head.weight", buffers["features"], self.dlogits, reads="the head", transpose_a=True)
         self._multiply(self.dlogits, self.parameters["head.weight"], out=buffers["dfeatures"], transpose_b=True)
         self._norm_gradient(last)
         for block in reversed(range(self.config.num_blocks)):
-            self._channel_mixing_gradient(block)
+            self.run_mlp_gradient("channel", block)
             self._norm_gradient(2 * block + 1)
-            self._token_mixing_gradient(block)
+            self.run_mlp_gradient("token", block)
             self._norm_gradient(2 * block)
-        self._weight_gradient("stem.weight", buffers["patches"], buffers["dx"], transpose_a=True)
+        self._weight_gradient("stem.weight", buffers["patches"], buffers["dx"], reads="dy", transpose_a=True)
+        if self.weight_stream is not None:
+            self.weight_stream.join()  # the gradients are read next, and the next part overwrites what it reads
         self.sums.finish(self._kernels, self.parameters.gradients, add=self._part > 0)
 
-    def _weight_gradient(self, name: str, a: Any, b: Any, **transposed: bool) -> None:
-        """Multiply into a weight's gradient: a batch's first part overwrites it, the others add to it."""
-        self._multiply(a, b, out=self.parameters.gradient(name), add=self._part > 0, **transposed)
+    def _weight_gradient(self, name: str, a: Any, b: Any, reads: str, **transposed: bool) -> None:
+        """Multiply into a weight's gradient: a batch's first part overwrites it, the others add to it.
+
+        reads   the shared buffer among the factors ("dy", "dhidden"). The product may run on the second stream, so
+                before that buffer is written again, `_wait_for_readers` must be called.
+        """
+        options: dict[str, Any] = {"out": self.parameters.gradient(name), "add": self._part > 0, **transposed}
+        if self.weight_stream is None:
+            self._multiply(a, b, **options)
+        else:
+            self.weight_stream.multiply(a, b, reads, **options)
+
+    def _wait_for_readers(self, shared: str) -> None:
+        if self.weight_stream is not None:
+            self.weight_stream.wait_for_readers(shared)
 
     def _norm_gradient(self, i: int) -> None:
         """Add norm i's input gradient to the residual stream's, and write branch i-1's where that differs."""
-        config, buffers, norm = self.config, self.buffers, self._norm_name(i)
+        self._wait_for_readers("dy")
+        config, buffers, norm = self.config, self.buffers, norm_name(self.config, i)
         (name, layout), last = self.launches.norm_backward, i == 2 * config.num_blocks
-        scale, bias, down, across = (None if at is None else self.sums.at(at) for at in self._norm_sums[i])
+        scale, bias, down, across = (None if at is None else self.sums.at(at) for at in self._places.norms[i])
         factor = self._factor(i)
         self._kernels.launch(
             name, layout,
@@ -361,30 +343,50 @@ class DeviceMixer:
         part = f"blocks.{block}.channel_mixing"
         dy = self._branch_gradient(2 * block + 2)  # (S*B, C)
         self._activate_again("channel", block)
-        self._weight_gradient(f"{part}.weight2", self._activated("channel", block), dy, transpose_a=True)
-        dhidden = self._channel_hidden_gradient(block)  # (S*B, DC)
+        self._weight_gradient(f"{part}.weight2", self._activated("channel", block), dy, reads="dy", transpose_a=True)
+        self._wait_for_readers("dhidden")
+        dhidden = self.channel_hidden_gradient(block)  # (S*B, DC)
+        self.channel_first_gradients(block)
         self._multiply(dhidden, self._weight(f"{part}.weight1"), out=self.buffers["branch"], transpose_b=True)
 
-    def _channel_hidden_gradient(self, block: int) -> Any:
-        """da = dy W2^T, dz = da gelu'(z), and the gradients of the first product's weight and bias; returns dz."""
-        buffers, part, gradient = self.buffers, f"blocks.{block}.channel_mixing", self.parameters.gradient
-        dy, normed = self._branch_gradient(2 * block + 2), buffers[f"normed{2 * block + 1}"]  # (S*B, C)
-        hidden, weight2 = buffers[f"channel_hidden{block}"], self._weight(f"{part}.weight2")  # (S*B, DC), (DC, C)
-        dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (S*B, DC)
-        if self.fused_backward:
+    def channel_hidden_gradient(self, block: int) -> Any:
+        """da = dy W2^T, dz = da gelu'(z); returns dz (S*B, DC). GELU's own kernel also sums dz over its rows."""
+        buffers, part = self.buffers, f"blocks.{block}.channel_mixing"
+        dy, weight2 = self._branch_gradient(2 * block + 2), self._weight(f"{part}.weight2")  # (S*B, C), (DC, C)
+        hidden = buffers[f"channel_hidden{block}"]  # (S*B, DC)
+        dhidden = self._dhidden(hidden)  # (S*B, DC)
+        if self.fused.gelu_gradient:
             self._epilogues.gelu_gradient(dy, weight2, z=hidden, dz=dhidden)
-            self._epilogues.weight_gradient(normed, dhidden, gradient(f"{part}.weight1"), gradient(f"{part}.bias1"))
             return dhidden
         self._multiply(dy, weight2, out=dhidden, transpose_b=True)
         self._drop("channel", block, dhidden)
         name, layout = self.launches.gelu_backward["channel"]
         self._kernels.launch(
             name, layout, dhidden, hidden, self._hidden_bias("channel", block),
-            self.sums.at(self._gelu_sums[block, "channel"]), i64(hidden.shape[0]), i64(hidden.shape[1]),
+            self.sums.at(self._places.gelu[block, "channel"]), i64(hidden.shape[0]), i64(hidden.shape[1]),
             self.sums.atomic,
         )  # fmt: skip
-        self._weight_gradient(f"{part}.weight1", normed, dhidden, transpose_a=True)
         return dhidden
+
+    def channel_first_gradients(self, block: int) -> None:
+        """The gradients of the first product's weight and, where GELU's kernel has not summed it, of its bias."""
+        part, normed = f"blocks.{block}.channel_mixing", self.buffers[f"normed{2 * block + 1}"]  # (S*B, C)
+        dhidden = self._dhidden(self.buffers[f"channel_hidden{block}"])  # (S*B, DC)
+        if self.fused.bias_gradient:
+            gradient = self.parameters.gradient
+            self._epilogues.weight_gradient(normed, dhidden, gradient(f"{part}.weight1"), gradient(f"{part}.bias1"))
+            return
+        self._weight_gradient(f"{part}.weight1", normed, dhidden, reads="dhidden", transpose_a=True)
+        if self.fused.gelu_gradient:
+            name, layout = self.launches.column_sums
+            self._kernels.launch(
+                name, layout, dhidden, self.sums.at(self._places.gelu[block, "channel"]), i64(dhidden.shape[0]),
+                i64(dhidden.shape[1]), self.sums.atomic,
+            )  # fmt: skip
+
+    def _dhidden(self, hidden: Any) -> Any:
+        """The memory for the gradient of a hidden layer, in its shape; every layer's turn to use it comes."""
+        return self.buffers["dhidden"][: hidden.size].reshape(hidden.shape)
 
     def _token_mixing_gradient(self, block: int) -> None:
         """As for channels, with left and right exchanged: dW2 = dy a^T, da = W2^T dy, dW1 = dz n^T, dn = W1^T dz."""
@@ -392,17 +394,18 @@ class DeviceMixer:
         dy = self._by_tokens(self._branch_gradient(2 * block + 1))  # (S, B*C)
         normed = self._by_tokens(buffers[f"normed{2 * block}"])  # (S, B*C)
         hidden = buffers[f"token_hidden{block}"]  # (DS, B*C)
-        dhidden = buffers["dhidden"][: hidden.size].reshape(hidden.shape)  # (DS, B*C)
+        dhidden = self._dhidden(hidden)  # (DS, B*C)
         self._activate_again("token", block)
-        self._weight_gradient(f"{part}.weight2", dy, self._activated("token", block), transpose_b=True)
+        self._weight_gradient(f"{part}.weight2", dy, self._activated("token", block), reads="dy", transpose_b=True)
+        self._wait_for_readers("dhidden")
         self._multiply(self._weight(f"{part}.weight2"), dy, out=dhidden, transpose_a=True)
         self._drop("token", block, dhidden)
         name, layout = self.launches.gelu_backward["token"]
         self._kernels.launch(
             name, layout, dhidden, hidden, self.parameters[f"{part}.bias1"],
-            self.sums.at(self._gelu_sums[block, "token"]), i64(hidden.shape[1]), self.sums.atomic,
+            self.sums.at(self._places.gelu[block, "token"]), i64(hidden.shape[1]), self.sums.atomic,
         )  # fmt: skip
-        self._weight_gradient(f"{part}.weight1", dhidden, normed, transpose_b=True)
+        self._weight_gradient(f"{part}.weight1", dhidden, normed, reads="dhidden", transpose_b=True)
         self._multiply(
             self._weight(f"{part}.weight1"), dhidden, out=self._by_tokens(buffers["branch"]), transpose_a=True
         )

@@ -1,6 +1,7 @@
 """The memory for a backward pass's partial sums, and the one launch that adds them up."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,9 @@ class DeviceSums:
         self._size += -(-parts * columns // 64) * 64  # every sum starts at a multiple of 256 bytes
         return start
 
-    def allocate(self, cupy: Any) -> None:
-        """Allocate the memory and make the table, once everything is reserved."""
-        self._partials = cupy.zeros(max(1, self._size), np.float32)
+    def allocate(self, cupy: Any, memory: Any = None) -> None:
+        """Allocate the memory, or take `memory` of at least `nbytes`, and make the table: once all is reserved."""
+        self._partials = cupy.zeros(max(1, self._size), np.float32) if memory is None else memory
         self._cupy = cupy
         self._make_table()
 
@@ -77,6 +78,10 @@ class DeviceSums:
     def at(self, offset: int) -> Any:
         """The memory at an offset that `reserve` gave."""
         return self._partials[offset:]
+
+    def matrix(self, offset: int, *shape: int) -> Any:
+        """The memory of a sum that is written whole, in its shape."""
+        return self._partials[offset : offset + prod(shape)].reshape(shape)
 
     def clear(self) -> None:
         """Set to zero what atomic additions add to. Rows that are written whole need no zeros."""

@@ -4,12 +4,13 @@ The optimizers of `tinymixer.optim` hold the state and the settings. Here one ke
 in place, with numbers that it reads from device memory.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tinymixer.engines.cuda.step_state import STEP_STATE
-from tinymixer.errors import ConfigError
+from tinymixer.errors import CheckpointError, ConfigError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import FIRST_LOSS_SCALE, Precision
@@ -18,6 +19,10 @@ from tinymixer.optim import SGD, AdamW, Optimizer
 GROWTH_INTERVAL = 2000  # good steps after which the loss scale doubles (Micikevicius et al. 2018; PyTorch's too)
 WEIGHTS_PER_THREAD = 4
 UPDATE_KERNELS: dict[type[Optimizer], str] = {SGD: "sgd_update", AdamW: "adamw_update"}
+SCALING = {
+    "loss_scale": 2.0**-126,
+    "good_steps": 0,
+}  # the fields of the state that a resumed run needs, from their least
 
 i32, i64, f32 = np.int32, np.int64, np.float32
 
@@ -66,6 +71,24 @@ class DeviceUpdate:
         for name, value in fields.items():
             state[name] = value
         self.device_state.set(state.view(np.uint8))
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The loss scale and the updates since it last changed, where the loss is scaled. Waits for the steps."""
+        if not self._precision.scaled:
+            return {}
+        state = self.read()
+        return {name: np.array(state[name]) for name in SCALING}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` returned, as far as it is there. Raises CheckpointError for impossible values."""
+        known = {name: state[name] for name in SCALING if name in state and self._precision.scaled}
+        for name, value in known.items():
+            if value.shape != () or value.dtype.kind not in "if" or not SCALING[name] <= value < float("inf"):
+                raise CheckpointError(
+                    f"the loss scaling's '{name}' should be one number of at least {SCALING[name]:g}, got {value}"
+                )
+        if known:
+            self.write(**known)
 
     def settle(self, kernels: Kernels) -> None:
         """Compute the step's loss and gradient norm, and decide whether the step updates the weights."""

@@ -15,15 +15,15 @@ ALWAYS = ("finish_sums<float>", "fill_rows<float>", "cross_entropy<float>", "bra
 class MixerLaunches:
     """The launches for `images` images in a step, on a GPU with `multiprocessors` multiprocessors.
 
-    norm_forward, norm_mean, norm_backward, patches   one each
-    gelu_forward, gelu_backward, dropout              by the kind of the MLP: "token" or "channel"
+    norm_forward, norm_mean, norm_backward, patches, column_sums   one each
+    gelu_forward, gelu_backward, dropout   by the kind of the MLP: "token" or "channel"
     """
 
     def __init__(self, config: MixerConfig, precision: Precision, images: int, multiprocessors: int) -> None:
         number, itemsize, gelu = precision.number, precision.itemsize, precision.gelu(config.gelu)
         B, C, DC, rows = images, config.hidden_dim, config.channels_mlp_dim, config.num_tokens * images
         row = layouts.RowLayout.of(C, itemsize)
-        norm = f"<{number}, {row.vector}, {row.pieces}>"
+        norm = f"<{number}, {row.template}>"
         self.norm_forward: Named = f"layer_norm_forward{norm}", row.every_row(rows)
         self.norm_mean: Named = f"layer_norm_mean_forward{norm}", row.every_image(B, C)
         self.norm_backward: Named = f"layer_norm_backward{norm}", row.persistent(rows, C, multiprocessors)
@@ -32,6 +32,7 @@ class MixerLaunches:
         by_row = layouts.over_rows(config.tokens_mlp_dim, B * C, v, multiprocessors)
         w = layouts.vector_width(itemsize, DC)
         by_column = layouts.over_columns(rows, DC, w, multiprocessors)
+        self.column_sums: Named = f"column_sums<{number}, {w}>", by_column
         self.gelu_forward: dict[str, Named] = {
             "token": (f"bias_gelu_forward_rows<{number}, {v}, {gelu}>", by_row),
             "channel": (
@@ -45,7 +46,7 @@ class MixerLaunches:
         }
 
         v = layouts.vector_width(itemsize, config.patch_features)
-        self.patches: Named = f"gather_patches<{number}, {v}>", layouts.flat(rows * config.patch_features, v)
+        self.patches: Named = f"gather_patches<{number}, {v}>", layouts.patch_rows(rows, config.patch_features, v)
         self.dropout: dict[str, Named] = {}
         for kind in KINDS if config.dropout else ():
             shape = hidden_shape(config, kind, B)
@@ -54,7 +55,7 @@ class MixerLaunches:
 
     @property
     def kernel_names(self) -> list[str]:
-        named = [self.norm_forward, self.norm_mean, self.norm_backward, self.patches]
+        named = [self.norm_forward, self.norm_mean, self.norm_backward, self.patches, self.column_sums]
         for by_kind in (self.gelu_forward, self.gelu_backward, self.dropout):
             named += by_kind.values()
         return [name for name, _ in named] + list(ALWAYS)

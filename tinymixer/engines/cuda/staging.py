@@ -34,6 +34,15 @@ def pack_choices(indices: np.ndarray, choices: Choices | None, size: int, cutout
     return records
 
 
+def pack_colours(fill: Any, mean: Any, std: Any, colours: int) -> np.ndarray:
+    """For the same kernel: per colour, fill, and the scale and shift that normalise a pixel: float32 (3, colours).
+
+    fill   in pixel values 0..255;  mean, std   of pixels scaled to 0..1; each one number or one per colour
+    """
+    fill, mean, std = (np.broadcast_to(np.asarray(x, np.float64), colours) for x in (fill, mean, std))
+    return np.stack([fill, 1 / (255 * std), -mean / std]).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class StepNumbers:
     """What one step needs from the host.
@@ -51,16 +60,22 @@ class StepNumbers:
 
 
 def draw_step(
-    indices: np.ndarray, augmentation: Augmentation, learning_rate: float, seed: int, epoch: int, step: int
+    indices: np.ndarray,
+    augmentation: Augmentation,
+    learning_rate: float,
+    seed: int,
+    epoch: int,
+    step: int,
+    share: slice = slice(None),
 ) -> StepNumbers:
     """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: the same `Draws`.
 
-    `step` counts within the epoch.
+    `step` counts within the epoch; `share` is the part of the batch that this rank computes.
     """
     choices = None
     if not augmentation.is_identity:
-        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))), indices)
-    return StepNumbers(indices, choices, learning_rate, step_key(seed, epoch, step))
+        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))[share]), indices[share])
+    return StepNumbers(indices[share], choices, learning_rate, step_key(seed, epoch, step))
 
 
 class StagingRing:

@@ -1,4 +1,4 @@
-"""Mistakes in how a block puts its branches together; the block is the linear Mixer's, x = x + f(x) twice."""
+"""Mistakes in how a block combines its two branches. The block is the linear Mixer's: x = x + f(x), twice."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class _Block(LinearMixerBlock):
 
 @layer_fault(_inputs)
 class StraightWayForgotten(_Block):
-    """Of the two ways that dy reaches x, only the one through channel mixing is there; the sum is forgotten."""
+    """The residual stream around channel mixing is forgotten: only the gradient through channel mixing counts."""
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         token_cache, channel_cache = cache
@@ -42,7 +42,7 @@ class BothBranchesGivenTheSameGradient(_Block):
 
 @layer_fault(_inputs)
 class BranchesInTheOrderOfTheForward(_Block):
-    """The backward begins with token mixing, which came first; it must begin with what came last."""
+    """The backward goes through token mixing first. It must go through channel mixing first, which came last."""
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         token_cache, channel_cache = cache

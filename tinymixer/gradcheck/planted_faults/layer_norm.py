@@ -31,7 +31,7 @@ def _with_dx(dy: Array, cache: Cache, dx: Array) -> tuple[Array, ...]:
 
 @fault("layer_norm", _inputs)
 def variance_term_missing(dy: Array, cache: Cache) -> tuple[Array, ...]:
-    """dx lacks its third term, x_hat * mean(g * x_hat): the variance's answer. With dy all ones this cannot be seen."""
+    """dx lacks its third term, x_hat * mean(g * x_hat), which comes from the variance. With dy all ones it is 0."""
     _, inv_std, scale = cache
     g = dy * scale
     return _with_dx(dy, cache, inv_std * (g - _row_mean(g)))
@@ -71,7 +71,7 @@ def not_divided_by_the_deviation(dy: Array, cache: Cache) -> tuple[Array, ...]:
 
 @fault("layer_norm", _inputs)
 def variance_over_one_less(dy: Array, cache: Cache) -> tuple[Array, ...]:
-    """The variance's answer is divided by C - 1, where the forward's variance is divided by C."""
+    """The term of the variance is divided by C - 1, while the forward divides the variance by C."""
     x_hat, inv_std, scale = cache
     g = dy * scale
     channels = dy.shape[-1]
@@ -91,7 +91,7 @@ def eps_outside_the_root(dy: Array, cache: Cache) -> tuple[Array, ...]:
 
 @fault("layer_norm", _inputs)
 def scale_gradient_without_x_hat(dy: Array, cache: Cache) -> tuple[Array, ...]:
-    """dscale sums dy alone: that is dbias; the scale multiplies x_hat, which is then its derivative."""
+    """dscale is the sum of dy, which is dbias. The scale multiplies x_hat, so that it is the sum of dy * x_hat."""
     dx, _, dbias = ops.layer_norm_backward(dy, cache)
     return dx, dbias.copy(), dbias
 

@@ -1,4 +1,4 @@
-"""Mistakes that only a layer can make: with gradients it adds to, values it holds, and a self to keep things on."""
+"""Mistakes that only a layer can make: with its parameters, their gradients, and attributes of self."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ class CacheKeptOnSelf(_Linear):
 
 @layer_fault(_inputs)
 class WeightsUpdatedInTheBackward(_Linear):
-    """The backward takes a step of gradient descent: the layer trains itself behind the optimizer's back."""
+    """The backward takes a step of gradient descent: the layer trains itself, without the optimizer."""
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         dx = super().backward(dy, cache)

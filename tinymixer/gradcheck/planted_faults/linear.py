@@ -109,7 +109,7 @@ def odd_sizes_cut_short(dy: Array, cache: Cache) -> tuple[Array, ...]:
 
 @fault("linear", _long_inputs)
 def later_tokens_forgotten(dy: Array, cache: Cache) -> tuple[Array, ...]:
-    """Blocks of 32 tokens, and the remainder is never reached: dx stays 0 from the 33rd token on."""
+    """The backward stops after a block of 32 tokens: dx stays 0 from the 33rd token on."""
     dx, dweight, dbias = ops.linear_backward(dy, cache)
     dx[32:] = 0
     return dx, dweight, dbias

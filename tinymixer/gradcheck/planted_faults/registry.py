@@ -1,4 +1,4 @@
-"""How a planted fault is written down: a wrong function whose docstring says the mistake."""
+"""Registers planted faults (mutants): wrong functions or layers whose docstrings say the mistake."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

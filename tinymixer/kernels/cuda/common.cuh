@@ -61,16 +61,18 @@ template <int V> __device__ inline void load_floats(float (&to)[V], const float*
 
 // ---------------------------------------------------------------------------------------------- sums
 
-// Sum over `lanes` neighbouring threads, a power of two up to 32; every one of them gets the result. All 32 lanes of
-// the warp must take part. The order of the additions is fixed, so two runs agree to the last bit.
-__device__ inline float sum_over_lanes(float value, int lanes) {
-    for (int offset = lanes / 2; offset; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+// Sum over L neighbouring threads, a power of two up to 32; every one of them gets the result. All 32 lanes of the warp
+// must take part. The order of the additions is fixed, so two runs agree to the last bit. The compiler knows L, so that
+// it writes the exchanges one after the other without a loop around them.
+template <int L> __device__ inline float sum_over_lanes(float value) {
+#pragma unroll
+    for (int offset = L / 2; offset; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
     return value;
 }
 
 // Sum over a block of blockDim.x threads (one dimension, full warps) through shared memory of 32 floats.
 __device__ inline float sum_over_block(float value, float* shared) {
-    value = sum_over_lanes(value, 32);
+    value = sum_over_lanes<32>(value);
     __syncthreads();  // the shared floats may still be in use
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
     __syncthreads();

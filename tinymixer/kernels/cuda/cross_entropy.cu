@@ -71,14 +71,14 @@ __global__ void cross_entropy(
     first_largest(largest, answer);
     first_largest(target_largest, wanted);
     for (int k = threadIdx.x; k < classes; k += 32) total += expf(row[k] - largest);
-    const float log_total = logf(sum_over_lanes(total, 32)), factor = (state ? state->loss_scale : 1) / batch;
+    const float log_total = logf(sum_over_lanes<32>(total)), factor = (state ? state->loss_scale : 1) / batch;
     for (int k = threadIdx.x; k < classes; k += 32) {
         const float target = target_probability(labels, indices, soft, image, k, classes, smoothing);
         const float log_probability = row[k] - largest - log_total;
         loss -= target * log_probability;
         dlogits[(int64)image * classes + k] = factor * (expf(log_probability) - target);
     }
-    loss = sum_over_lanes(loss, 32);
+    loss = sum_over_lanes<32>(loss);
     if (threadIdx.x == 0) {
         losses[image] = loss;
         correct[image] = answer == wanted;

@@ -74,6 +74,23 @@ __global__ void bias_gelu_forward_columns(const T* z, const float* bias, T* a, i
     }
 }
 
+// Add up what the groups of a block hold for each of its columns, in the order of the groups, and write a row of
+// `partial` (row blocks, columns). shared: blockDim.y * blockDim.x * V floats
+template <int V>
+__device__ inline void columns_over_groups(
+    const float (&sum)[V], float* shared, float* partial, int64 columns, int atomic) {
+    const int width = blockDim.x * V;
+#pragma unroll
+    for (int v = 0; v < V; v++) shared[threadIdx.y * width + threadIdx.x * V + v] = sum[v];
+    __syncthreads();
+    for (int c = threadIdx.y * blockDim.x + threadIdx.x; c < width; c += blockDim.x * blockDim.y) {
+        const int64 target = (int64)blockIdx.x * width + c;
+        float total = 0;
+        for (int group = 0; group < (int)blockDim.y; group++) total += shared[group * width + c];
+        if (target < columns) add_partial(partial, blockIdx.y, columns, target, total, atomic);
+    }
+}
+
 // The same walk. Each thread adds up its columns in registers, the groups of a block meet in shared memory in a fixed
 // order, and the block writes one row of `partial` (row blocks, columns). The prototype ended in one atomic addition
 // per thread and column with few blocks at work: 1,516 of nano's 3,972 us.
@@ -102,16 +119,26 @@ __global__ void bias_gelu_backward_columns(
             store<T, V>(da + i, d);
         }
     }
-    const int width = blockDim.x * V;
+    columns_over_groups<V>(sum, shared, partial, columns, atomic);
+}
+
+// The sums alone: the gradient of the bias where the product's own epilogue has applied GELU's gradient. Layout and
+// shared memory as above.
+template <class T, int V>
+__global__ void column_sums(const T* dz, float* partial, int64 rows, int64 columns, int atomic) {
+    extern __shared__ float shared[];
+    const int64 column = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * V;
+    float sum[V] = {};
+    if (column < columns) {
+        for (int64 row = (int64)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
+             row += (int64)gridDim.y * blockDim.y) {
+            float d[V];
+            load<T, V>(d, dz + row * columns + column);
 #pragma unroll
-    for (int v = 0; v < V; v++) shared[threadIdx.y * width + threadIdx.x * V + v] = sum[v];
-    __syncthreads();
-    for (int c = threadIdx.y * blockDim.x + threadIdx.x; c < width; c += blockDim.x * blockDim.y) {
-        const int64 target = (int64)blockIdx.x * width + c;
-        float total = 0;
-        for (int group = 0; group < (int)blockDim.y; group++) total += shared[group * width + c];
-        if (target < columns) add_partial(partial, blockIdx.y, columns, target, total, atomic);
+            for (int v = 0; v < V; v++) sum[v] += d[v];
+        }
     }
+    columns_over_groups<V>(sum, shared, partial, columns, atomic);
 }
 
 // ------------------------------------------------------------------------------------------ fast: bias per row

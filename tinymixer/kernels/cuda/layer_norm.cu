@@ -9,7 +9,8 @@
 //     backward   reads dn, x and the stream's gradient, writes the stream's gradient           4 passes
 //
 // Rows are (token, image), row = token * images + image. A row is C channels; `lanes` neighbouring threads (a power of
-// two up to 32) share it, each holding K times V of its channels in registers, K = ceil(C / (lanes * V)).
+// two up to 32) share it, each holding K times V of its channels in registers, K = ceil(C / (lanes * V)). In the fast
+// kernels' templates L is the number of lanes, which is also blockDim.x.
 #include "common.cuh"
 
 // What is added to the stream before it is normalised; also the description of what the backward pass must sum.
@@ -71,11 +72,11 @@ __global__ void layer_norm_forward_lanes(
         total += rounded<T>(value);
     }
     const T* stream = branch ? sum : x;  // each lane reads again what it wrote itself
-    const float m = sum_over_lanes(total, 32) / channels;
+    const float m = sum_over_lanes<32>(total) / channels;
     float squares = 0;
     for (int c = threadIdx.x; c < channels; c += 32)
         squares += (to_float(stream[start + c]) - m) * (to_float(stream[start + c]) - m);
-    const float r = rsqrtf(sum_over_lanes(squares, 32) / channels + eps);
+    const float r = rsqrtf(sum_over_lanes<32>(squares) / channels + eps);
     for (int c = threadIdx.x; c < channels; c += 32)
         normed[start + c] = from_float<T>((to_float(stream[start + c]) - m) * r * norm_scale[c] + norm_bias[c]);
     if (threadIdx.x == 0) {
@@ -126,34 +127,36 @@ __global__ void layer_norm_parameters_plain(
 // ------------------------------------------------------------------------------------------ shared by the fast ones
 
 // Load the stream (x plus the branch) for this thread's channels; zeros beyond the row's end.
-template <class T, int V, int K>
+template <class T, int V, int K, int L>
 __device__ inline void load_stream(
     float (&value)[K][V], const T* x, const T* branch, const float* bias, const float* image_factor, T* sum, int row,
     int channels, int images, int by_token, bool inside) {
     const int64 start = (int64)row * channels;
     const float factor = inside && image_factor ? image_factor[row % images] : 1;
+    const float token_bias = inside && bias && by_token ? bias[row / images] : 0;
 #pragma unroll
     for (int k = 0; k < K; k++) {
-        const int c = (k * blockDim.x + threadIdx.x) * V;
+        const int c = (k * L + threadIdx.x) * V;
 #pragma unroll
         for (int v = 0; v < V; v++) value[k][v] = 0;
         if (!inside || c >= channels) continue;
         if (x) load<T, V>(value[k], x + start + c);
         if (!branch) continue;
-        float added[V];
+        float added[V], shift[V];
         load<T, V>(added, branch + start + c);
 #pragma unroll
-        for (int v = 0; v < V; v++) {
-            added[v] += branch_bias<T>(bias, by_token, row / images, c + v);
-            value[k][v] = rounded<T>(value[k][v] + factor * added[v]);  // the statistics are those of what is stored
-        }
+        for (int v = 0; v < V; v++) shift[v] = token_bias;
+        if (bias && !by_token) load_floats<V>(shift, bias + c);
+#pragma unroll
+        for (int v = 0; v < V; v++)  // rounded: the statistics are those of what is stored
+            value[k][v] = rounded<T>(value[k][v] + factor * (added[v] + shift[v]));
         store<T, V>(sum + start + c, value[k]);
     }
 }
 
 // Mean and 1 / sqrt(variance + eps) of a row that lies in registers. Two sums, the second of centred squares: the
 // registers make the second look free, and sum(x^2) - mean^2 would lose the digits of a row far from zero.
-template <int V, int K>
+template <int V, int K, int L>
 __device__ inline void row_statistics(
     const float (&value)[K][V], int channels, float eps, float& mean, float& inv_std) {
     float total = 0;
@@ -161,32 +164,32 @@ __device__ inline void row_statistics(
     for (int k = 0; k < K; k++)
 #pragma unroll
         for (int v = 0; v < V; v++) total += value[k][v];
-    mean = sum_over_lanes(total, blockDim.x) / channels;
+    mean = sum_over_lanes<L>(total) / channels;
     float squares = 0;
 #pragma unroll
     for (int k = 0; k < K; k++) {
-        if ((int)((k * blockDim.x + threadIdx.x) * V) < channels) {
+        if ((int)((k * L + threadIdx.x) * V) < channels) {
 #pragma unroll
             for (int v = 0; v < V; v++) squares += (value[k][v] - mean) * (value[k][v] - mean);
         }
     }
-    inv_std = rsqrtf(sum_over_lanes(squares, blockDim.x) / channels + eps);
+    inv_std = rsqrtf(sum_over_lanes<L>(squares) / channels + eps);
 }
 
 // Add up what the block's groups hold for each channel, in the order of the groups. shared: blockDim.y * channels.
-template <int V, int K, class Write>
+template <int V, int K, int L, class Write>
 __device__ inline void over_groups(const float (&mine)[K][V], float* shared, int channels, Write write) {
     __syncthreads();  // the previous sums have been read
 #pragma unroll
     for (int k = 0; k < K; k++) {
-        const int c = (k * blockDim.x + threadIdx.x) * V;
+        const int c = (k * L + threadIdx.x) * V;
         if (c < channels) {
 #pragma unroll
             for (int v = 0; v < V; v++) shared[threadIdx.y * channels + c + v] = mine[k][v];
         }
     }
     __syncthreads();
-    for (int c = threadIdx.y * blockDim.x + threadIdx.x; c < channels; c += blockDim.x * blockDim.y) {
+    for (int c = threadIdx.y * L + threadIdx.x; c < channels; c += L * blockDim.y) {
         float total = 0;
         for (int group = 0; group < (int)blockDim.y; group++) total += shared[group * channels + c];
         write(c, total);
@@ -201,7 +204,7 @@ __device__ inline void over_groups(const float (&mine)[K][V], float* shared, int
 // Narrow rows (C = 128 in 16 bits is 16 lanes of 16 bytes) put several rows in one warp rather than idle lanes.
 //
 // block (lanes, groups), full warps; grid (ceil(rows / groups))
-template <class T, int V, int K>
+template <class T, int V, int K, int L>
 __global__ void layer_norm_forward(
     const T* x, const T* branch, const float* bias, const float* image_factor, const float* norm_scale,
     const float* norm_bias, T* sum, T* normed, float* mean, float* inv_std, int rows, int channels, int images,
@@ -209,12 +212,12 @@ __global__ void layer_norm_forward(
     const int row = blockIdx.x * blockDim.y + threadIdx.y;
     const bool inside = row < rows;  // lanes beyond the end stay, since a warp's sums need all 32
     float value[K][V], m, r;
-    load_stream<T, V, K>(value, x, branch, bias, image_factor, sum, row, channels, images, by_token, inside);
-    row_statistics<V, K>(value, channels, eps, m, r);
+    load_stream<T, V, K, L>(value, x, branch, bias, image_factor, sum, row, channels, images, by_token, inside);
+    row_statistics<V, K, L>(value, channels, eps, m, r);
     if (!inside) return;
 #pragma unroll
     for (int k = 0; k < K; k++) {
-        const int c = (k * blockDim.x + threadIdx.x) * V;
+        const int c = (k * L + threadIdx.x) * V;
         if (c >= channels) continue;
         float scale[V], shift[V];
         load_floats<V>(scale, norm_scale + c);
@@ -233,7 +236,7 @@ __global__ void layer_norm_forward(
 // rows are never written, which saves two passes over the stream. A block takes one image, its groups the tokens.
 //
 // block (lanes, groups), full warps; grid (images); shared: groups * channels floats
-template <class T, int V, int K>
+template <class T, int V, int K, int L>
 __global__ void layer_norm_mean_forward(
     const T* x, const T* branch, const float* bias, const float* image_factor, const float* norm_scale,
     const float* norm_bias, T* sum, float* features, float* mean, float* inv_std, int tokens, int channels, int images,
@@ -245,8 +248,8 @@ __global__ void layer_norm_mean_forward(
         const int token = first + threadIdx.y, row = token * images + image;
         const bool inside = token < tokens;
         float value[K][V], m, r;
-        load_stream<T, V, K>(value, x, branch, bias, image_factor, sum, row, channels, images, by_token, inside);
-        row_statistics<V, K>(value, channels, eps, m, r);
+        load_stream<T, V, K, L>(value, x, branch, bias, image_factor, sum, row, channels, images, by_token, inside);
+        row_statistics<V, K, L>(value, channels, eps, m, r);
         if (!inside) continue;
 #pragma unroll
         for (int k = 0; k < K; k++)
@@ -257,7 +260,7 @@ __global__ void layer_norm_mean_forward(
             inv_std[row] = r;
         }
     }
-    over_groups<V, K>(total, shared, channels, [&](int c, float x_hat_sum) {
+    over_groups<V, K, L>(total, shared, channels, [&](int c, float x_hat_sum) {
         features[(int64)image * channels + c] = norm_scale[c] * (x_hat_sum / tokens) + norm_bias[c];
     });
 }
@@ -276,7 +279,7 @@ __global__ void layer_norm_mean_forward(
 // one more than fit would have to wait for all others and double the time. The bounds hold the compiler to it.
 //
 // block (lanes, groups), full warps, at most 256 threads; grid (row blocks); shared: groups * channels floats
-template <class T, int V, int K>
+template <class T, int V, int K, int L>
 __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) layer_norm_backward(
     const T* dn, const float* dfeatures, const T* x, const float* norm_scale, const float* mean, const float* inv_std,
     const T* residual, const float* image_factor, T* dx, T* dbranch, float* partial_scale, float* partial_bias,
@@ -290,13 +293,18 @@ __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) lay
         const int64 start = (int64)row * channels;
         const float m = inside ? mean[row] : 0, r = inside ? inv_std[row] : 0;
         float d[K][V], x_hat[K][V], g_total = 0, gx_total = 0;
+        // The residual as it is stored: loaded before the sums, since its way from memory is long. In the longest rows
+        // there are no registers left for it.
+        constexpr bool EARLY = sizeof(Vector<T, V>) * K <= (sizeof(T) == 2 ? 32 : 16);
+        Vector<T, V> old[EARLY ? K : 1];
 #pragma unroll
         for (int k = 0; k < K; k++) {
-            const int c = (k * blockDim.x + threadIdx.x) * V;
+            const int c = (k * L + threadIdx.x) * V;
 #pragma unroll
             for (int v = 0; v < V; v++) d[k][v] = x_hat[k][v] = 0;
             if (!inside || c >= channels) continue;
             float scale[V];
+            if (EARLY && residual) old[EARLY ? k : 0] = *reinterpret_cast<const Vector<T, V>*>(residual + start + c);
             if (dn) load<T, V>(d[k], dn + start + c);
             else load_floats<V>(d[k], dfeatures + (int64)(row % images) * channels + c);
             load<T, V>(x_hat[k], x + start + c);
@@ -312,18 +320,21 @@ __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) lay
                 gx_total += d[k][v] * x_hat[k][v];
             }
         }
-        const float g_mean = sum_over_lanes(g_total, blockDim.x) / channels;
-        const float gx_mean = sum_over_lanes(gx_total, blockDim.x) / channels;
+        const float g_mean = sum_over_lanes<L>(g_total) / channels;
+        const float gx_mean = sum_over_lanes<L>(gx_total) / channels;
         const float factor = inside && image_factor ? image_factor[row % images] : 1;
         float row_total = 0;
 #pragma unroll
         for (int k = 0; k < K; k++) {
-            const int c = (k * blockDim.x + threadIdx.x) * V;
+            const int c = (k * L + threadIdx.x) * V;
             if (!inside || c >= channels) continue;
             float out[V] = {};
-            if (residual) load<T, V>(out, residual + start + c);
+            if (!EARLY && residual) load<T, V>(out, residual + start + c);
 #pragma unroll
-            for (int v = 0; v < V; v++) out[v] += r * (d[k][v] - g_mean - x_hat[k][v] * gx_mean);
+            for (int v = 0; v < V; v++) {
+                if (EARLY && residual) out[v] = to_float(old[EARLY ? k : 0].at[v]);
+                out[v] += r * (d[k][v] - g_mean - x_hat[k][v] * gx_mean);
+            }
             store<T, V>(dx + start + c, out);
 #pragma unroll
             for (int v = 0; v < V; v++) {
@@ -334,18 +345,18 @@ __global__ void __launch_bounds__(256, K * V <= 8 ? 3 : K * V <= 16 ? 2 : 1) lay
             if (dbranch) store<T, V>(dbranch + start + c, out);
         }
         if (row_sums) {
-            row_total = sum_over_lanes(row_total, blockDim.x);
+            row_total = sum_over_lanes<L>(row_total);
             if (inside && threadIdx.x == 0) row_sums[row] = row_total;
         }
     }
-    over_groups<V, K>(scale_sum, shared, channels, [&](int c, float total) {
+    over_groups<V, K, L>(scale_sum, shared, channels, [&](int c, float total) {
         add_partial(partial_scale, blockIdx.x, channels, c, total, atomic);
     });
-    over_groups<V, K>(bias_sum, shared, channels, [&](int c, float total) {
+    over_groups<V, K, L>(bias_sum, shared, channels, [&](int c, float total) {
         add_partial(partial_bias, blockIdx.x, channels, c, total, atomic);
     });
     if (partial_branch) {
-        over_groups<V, K>(branch_sum, shared, channels, [&](int c, float total) {
+        over_groups<V, K, L>(branch_sum, shared, channels, [&](int c, float total) {
             add_partial(partial_branch, blockIdx.x, channels, c, total, atomic);
         });
     }

@@ -25,20 +25,15 @@ __device__ inline int reflected(int i, int size) {
     return i < size ? i : 2 * (size - 1) - i;
 }
 
-// The value of one entry of the patch matrix (S, B, P*P*channels). `fill`, `mean` and `inv_std` are per colour: fill
-// in pixel values 0..255, mean and std of pixels scaled to 0..1.
-__device__ inline float patch_entry(
-    const unsigned char* pixels, const Choice& choice, const Images& images, const float* colours, int token,
-    int feature) {
-    const int across = images.size / images.patch, colour = feature % images.channels;
-    const int in_patch = feature / images.channels;
-    const int y = token / across * images.patch + in_patch / images.patch;
-    const int x = token % across * images.patch + in_patch % images.patch;
-    const float *fill = colours, *mean = colours + images.channels, *std = colours + 2 * images.channels;
+// A pixel's value at (y, x) of the augmented image, normalised. colours: three numbers per colour, first what cutout
+// fills in (0..255), then scale and shift, with which pixel * scale + shift is (pixel / 255 - mean) / std.
+__device__ inline float normalised_pixel(
+    const unsigned char* pixels, const Choice& choice, const Images& images, const float* colours, int y, int x,
+    int colour) {
     float pixel;
     if (y >= choice.box_top && y < choice.box_top + images.cutout_box && x >= choice.box_left &&
         x < choice.box_left + images.cutout_box) {
-        pixel = fill[colour];
+        pixel = colours[colour];
     } else {
         const int column = choice.flip ? images.size - 1 - x : x;
         const int from_y = reflected(y + choice.top - images.padding, images.size);
@@ -46,7 +41,7 @@ __device__ inline float patch_entry(
         const int64 image = (int64)choice.index * images.size * images.size;
         pixel = pixels[(image + from_y * images.size + from_x) * images.channels + colour];
     }
-    return (pixel / 255.0f - mean[colour]) / std[colour];
+    return pixel * colours[images.channels + colour] + colours[2 * images.channels + colour];
 }
 
 // One thread per entry.
@@ -58,25 +53,41 @@ __global__ void gather_patches_plain(
     const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= entries) return;
     const int features = images.patch * images.patch * images.channels;
-    const int row = i / features;  // token * batch + image
+    const int row = i / features, feature = i - (int64)row * features;  // row: token * batch + image
+    const int across = size / patch, token = row / batch, in_patch = feature / channels;
+    const int y = token / across * patch + in_patch / patch, x = token % across * patch + in_patch % patch;
     patches[i] =
-        from_float<T>(patch_entry(pixels, choices[row % batch], images, colours, row / batch, i - (int64)row * features));
+        from_float<T>(normalised_pixel(pixels, choices[row % batch], images, colours, y, x, feature % channels));
 }
 
-// V entries per thread, written with one store. The reads are bytes, but a patch row is a handful of neighbouring
-// ones and a batch of small images fits the L2 cache; the writes are what counts.
+// Step 1: V entries per thread, written with one store. The reads are bytes, but a patch row is a handful of
+// neighbouring ones and a batch of small images fits the L2 cache; the writes are what counts.
+// Step 2: a row of patches belongs to a few threads, so that token and image come from one division each, in 32 bits,
+// and colour, column and line are counted on from entry to entry instead of being divided out of its number.
+//
+// block (threads along a row, rows), grid (row blocks)
 template <class T, int V>
 __global__ void gather_patches(
     const unsigned char* pixels, const Choice* choices, const float* colours, T* patches, int size, int channels, int patch,
-    int padding, int cutout_box, int batch, int64 entries) {
+    int padding, int cutout_box, int batch, int rows) {
     const Images images = {size, channels, patch, padding, cutout_box};
-    const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * V;
-    if (i >= entries) return;  // entries is a multiple of V
-    const int features = images.patch * images.patch * images.channels;
-    const int row = i / features, first = i - (int64)row * features;
-    const Choice choice = choices[row % batch];
-    float value[V];
+    const int row = blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= rows) return;
+    const int features = patch * patch * channels, across = size / patch, token = row / batch;
+    const int top = token / across * patch, left = (token - token / across * across) * patch;
+    const Choice choice = choices[row - token * batch];
+    for (int first = threadIdx.x * V; first < features; first += blockDim.x * V) {  // features is a multiple of V
+        const int in_patch = first / channels;
+        int colour = first - in_patch * channels, line = in_patch / patch, column = in_patch - line * patch;
+        float value[V];
 #pragma unroll
-    for (int v = 0; v < V; v++) value[v] = patch_entry(pixels, choice, images, colours, row / batch, first + v);
-    store<T, V>(patches + i, value);
+        for (int v = 0; v < V; v++) {
+            value[v] = normalised_pixel(pixels, choice, images, colours, top + line, left + column, colour);
+            if (++colour == channels) {
+                colour = 0;
+                if (++column == patch) column = 0, line++;
+            }
+        }
+        store<T, V>(patches + (int64)row * features + first, value);
+    }
 }

@@ -1,0 +1,59 @@
+"""The published sizes have the paper's numbers."""
+
+import numpy as np
+import pytest
+
+from tinymixer.errors import ConfigError
+from tinymixer.models import PRESETS, MlpMixer, preset
+from tinymixer.models.presets import find_preset
+from tinymixer.models.summary import layer_rows
+
+PAPER = {  # parameters without the head
+    "S/32": 18_591_624,
+    "S/16": 18_015_264,
+    "B/32": 59_524_428,
+    "B/16": 59_111_472,
+    "L/32": 205_914_264,
+    "L/16": 207_171_168,
+    "H/14": 431_069_952,
+}
+
+
+def test_parameter_counts_are_exact():
+    assert list(PRESETS) == ["S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"]
+    for name, count in PAPER.items():
+        assert preset(name).parameter_count_without_head == count, name
+    assert preset("B/16").parameter_count == 59_880_472
+    assert preset("S/8").num_tokens == 784
+
+
+@pytest.mark.parametrize("name", ["S/32", "B/16"])
+def test_counts_are_those_of_a_model_that_is_built(name):
+    model = MlpMixer(preset(name), seed=None)
+    assert model.parameters.count == model.config.parameter_count
+    assert sum(row.multiply_adds for row in layer_rows(model)) == model.config.multiply_adds
+
+
+def test_the_largest_models_are_built_without_being_drawn_and_take_one_image():
+    """A tenth of the blocks of L/16 and H/14, at full width: the test suite has no room for the whole."""
+    for name in ("L/16", "H/14"):
+        config = preset(name, num_classes=7, num_blocks=2)
+        logits, _ = MlpMixer(config, seed=None).forward(np.zeros((1, 224, 224, 3), np.float32))
+        assert logits.shape == (1, 7)
+
+
+def test_fields_can_be_changed():
+    config = preset("s_16", num_classes=10, gelu="erf", image_size=64)
+    assert (config.num_classes, config.gelu, config.num_tokens, config.hidden_dim) == (10, "erf", 16, 512)
+
+
+@pytest.mark.parametrize("written", ["B/16", "b/16", "B_16", "Mixer-B_16", " B-16 "])
+def test_ways_of_writing_a_name(written):
+    assert find_preset(written) is PRESETS["B/16"]
+
+
+def test_unknown_names_and_fields():
+    with pytest.raises(ConfigError, match=r"no preset 'B/17': expected one of S/32.*Did you mean 'B/16'"):
+        preset("B/17")
+    with pytest.raises(ConfigError, match="has no field 'depth'"):
+        preset("B/16", depth=3)

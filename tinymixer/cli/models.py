@@ -1,0 +1,136 @@
+"""tinymixer models: lists the published sizes of models, and the layers of one."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinymixer.cli.output import json_option, make_table, print_json, print_table, tell, wrapped
+
+if TYPE_CHECKING:
+    from tinymixer.models.presets import Preset
+    from tinymixer.models.summary import LayerRow
+
+FLOAT32 = 4  # bytes
+TRAINING_COPIES = 4  # weights, gradients, and AdamW's two moments
+
+
+@click.command(short_help="List the published sizes of models, or the layers of one.")
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--num-classes", type=click.IntRange(min=1), default=1000, show_default=True, help="Classes of the head.")
+@json_option
+def models(name: str | None, num_classes: int, as_json: bool) -> None:
+    """List the published sizes of models; with NAME, show the layers and weights of that one.
+
+    Parameters are counted without the head, as in the paper's table; multiply-adds and memory with it. Memory is that
+    of the weights in float32, and of weights, gradients and AdamW's moments in training, where activations come on top.
+
+    \b
+    Examples:
+      tinymixer models
+      tinymixer models B/16
+      tinymixer models --json
+      tinymixer train photos --data my-photos --architecture S/16
+    """
+    from tinymixer.models import PRESETS
+    from tinymixer.models.presets import known_preset
+
+    if name is not None:
+        _show_one(known_preset(name), num_classes, as_json)
+        return
+    rows = [_row(preset, num_classes) for preset in PRESETS.values()]
+    if as_json:
+        print_json(rows)
+        return
+    table = make_table(["name", "parameters", "L", "S", "C", "DS", "DC", "multiply-\nadds", "weights", "training"])
+    for row in rows:
+        table.add_row(
+            row["name"], f"{row['parameters']:,}", str(row["layers"]), str(row["tokens"]), str(row["hidden_dim"]),
+            str(row["tokens_mlp_dim"]), str(row["channels_mlp_dim"]), _in_short(row["multiply_adds"]),
+            _megabytes(row["weights_bytes"]), _megabytes(row["training_bytes"]),
+        )  # fmt: skip
+    print_table(table)
+    tell(
+        wrapped(
+            f"Images of 224 x 224, {num_classes:,} classes. L blocks, S tokens, C channels; DS and DC are the hidden "
+            "sizes of token and channel mixing. Parameters without the head."
+        )
+    )
+    for row in rows:
+        if row["note"]:
+            tell(wrapped(f"{row['name']}: {row['note']}."))
+
+
+def _row(preset: "Preset", num_classes: int) -> dict[str, Any]:
+    from tinymixer.models import preset as configuration
+
+    config = configuration(preset.name, num_classes)
+    return {
+        "name": preset.name,
+        "architecture": preset.architecture,
+        "parameters": config.parameter_count_without_head,
+        "parameters_with_head": config.parameter_count,
+        "num_classes": num_classes,
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "layers": config.num_blocks,
+        "tokens": config.num_tokens,
+        "hidden_dim": config.hidden_dim,
+        "tokens_mlp_dim": config.tokens_mlp_dim,
+        "channels_mlp_dim": config.channels_mlp_dim,
+        "multiply_adds": config.multiply_adds,
+        "weights_bytes": FLOAT32 * config.parameter_count,
+        "training_bytes": FLOAT32 * TRAINING_COPIES * config.parameter_count,
+        "note": preset.note,
+    }
+
+
+def _show_one(preset: "Preset", num_classes: int, as_json: bool) -> None:
+    from tinymixer.models import make_model
+    from tinymixer.models import preset as configuration
+    from tinymixer.models.summary import grouped_rows, layer_rows
+
+    model = make_model(preset.architecture, configuration(preset.name, num_classes), seed=None)
+    rows = layer_rows(model)
+    if as_json:
+        print_json(
+            _row(preset, num_classes)
+            | {"layer_rows": [{**vars(row), "weights": {n: list(s) for n, s in row.weights.items()}} for row in rows]}
+        )
+        return
+    table = make_table(["layer"])
+    for title in ("output", "weights"):
+        table.add_column(title, justify="left")
+    for title in ("parameters", "multiply-\nadds"):
+        table.add_column(title, justify="right")
+    repeated = ""  # the blocks whose layers are being listed
+    for row, times in grouped_rows(rows):
+        name = row.name if times == 1 else row.name.replace(".0.", f".0-{times - 1}.")
+        blocks, _, layer = name.rpartition(".")
+        if blocks and blocks != repeated:
+            table.add_row(blocks, "", *(("shapes of one", f"sum of {times}") if times > 1 else ("", "")), "")
+        repeated = blocks
+        table.add_row(
+            f"  {layer}" if blocks else layer, " x ".join(map(str, row.output)), _weights(row),
+            f"{row.parameters * times:,}", _in_short(row.multiply_adds * times),
+        )  # fmt: skip
+    total = sum(row.multiply_adds for row in rows)
+    table.add_row("all", "", "", f"{model.parameters.count:,}", _in_short(total))
+    print_table(table)
+    if preset.note:
+        tell(wrapped(f"{preset.name}: {preset.note}."))
+
+
+def _weights(row: "LayerRow") -> str:
+    """A line for each array of weights, with its shape."""
+    return "\n".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in row.weights.items())
+
+
+def _in_short(count: int) -> str:
+    """A number of multiply-adds, such as "12.6 G" or "0.8 M"; "-" for none."""
+    if not count:
+        return "-"
+    return f"{count / 1e9:.1f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,87 @@
+"""The published sizes of models, by name: `preset("B/16")` is the configuration of Mixer-B/16.
+
+From table 1 of MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): a letter for the size, and the side of a patch.
+S/8 is not in that table; its weights were published with GSAM (Zhuang et al. 2022, arXiv 2203.08065).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from tinymixer.errors import ConfigError, nearest
+from tinymixer.models.mixer_config import MixerConfig
+from tinymixer.models.registry import config_class
+
+PUBLISHED_CLASSES = 1000  # of ImageNet-1k, on which the paper's figures are given
+PUBLISHED_SIZE = 224  # pixels a side
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model of a published size.
+
+    name           as the paper writes it, "B/16"
+    architecture   the registered name of the model
+    sizes          fields of its configuration, all but the number of classes
+    note           what a reader of a list should know; "" for nothing
+    """
+
+    name: str
+    architecture: str
+    sizes: Mapping[str, Any]
+    note: str = ""
+
+
+def _mixers() -> dict[str, Preset]:
+    widths = {"S": (512, 8), "B": (768, 12), "L": (1024, 24), "H": (1280, 32)}  # letter -> C, number of blocks
+    notes = {
+        "S/8": "not in the paper's table: published with GSAM",
+        "L/16": "as published, less accurate on ImageNet-1k than B/16 (top-1 72.1 % against 76.6 %, by timm's table): "
+        "trained on ImageNet-1k alone it overfits. The two are not swapped",
+    }
+    presets = {}
+    for name in ("S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"):
+        letter, patch = name.split("/")
+        channels, blocks = widths[letter]
+        sizes = {
+            "image_size": PUBLISHED_SIZE,
+            "patch_size": int(patch),
+            "hidden_dim": channels,
+            "num_blocks": blocks,
+            "tokens": "mlp",
+            "tokens_mlp_dim": channels // 2,
+            "channels_mlp_dim": channels * 4,
+        }
+        presets[name] = Preset(name, "mlp_mixer", MappingProxyType(sizes), notes.get(name, ""))
+    return presets
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(_mixers())
+
+
+def find_preset(name: str) -> Preset | None:
+    """The preset of that name, as the paper writes it ("B/16") or a file name ("b_16", "Mixer-B_16"); else None."""
+    plain = name.strip().upper().replace("_", "/").replace("-", "/").removeprefix("MIXER/")
+    return PRESETS.get(plain)
+
+
+def known_preset(name: str) -> Preset:
+    """The preset of that name. Raises ConfigError for an unknown one."""
+    found = find_preset(name)
+    if found is None:
+        raise ConfigError(
+            f"there is no preset '{name}': expected one of {', '.join(PRESETS)}.{nearest(name.upper(), PRESETS)}"
+        )
+    return found
+
+
+def preset(name: str, num_classes: int = PUBLISHED_CLASSES, **changes: Any) -> MixerConfig:
+    """The configuration of the published size of that name; changes are other fields of it, such as gelu="erf".
+
+    Raises ConfigError for an unknown name, and for fields that do not fit.
+    """
+    found = known_preset(name)
+    config = config_class(found.architecture).from_dict({**found.sizes, "num_classes": num_classes, **changes})
+    assert isinstance(config, MixerConfig)  # the one architecture with presets so far
+    return config
