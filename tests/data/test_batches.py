@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinymixer.data import Augmentation, Batches, epoch_order, normalise, steps_per_epoch
-from tinymixer.data.batches import make_batch
+from tinymixer.data.batches import make_batch, training_batch
 from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, ShapeError
 
@@ -127,3 +127,25 @@ def test_strong_transforms_follow_the_weak_ones_in_one_resampling():
     np.testing.assert_allclose(batch, expected, atol=1e-5)
     turned = make_batch(images, indices, Augmentation(2, True, transforms="rotate(0)"), draws, MEAN, STD)
     np.testing.assert_allclose(turned, make_batch(images, indices, weak, draws, MEAN, STD), atol=1e-5)
+
+
+@pytest.mark.parametrize("alphas", [{"mixup": 0.8}, {"cutmix": 1.0}])
+def test_parts_of_a_mixed_batch_are_those_of_the_whole(alphas):
+    """Partners may lie in another part: ranks that share a batch out compute one process's images and targets."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 2), dtype=np.uint8)
+    labels, indices, draws = np.arange(20) % 3, np.arange(3, 14), Draws(0, 1, 2, np.arange(11))
+    augmentation = Augmentation(1, True, transforms="brightness(0.5)", **alphas)
+
+    def batch(part, mixed=True):
+        return training_batch(images, labels, indices, part, augmentation, draws, MEAN, STD, 3, mixed)
+
+    whole, targets = batch(slice(0, 11))
+    assert targets.shape == (11, 3)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    for part in (slice(0, 4), slice(4, 11)):
+        some, their_targets = batch(part)
+        np.testing.assert_allclose(some, whole[part], atol=1e-6)
+        np.testing.assert_array_equal(their_targets, targets[part])
+    plain, plain_labels = batch(slice(0, 11), mixed=False)
+    np.testing.assert_array_equal(plain_labels, labels[indices])
+    assert np.abs(plain - whole).max() > 0.1

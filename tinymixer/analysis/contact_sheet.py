@@ -29,16 +29,17 @@ def contact_rows(
     would draw in the first step of that epoch.
     """
     weak = {"crop_padding": augmentation.crop_padding, "flip": augmentation.flip, "cutout": augmentation.cutout}
-    parts = [(f"{name} = {value}", Augmentation(**{name: value})) for name, value in weak.items() if value]
+    parts = [(f"{name} = {value}", Augmentation.from_dict({name: value})) for name, value in weak.items() if value]
     parts += [(str(use), Augmentation(transforms=str(use))) for use in map(always, augmentation.uses)]
     if parts:
         parts.append(("all together", augmentation))
     rows = [("as they are", images)]
     rows += [(title, _augmented(images, part, seed, epoch)) for title, part in parts]
     for name, alphas in (("mixup", (augmentation.mixup, 0.0)), ("CutMix", (0.0, augmentation.cutmix))):
-        mix = draw_mix(*alphas, len(images), *images.shape[1:3], seed, epoch, 0)
+        mix = draw_mix(*alphas, len(images), images.shape[1], images.shape[2], seed, epoch, 0)
         if mix is not None:
-            mixed = mix_images(_augmented(images, augmentation, seed, epoch).astype(np.float32), mix)
+            seen = _augmented(images, augmentation, seed, epoch).astype(np.float32)
+            mixed = mix_images(seen, np.roll(seen, -mix.shift, axis=0), mix)
             rows.append((f"{name}, {100 * mix.share:.0f} % its own", np.rint(mixed).astype(np.uint8)))
     return rows
 

@@ -9,6 +9,7 @@ from tinymixer.data.augmentation import Augmentation
 from tinymixer.data.checks import as_array, checked_labels, checked_statistics
 from tinymixer.data.dataset import normalise
 from tinymixer.data.randomness import generator
+from tinymixer.data.transforms.mixing import draw_mix, mix_images, mix_targets
 from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, DataError, ShapeError
 
@@ -118,6 +119,46 @@ def make_batch(
     batch = normalise(augmentation.apply_transforms(chosen, choices), mean, std, dtype, white=1)
     augmentation.blank(batch, choices)
     return batch
+
+
+def training_batch(
+    images: np.ndarray,
+    labels: np.ndarray,
+    indices: np.ndarray,
+    part: slice,
+    augmentation: Augmentation,
+    draws: Draws,
+    mean: ArrayLike,
+    std: ArrayLike,
+    classes: int,
+    mixed: bool,
+    dtype: DTypeLike = np.float32,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A part of a batch as a training step gets it: augmented, normalised and, where `mixed`, mixed.
+
+    indices   (B,), of the whole batch; draws are its as well
+    part      which of them this process computes; their partners may be in another part
+
+    Returns images float (n, height, width, channels), and labels int64 (n,) or, mixed, rows of probabilities (n, K).
+    """
+    count, positions = len(indices), np.arange(len(indices))[part]
+    mix = None
+    if mixed:
+        alphas, (height, width) = (augmentation.mixup, augmentation.cutmix), images.shape[1:3]
+        mix = draw_mix(*alphas, count, height, width, draws.seed, draws.epoch, draws.step)
+    if mix is None:
+        own = make_batch(images, indices[part], augmentation, draws.part(part), mean, std, dtype)
+        return own, labels[indices[part]]
+    partners = (positions + mix.shift) % count  # (n,)
+    if len(positions) == count:
+        own = make_batch(images, indices, augmentation, draws, mean, std, dtype)
+        others = own[partners]  # (n, height, width, channels)
+    else:
+        both = np.concatenate([positions, partners])
+        all_of_them = make_batch(images, indices[both], augmentation, draws.part(both), mean, std, dtype)
+        own, others = np.split(all_of_them, 2)
+    targets = mix_targets(labels[indices[positions]], labels[indices[partners]], classes, mix, dtype)
+    return mix_images(own, others, mix), targets
 
 
 def mean_colour(mean: ArrayLike) -> Sequence[int]:

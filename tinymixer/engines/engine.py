@@ -68,12 +68,14 @@ class Step:
     indices         int64 (B,), images of the training set
     epoch, step     step counts within the epoch; both are part of the key of all random numbers
     learning_rate   for this step
+    mixed           whether mixup or CutMix, where there is one, is done in this step
     """
 
     indices: np.ndarray
     epoch: int
     step: int
     learning_rate: float
+    mixed: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Work:
     mean, std         per channel, of pixels scaled to 0..1
     batch_size        of the whole batch, which the ranks share out
     ranks             the processes that train together
+    classes           K, for the soft targets of mixed images
     """
 
     images: np.ndarray
@@ -96,6 +99,7 @@ class Work:
     micro_batches: int = 1
     seed: int = 0
     ranks: Ranks = ONE_RANK
+    classes: int = 0
 
     def micro_batches_of(self, images: int) -> int:
         """In how many parts a rank works through its `images` of the batch: as many at a time as one rank would."""

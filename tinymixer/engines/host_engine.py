@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer.data import normalise
-from tinymixer.data.batches import make_batch
+from tinymixer.data.batches import training_batch
 from tinymixer.draws import Draws
 from tinymixer.engines.engine import Engine, Step, Totals, Work
 from tinymixer.engines.independence import require_shareable
@@ -37,17 +37,29 @@ class HostEngine(Engine):
                 require_shareable(self.model, work, step)
                 self._shareable = True
             part = ranks.part(count)
-            indices, draws = step.indices[part], Draws(work.seed, step.epoch, step.step, np.arange(count)[part])
-            images = make_batch(work.images, indices, work.augmentation, draws, work.mean, work.std, dtype)
+            draws = Draws(work.seed, step.epoch, step.step, np.arange(count))
+            images, labels = training_batch(
+                work.images,
+                work.labels,
+                step.indices,
+                part,
+                work.augmentation,
+                draws,
+                work.mean,
+                work.std,
+                work.classes,
+                step.mixed,
+                dtype,
+            )
             result = train_step(
                 self,
                 optimizer,
                 backend.asarray(images),
-                backend.asarray(work.labels[indices]),
+                backend.asarray(labels),
                 step.learning_rate,
                 work.label_smoothing,
-                draws,
-                work.micro_batches_of(len(indices)),
+                draws.part(part),
+                work.micro_batches_of(len(images)),
                 ranks,
                 count,
             )

@@ -1,6 +1,7 @@
 """Update rules over the flat vectors of weights and gradients, and schedules of the learning rate."""
 
 from tinymixer.optim.adamw import AdamW
+from tinymixer.optim.averaging import WeightAverage
 from tinymixer.optim.clipping import clip_by_global_norm, global_norm
 from tinymixer.optim.groups import ParameterGroup
 from tinymixer.optim.muon import Muon
@@ -16,6 +17,7 @@ __all__ = [
     "Optimizer",
     "ParameterGroup",
     "Schedule",
+    "WeightAverage",
     "clip_by_global_norm",
     "constant",
     "cosine",

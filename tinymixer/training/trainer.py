@@ -107,6 +107,7 @@ class Trainer:
         work = Work(
             images.train_images, images.train_labels, images.mean, images.std, training.batch_size,
             recipe.augmentation, training.label_smoothing, training.micro_batches, training.seed, ranks,
+            images.num_classes,
         )  # fmt: skip
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
@@ -205,7 +206,8 @@ class Trainer:
             if self._stop_requested():
                 return
             indices = order[step * training.batch_size : (step + 1) * training.batch_size]  # (B,)
-            yield Step(indices, epoch, step, self.schedule(before + step))
+            mixed = before + step < (1 - self.recipe.augmentation.mixing_off) * self.total_steps
+            yield Step(indices, epoch, step, self.schedule(before + step), mixed)
             if every and (before + step + 1) % every == 0:
                 return
 

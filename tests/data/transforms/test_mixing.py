@@ -13,13 +13,13 @@ LABELS = np.array([0, 1, 2, 2, 0])
 
 
 def test_mixup_is_a_weighted_sum_with_the_partner():
-    mixed = mix_images(IMAGES.copy(), Mix(2, 0.7))
+    mixed = mix_images(IMAGES.copy(), np.roll(IMAGES, -2, axis=0), Mix(2, 0.7))
     np.testing.assert_allclose(mixed, 0.7 * IMAGES + 0.3 * np.roll(IMAGES, -2, axis=0), atol=1e-6)
 
 
 def test_cutmix_pastes_the_partners_box():
-    mixed = mix_images(IMAGES.copy(), Mix(1, 0.75, (1, 3, 2, 5)))
     partners = np.roll(IMAGES, -1, axis=0)
+    mixed = mix_images(IMAGES.copy(), partners, Mix(1, 0.75, (1, 3, 2, 5)))
     np.testing.assert_array_equal(mixed[:, 1:3, 2:5], partners[:, 1:3, 2:5])
     outside = np.ones((4, 6), bool)
     outside[1:3, 2:5] = False
@@ -27,10 +27,10 @@ def test_cutmix_pastes_the_partners_box():
 
 
 def test_targets_have_both_shares():
-    rows = mix_targets(LABELS, 3, Mix(2, 0.7), np.dtype("float32"))
+    rows = mix_targets(LABELS, np.roll(LABELS, -2), 3, Mix(2, 0.7), np.float32)
     expected = [[0.7, 0, 0.3], [0, 0.7, 0.3], [0.3, 0, 0.7], [0.3, 0, 0.7], [0.7, 0.3, 0]]
     np.testing.assert_allclose(rows, expected, atol=1e-7)
-    same = mix_targets(np.array([1, 1]), 2, Mix(1, 0.25), np.dtype("float64"))
+    same = mix_targets(np.array([1, 1]), np.array([1, 1]), 2, Mix(1, 0.25), np.float64)
     np.testing.assert_array_equal(same, [[0, 1], [0, 1]])
 
 
@@ -70,5 +70,6 @@ def test_both_are_drawn_at_even_odds_with_beta_distributed_shares():
 
 @pytest.mark.parametrize("mix", [Mix(2, 0.7), Mix(1, 0.75, (1, 3, 2, 5))])
 def test_the_strict_library_agrees(mix):
-    elsewhere = STRICT.to_numpy(mix_images(STRICT.asarray(IMAGES), mix))
-    np.testing.assert_allclose(elsewhere, mix_images(IMAGES.copy(), mix), atol=1e-7)
+    partners = np.roll(IMAGES, -mix.shift, axis=0)
+    elsewhere = STRICT.to_numpy(mix_images(STRICT.asarray(IMAGES), STRICT.asarray(partners), mix))
+    np.testing.assert_allclose(elsewhere, mix_images(IMAGES.copy(), partners, mix), atol=1e-7)

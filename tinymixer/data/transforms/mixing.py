@@ -13,9 +13,10 @@ One share and one box serve a whole batch. An image's partner is the one `shift`
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinymixer.data.randomness import generator
-from tinymixer.ops.array_library import Array, namespace
+from tinymixer.ops.array_library import Array
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,20 @@ def _pasted(shift: int, share: float, row: float, column: float, height: int, wi
     return Mix(shift, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
 
 
-def mix_images(images: Array, mix: Mix) -> Array:
-    """images (B, height, width, channels)  ->  mixed ones; CutMix pastes into the given array."""
-    xp, shift = namespace(images), mix.shift
+def mix_images(images: Array, partners: Array, mix: Mix) -> Array:
+    """images and their partners, (B, height, width, channels) each  ->  mixed ones, in the memory of `images`."""
     if mix.box is None:
-        partners = xp.concatenate([images[shift:], images[:shift]])  # (B, height, width, channels)
-        partners -= images
-        partners *= 1 - mix.share
-        partners += images
-        return partners
-    top, bottom, left, right = mix.box
-    boxes = images[:, top:bottom, left:right]
-    images[:, top:bottom, left:right] = xp.concatenate([boxes[shift:], boxes[:shift]])
+        images *= mix.share
+        images += (1 - mix.share) * partners
+    else:
+        top, bottom, left, right = mix.box
+        images[:, top:bottom, left:right] = partners[:, top:bottom, left:right]
     return images
 
 
-def mix_targets(labels: np.ndarray, classes: int, mix: Mix, dtype: np.dtype) -> np.ndarray:
-    """labels (B,) integers  ->  rows of probabilities (B, K)"""
-    rows = np.zeros((len(labels), classes), dtype)
-    each = np.arange(len(labels))
+def mix_targets(labels: np.ndarray, partners: np.ndarray, classes: int, mix: Mix, dtype: DTypeLike) -> np.ndarray:
+    """labels and the partners', (B,) integers each  ->  rows of probabilities (B, K)"""
+    rows, each = np.zeros((len(labels), classes), dtype), np.arange(len(labels))
     rows[each, labels] = mix.share
-    rows[each, np.roll(labels, -mix.shift)] += 1 - mix.share
+    rows[each, partners] += 1 - mix.share
     return rows
