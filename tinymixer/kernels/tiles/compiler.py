@@ -1,4 +1,4 @@
-"""Compiles tile kernels with cuTile (`pip install 'tinymixer[cutile]'`), for a GPU that need not be there.
+"""Compiles tile kernels with cuTile (the extra [cutile]), for a GPU that need not be there.
 
 `cuda.tile` translates a kernel's Python source, and its compiler `tileiras` makes machine code. What the kernel may
 assume of its arguments is its signature: row-major arrays that do not overlap, at addresses of 16 bytes. cuTile keeps
