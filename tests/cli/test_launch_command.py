@@ -9,7 +9,7 @@ from click.exceptions import Exit
 
 from tests.cli.running import SMALL
 from tinymixer.cli.ranks import STATUS, joined_ranks, tell_launcher_code
-from tinymixer.errors import DataError
+from tinymixer.errors import DataError, install_line
 from tinymixer.parallel.ranks import ManyRanks
 
 RUNS_ONE = """
@@ -79,7 +79,7 @@ def test_what_it_cannot_start_is_a_sentence(tinymixer, mpi4py, options, words):
 
 def test_without_mpi4py_it_names_the_extra(tinymixer, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mpi4py" else object())
-    assert tinymixer("launch", "-n", 2, "train").is_error("mpi4py", "pip install 'tinymixer[mpi] @ git+")
+    assert tinymixer("launch", "-n", 2, "train").is_error("mpi4py", install_line("mpi"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mpi4py") is not None, reason="mpi4py is installed")

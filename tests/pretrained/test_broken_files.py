@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,10 +185,12 @@ for path in sys.argv[1:]:
         print(error)
     else:
         print("was loaded")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with open("/proc/self/status") as status:  # of this process alone: getrusage's peak begins with the parent's
+    print(*(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux says how much memory a process took")
 def test_lies_are_refused_without_exhausting_memory(tmp_path):
     """In a process that may not have 600 MiB."""
     paths = []
