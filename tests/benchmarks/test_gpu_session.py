@@ -17,6 +17,7 @@ from benchmarks import gpu_environment, gpu_references, gpu_sanitizer, gpu_steps
 from benchmarks.gpu_references import Setting
 from benchmarks.rows import Guarded, Rows, failure_in, sentence_of
 from tests.kernels.emulator import COMPILER, NO_COMPILER
+from tests.kernels.fake_cuda import CUDARuntimeError
 from tests.kernels.fake_cupy import fake_gpu
 from tinymixer import MixerConfig
 from tinymixer.bench import ours_cupy
@@ -142,11 +143,13 @@ def test_the_environment_says_what_is_missing(capsys, tmp_path, monkeypatch):
 
 
 def test_the_properties_of_a_gpu_each_by_itself():
-    with fake_gpu():
+    refuse = mock.Mock(side_effect=CUDARuntimeError("cudaErrorUnknown: unknown error"))
+    with fake_gpu() as cupy, mock.patch.object(cupy.cuda.runtime, "driverGetVersion", refuse):
         rows = {row["what"]: row for row in gpu_environment.device()}
     assert rows["GPU"]["found"] == "Stand-in"
     assert rows["multiprocessors"]["found"] == "3"
-    assert "failed" in rows["CUDA of the driver"]  # which the stand-in does not know
+    assert rows["CUDA of the driver"]["failed"] == "CUDARuntimeError: cudaErrorUnknown: unknown error"
+    assert rows["CUDA runtime"]["found"] == "13.0"
 
 
 # ------------------------------------------------------------------------------------------ the table
@@ -219,7 +222,7 @@ def test_an_error_of_any_library_costs_its_own_row(table, tmp_path):
     assert rows["tinymixer"]["images_per_second"] == pytest.approx(512 / 0.001)
     assert rows["fine"]["ours_over_theirs"] == pytest.approx(2)
     assert rows["fails when made"]["failed"] == "BackendError: the CUDA kernels cannot be compiled (x)"
-    assert rows["fails in its turns"]["failed"] == "cuBLASError: CUBLAS_STATUS_EXECUTION_FAILED"
+    assert rows["fails in its turns"]["failed"] == "cuBLASError: CUBLAS_STATUS_EXECUTION_FAILED more"
     assert rows["no memory"]["failed"] == "OutOfMemoryError: Tried to allocate 2 GiB"
     text = (tmp_path / "table.txt").read_text()
     assert "ceilings: FAILED: OutOfMemoryError: a ceiling needs 2 GiB" in text
@@ -267,7 +270,7 @@ def test_a_guarded_function_fails_once_and_lets_go_of_its_memory():
     run = Guarded(mock.Mock(side_effect=ValueError("no\nmore")))
     run(1)
     run(1)
-    assert run.failure == "ValueError: no"
+    assert run.failure == "ValueError: no more"  # in one line
     assert run._run is None
 
 

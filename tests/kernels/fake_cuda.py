@@ -366,7 +366,10 @@ def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
     if isinstance(a, ndarray) and dtype in (None, a.dtype):
         return a
     host = np.asarray(a, dtype)
-    device = allocate(host.shape, host.dtype, 0)
+    if host.flags.f_contiguous and not host.flags.c_contiguous:  # CuPy keeps the order of its memory
+        device = allocate(host.T.shape, host.dtype, 0).T
+    else:
+        device = allocate(host.shape, host.dtype, 0)
     device[...] = host
     return device
 

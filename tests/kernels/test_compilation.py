@@ -31,7 +31,7 @@ def assert_nothing_spills(names, architecture):
 
 
 @needs_nvcc
-@pytest.mark.parametrize(("number", "architecture"), zip(NUMBERS, (75, 90, 80), strict=True))
+@pytest.mark.parametrize(("number", "architecture"), list(zip(NUMBERS, (75, 90, 80), strict=True)))
 def test_no_kernel_spills_registers(number, architecture):
     """To machine code, one architecture per format; all of them in the next test."""
     left_out = {name for name in kernel_names(number) if name.startswith("layer_norm") and name.count(",") == 3}
@@ -98,6 +98,17 @@ def test_an_argument_of_unknown_size_is_refused():
     with pytest.raises(TypeError, match=r"np\.int32"):
         kernels.launch("f", flat(1), 3)
     kernels.launch("f", flat(1), np.int32(3), None)
+
+
+def test_an_array_that_is_not_in_c_order_is_refused():
+    kernels, x = object.__new__(Kernels), np.zeros((2, 3), np.float32)
+    kernels._functions = {"f": lambda *arguments, **keywords: None}
+    from tinymixer.kernels.launch import flat
+
+    kernels.launch("f", flat(1), x, x[1:], x[:, :1][:1])
+    for other in (x.T, x[:, ::2], x[::-1], np.broadcast_to(x[:1], (2, 3))):
+        with pytest.raises(ValueError, match=r"C order.*strides of .* copy it"):
+            kernels.launch("f", flat(1), x, other)
 
 
 def test_a_kernel_that_cannot_be_compiled_is_a_sentence():
