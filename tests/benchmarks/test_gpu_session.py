@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from benchmarks.rows import Guarded, Rows, failure_in, sentence_of
 from tests.kernels.emulator import COMPILER, NO_COMPILER
 from tests.kernels.fake_cuda import CUDARuntimeError
 from tests.kernels.fake_cupy import fake_gpu
-from tinymixer import MixerConfig
+from tinymixer import MixerConfig, MlpMixer
 from tinymixer.bench import ours_cupy
 from tinymixer.bench.timing import interleaved
 from tinymixer.data import Augmentation
@@ -108,18 +109,28 @@ def test_sketches_tell_distances():
 
 
 def test_the_stored_references_are_those_of_this_code():
-    """Their first loss: later ones follow from the same code."""
-    stored = gpu_references.load()
+    """Their first loss and norm, by the fast engine, which is held to the layers elsewhere."""
+    stored, setting = gpu_references.load(), gpu_references.NANO
     assert stored["losses"].shape == stored["norms"].shape == (gpu_references.STEPS,)
     assert stored["losses"][-1] < 0.8 * stored["losses"][0]  # they tell something
     assert gpu_references.PATH.stat().st_size < 200_000
-    found = gpu_references.compute(gpu_references.NANO, 1, "float32", say=lambda line: None)
+    found = gpu_references.compute(setting, 1, "float32", say=lambda line: None, engine="cpu")
     assert found["losses"] == pytest.approx(stored["losses"][:1], rel=1e-6)
     assert found["norms"] == pytest.approx(stored["norms"][:1], rel=1e-4)
     names = {name.removeprefix("moved/") for name in stored if name.startswith("moved/")}
-    from tinymixer import MlpMixer
+    assert names == set(MlpMixer(setting.config, seed=None).parameters)
 
-    assert names == set(MlpMixer(gpu_references.NANO.config).parameters)
+
+@pytest.mark.peers
+@pytest.mark.timeout(900)
+def test_the_stored_references_are_what_the_layers_compute():
+    """In float32, as far as the stored sketches go: ten steps."""
+    stored = gpu_references.load()
+    found = gpu_references.compute(gpu_references.NANO, gpu_references.MOVED_AFTER, "float32", say=lambda line: None)
+    assert found["losses"] == pytest.approx(stored["losses"][: gpu_references.MOVED_AFTER], rel=1e-6)
+    assert found["norms"] == pytest.approx(stored["norms"][: gpu_references.MOVED_AFTER], rel=1e-3)
+    sketches = {name.removeprefix("moved/"): x for name, x in found.items() if name.startswith("moved/")}
+    assert gpu_references.distance(sketches, stored) < 1e-3
 
 
 @emulated
@@ -313,8 +324,8 @@ def test_the_session_goes_on_past_what_fails_and_packs_what_there_is(tmp_path):
     done = run_script(tmp_path / "out", tmp_path / "wheels", PYTHON=useless)
     assert done.returncode == 1
     parts = (tmp_path / "out" / "parts.txt").read_text()
-    order = ["install", "environment", "steps", "racecheck", "memcheck", "profile-nano", "profile-small-4", "kernels",
-             "table", "tests", "training"]  # fmt: skip
+    order = ["install", "environment", "proof", "steps", "racecheck", "memcheck", "profile-nano", "profile-small-4",
+             "kernels", "table", "tests", "training"]  # fmt: skip
     assert [line.split()[1].rstrip(":") for line in parts.splitlines()] == order
     assert all("FAILED with exit code" in line for line in parts.splitlines())
     with tarfile.open(tmp_path / "out.tar.gz") as archive:
@@ -342,6 +353,32 @@ def test_a_session_that_is_cut_off_leaves_an_archive(tmp_path):
     assert running.wait(timeout=30) != 0
     assert (tmp_path / "out.tar.gz").exists()
     assert "# GPU session" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_the_session_asks_the_step_to_prove_itself_and_keeps_its_reports(tmp_path):
+    body = (
+        'case "$*" in *"doctor --gpu --json"*) mkdir -p "$TINYMIXER_CACHE/gpu-proofs";\n'
+        'echo off by 5 > "$TINYMIXER_CACHE/gpu-proofs/x-captured.txt"; echo \'{"usable": true}\'; exit 1;;\n'
+        f'*gpu_summary*) exec {sys.executable} "$@";; esac'
+    )
+    done = run_script(tmp_path / "out", PYTHON=fake_python(tmp_path / "python", body))
+    assert done.returncode == 1  # a precision that went down to the layers
+    page = (tmp_path / "out" / "summary.md").read_text()
+    assert "- proof: FAILED with exit code 1" in page
+    assert '{"usable": true}' in page
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        assert "out/proof-cache/gpu-proofs/x-captured.txt" in archive.getnames()
+
+
+def test_the_session_keeps_to_its_time():
+    """The limits of its parts together; the wheels' installation comes off the others."""
+    text = SCRIPT.read_text()
+    whole = int(re.search(r"^WHOLE=(\d+)", text, re.M)[1])
+    names = re.findall(r'^(?:for .*; do )?\s*part ("?[$\w{}/\\-]+"?) (\d+) ', text, re.M)
+    twice = {'"$tool"': 2, '"profile-${model/\\//-}"': 2}
+    limits = [int(limit) * twice.get(name, 1) for name, limit in names]
+    assert sum(limits) - 40 <= whole < 480  # the training is there twice, and one of them runs
+    assert {"proof", "steps", "table", "tests", "training"} <= {name for name, _ in names}
 
 
 def test_the_summary_shows_what_is_there_and_names_what_is_not(tmp_path):
