@@ -23,6 +23,7 @@ from tinymixer import MixerConfig, MlpMixer
 from tinymixer.data import Augmentation, Batches, epoch_order
 from tinymixer.data.batches import mean_colour
 from tinymixer.draws import Draws
+from tinymixer.engines import EngineOptions, choose_engine
 from tinymixer.engines.cuda.staging import StepNumbers, draw_step
 from tinymixer.engines.step import train_step
 from tinymixer.optim import AdamW
@@ -79,10 +80,16 @@ class Setting:
 NANO = Setting(MixerConfig(drop_path=0.1), 512, 8, Augmentation(crop_padding=4, flip=True, cutout=8))
 
 
-def compute(setting: Setting, steps: int, dtype: str = "float64", say: Callable[[str], Any] = print) -> dict[str, Any]:
-    """Train on the processor: losses and norms (steps,), and the sketches after MOVED_AFTER steps by "moved/NAME"."""
+def compute(
+    setting: Setting, steps: int, dtype: str = "float64", say: Callable[[str], Any] = print, engine: str = "layers"
+) -> dict[str, Any]:
+    """Train on the processor: losses and norms (steps,), and the sketches after MOVED_AFTER steps by "moved/NAME".
+
+    engine   "layers", or the name of an engine that computes the steps
+    """
     model = MlpMixer(setting.config, dtype=dtype, seed=SEED)
     before, optimizer = model.parameters.to_numpy(), setting.optimizer(model.parameters)
+    computed = model if engine == "layers" else choose_engine(model, EngineOptions(engine=engine))
     images, labels = setting.data()
     losses, norms, moved = [], [], {}
     for s in range(steps):
@@ -92,7 +99,7 @@ def compute(setting: Setting, steps: int, dtype: str = "float64", say: Callable[
                                    dtype=np.dtype(dtype)))  # fmt: skip
         x, y = next(batches)
         draws = Draws(SEED, epoch, inside, np.arange(setting.batch))
-        found = train_step(model, optimizer, x, y, setting.learning_rate(s), SMOOTHING, draws)
+        found = train_step(computed, optimizer, x, y, setting.learning_rate(s), SMOOTHING, draws)
         losses.append(found.loss)
         norms.append(found.gradient_norm)
         say(f"step {s}: loss {found.loss:.12f}, gradient norm {found.gradient_norm:.6f}")

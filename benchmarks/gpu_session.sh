@@ -10,9 +10,9 @@
 #
 # PYTHON (default python3) must have numpy and cupy, and from there or from WHEELS pytest, hypothesis, click, rich, tqdm,
 # filelock and tomli-w; nvmath-python needs cuda-bindings, cuda-core and cuda-pathfinder beside it. PyTorch and JAX are
-# measured where they are installed. In the order of what one wants to know first: is it right and captured (60 s), are
-# there races or stray accesses (60 s), where does the time go (70 s), the table beside the peers (100 s), the tests, the
-# captured step's first (120 s), one training run (40 s). Each part has a time limit and writes its results as they come;
+# measured where they are installed. In the order of what one wants to know first: does the step prove itself (30 s), is
+# it right and captured (60 s), are there races or stray accesses (60 s), where does the time go (70 s), the table beside
+# the peers (100 s), the tests, the captured step's first (95 s), one training run (40 s). Each part has a time limit and writes its results as they come;
 # when one fails, or the session is cut off, the others stay.
 set -uo pipefail
 
@@ -115,6 +115,8 @@ nvidia-smi >"$OUT/nvidia-smi.txt" 2>&1
 "$PYTHON" -m pip list >"$OUT/pip-list.txt" 2>/dev/null
 if [ -n "$WHEELS" ]; then part install 60 bash -c 'install "$0"' "$WHEELS"; fi
 part environment 20 "$PYTHON" -m benchmarks.gpu_environment --out "$OUT"
+# Each precision's step beside the layers. Its reports, where one is wrong, lie in proof-cache/gpu-proofs.
+part proof 30 env TINYMIXER_CACHE="$OUT/proof-cache" "$PYTHON" -m tinymixer doctor --gpu --json
 part steps 60 "$PYTHON" -m benchmarks.gpu_steps --out "$OUT"
 for tool in racecheck memcheck; do part "$tool" 30 bash -c 'sanitize "$0"' "$tool"; done
 for model in nano small/4; do
@@ -125,7 +127,7 @@ part kernels 20 "$PYTHON" -m benchmarks.gpu_kernels --model nano --precision bfl
 part table 100 "$PYTHON" -m benchmarks.gpu_table --out "$OUT" --minutes 1.4
 # The project's settings name plugins (pytest-timeout) that a bare machine may lack, so they are left aside. -v writes a
 # line per test, so that a session that is cut off has them.
-part tests 120 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -v \
+part tests 95 "$PYTHON" -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -m gpu -v \
     --durations=10 -W ignore::pytest.PytestUnknownMarkWarning tests/engines/cuda/test_captured_step.py \
     tests/engines/cuda/test_on_a_gpu.py tests/engines/cuda tests/kernels tests/gradcheck
 if [ -n "$CIFAR" ]; then

@@ -17,6 +17,7 @@ PAGES: tuple[tuple[str, str], ...] = (  # title, file
     ("Beside the peers", "table.txt"),
 )
 TAILS: tuple[tuple[str, str, int], ...] = (  # title, file, lines from its end
+    ("The step beside the layers, by precision (tinymixer doctor --gpu)", "proof.txt", 60),
     ("Races (compute-sanitizer)", "racecheck.txt", 12),
     ("Memory errors (compute-sanitizer)", "memcheck.txt", 12),
     ("Where nano's step goes", "profile-nano.txt", 30),

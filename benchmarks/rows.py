@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinymixer.errors import first_line
+from tinymixer.text import reason_of
 
 LONGEST = 300  # characters of a library's own message
 
 
 def sentence_of(error: BaseException) -> str:
-    """What went wrong, in one line: an error of any library, by its class and the first line of what it says."""
-    kind, line = type(error).__name__, first_line(error)
+    """What went wrong, in one line: an error of any library, by its class and what it says."""
+    kind, line = type(error).__name__, reason_of(error)
     return (line if line.startswith(kind) else f"{kind}: {line}")[:LONGEST]
 
 

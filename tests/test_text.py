@@ -21,6 +21,7 @@ def test_a_reason_is_one_printable_line():
     assert reason_of(OSError(errno.ENOSPC, "No space left on device")) == "No space left on device"
     assert reason_of(RecursionError("maximum recursion depth exceeded")) == "it is nested too deeply"
     assert reason_of(MemoryError()) == "it does not fit into memory"
+    assert reason_of(MemoryError("Out of memory allocating 512 bytes")) == "Out of memory allocating 512 bytes"
 
 
 def test_a_value_is_shown_on_one_line():

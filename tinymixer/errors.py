@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-from tinymixer.text import reason_of as first_line  # noqa: F401, the name that tinymixer.kernels imports
-
 REPOSITORY = "https://github.com/tinymixer/tinymixer"
 REFERENCE = (
     "main"  # what links and install lines point to: at a release its tag, f"v{__version__}"; CONTRIBUTING tells when

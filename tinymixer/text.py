@@ -31,13 +31,13 @@ def reason_of(error: BaseException) -> str:
         return error.strerror
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "it does not fit into memory"
     try:
         lines = str(error).splitlines()
     except Exception:  # an exception that cannot be turned into text, such as one that holds an endless number
         lines = []
     said = " ".join(line for line in lines if re.search(r"\w", line))  # without lines that only underline others
+    if isinstance(error, MemoryError) and not said:  # NumPy's and CuPy's say how many bytes; Python's own says nothing
+        return "it does not fit into memory"
     return shortened(said) or type(error).__name__
 
 

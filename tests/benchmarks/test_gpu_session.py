@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from benchmarks import gpu_environment, gpu_references, gpu_sanitizer, gpu_steps
 from benchmarks.gpu_references import Setting
 from benchmarks.rows import Guarded, Rows, failure_in, sentence_of
 from tests.kernels.emulator import COMPILER, NO_COMPILER
+from tests.kernels.fake_cuda import CUDARuntimeError
 from tests.kernels.fake_cupy import fake_gpu
-from tinymixer import MixerConfig
+from tinymixer import MixerConfig, MlpMixer
 from tinymixer.bench import ours_cupy
 from tinymixer.bench.timing import interleaved
 from tinymixer.data import Augmentation
@@ -107,18 +109,30 @@ def test_sketches_tell_distances():
 
 
 def test_the_stored_references_are_those_of_this_code():
-    """Their first loss: later ones follow from the same code."""
-    stored = gpu_references.load()
+    """Their first loss and norm, by the fast engine, which is held to the layers elsewhere."""
+    stored, setting = gpu_references.load(), gpu_references.NANO
     assert stored["losses"].shape == stored["norms"].shape == (gpu_references.STEPS,)
     assert stored["losses"][-1] < 0.8 * stored["losses"][0]  # they tell something
     assert gpu_references.PATH.stat().st_size < 200_000
-    found = gpu_references.compute(gpu_references.NANO, 1, "float32", say=lambda line: None)
+    found = gpu_references.compute(setting, 1, "float32", say=lambda line: None, engine="cpu")
     assert found["losses"] == pytest.approx(stored["losses"][:1], rel=1e-6)
     assert found["norms"] == pytest.approx(stored["norms"][:1], rel=1e-4)
     names = {name.removeprefix("moved/") for name in stored if name.startswith("moved/")}
-    from tinymixer import MlpMixer
+    assert names == set(MlpMixer(setting.config, seed=None).parameters)
 
-    assert names == set(MlpMixer(gpu_references.NANO.config).parameters)
+
+@pytest.mark.peers
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("engine", "steps"), [("layers", 1), ("cpu", gpu_references.MOVED_AFTER)])
+def test_the_stored_references_are_those_of_this_code_in_more_steps(engine, steps):
+    """In float32: one step of the layers, and as many of the fast engine as the stored sketches tell of."""
+    stored = gpu_references.load()
+    found = gpu_references.compute(gpu_references.NANO, steps, "float32", say=lambda line: None, engine=engine)
+    assert found["losses"] == pytest.approx(stored["losses"][:steps], rel=1e-6)
+    assert found["norms"] == pytest.approx(stored["norms"][:steps], rel=1e-4)
+    sketches = {name.removeprefix("moved/"): x for name, x in found.items() if name.startswith("moved/")}
+    if steps == gpu_references.MOVED_AFTER:
+        assert gpu_references.distance(sketches, stored) < 1e-3
 
 
 @emulated
@@ -142,11 +156,13 @@ def test_the_environment_says_what_is_missing(capsys, tmp_path, monkeypatch):
 
 
 def test_the_properties_of_a_gpu_each_by_itself():
-    with fake_gpu():
+    refuse = mock.Mock(side_effect=CUDARuntimeError("cudaErrorUnknown: unknown error"))
+    with fake_gpu() as cupy, mock.patch.object(cupy.cuda.runtime, "driverGetVersion", refuse):
         rows = {row["what"]: row for row in gpu_environment.device()}
     assert rows["GPU"]["found"] == "Stand-in"
     assert rows["multiprocessors"]["found"] == "3"
-    assert "failed" in rows["CUDA of the driver"]  # which the stand-in does not know
+    assert rows["CUDA of the driver"]["failed"] == "CUDARuntimeError: cudaErrorUnknown: unknown error"
+    assert rows["CUDA runtime"]["found"] == "13.0"
 
 
 # ------------------------------------------------------------------------------------------ the table
@@ -219,7 +235,7 @@ def test_an_error_of_any_library_costs_its_own_row(table, tmp_path):
     assert rows["tinymixer"]["images_per_second"] == pytest.approx(512 / 0.001)
     assert rows["fine"]["ours_over_theirs"] == pytest.approx(2)
     assert rows["fails when made"]["failed"] == "BackendError: the CUDA kernels cannot be compiled (x)"
-    assert rows["fails in its turns"]["failed"] == "cuBLASError: CUBLAS_STATUS_EXECUTION_FAILED"
+    assert rows["fails in its turns"]["failed"] == "cuBLASError: CUBLAS_STATUS_EXECUTION_FAILED more"
     assert rows["no memory"]["failed"] == "OutOfMemoryError: Tried to allocate 2 GiB"
     text = (tmp_path / "table.txt").read_text()
     assert "ceilings: FAILED: OutOfMemoryError: a ceiling needs 2 GiB" in text
@@ -267,7 +283,7 @@ def test_a_guarded_function_fails_once_and_lets_go_of_its_memory():
     run = Guarded(mock.Mock(side_effect=ValueError("no\nmore")))
     run(1)
     run(1)
-    assert run.failure == "ValueError: no"
+    assert run.failure == "ValueError: no more"  # in one line
     assert run._run is None
 
 
@@ -310,8 +326,8 @@ def test_the_session_goes_on_past_what_fails_and_packs_what_there_is(tmp_path):
     done = run_script(tmp_path / "out", tmp_path / "wheels", PYTHON=useless)
     assert done.returncode == 1
     parts = (tmp_path / "out" / "parts.txt").read_text()
-    order = ["install", "environment", "steps", "racecheck", "memcheck", "profile-nano", "profile-small-4", "kernels",
-             "table", "tests", "training"]  # fmt: skip
+    order = ["install", "environment", "proof", "steps", "racecheck", "memcheck", "profile-nano", "profile-small-4",
+             "kernels", "table", "tests", "training"]  # fmt: skip
     assert [line.split()[1].rstrip(":") for line in parts.splitlines()] == order
     assert all("FAILED with exit code" in line for line in parts.splitlines())
     with tarfile.open(tmp_path / "out.tar.gz") as archive:
@@ -339,6 +355,32 @@ def test_a_session_that_is_cut_off_leaves_an_archive(tmp_path):
     assert running.wait(timeout=30) != 0
     assert (tmp_path / "out.tar.gz").exists()
     assert "# GPU session" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_the_session_asks_the_step_to_prove_itself_and_keeps_its_reports(tmp_path):
+    body = (
+        'case "$*" in *"doctor --gpu --json"*) mkdir -p "$TINYMIXER_CACHE/gpu-proofs";\n'
+        'echo off by 5 > "$TINYMIXER_CACHE/gpu-proofs/x-captured.txt"; echo \'{"usable": true}\'; exit 1;;\n'
+        f'*gpu_summary*) exec {sys.executable} "$@";; esac'
+    )
+    done = run_script(tmp_path / "out", PYTHON=fake_python(tmp_path / "python", body))
+    assert done.returncode == 1  # a precision that went down to the layers
+    page = (tmp_path / "out" / "summary.md").read_text()
+    assert "- proof: FAILED with exit code 1" in page
+    assert '{"usable": true}' in page
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        assert "out/proof-cache/gpu-proofs/x-captured.txt" in archive.getnames()
+
+
+def test_the_session_keeps_to_its_time():
+    """The limits of its parts together; the wheels' installation comes off the others."""
+    text = SCRIPT.read_text()
+    whole = int(re.search(r"^WHOLE=(\d+)", text, re.M)[1])
+    names = re.findall(r'^(?:for .*; do )?\s*part ("?[$\w{}/\\-]+"?) (\d+) ', text, re.M)
+    twice = {'"$tool"': 2, '"profile-${model/\\//-}"': 2}
+    limits = [int(limit) * twice.get(name, 1) for name, limit in names]
+    assert sum(limits) - 40 <= whole < 480  # the training is there twice, and one of them runs
+    assert {"proof", "steps", "table", "tests", "training"} <= {name for name, _ in names}
 
 
 def test_the_summary_shows_what_is_there_and_names_what_is_not(tmp_path):

@@ -32,8 +32,8 @@ def column_major(pointer, data_type, rows, columns, leading):
     assert pointer, "a null pointer"
     assert pointer % dtype.itemsize == 0, "a pointer between two elements"
     count = (columns - 1) * leading + rows
-    flat = np.ctypeslib.as_array((ctypes.c_char * (count * dtype.itemsize)).from_address(pointer)).view(dtype)
-    return np.lib.stride_tricks.as_strided(flat, (columns, rows), (leading * flat.itemsize, flat.itemsize))
+    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(pointer)
+    return np.ndarray((columns, rows), dtype, memory, strides=(leading * dtype.itemsize, dtype.itemsize))
 
 
 def _float_at(pointer):

@@ -337,6 +337,7 @@ class MemoryPool:
 
 
 MEMORY = MemoryPool()
+LARGE = 16 << 20  # bytes: cuBLAS's workspaces alone are that large here, and filling them would take half a test's time
 
 
 def allocate(shape, dtype, fill):
@@ -344,7 +345,7 @@ def allocate(shape, dtype, fill):
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size > MEMORY.free:
         raise OutOfMemoryError(f"{size} bytes")
-    raw = np.full(size + 256, fill, np.uint8)
+    raw = np.full(size + 256, fill, np.uint8) if fill and size < LARGE else np.zeros(size + 256, np.uint8)
     MEMORY.hand_out(raw)
     start = -raw.ctypes.data % 256  # aligned like CUDA's allocations
     return raw[start : start + size].view(dtype).reshape(shape).view(ndarray)
@@ -366,7 +367,10 @@ def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
     if isinstance(a, ndarray) and dtype in (None, a.dtype):
         return a
     host = np.asarray(a, dtype)
-    device = allocate(host.shape, host.dtype, 0)
+    if host.flags.f_contiguous and not host.flags.c_contiguous:  # CuPy keeps the order of its memory
+        device = allocate(host.T.shape, host.dtype, 0).T
+    else:
+        device = allocate(host.shape, host.dtype, 0)
     device[...] = host
     return device
 

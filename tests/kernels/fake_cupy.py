@@ -77,7 +77,8 @@ class Device:
 def make_cupy():
     cupy = ModuleType("cupy")
     cupy.__spec__, cupy.__version__ = importlib.machinery.ModuleSpec("cupy", None), "stand-in"
-    for name in ("abs", "arange", "exp", "log", "max", "mean", "minimum", "sqrt", "stack", "sum", "tanh", "where"):
+    names = "abs arange broadcast_to exp log max mean minimum sqrt stack sum tanh where"
+    for name in names.split():
         setattr(cupy, name, getattr(np, name))
     for name in ("asarray", "copyto", "empty", "empty_like", "ndarray", "zeros"):
         setattr(cupy, name, getattr(fake_cuda, name))

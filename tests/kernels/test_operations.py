@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.fake_cupy import fake_gpu
+from tests.ops.test_on_the_strict_library import OPERATIONS
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
 from tinymixer.errors import ShapeError
@@ -140,3 +141,100 @@ def test_a_model_runs_on_the_twins(cupy, dtype):
     fused.backward(cupy.asarray(dlogits), fused_cache)
     gradients = np.array(fused.parameters.gradients.get())
     np.testing.assert_allclose(gradients, reference.parameters.gradients, rtol=1e-3, atol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------ memory order
+
+RNG = np.random.default_rng(0)
+CASES = {name: (name, *given) for name, given in OPERATIONS.items()} | {  # rows of whole vectors as well
+    "layer_norm, whole vectors": (
+        "layer_norm", (RNG.standard_normal((3, 2, 16)), RNG.standard_normal(16), RNG.standard_normal(16)), (1e-6,)
+    ),
+    "gelu_tanh, whole vectors": ("gelu_tanh", (RNG.standard_normal((3, 2, 16)),), ()),
+    "gelu_erf, whole vectors": ("gelu_erf", (RNG.standard_normal((3, 2, 16)),), ()),
+}  # fmt: skip
+LAYOUTS = (
+    "C",
+    "Fortran",
+    "transposed",
+    "axes swapped",
+    "strided",
+    "strided rows",
+    "reversed",
+    "broadcast",
+    "one number",
+)
+
+
+def laid_out(cupy, host, layout):
+    """(host, device): the same values, in a memory order. A broadcast array's are its first row or number, repeated."""
+    if layout == "C" or not host.ndim:
+        return host, cupy.asarray(host)
+    if layout == "Fortran":
+        return host, cupy.asarray(host.copy(order="F"))
+    if layout == "transposed":
+        return host, cupy.asarray(host.T.copy()).T
+    if layout == "axes swapped":
+        axes = (1, 0, *range(2, host.ndim)) if host.ndim > 1 else (0,)
+        return host, cupy.asarray(host.transpose(axes).copy()).transpose(axes)
+    if layout == "strided":
+        return host, cupy.asarray(host.repeat(2, axis=-1))[..., ::2]
+    if layout == "strided rows":
+        return host, cupy.asarray(host.repeat(3, axis=0))[1::3]
+    if layout == "reversed":
+        return host, cupy.asarray(host[..., ::-1].copy())[..., ::-1]
+    part = host[:1] if layout == "broadcast" else host[(slice(1),) * host.ndim]
+    return np.broadcast_to(part, host.shape), cupy.broadcast_to(cupy.asarray(part.copy()), host.shape)
+
+
+def on_host(array):
+    return np.array(array.get() if hasattr(array, "get") else array, np.float64)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("case", CASES)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_memory_order_of_no_input_changes_a_number(cupy, case, dtype, data):
+    name, inputs, constants = CASES[case]
+    hosts, devices = [], []
+    for x in inputs:
+        floats = x.dtype.kind == "f"
+        parameter = floats and name == "layer_norm" and x.ndim == 1  # which have kernels in float32 alone
+        x = x.astype("float32" if parameter else dtype) if floats else x
+        host, device = laid_out(cupy, x, data.draw(st.sampled_from(LAYOUTS)))
+        hosts.append(host.astype(np.float64) if floats else host)
+        devices.append(device)
+    twins = fused_operations(cupy)
+    wanted, wanted_cache = getattr(ops, f"{name}_forward")(*hosts, *constants)
+    found, cache = getattr(twins, f"{name}_forward")(*devices, *constants)
+    np.testing.assert_allclose(on_host(found), wanted, rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+
+    dy = np.array(np.random.default_rng(1).standard_normal(np.shape(wanted)), found.dtype)
+    dy, device_dy = laid_out(cupy, dy, data.draw(st.sampled_from(LAYOUTS)))
+    theirs = getattr(ops, f"{name}_backward")(dy.astype(np.float64), wanted_cache)
+    ours = getattr(twins, f"{name}_backward")(device_dy, cache)
+    assert isinstance(ours, tuple) == isinstance(theirs, tuple)
+    ours, theirs = (x if isinstance(x, tuple) else (x,) for x in (ours, theirs))
+    for gradient, wanted in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(on_host(gradient), wanted, rtol=TOLERANCE[dtype], atol=20 * TOLERANCE[dtype])
+    np.testing.assert_array_equal(on_host(device_dy), dy.astype(np.float64))
+
+
+def test_a_bias_in_another_format_than_the_scale_is_not_read_as_float32(cupy):
+    x, device_x = draw(cupy, (3, 8), "float32", 0)
+    (scale, device_scale), (bias, device_bias) = draw(cupy, 8, "float32", 1), draw(cupy, 8, "float64", 2)
+    found, _ = fused_operations(cupy).layer_norm_forward(device_x, device_scale, device_bias)
+    assert_close(found, ops.layer_norm_forward(x, scale, bias)[0], "float32")
+
+
+@pytest.mark.parametrize("name", ["gelu_tanh", "gelu_erf", "layer_norm"])
+@pytest.mark.parametrize("shape", [(8,), (1, 8), (2, 3, 8), (3, 8, 1), (6, 8)])
+def test_an_output_gradient_of_another_shape_is_refused(cupy, name, shape):
+    """A kernel would read beyond its end, or leave a part of it unread."""
+    twins = fused_operations(cupy)
+    (_, x), (_, parameter), (_, dy) = (draw(cupy, s, "float32", 0) for s in ((3, 8), (8,), shape))
+    inputs = (x, parameter, parameter) if name == "layer_norm" else (x,)
+    _, cache = getattr(twins, f"{name}_forward")(*inputs)
+    with pytest.raises(ShapeError, match=r"dy .*\(3, 8\)|dy .* C=8"):
+        getattr(twins, f"{name}_backward")(dy, cache)

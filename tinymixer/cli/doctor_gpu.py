@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinymixer.cli.output import make_table, print_json, print_table
-from tinymixer.errors import TinymixerError, first_line
+from tinymixer.errors import TinymixerError
+from tinymixer.text import printable
 
 if TYPE_CHECKING:
     from tinymixer.training.recipe import Recipe
@@ -106,4 +107,5 @@ def _print(facts: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     print_table(table)
     for row in rows:
         if row["note"]:
-            click.echo(f"{row['precision']}: {first_line(ValueError(row['note']))}")
+            note = " ".join(row["note"].split())
+            click.echo(f"{row['precision']}: {printable(note)}")

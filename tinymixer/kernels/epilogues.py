@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.kernels.modules import require_flat
 from tinymixer.kernels.precision import CUDA_R_32F, Precision
 from tinymixer.kernels.products import WORKSPACE_BYTES
 from tinymixer.kernels.timing import DeviceTimer
@@ -116,6 +117,7 @@ class Epilogues:
         )  # fmt: skip
 
     def _plan(self, epilogue: str, a: Any, b: Any, out: Any, bias: Any, aux: Any) -> _Plan:
+        require_flat(*(array for array in (a[0], b[0], out[0], bias, aux) if array is not None))
         lt, attribute = self._lt, self._lt.MatmulDescAttribute
         description = lt.matmul_desc_create(self._precision.compute_type, CUDA_R_32F)
         settings: list[tuple[Any, np.generic]] = [

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.errors import BackendError, first_line
+from tinymixer.errors import BackendError
 from tinymixer.kernels.launch import Launch
+from tinymixer.text import reason_of
 
 SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage", "hold")
 COMMON = "common.cuh"
@@ -55,7 +56,7 @@ class Kernels:
             self._functions: Mapping[str, Any] = {name: module.get_function(name) for name in names}
         except (cupy.cuda.compiler.CompileException, RuntimeError, ImportError, OSError) as error:
             raise BackendError(
-                f"the CUDA kernels cannot be compiled ({first_line(error)}): install CUDA's headers and NVRTC with "
+                f"the CUDA kernels cannot be compiled ({reason_of(error)}): install CUDA's headers and NVRTC with "
                 "pip install 'cupy-cuda13x[ctk]', or go without them: --kernels reference"
             ) from error
 
@@ -63,7 +64,8 @@ class Kernels:
         """Start a kernel on the current stream.
 
         Arrays are passed as they are and None as a null pointer. Numbers must be NumPy scalars of the kernel's own
-        type: CuPy would silently pass a Python int as 64 bits and a Python float as a double, so both are refused.
+        type: CuPy would silently pass a Python int as 64 bits and a Python float as a double, so both are refused
+        (TypeError). So is an array that is not in C order (ValueError): a kernel would take its numbers for others.
         """
         self._functions[name](
             (*layout.grid, 1), (*layout.block, 1), tuple(map(_argument, arguments)), shared_mem=layout.shared
@@ -75,4 +77,15 @@ def _argument(value: Any) -> Any:
         return np.intp(0)
     if isinstance(value, bool | int | float):
         raise TypeError(f"a kernel needs to know how many bytes {value!r} has: pass np.int32, np.int64 or np.float32")
+    require_flat(value)
     return value
+
+
+def require_flat(*arrays: Any) -> None:
+    """Raise ValueError for an array whose memory is not its numbers in C order: kernels and libraries read memory."""
+    for array in arrays:
+        if not array.flags.c_contiguous:
+            raise ValueError(
+                f"a kernel reads memory in C order, and an array of shape {array.shape} with strides of "
+                f"{array.strides} bytes is not: copy it into a new array first"
+            )

@@ -1,7 +1,10 @@
 """Faster versions of some operations of `tinymixer.ops` for CuPy arrays, with the same signatures.
 
 A Mixer that runs through its layers (a gradient check, evaluation, a notebook) uses these with `kernels="auto"`. Where
-there is no kernel (float64 and complex numbers), the generic operation is called.
+there is no kernel (float64 and complex numbers, an x whose memory is not in C order), the generic operation is called.
+
+A kernel reads memory, not an array: one number after the other, whatever the strides say. `_flat` brings what a kernel
+reads into that order, and `Kernels.launch` refuses anything else.
 """
 
 import functools
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer import ops
+from tinymixer.errors import ShapeError
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.ops.array_library import Array, Cache
@@ -67,6 +71,17 @@ class FusedOperations:
         """From now on compute everything by the generic operations: the kernels do not work on this machine."""
         self._generic_alone = True
 
+    def _flat(self, array: Array, dtype: Any) -> Array:
+        """The array as kernels read it: one number after the other in C order, in that format. Copied if need be."""
+        as_it_is = array.flags.c_contiguous and array.dtype == dtype
+        return array if as_it_is else self._copied_flat(array, dtype)
+
+    def _copied_flat(self, array: Array, dtype: Any) -> Array:
+        """A copy in C order. (`astype` and `copy` may keep the order of a transposed array's memory.)"""
+        copy = self._cupy.empty(array.shape, dtype)
+        copy[...] = array
+        return copy
+
     @functools.cached_property
     def _multiprocessors(self) -> int:
         return int(self._cupy.cuda.Device().attributes["MultiProcessorCount"])
@@ -105,7 +120,7 @@ class FusedOperations:
         if not isinstance(cache, FusedCache):
             return generic(dy, cache)
         (x,) = cache.arrays
-        dx = dy.astype(x.dtype)  # (...) a copy, since the kernel works in place
+        dx = self._copied_flat(_of_shape("dy", dy, x.shape), x.dtype)  # (...) the kernel works in place
         vector = layouts.vector_width(x.dtype.itemsize, x.size, layouts.all_aligned(x, dx))
         layout = layouts.over_rows(1, x.size, vector, self._multiprocessors)
         unused_sums = self._cupy.empty(layout.grid[0], np.float32)
@@ -118,11 +133,13 @@ class FusedOperations:
     def layer_norm_forward(self, x: Array, scale: Array, bias: Array, eps: float = 1e-6) -> tuple[Array, Cache]:
         """As `ops.layer_norm_forward`, in one pass."""
         number = _number(x)
-        if number is None or self._generic_alone or str(scale.dtype) != "float32":
+        in_float32 = all(str(parameter.dtype) == "float32" for parameter in (scale, bias))
+        if number is None or self._generic_alone or not in_float32:
             return ops.layer_norm_forward(x, scale, bias, eps)
         channels = x.shape[-1]
         expect_shape("scale", scale, "C", C=channels)
         expect_shape("bias", bias, "C", C=channels)
+        scale, bias = self._flat(scale, scale.dtype), self._flat(bias, bias.dtype)  # (C,) each
         y = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         aligned = layouts.all_aligned(x, scale, bias, y)
         rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
@@ -140,7 +157,8 @@ class FusedOperations:
         x, scale, mean, inv_std = cache.arrays
         channels = scale.shape[0]
         expect_shape("dy", dy, "... C", C=channels)
-        dy, dx = _contiguous(dy, x), self._cupy.empty(x.shape, x.dtype)  # (..., C) each
+        dy = self._flat(_of_shape("dy", dy, x.shape), x.dtype)  # (..., C)
+        dx = self._cupy.empty(x.shape, x.dtype)  # (..., C)
         aligned = layouts.all_aligned(dy, x, scale, dx)
         rows, row = x.size // channels, layouts.RowLayout.of(channels, x.dtype.itemsize, aligned)
         layout = row.persistent(rows, channels, self._multiprocessors)
@@ -159,5 +177,8 @@ def _number(x: Array) -> str | None:
     return NUMBERS.get(str(x.dtype)) if x.size and x.flags.c_contiguous else None
 
 
-def _contiguous(dy: Array, x: Array) -> Array:
-    return dy if dy.flags.c_contiguous and dy.dtype == x.dtype else dy.astype(x.dtype).reshape(x.shape).copy()
+def _of_shape(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """The array. Raises ShapeError where it has another shape: a kernel knows only how many numbers to read."""
+    if tuple(array.shape) != tuple(shape):
+        raise ShapeError(f"expected {name} of shape {tuple(shape)}, got {tuple(array.shape)}")
+    return array

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.errors import first_line, install_line
+from tinymixer.errors import install_line
+from tinymixer.kernels.modules import require_flat
 from tinymixer.kernels.precision import CUDA_R_32F, Precision
+from tinymixer.text import reason_of
 
 WORKSPACE_BYTES = 32 << 20  # as cuBLAS recommends for Hopper; a captured stream cannot use cuBLAS's own pool
 DEFAULT_ALGORITHM = -1
@@ -47,9 +49,9 @@ class Products:
         """out (M, N) = a (M, K) @ b (K, N); a transposed factor is stored as (K, M) or (N, K).
 
         Both factors have the same format. `out` may be float32 where they have 16 bits, so that gradients of weights
-        keep their precision and need no conversion. With `add`, the product is added to `out`. All are contiguous.
+        keep their precision and need no conversion. With `add`, the product is added to `out`.
 
-        Raises ValueError when the shapes do not fit.
+        Raises ValueError when the shapes do not fit, or an array is not in C order.
         """
         rows, inner = (a.shape[1], a.shape[0]) if transpose_a else a.shape
         b_inner, columns = (b.shape[1], b.shape[0]) if transpose_b else b.shape
@@ -57,6 +59,7 @@ class Products:
             raise ValueError(
                 f"cannot multiply {a.shape} by {b.shape} into {out.shape} ({transpose_a=}, {transpose_b=})"
             )
+        require_flat(a, b, out)
         in_type, out_type = self._data_type(a), self._data_type(out)
         compute = self._precision.float_compute if in_type == CUDA_R_32F else self._precision.compute_type
         self._gemm(
@@ -79,7 +82,7 @@ def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Product
         cublas, handle = _own_handle()
     except (ImportError, RuntimeError, OSError) as error:
         return _cupy_products(cupy, precision), (
-            f"nvmath-python cannot be used ({first_line(error)}), so the step is not captured in a CUDA graph: "
+            f"nvmath-python cannot be used ({reason_of(error)}), so the step is not captured in a CUDA graph: "
             f"{install_line('cuda13')} (or [cuda12])"
         )
     workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)

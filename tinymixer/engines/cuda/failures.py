@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tinymixer.engines.cuda.memory_plan import BatchTooLargeError
-from tinymixer.errors import REPOSITORY, BackendError, TinymixerError, first_line
+from tinymixer.errors import REPOSITORY, BackendError, TinymixerError
+from tinymixer.text import reason_of
 
 if TYPE_CHECKING:
     from tinymixer.engines.cuda.self_proof import Proof
@@ -85,7 +86,7 @@ def give_back_memory(cupy: Any) -> None:
 
 
 def said_by(error: BaseException) -> str:
-    return first_line(error).rstrip(".")
+    return reason_of(error).rstrip(".")
 
 
 def report_text(way: str, error: Exception, kind: Mapping[str, Any]) -> str:

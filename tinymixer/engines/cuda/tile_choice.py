@@ -22,7 +22,6 @@ import numpy as np
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.memory_plan import FusedMlps
 from tinymixer.engines.cuda.tile_mlps import TileMlps
-from tinymixer.errors import first_line
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import Precision
@@ -34,6 +33,7 @@ from tinymixer.kernels.tiles.tile_sizes import BACKWARD, FORWARD, KINDS, Kind, M
 from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
+from tinymixer.text import reason_of
 
 # The most by which both ways may differ, as a share of the result's norm: some roundings of the format, for both round
 # at other places. A result that is off by 5 % is found in all three.
@@ -120,7 +120,7 @@ def choose_tiles(around: Surroundings, tuning: Tuning | None, use_epilogues: Use
                 known = trial.better(kind, loaded, timed=tuning is not None)
         except Exception as error:  # a comfort: whatever goes wrong in it, the products compute this MLP
             _end_capture(around.stream)
-            said = str(error) if isinstance(error, TileError) else f"{type(error).__name__}: {first_line(error)}"
+            said = str(error) if isinstance(error, TileError) else f"{type(error).__name__}: {reason_of(error)}"
             notes.append(f"the {kind} MLP is not fused into a tile kernel: {said}")
             failed = True
             continue

@@ -10,7 +10,7 @@ import io
 from types import ModuleType
 from typing import Any
 
-from tinymixer.errors import TinymixerError, first_line, install_line
+from tinymixer.errors import TinymixerError, install_line
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.tiles.cubin import Cubin, read_cubin
 from tinymixer.kernels.tiles.tile_sizes import (
@@ -20,6 +20,7 @@ from tinymixer.kernels.tiles.tile_sizes import (
     TileArray,
     TileLaunch,
 )
+from tinymixer.text import reason_of
 
 ALIGNMENT = 16  # bytes of addresses; and elements, where a length or a stride is a multiple of it
 
@@ -33,7 +34,7 @@ def cutile() -> ModuleType:
     try:
         return importlib.import_module("cuda.tile")
     except (ImportError, OSError, RuntimeError) as error:
-        raise TileError(f"cuTile cannot be used ({first_line(error)}): {install_line('cutile')}") from error
+        raise TileError(f"cuTile cannot be used ({reason_of(error)}): {install_line('cutile')}") from error
 
 
 def versions() -> str:
@@ -64,7 +65,7 @@ def compile_launch(launch: TileLaunch, precision: Precision, architecture: str) 
         return read_cubin(code.getvalue(), launch.name)
     except Exception as error:  # cuTile's errors have no common class but Exception, and nothing depends on this kernel
         raise TileError(
-            f"cuTile cannot compile {launch.name} for {architecture} ({type(error).__name__}: {first_line(error)})"
+            f"cuTile cannot compile {launch.name} for {architecture} ({type(error).__name__}: {reason_of(error)})"
         ) from error
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.errors import first_line
+from tinymixer.kernels.modules import require_flat
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.tiles.compiler import TileError, compile_best
 from tinymixer.kernels.tiles.cubin import Cubin
 from tinymixer.kernels.tiles.tile_sizes import MlpSizes, TileLaunch, candidates
+from tinymixer.text import reason_of
 
 ONE_THREAD = (1, 1, 1)
 
@@ -32,13 +33,14 @@ class TileKernel:
             module.load(cubin.code)
             self._function = module.get_function(cubin.symbol)
         except Exception as error:  # the driver's errors, which CuPy's versions name differently
-            raise TileError(f"the driver does not load {launch.name} ({first_line(error)})") from error
+            raise TileError(f"the driver does not load {launch.name} ({reason_of(error)})") from error
 
     def __call__(self, *arrays: Any) -> None:
-        """Raises ValueError for arrays of other shapes than it was compiled for."""
+        """Raises ValueError for arrays of other shapes than it was compiled for, or not in C order."""
         shapes, wanted = [tuple(a.shape) for a in arrays], [a.shape for a in self.launch.arrays]
         if shapes != wanted:
             raise ValueError(f"{self.launch.name} takes arrays of shapes {wanted}, got {shapes}")
+        require_flat(*arrays)
         arguments: list[Any] = []
         for array in arrays:
             strides = [stride // array.dtype.itemsize for stride in array.strides]  # in elements

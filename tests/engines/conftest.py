@@ -1,0 +1,22 @@
+"""What keeps the engines' many short runs short."""
+
+import gc
+from unittest import mock
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _long_lived_objects_are_not_searched():
+    """An engine that lets go of a GPU's memory collects garbage, among all that the test session has imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runs_draw_no_curves():
+    """tests/training looks at them."""
+    with mock.patch("tinymixer.training.trainer.try_to_draw_curves"):
+        yield
