@@ -15,8 +15,8 @@ def _long_lived_objects_are_not_searched():
     gc.unfreeze()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _runs_draw_no_curves():
-    """tests/training looks at them."""
+    """In these tests alone: tests/training looks at curves."""
     with mock.patch("tinymixer.training.trainer.try_to_draw_curves"):
         yield
