@@ -9,6 +9,7 @@ from tests.shaken import shaken
 from tinymixer import MixerConfig, MlpMixer
 from tinymixer.draws import Draws
 from tinymixer.engines.cpu import CpuMixer, default_threads
+from tinymixer.engines.cpu.threads import ThreadTeam
 from tinymixer.errors import ConfigError, ShapeError
 from tinymixer.models.mlp_mixer import MlpMixer as Model
 from tinymixer.ops import softmax_cross_entropy
@@ -212,3 +213,17 @@ def test_a_forward_pass_in_groups_of_blocks_gives_the_same_logits(monkeypatch):
     monkeypatch.setattr("tinymixer.engines.cpu.cpu_mixer.FOLDED_BYTES", 0)  # as many blocks at a time as threads
     # Not the same bits: how many blocks are folded together decides in which order BLAS adds.
     np.testing.assert_allclose(CpuMixer(model, threads=2, slice_images=3).logits(images), together, 1e-5, 1e-6)
+
+
+def test_a_single_image_leaves_blas_its_threads_and_gives_the_same_logits(monkeypatch):
+    """One slice keeps one of our threads busy, so BLAS may use the cores."""
+    model = MlpMixer(MixerConfig(image_size=8, patch_size=4, hidden_dim=8, num_blocks=2), seed=0, dtype="float64")
+    model.parameters["head.weight"][...] = np.random.default_rng(1).standard_normal((8, 10))
+    engine, alone = CpuMixer(model, threads=2, slice_images=4), []
+    run = ThreadTeam.run_on_one
+    monkeypatch.setattr(ThreadTeam, "run_on_one", lambda self, *rest: (alone.append(rest[1]), run(self, *rest))[1])
+    images = np.random.default_rng(0).standard_normal((3, 8, 8, 3))
+    several = engine.logits(images)
+    assert not alone
+    np.testing.assert_allclose(engine.logits(images[:1]), several[:1], rtol=1e-12)
+    assert len(alone) == 1

@@ -128,9 +128,13 @@ class CpuMixer(HostEngine):
                 else:
                     np.copyto(between_groups[part].reshape(ws.x.shape), ws.x)
 
+        busy = [thread for thread, share in enumerate(shares) if share]
         for group in groups:
             self._fold(group, backward=False)
-            self._team.run(partial(work, group=group), shares)
+            if len(busy) == 1:  # a single image
+                self._team.run_on_one(partial(work, group=group), busy[0], shares[busy[0]])
+            else:
+                self._team.run(partial(work, group=group), shares)
         return logits
 
     def loss_and_gradients(

@@ -129,6 +129,11 @@ class ThreadTeam:
         with BLAS_LIMIT.one_thread(self._blas):
             return self._run(work, *items)
 
+    def run_on_one(self, work: Callable[..., Any], thread: int, *items: Any) -> Any:
+        """work(thread, ...) alone, on the calling thread. BLAS keeps its own threads, since ours have nothing to do."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            return work(thread, *items)
+
     def _run(self, work: Callable[..., Any], *items: Sequence[Any]) -> list[Any]:
         def without_warnings(*arguments: Any) -> Any:
             # What is not finite shows in the loss and in the gradient's norm, which say at which step.
