@@ -18,7 +18,9 @@ from tinymixer import MlpMixer, ops
 from tinymixer.backend import CupyBackend
 from tinymixer.data import Augmentation, epoch_order
 from tinymixer.engines.cuda.captured_step import CapturedStep
+from tinymixer.engines.cuda.failures import WayFailedError
 from tinymixer.engines.cuda.staging import draw_step
+from tinymixer.engines.guarded_cuda import CAPTURED, UNCAPTURED, GuardedCudaEngine
 from tinymixer.errors import BackendError
 from tinymixer.parallel.gpu import use_own_gpu
 from tinymixer.parallel.nccl import device_sum
@@ -121,6 +123,34 @@ def test_a_whole_run_on_two_gpus_is_that_of_one_on_numpy(tmp_path):
     for ours, theirs in zip(found[0][0], rows(wanted), strict=True):
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4), name
+
+
+def test_ranks_take_the_way_that_proves_right_on_all_of_them(tmp_path, monkeypatch):
+    """One rank's captured step is wrong: both launch kernel by kernel, since their sums must meet."""
+    prove = GuardedCudaEngine._prove
+
+    def wrong_on_the_second(engine, way, options):
+        if engine._work.ranks.rank == 1 and way == CAPTURED:
+            raise WayFailedError("planted")
+        prove(engine, way, options)
+
+    monkeypatch.setattr(GuardedCudaEngine, "_prove", wrong_on_the_second)
+    wanted = Trainer(recipe(backend="numpy", epochs=1), tmp_path / "numpy", dataset())
+    wanted.run()
+    with gpu(), fake_nccl(__import__("cupy")):
+
+        def work(ranks):
+            options = recipe(backend="cupy", epochs=1, check_kernels="always")
+            trainer = Trainer(options, tmp_path / "run", dataset(), Recorder(), ranks=ranks)
+            trainer.run()
+            return trainer.engine.way, trainer.engine.note, host(trainer.model.parameters.values)
+
+        one, other = taking_turns(2, work)
+    assert one[0] == other[0] == UNCAPTURED
+    assert "another rank" in one[1]
+    assert "planted" in other[1]
+    np.testing.assert_array_equal(one[2], other[2])
+    np.testing.assert_allclose(one[2], wanted.model.parameters.values, rtol=1e-3, atol=1e-4)
 
 
 def test_a_stop_on_one_gpu_stops_both_after_the_same_step(tmp_path):
