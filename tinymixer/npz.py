@@ -9,7 +9,7 @@ import math
 import re
 import struct
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -220,3 +220,8 @@ def _shape(text: str) -> tuple[int, ...]:
     if len(lengths) > MOST_AXES or not all(each.isdigit() and len(each) <= 18 for each in lengths):
         raise ArchiveError(f"has a shape that cannot be: ({shortened(text, 60)})")
     return tuple(map(int, lengths))
+
+
+def below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, under the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -65,7 +65,7 @@ def test_a_planted_fault_is_caught(name, record_property):
 def test_the_right_backward_passes_where_the_fault_was_caught(name):
     report = BY_NAME[name].check_without()
     if report is None:
-        pytest.skip("a broken contract, with no right twin in tinymixer.ops")
+        pytest.skip("a broken contract, with no right counterpart in tinymixer.ops")
     assert report.passed, str(report)
 
 

@@ -1,4 +1,4 @@
-"""The fused twins of operations: same signatures, same results, generic where no kernel applies."""
+"""The fused forms of operations: same signatures, same results, generic where no kernel applies."""
 
 import numpy as np
 import pytest
@@ -41,15 +41,15 @@ def assert_close(found, wanted, dtype):
 @few
 @shapes
 def test_layer_norm(cupy, dtype, rows, channels):
-    twins = fused_operations(cupy)
+    fused = fused_operations(cupy)
     x, device_x = draw(cupy, (rows, 2, channels), dtype, 0)
     dy, device_dy = draw(cupy, (rows, 2, channels), dtype, 1)
     (scale, device_scale), (bias, device_bias) = (draw(cupy, channels, "float32", seed) for seed in (2, 3))
     wanted, wanted_cache = ops.layer_norm_forward(x, scale, bias, 1e-2)
-    found, cache = twins.layer_norm_forward(device_x, device_scale, device_bias, 1e-2)
+    found, cache = fused.layer_norm_forward(device_x, device_scale, device_bias, 1e-2)
     assert isinstance(cache, FusedCache)
     assert_close(found, wanted, dtype)
-    results = zip(twins.layer_norm_backward(device_dy, cache), ops.layer_norm_backward(dy, wanted_cache), strict=True)
+    results = zip(fused.layer_norm_backward(device_dy, cache), ops.layer_norm_backward(dy, wanted_cache), strict=True)
     for ours, theirs in results:
         assert_close(ours, theirs, dtype)
     np.testing.assert_array_equal(device_dy.get(), dy.astype(dtype))
@@ -60,13 +60,13 @@ def test_layer_norm(cupy, dtype, rows, channels):
 @few
 @shapes
 def test_gelu(cupy, dtype, form, rows, channels):
-    twins = fused_operations(cupy)
+    fused = fused_operations(cupy)
     x, device_x = draw(cupy, (rows, channels), dtype, 0)
     dy, device_dy = draw(cupy, (rows, channels), dtype, 1)
     wanted, wanted_cache = getattr(ops, f"gelu_{form}_forward")(x)
-    found, cache = getattr(twins, f"gelu_{form}_forward")(device_x)
+    found, cache = getattr(fused, f"gelu_{form}_forward")(device_x)
     assert_close(found, wanted, dtype)
-    dx = getattr(twins, f"gelu_{form}_backward")(device_dy, cache)
+    dx = getattr(fused, f"gelu_{form}_backward")(device_dy, cache)
     assert_close(dx, getattr(ops, f"gelu_{form}_backward")(dy, wanted_cache), dtype)
     np.testing.assert_array_equal(device_dy.get(), dy.astype(dtype))
     assert dx.dtype == dtype
@@ -78,18 +78,18 @@ def test_rows_that_begin_inside_an_array_are_read_one_by_one(cupy, dtype):
     _, x = draw(cupy, (5 * 8 + 2,), dtype, 0)
     x = x[2:].reshape(5, 8)
     assert x.data.ptr % 16
-    twins, host = fused_operations(cupy), np.array(x.get(), np.float64)
-    found, cache = twins.gelu_tanh_forward(x)
+    fused, host = fused_operations(cupy), np.array(x.get(), np.float64)
+    found, cache = fused.gelu_tanh_forward(x)
     assert_close(found, ops.gelu_tanh_forward(host)[0], dtype)
     assert_close(
-        twins.gelu_tanh_backward(x, cache), ops.gelu_tanh_backward(host, ops.gelu_tanh_forward(host)[1]), dtype
+        fused.gelu_tanh_backward(x, cache), ops.gelu_tanh_backward(host, ops.gelu_tanh_forward(host)[1]), dtype
     )
 
     _, whole = draw(cupy, (6, 6), dtype, 0)
     part = whole[1:]
     assert part.shape == (5, 6)
     assert part.data.ptr % 16
-    assert_close(twins.gelu_erf_forward(part)[0], ops.gelu_erf_forward(np.array(part.get(), np.float64))[0], dtype)
+    assert_close(fused.gelu_erf_forward(part)[0], ops.gelu_erf_forward(np.array(part.get(), np.float64))[0], dtype)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -104,14 +104,14 @@ def test_layer_norm_of_arrays_that_begin_anywhere(cupy, dtype, rows, channels, l
         device = device[late:].reshape(shape)
         return np.array(device.get(), np.float64), device
 
-    twins, shape = fused_operations(cupy), (rows, channels)
+    fused, shape = fused_operations(cupy), (rows, channels)
     (x, device_x), (dy, device_dy) = drawn(shape, dtype, 0, late[0]), drawn(shape, dtype, 1, late[1])
     scale, device_scale = drawn((channels,), "float32", 2, late[2])
     bias, device_bias = drawn((channels,), "float32", 3, late[3])
     wanted, wanted_cache = ops.layer_norm_forward(x, scale, bias, 1e-2)
-    found, cache = twins.layer_norm_forward(device_x, device_scale, device_bias, 1e-2)
+    found, cache = fused.layer_norm_forward(device_x, device_scale, device_bias, 1e-2)
     assert_close(found, wanted, dtype)
-    results = zip(twins.layer_norm_backward(device_dy, cache), ops.layer_norm_backward(dy, wanted_cache), strict=True)
+    results = zip(fused.layer_norm_backward(device_dy, cache), ops.layer_norm_backward(dy, wanted_cache), strict=True)
     for ours, theirs in results:
         assert_close(ours, theirs, dtype)
 
@@ -124,7 +124,7 @@ def test_a_wrong_shape_is_said_in_letters(cupy):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_model_runs_on_the_twins(cupy, dtype):
+def test_a_model_runs_on_the_fused_operations(cupy, dtype):
     config = MixerConfig(image_size=8, hidden_dim=6, tokens_mlp_dim=5, channels_mlp_dim=7, num_blocks=2)
     rng = np.random.default_rng(0)
     images, dlogits = rng.standard_normal((3, 8, 8, 3)).astype(dtype), rng.standard_normal((3, 10)).astype(dtype)
@@ -205,15 +205,15 @@ def test_the_memory_order_of_no_input_changes_a_number(cupy, case, dtype, data):
         host, device = laid_out(cupy, x, data.draw(st.sampled_from(LAYOUTS)))
         hosts.append(host.astype(np.float64) if floats else host)
         devices.append(device)
-    twins = fused_operations(cupy)
+    fused = fused_operations(cupy)
     wanted, wanted_cache = getattr(ops, f"{name}_forward")(*hosts, *constants)
-    found, cache = getattr(twins, f"{name}_forward")(*devices, *constants)
+    found, cache = getattr(fused, f"{name}_forward")(*devices, *constants)
     np.testing.assert_allclose(on_host(found), wanted, rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
 
     dy = np.array(np.random.default_rng(1).standard_normal(np.shape(wanted)), found.dtype)
     dy, device_dy = laid_out(cupy, dy, data.draw(st.sampled_from(LAYOUTS)))
     theirs = getattr(ops, f"{name}_backward")(dy.astype(np.float64), wanted_cache)
-    ours = getattr(twins, f"{name}_backward")(device_dy, cache)
+    ours = getattr(fused, f"{name}_backward")(device_dy, cache)
     assert isinstance(ours, tuple) == isinstance(theirs, tuple)
     ours, theirs = (x if isinstance(x, tuple) else (x,) for x in (ours, theirs))
     for gradient, wanted in zip(ours, theirs, strict=True):
@@ -232,9 +232,9 @@ def test_a_bias_in_another_format_than_the_scale_is_not_read_as_float32(cupy):
 @pytest.mark.parametrize("shape", [(8,), (1, 8), (2, 3, 8), (3, 8, 1), (6, 8)])
 def test_an_output_gradient_of_another_shape_is_refused(cupy, name, shape):
     """A kernel would read beyond its end, or leave a part of it unread."""
-    twins = fused_operations(cupy)
+    fused = fused_operations(cupy)
     (_, x), (_, parameter), (_, dy) = (draw(cupy, s, "float32", 0) for s in ((3, 8), (8,), shape))
     inputs = (x, parameter, parameter) if name == "layer_norm" else (x,)
-    _, cache = getattr(twins, f"{name}_forward")(*inputs)
+    _, cache = getattr(fused, f"{name}_forward")(*inputs)
     with pytest.raises(ShapeError, match=r"dy .*\(3, 8\)|dy .* C=8"):
-        getattr(twins, f"{name}_backward")(dy, cache)
+        getattr(fused, f"{name}_backward")(dy, cache)

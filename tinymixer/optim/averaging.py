@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.errors import CheckpointError
+from tinymixer.npz import below
 from tinymixer.optim.chunks import ParallelMap, chunks_of
 from tinymixer.optim.optimizer import check_range
 from tinymixer.parameters import Parameters
@@ -84,8 +85,3 @@ class WeightAverage:
             parameters.load_buffers(below("buffers/", state))
             self.values, self.buffers = parameters.values.copy(), parameters.buffers.copy()
         self.updates = int(updates)
-
-
-def below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix`, under the rest of their names."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

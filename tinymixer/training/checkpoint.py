@@ -22,6 +22,7 @@ from tinymixer.data import DataDescription
 from tinymixer.draws import GENERATOR
 from tinymixer.errors import CheckpointError, ConfigError, DataError
 from tinymixer.files import Say, replacing, say_nothing
+from tinymixer.npz import below
 from tinymixer.training.checkpoint_file import read_arrays
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.run_state import RunState
@@ -129,11 +130,6 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
             sum_of_all.update(f"{name}\0{array.dtype.str}\0{arrays[name].shape}\0".encode())
             sum_of_all.update(array.data.cast("B") if array.dtype.kind != "U" else array.tobytes())
     return sum_of_all.hexdigest()
-
-
-def below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix`, under the rest of their names."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _require_whole(path: Path, arrays: Mapping[str, np.ndarray], number: int) -> None:

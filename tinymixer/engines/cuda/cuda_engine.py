@@ -43,17 +43,8 @@ class CudaEngine(Engine):
             work.labels,
             batch_size=work.batch_size,
             micro_batches=work.micro_batches_of(self._share.stop - self._share.start),
-            mean=work.mean,
-            std=work.std,
-            fill=mean_colour(work.mean),
-            augmentation=work.augmentation,
-            label_smoothing=work.label_smoothing,
-            precision=options.precision,
-            captured=options.captured,
-            deterministic=options.deterministic,
-            recompute=options.recompute,
             ranks=work.ranks,
-            two_streams=options.two_streams,
+            **step_settings(options, work),
         )
         self.parallel_map = map
         self._resident: list[tuple[np.ndarray, Any]] = [(work.images, self.captured_step.training_pixels)]
@@ -163,3 +154,19 @@ def _parts_of_one_size(work: Work) -> bool:
     shares = (share_out(work.batch_size, rank, work.ranks.size) for rank in range(work.ranks.size))
     sizes = [share.stop - share.start for share in shares]
     return all(size % work.micro_batches_of(size) == 0 for size in sizes)
+
+
+def step_settings(options: EngineOptions, work: Work) -> dict[str, Any]:
+    """What a `CapturedStep` is told of options and work, in training and in its proof alike."""
+    return {
+        "mean": work.mean,
+        "std": work.std,
+        "fill": mean_colour(work.mean),
+        "augmentation": work.augmentation,
+        "label_smoothing": work.label_smoothing,
+        "precision": options.precision,
+        "captured": options.captured,
+        "deterministic": options.deterministic,
+        "recompute": options.recompute,
+        "two_streams": options.two_streams,
+    }

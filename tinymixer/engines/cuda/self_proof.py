@@ -23,11 +23,12 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.backend import Backend, CupyBackend
-from tinymixer.data.batches import make_batch, mean_colour
+from tinymixer.data.batches import make_batch
 from tinymixer.draws import Draws
 from tinymixer.engines.cuda.bounds import Comparison, compare, compare_change
 from tinymixer.engines.cuda.capability import FAST_FLOAT64, capability_of
 from tinymixer.engines.cuda.captured_step import CapturedStep
+from tinymixer.engines.cuda.cuda_engine import step_settings
 from tinymixer.engines.cuda.failures import NotCapturedError, WayFailedError, abandon, give_back_memory
 from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.rounded_layers import (
@@ -177,16 +178,7 @@ def _open(
         work.labels[shown],
         batch_size=images,
         micro_batches=work.micro_batches,
-        mean=work.mean,
-        std=work.std,
-        fill=mean_colour(work.mean),
-        augmentation=work.augmentation,
-        label_smoothing=work.label_smoothing,
-        precision=options.precision,
-        captured=options.captured,
-        deterministic=options.deterministic,
-        recompute=options.recompute,
-        two_streams=options.two_streams,
+        **step_settings(options, work),
         epilogues=epilogues,
     )
     try:
