@@ -10,7 +10,7 @@ from tinymixer.engines import Step, Work, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
-from tinymixer.training.build import build_model, make_optimizer, require_batch, schedule_of
+from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of
 from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.final_test import final_test, nothing_to_test
@@ -18,6 +18,7 @@ from tinymixer.training.fine_tuning import choose_start, start_with
 from tinymixer.training.history import Row, append_row
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
+from tinymixer.training.other_weights import averaged_weights
 from tinymixer.training.parts import frozen_words
 from tinymixer.training.prepare import prepare
 from tinymixer.training.progress import Progress
@@ -95,13 +96,14 @@ class Trainer:
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         if frozen := frozen_words(self.optimizer.groups, self.model.parameters):
             say(frozen)
+        self.average = make_average(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch
         self.schedule = schedule_of(recipe, self.steps_per_epoch)
         work = Work(
             images.train_images, images.train_labels, images.mean, images.std, training.batch_size,
             recipe.augmentation, training.label_smoothing, training.micro_batches, training.seed, ranks,
-            images.num_classes,
+            images.num_classes, self.average,
         )  # fmt: skip
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
@@ -217,7 +219,8 @@ class Trainer:
         }
         validation = None
         if len(self.validation_indices):
-            validation = self.evaluate("validation")
+            with averaged_weights(self):
+                validation = self.evaluate("validation")
             if validation is None:
                 return False
             row |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
@@ -237,7 +240,10 @@ class Trainer:
         return True
 
     def evaluate(self, part: str) -> Evaluation | None:
-        """Evaluate on the "validation" or "test" images; None when a stop was requested before the end."""
+        """Evaluate the model, with the weights that it has, on the "validation" or "test" images.
+
+        None when a stop was requested before the end.
+        """
         data, size = self.dataset, self.recipe.training.eval_batch_size
         images, labels, indices = (
             (data.test_images, data.test_labels, None)
