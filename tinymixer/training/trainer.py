@@ -50,8 +50,9 @@ class Trainer:
     resume      continue the run in `out` from its last checkpoint, exactly
     model       your own model instead of the recipe's; training starts from its weights
     init_from   start from the weights of a run, a checkpoint, a file, or of a name ("first-mixer"): arrays of the same
-                name and shape are loaded, the others are named in a note. "none" starts from scratch; None leaves it to
-                the recipe, or to `model` where you give one. `recipe.fine_tuning` says how sizes and head are chosen
+                name and shape are loaded, averaged where there is an average; the others are named in a note. "none"
+                starts from scratch; None leaves it to the recipe, or to `model` where you give one.
+                `recipe.fine_tuning` says how sizes and head are chosen
     ranks       the processes that train together (`tinymixer.parallel.launched_ranks`), each with a Trainer of its own.
                 Rank 0's alone writes into the folder; give the others' a `Progress()`, which is silent
 
@@ -224,6 +225,8 @@ class Trainer:
             if validation is None:
                 return False
             row |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
+        if self.average is not None:
+            row["averaged"] = True  # the weights that were validated, and will be tested
         row |= {
             "images_per_second": state.images / state.train_seconds,
             "seconds": self.seconds - state.epoch_started,
@@ -233,7 +236,7 @@ class Trainer:
             self._save(self.folder.best)
         self.ranks.first(lambda: append_row(self.folder.metrics, row, self.reports.say_once))
         self.rows.append(row)
-        require_same_weights(self.ranks, self.model, self.step)
+        require_same_weights(self.ranks, self.model, self.step, self.average)
         self._save(self.folder.last)
         self.progress.on_epoch(row)
         self.reports.draw_curves_if_due(self)
