@@ -77,4 +77,7 @@ def of_run(run: Run, path: Path) -> PretrainedModel:
     )  # fmt: skip
     which = f"{run.which} weights" if path.is_dir() else "weights"
     source = f"{run.recipe.architecture} trained on {data.name}, {which} of {shown_path(path)}"
-    return PretrainedModel(run.model, preprocessing, tuple(data.class_names), source, OWN, path)
+    return PretrainedModel(
+        run.model, preprocessing, tuple(data.class_names), source, OWN, path,
+        trained_with_flips=run.recipe.augmentation.flip,
+    )  # fmt: skip
