@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.eval import backend_option, checkpoint_option, gelu_option, preprocessing_option, tta_option
+from tinymixer.cli.eval import (
+    backend_option,
+    checkpoint_option,
+    gelu_option,
+    preprocessing_option,
+    raw_option,
+    tta_option,
+)
 from tinymixer.cli.failures import USER_ERROR, say_error
 from tinymixer.cli.output import json_option, print_json, tell
 from tinymixer.errors import CheckpointError, DataError
@@ -56,6 +63,7 @@ BAR_WIDTH = 30
 @gelu_option
 @preprocessing_option
 @checkpoint_option
+@raw_option
 @backend_option
 @json_option
 def predict(
@@ -69,6 +77,7 @@ def predict(
     gelu: str | None,
     preprocessing: str | None,
     checkpoint: str,
+    raw: bool,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -97,7 +106,7 @@ def predict(
     run, images = (str(paths[0]), paths[1:]) if weights is None else (weights, paths)
     if not images:
         raise click.UsageError("Missing argument 'IMAGE...': say which pictures to look at.")
-    loaded = load_for_pictures(run, checkpoint, backend, gelu, preprocessing)
+    loaded = load_for_pictures(run, checkpoint, backend, gelu, preprocessing, averaged=not raw)
     images = tuple(file for path in images for file in _files(path))
     problems: dict[Path, str] = {}
     drawn: dict[Path, np.ndarray] = {}
@@ -116,7 +125,9 @@ def predict(
             answers.append({"image": shown(path), "error": problems[path]})
         else:
             best = _best(predictions[path], top, loaded.synsets)
-            answer = {"image": shown(path), "predictions": best, "engine": loaded.engine.name}
+            answer = {
+                "image": shown(path), "predictions": best, "engine": loaded.engine.name, "model": loaded.source,
+            }  # fmt: skip
             answers.append(answer if tta == "none" else answer | {"tta": tta})
             if not as_json:
                 _show(shown(path) + ("" if tta == "none" else f" (test-time augmentation: {tta})"), best)
@@ -131,14 +142,19 @@ def predict(
 
 
 def load_for_pictures(
-    source: str, checkpoint: str, backend: str, gelu: str | None = None, preprocessing: str | None = None
+    source: str,
+    checkpoint: str,
+    backend: str,
+    gelu: str | None = None,
+    preprocessing: str | None = None,
+    averaged: bool = True,
 ) -> "PretrainedModel":
     """A run's model, or weights from a file or by name. Raises TinymixerError where there are none."""
     from tinymixer.training import load_run
     from tinymixer.training.weights import is_run, load_weights, of_run
 
     if is_run(source) and gelu is None and preprocessing is None:
-        return of_run(load_run(source, checkpoint, backend), Path(source))
+        return of_run(load_run(source, checkpoint, backend, averaged=averaged), Path(source))
     try:
         return load_weights(source, backend=backend, gelu=gelu, preprocessing=preprocessing)
     except CheckpointError:
