@@ -111,5 +111,5 @@ def caution(tta: str, trained_with_flips: bool | None) -> str | None:
         return None
     return (
         "this model was not trained on mirrored images (augmentation.flip = false): where a mirrored picture means "
-        "something else, as with digits and letters, results can get worse"
+        "something else, as with digits and letters, results get worse"
     )
