@@ -46,6 +46,28 @@ def test_json_holds_everything_and_nothing_else_is_printed(tinymixer, run):
     assert found["confusion_picture"] == str(run / "confusion.png")
 
 
+def test_test_time_augmentation_is_reported_apart(tinymixer, run):
+    plain, both = tinymixer("eval", run), tinymixer("eval", run, "--tta", "all")
+    assert both.code == 0
+    before, after = plain.out.splitlines(), both.out.splitlines()
+    place = next(i for i, line in enumerate(after) if line.startswith("test-time augmentation"))
+    assert after[:place] + after[place + 1 :] == before  # the plain figures, table and all, stay as they are
+    assert "not trained on mirrored images" in both.err
+    found = tinymixer("eval", run, "--tta", "all", "--json").json
+    low, high = found["tta_accuracy_interval"]
+    assert after[place] == (
+        f"test-time augmentation (all, 6 views): accuracy {100 * found['tta_accuracy']:.2f} % "
+        f"({round(360 * found['tta_accuracy'])} of 360; 95 % interval {100 * low:.1f} % to {100 * high:.1f} %), "
+        f"loss {found['tta_loss']:.4f}"
+    )
+    assert found["tta"] == "all"
+    assert found["tta_loss"] != found["loss"]
+    assert after[place - 1].startswith(
+        f"accuracy {100 * found['accuracy']:.2f} % ({np.trace(found['confusion'])} of 360;"
+    )
+    assert tinymixer("eval", run, "--tta", "mirrors").is_error("'none', 'mirror', 'shift', 'all'")
+
+
 def test_a_checkpoint_file_and_a_picture_elsewhere(tinymixer, run, tmp_path):
     assert tinymixer("eval", run / "last.npz", "--out", "matrix.png").code == 0
     assert (tmp_path / "matrix.png").read_bytes().startswith(PNG)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tinymixer.data import load_dataset
-from tinymixer.training import evaluate, load_model
+from tinymixer.training import evaluate, load_model, load_run
 
 
 @pytest.fixture
@@ -41,6 +41,25 @@ def test_five_classes_are_shown_with_percentages(tinymixer, finished_run, digits
     assert outcome.code == 0
     assert outcome.out.count(" %  ") == 15
     assert outcome.out.splitlines()[::6] == digits
+
+
+def test_predictions_say_that_test_time_augmentation_made_them(tinymixer, finished_run, digits, tmp_path):
+    outcome = tinymixer("predict", finished_run, *digits, "--tta", "shift", "--csv", "answers.csv")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[::6] == [f"{name} (test-time augmentation: shift)" for name in digits]
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][2:] == [*map(str, range(10)), "test-time augmentation"]
+    assert [row[-1] for row in rows[1:]] == ["shift"] * 3
+    outcome = tinymixer("predict", finished_run, "0.png", "--tta", "mirror", "--json", "--top", "10")
+    (answer,) = outcome.json
+    assert answer["tta"] == "mirror"
+    assert "not trained on mirrored images" in outcome.err
+    expected = load_run(finished_run).predict(tmp_path / "0.png", tta="mirror").probabilities
+    found = {entry["label"]: entry["probability"] for entry in answer["predictions"]}
+    assert [found[k] for k in range(10)] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert "tta" not in tinymixer("predict", finished_run, "0.png", "--json").json[0]
+    assert tinymixer("predict", finished_run, "0.png", "--tta", "flip").is_error("--tta")
 
 
 def test_dark_ink_on_paper(tinymixer, finished_run, digits):

@@ -109,8 +109,13 @@ def test_eval_with_weights(tinymixer, theirs, photographs, tmp_path):
     assert facts["top1"] <= facts["top5"] <= 1
     assert [row["synset"] for row in facts["classes"]] == ["n01440764", "n01443537"]
     assert sum(row["images"] for row in facts["confusions"]) == 4 - 4 * facts["top1"]
-    text = tinymixer("eval", "--weights", theirs, "--data", photographs, "--out", "confusion.png").out
-    assert "top-1" in text
+    text = tinymixer("eval", "--weights", theirs, "--data", photographs, "--out", "confusion.png", "--tta", "all").out
+    assert text.startswith("top-1 ")
+    assert text.splitlines()[1].startswith("test-time augmentation (all, 6 views): top-1 ")
+    both = tinymixer("eval", "--weights", theirs, "--data", photographs.parent, "--json", "--tta", "all").json
+    assert {name: value for name, value in both.items() if not name.startswith("tta")} == facts
+    assert both["tta_loss"] != both["loss"]
+    assert both["tta_top1"] <= both["tta_top5"] <= 1
     assert "4 pictures of 2 classes" in text
     assert (tmp_path / "confusion.png").exists()
     assert tinymixer("eval", "--weights", theirs).is_error("--data")

@@ -44,6 +44,8 @@ def draw_predictions(
             continue
         _draw_image(left, images[place], titles[place])
         _draw_bars(right, predictions[place], top)
+    if (tta := predictions[0].tta) != "none":
+        figure.supxlabel(f"with test-time augmentation ({tta})", color=INK, fontsize=8)
     return figure
 
 

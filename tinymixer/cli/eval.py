@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tinymixer.analysis.per_class import ClassResult
+    from tinymixer.training import Evaluation
 
 run_argument = click.argument("run", type=click.Path(path_type=Path), required=False, metavar="RUN")
 checkpoint_option = click.option(
@@ -45,6 +46,13 @@ preprocessing_option = click.option(
     type=click.Choice(["authors", "big_vision", "timm", "miil"]),
     help="For a file of weights: how pictures are prepared [default: as the file's layout has it].",
 )
+tta_option = click.option(
+    "--tta",
+    type=click.Choice(["none", "mirror", "shift", "all"]),
+    default="none",
+    show_default=True,
+    help="Test-time augmentation: average over views of each picture, mirrored, shifted by a pixel, or all of both.",
+)
 
 
 @click.command("eval", short_help="Evaluate a run: accuracy, per-class table, confusion matrix.")
@@ -64,6 +72,7 @@ preprocessing_option = click.option(
     metavar="PATH",
     help="Archive or folder of the data set, or other images of your own with the same classes.",
 )
+@tta_option
 @backend_option
 @click.option(
     "--out",
@@ -80,6 +89,7 @@ def evaluate_run(
     gelu: str | None,
     preprocessing: str | None,
     data: Path | None,
+    tta: str,
     backend: str,
     out: Path | None,
     as_json: bool,
@@ -92,13 +102,18 @@ def evaluate_run(
     class, named by its synset (n01440764), its number or its name. That prints top-1 and top-5 accuracy and the classes
     most often mistaken for others.
 
+    --tta adds the accuracy with test-time augmentation, on a line of its own; all else is measured without.
+
     \b
     Examples:
       tinymixer eval runs/digits
       tinymixer eval runs/cifar10-nano --data cifar-10-binary.tar.gz --checkpoint last
       tinymixer eval runs/digits --json
+      tinymixer eval runs/cifar10-nano --tta mirror
       tinymixer eval --weights Mixer-B_16.npz --data imagenet/val
     """
+    import numpy as np
+
     from tinymixer.training.weights import is_run
 
     if (run is None) == (weights is None):
@@ -107,11 +122,12 @@ def evaluate_run(
     if not is_run(source) and (weights is not None or Path(source).is_file()):
         from tinymixer.cli.eval_weights import evaluate_weights
 
-        evaluate_weights(source, data, backend, gelu, preprocessing, out, as_json)
+        evaluate_weights(source, data, backend, gelu, preprocessing, tta, out, as_json)
         return
     run = Path(source)
     from tinymixer.analysis.per_class import class_results, confusion_matrix
     from tinymixer.data.paths import shown
+    from tinymixer.data.views import caution
     from tinymixer.training import evaluate, load_run
     from tinymixer.training.loading import normalisation
     from tinymixer.training.test_images import matching_test_images
@@ -127,7 +143,7 @@ def evaluate_run(
     )
     if sys.stderr.isatty():
         click.echo(f"evaluating {len(images):,} images ...", err=True)
-    evaluation = evaluate(loaded.model, images, labels, *normalisation(known), size)
+    evaluation = evaluate(loaded.model, images, labels, *normalisation(known), size, tta=tta)
     assert evaluation is not None  # it returns None only when stopped
     confusion = confusion_matrix(labels, evaluation.predictions, len(known.class_names))  # (K, K)
     classes = class_results(confusion, known.class_names)
@@ -153,6 +169,7 @@ def evaluate_run(
                 "confusion": confusion.tolist(),
                 "confusion_picture": None if problem else shown(picture),
             }
+            | _tta_facts(tta, evaluation.with_tta)
         )
     else:
         print_table(_class_table(classes))
@@ -161,12 +178,41 @@ def evaluate_run(
             f"accuracy {percent(evaluation.accuracy, 2)} ({correct:,} of {len(images):,}{whose}; 95 % interval "
             f"{percent(low)} to {percent(high)}), loss {evaluation.loss:.4f}, {loaded.which} {loaded.kind}"
         )
+        if evaluation.with_tta is not None:
+            correct = int(np.sum(evaluation.with_tta.predictions == labels))
+            show_with_tta(tta, "accuracy", correct, len(images), evaluation.with_tta.loss)
         if not problem:
             click.echo(f"confusion matrix saved in {shown(picture)}")
         if problem and out is None:  # the user did not ask for the picture, so a note is enough
             tell(f"confusion matrix not drawn: {problem}", to_stderr=True)
+    if note := caution(tta, loaded.recipe.augmentation.flip):
+        tell(note, to_stderr=True)
     if problem and out is not None:
         raise problem
+
+
+def _tta_facts(tta: str, found: "Evaluation | None") -> dict[str, Any]:
+    """What --json says of test-time augmentation: nothing where there was none."""
+    if found is None:
+        return {}
+    return {
+        "tta": tta,
+        "tta_accuracy": found.accuracy,
+        "tta_accuracy_interval": list(found.interval),
+        "tta_loss": found.loss,
+    }
+
+
+def show_with_tta(tta: str, what: str, correct: int, images: int, loss: float, more: str = "") -> None:
+    """Print a line of its own with what was measured with test-time augmentation."""
+    from tinymixer.data.views import views_of
+    from tinymixer.training import accuracy_interval
+
+    low, high = accuracy_interval(correct, images)
+    click.echo(
+        f"test-time augmentation ({tta}, {len(views_of(tta))} views): {what} {percent(correct / images, 2)} "
+        f"({correct:,} of {images:,}; 95 % interval {percent(low)} to {percent(high)}){more}, loss {loss:.4f}"
+    )
 
 
 def _save_picture(confusion: "np.ndarray", names: list[str], path: Path, title: str) -> Exception | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tinymixer.cli.eval import show_with_tta
 from tinymixer.cli.output import make_table, percent, print_json, print_table, tell
 from tinymixer.errors import ConfigError, DataError
 
@@ -21,6 +22,7 @@ def evaluate_weights(
     backend: str,
     gelu: str | None,
     preprocessing: str | None,
+    tta: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -29,6 +31,7 @@ def evaluate_weights(
 
     from tqdm import tqdm
 
+    from tinymixer.data.views import caution
     from tinymixer.training.folder_accuracy import labelled_pictures, measure_folder
     from tinymixer.training.weights import load_weights
 
@@ -37,12 +40,14 @@ def evaluate_weights(
     loaded = load_weights(source, backend=backend, gelu=gelu, preprocessing=preprocessing)
     pictures = labelled_pictures(loaded, data)
     with tqdm(total=len(pictures), unit="picture", disable=not sys.stderr.isatty()) as bar:
-        result = measure_folder(loaded, pictures, lambda done: bar.update(done - bar.n) and None)
-    facts = _facts(source, data, loaded, result)
+        result = measure_folder(loaded, pictures, lambda done: bar.update(done - bar.n) and None, tta)
+    facts = _facts(source, data, loaded, result) | _tta_facts(tta, result.with_tta)
     if as_json:
         print_json(facts)
     else:
-        _show(facts, loaded, result)
+        _show(facts, loaded, result, tta)
+    if note := caution(tta, loaded.trained_with_flips):
+        tell(note, to_stderr=True)
     for sentence in result.broken[:5]:
         tell(f"not counted: {sentence}", to_stderr=True)
     if len(result.broken) > 5:
@@ -80,13 +85,28 @@ def _facts(source: str, data: Path, loaded: "PretrainedModel", result: "FolderAc
     }
 
 
-def _show(facts: dict[str, Any], loaded: "PretrainedModel", result: "FolderAccuracy") -> None:
+def _tta_facts(tta: str, found: "FolderAccuracy | None") -> dict[str, Any]:
+    """What --json says of test-time augmentation: nothing where there was none."""
+    if found is None:
+        return {}
+    return {
+        "tta": tta,
+        "tta_top1": found.top1 / found.images,
+        "tta_top1_interval": list(found.interval),
+        "tta_top5": found.top5 / found.images,
+        "tta_loss": found.loss,
+    }
+
+
+def _show(facts: dict[str, Any], loaded: "PretrainedModel", result: "FolderAccuracy", tta: str) -> None:
     low, high = facts["top1_interval"]
     click.echo(
         f"top-1 {percent(facts['top1'], 2)} (95 % interval {percent(low)} to {percent(high)}), top-5 "
         f"{percent(facts['top5'], 2)}, loss {facts['loss']:.4f}: {facts['images']:,} pictures of "
         f"{len(facts['classes']):,} classes"
     )
+    if (found := result.with_tta) is not None:
+        show_with_tta(tta, "top-1", found.top1, found.images, found.loss, f", top-5 {percent(facts['tta_top5'], 2)}")
     if facts["confusions"]:
         table = make_table(["class"])
         table.add_column("taken for", justify="left")

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.eval import backend_option, checkpoint_option, gelu_option, preprocessing_option, raw_option
+from tinymixer.cli.eval import (
+    backend_option,
+    checkpoint_option,
+    gelu_option,
+    preprocessing_option,
+    raw_option,
+    tta_option,
+)
 from tinymixer.cli.failures import USER_ERROR, say_error
 from tinymixer.cli.output import json_option, print_json, tell
 from tinymixer.errors import CheckpointError, DataError
@@ -44,7 +51,7 @@ BAR_WIDTH = 30
     "csv_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also write a row for each image: its file, the class, and the probability of every class.",
+    help="Also write a row for each image: its file, the class, the probability of every class, and --tta if given.",
 )
 @click.option(
     "--picture",
@@ -52,6 +59,7 @@ BAR_WIDTH = 30
     metavar="FILE",
     help="Also draw the first pictures with their classes, as PNG.",
 )
+@tta_option
 @gelu_option
 @preprocessing_option
 @checkpoint_option
@@ -65,6 +73,7 @@ def predict(
     invert: bool,
     csv_file: Path | None,
     picture: Path | None,
+    tta: str,
     gelu: str | None,
     preprocessing: str | None,
     checkpoint: str,
@@ -88,10 +97,11 @@ def predict(
       tinymixer predict runs/cifar10-nano holiday.jpg
       tinymixer predict runs/digits scanned-seven.png --invert
       tinymixer predict runs/cifar10-nano *.png --top 3 --json
-      tinymixer predict runs/photos new-pictures --csv answers.csv
+      tinymixer predict runs/photos new-pictures --csv answers.csv --tta mirror
       tinymixer predict --weights Mixer-B_16.npz holiday.jpg --picture seen.png
     """
     from tinymixer.data.paths import shown
+    from tinymixer.data.views import caution
 
     run, images = (str(paths[0]), paths[1:]) if weights is None else (weights, paths)
     if not images:
@@ -101,7 +111,7 @@ def predict(
     problems: dict[Path, str] = {}
     drawn: dict[Path, np.ndarray] = {}
     read = _read(loaded, images, invert, problems, drawn if picture is not None else None)
-    answered = loaded.predict_images(image for _, image in read)
+    answered = loaded.predict_images((image for _, image in read), tta)
     predictions = dict(zip([path for path in dict.fromkeys(images) if path not in problems], answered, strict=True))
 
     if csv_file is not None:  # before anything is printed, so that a closed pipe (`| head`) does not cost the file
@@ -115,15 +125,18 @@ def predict(
             answers.append({"image": shown(path), "error": problems[path]})
         else:
             best = _best(predictions[path], top, loaded.synsets)
-            answers.append(
-                {"image": shown(path), "predictions": best, "engine": loaded.engine.name, "model": loaded.source}
-            )
+            answer = {
+                "image": shown(path), "predictions": best, "engine": loaded.engine.name, "model": loaded.source,
+            }  # fmt: skip
+            answers.append(answer if tta == "none" else answer | {"tta": tta})
             if not as_json:
-                _show(shown(path), best)
+                _show(shown(path) + ("" if tta == "none" else f" (test-time augmentation: {tta})"), best)
     if as_json:
         print_json(answers)
     elif predictions:
         tell(f"{loaded.source}; preprocessing: {loaded.preprocessing.name}; {loaded.computed_by}", to_stderr=True)
+    if predictions and (note := caution(tta, loaded.trained_with_flips)):
+        tell(note, to_stderr=True)
     if problems:
         raise Exit(USER_ERROR)
 
@@ -197,9 +210,11 @@ def _write_csv(path: Path, predictions: "dict[Path, Prediction]", class_names: S
     """Write a row for each image that could be read. Raises CheckpointError where the file cannot be written."""
     text = io.StringIO(newline="")
     rows = csv.writer(text)
-    rows.writerow(["image", "class", *class_names])
+    with_tta = any(found.tta != "none" for found in predictions.values())
+    rows.writerow(["image", "class", *class_names, *(["test-time augmentation"] if with_tta else [])])
     for image, found in predictions.items():
-        rows.writerow([str(image), found.class_name, *(f"{share:.6f}" for share in found.probabilities)])
+        shares = (f"{share:.6f}" for share in found.probabilities)
+        rows.writerow([str(image), found.class_name, *shares, *([found.tta] if with_tta else [])])
     with replacing(path) as file:
         file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 

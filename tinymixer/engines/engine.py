@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinymixer.data import Augmentation
+from tinymixer.data.views import AS_IT_IS, View
 from tinymixer.draws import Draws
 from tinymixer.models import Model
 from tinymixer.optim import Optimizer, WeightAverage
@@ -181,8 +182,11 @@ class Engine:
         indices: np.ndarray | None = None,
         batch_size: int = 128,
         stopped: Callable[[], bool] = lambda: False,
+        view: View = AS_IT_IS,
     ) -> np.ndarray | None:
         """Logits (N, K) of images uint8 (N, height, width, channels), or of those that the indices choose.
+
+        view   how each image is seen, for test-time augmentation: mirrored, shifted
 
         None when `stopped()` turned true between two batches.
         """

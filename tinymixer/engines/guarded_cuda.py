@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinymixer.data import cache_folder
+from tinymixer.data.views import AS_IT_IS, View
 from tinymixer.engines.cuda.capability import precision_here
 from tinymixer.engines.cuda.cuda_engine import CudaEngine
 from tinymixer.engines.cuda.failures import (
@@ -336,9 +337,10 @@ class GuardedCudaEngine(Engine):
         indices: np.ndarray | None = None,
         batch_size: int = 128,
         stopped: Callable[[], bool] = lambda: False,
+        view: View = AS_IT_IS,
     ) -> np.ndarray | None:
         try:
-            return self._inner.pixel_logits(images, mean, std, indices, batch_size, stopped)
+            return self._inner.pixel_logits(images, mean, std, indices, batch_size, stopped, view)
         except Exception as error:
             raise self._said(error) from error
 

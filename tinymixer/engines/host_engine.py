@@ -7,6 +7,7 @@ import numpy as np
 
 from tinymixer.data import normalise
 from tinymixer.data.batches import training_batch
+from tinymixer.data.views import AS_IT_IS, View
 from tinymixer.draws import Draws
 from tinymixer.engines.engine import Engine, Step, Totals, Work
 from tinymixer.engines.independence import require_shareable
@@ -76,6 +77,7 @@ class HostEngine(Engine):
         indices: np.ndarray | None = None,
         batch_size: int = 128,
         stopped: Callable[[], bool] = lambda: False,
+        view: View = AS_IT_IS,
     ) -> np.ndarray | None:
         backend, dtype = self.model.backend, self.model.parameters.dtype
         rows = []
@@ -84,6 +86,6 @@ class HostEngine(Engine):
             if stopped():
                 return None
             part = slice(start, start + batch_size)
-            pixels = images[part] if indices is None else images[indices[part]]  # (B, height, width, channels)
+            pixels = view(images[part] if indices is None else images[indices[part]])  # (B, height, width, channels)
             rows.append(backend.to_numpy(self.logits(backend.asarray(normalise(pixels, mean, std, dtype)))))
         return np.concatenate(rows)  # (N, K)

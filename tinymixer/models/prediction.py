@@ -11,10 +11,12 @@ class Prediction:
 
     class_names     the K names
     probabilities   float64 (K,), in the order of the names
+    tta             the test-time augmentation that it was made with ("mirror", "shift", "all"); "none" for none
     """
 
     class_names: tuple[str, ...]
     probabilities: np.ndarray
+    tta: str = "none"
 
     @property
     def label(self) -> int:
@@ -40,4 +42,5 @@ class Prediction:
         return [(self.class_names[k], float(self.probabilities[k])) for k in self.best_labels(count)]
 
     def __repr__(self) -> str:
-        return "Prediction(" + ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.best(3)) + ")"
+        made = "" if self.tta == "none" else f"; test-time augmentation: {self.tta}"
+        return "Prediction(" + ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.best(3)) + made + ")"

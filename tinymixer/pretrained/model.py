@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.data.views import average_logits, views_of
 from tinymixer.draws import Draws
 from tinymixer.engines import Engine, choose_engine
 from tinymixer.models import Model, Prediction
@@ -34,6 +35,8 @@ class PretrainedModel:
     class_names     K different names;  synsets   their WordNet numbers, where the classes are ImageNet's
     source          a sentence: what was read, and what was taken for granted
     layout          whose names the file has: "authors", "authors-older", "timm" or "tinymixer"
+
+    trained_with_flips   whether it saw mirrored images in training; None where nobody says
     """
 
     model: Model
@@ -43,6 +46,7 @@ class PretrainedModel:
     layout: str
     path: Path
     synsets: tuple[str, ...] | None = None
+    trained_with_flips: bool | None = None
 
     @property
     def config(self) -> Any:
@@ -66,6 +70,15 @@ class PretrainedModel:
         backend, dtype = self.model.backend, self.model.parameters.dtype
         return backend.to_numpy(self.engine.logits(backend.asarray(images, dtype=dtype)))
 
+    def logits_with_tta(self, images: np.ndarray, tta: str) -> tuple[np.ndarray, np.ndarray]:
+        """images (B, H, W, channels), already preprocessed  ->  their logits, and the average over views, (B, K) each
+
+        tta   test-time augmentation: "none", "mirror", "shift" or "all", see `data.views`; ConfigError for any other
+        """
+        found = average_logits(tta, lambda view: self.logits(view(images)))
+        assert found is not None  # it is None only where stopped
+        return found
+
     @cached_property
     def engine(self) -> Engine:
         """What `logits` and `predict` compute with."""
@@ -76,23 +89,26 @@ class PretrainedModel:
         """Which engine computes predictions, in a clause for people."""
         return f"{self.engine.name} engine, {self.engine.description}"
 
-    def predict(self, picture: Picture) -> Prediction:
+    def predict(self, picture: Picture, tta: str = "none") -> Prediction:
         """Classify a picture: a file's path, or an array uint8 (height, width[, channels]) of any size.
 
-        Raises DataError for anything that is no picture.
+        tta   test-time augmentation: "none", "mirror", "shift" or "all", see `data.views`
+
+        Raises DataError for anything that is no picture, ConfigError for an unknown tta.
         """
-        return self.predict_many([picture])[0]
+        return self.predict_many([picture], tta)[0]
 
-    def predict_many(self, pictures: Iterable[Picture]) -> list[Prediction]:
+    def predict_many(self, pictures: Iterable[Picture], tta: str = "none") -> list[Prediction]:
         """Classify several pictures. Raises DataError for the first one that cannot be read."""
-        return self.predict_images(self.preprocessing(picture) for picture in pictures)
+        return self.predict_images((self.preprocessing(picture) for picture in pictures), tta)
 
-    def predict_images(self, images: Iterable[np.ndarray]) -> list[Prediction]:
+    def predict_images(self, images: Iterable[np.ndarray], tta: str = "none") -> list[Prediction]:
         """Classify images (H, W, channels) that are preprocessed already; some of them are in memory at a time."""
+        views_of(tta)  # a wrong name is refused before pictures are read
         waiting, predictions = iter(images), []
         while batch := list(islice(waiting, PREDICTED_AT_ONCE)):
-            logits = self.logits(np.stack(batch))  # (b, K)
-            predictions += [Prediction(self.class_names, row) for row in softmax(logits)]
+            _, logits = self.logits_with_tta(np.stack(batch), tta)  # (b, K)
+            predictions += [Prediction(self.class_names, row, tta) for row in softmax(logits)]
         return predictions
 
     def __repr__(self) -> str:

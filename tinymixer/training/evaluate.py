@@ -1,5 +1,6 @@
 """Evaluates a model: its loss, accuracy and predictions on images with known labels."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.data.checks import as_array, checked_images, checked_statistics
+from tinymixer.data.views import View, average_logits, views_of
 from tinymixer.engines import Engine, choose_engine
 from tinymixer.errors import DataError
 from tinymixer.models import Model
@@ -23,12 +25,14 @@ class Evaluation:
     accuracy        share of images classified correctly, 0 to 1
     predictions     (N,) int64, the most probable class of each image
     probabilities   (N, K) float64, rows that sum to 1
+    with_tta        the same with test-time augmentation, where that was asked for; all else is without
     """
 
     loss: float
     accuracy: float
     predictions: np.ndarray
     probabilities: np.ndarray
+    with_tta: "Evaluation | None" = None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -60,6 +64,7 @@ def predict_log_probabilities(
     stopped: Callable[[], bool] = lambda: False,
     indices: np.ndarray | None = None,
     ranks: Ranks = ONE_RANK,
+    tta: str = "none",
 ) -> np.ndarray | None:
     """Logarithm of the softmax of the model's logits: images (N, height, width, channels) uint8 -> (N, K) float64.
 
@@ -67,23 +72,47 @@ def predict_log_probabilities(
     for activations does not grow with N. Returns None when `stopped()` became true between two batches.
 
     Several ranks share the images out, and each gets all results; None where one of them was stopped.
+
+    tta   test-time augmentation: "none", "mirror", "shift" or "all", see `data.views`; ConfigError for any other
     """
+    logits = _logits(model, images, mean, std, batch_size, stopped, indices, ranks, tta)
+    return None if logits is None else _log_softmax(logits[1])
+
+
+def _logits(
+    model: Model | Engine,
+    images: np.ndarray,
+    mean: Any,
+    std: Any,
+    batch_size: int,
+    stopped: Callable[[], bool],
+    indices: np.ndarray | None,
+    ranks: Ranks,
+    tta: str,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Logits of the images as they are, and averaged over the views: see `average_logits`; of all ranks together."""
+    for view in views_of(tta):
+        view.check(*images.shape[1:3])  # before the first is computed
     engine = model if isinstance(model, Engine) else choose_engine(model)
     noted = engine.note
     chosen = np.arange(len(images)) if indices is None else indices
     own = chosen[ranks.part(len(chosen))]
     alone = ranks.size == 1  # then an engine may take all images as they are, without a list of them
-    logits: np.ndarray | None = own  # of no image, where there are fewer images than ranks
-    if len(own):
-        logits = engine.pixel_logits(images, mean, std, indices if alone else own, batch_size, stopped)
+
+    def logits_of(view: View) -> np.ndarray | None:
+        logits: np.ndarray | None = own  # of no image, where there are fewer images than ranks
+        if len(own):
+            logits = engine.pixel_logits(images, mean, std, indices if alone else own, batch_size, stopped, view)
+        parts = ranks.gather(logits)
+        if any(part is None for part in parts):
+            ranks.agree_to_stop()
+            return None
+        return np.concatenate([part for part in parts if part is not None and len(part)])  # (N, K)
+
+    logits = average_logits(tta, logits_of)
     if engine.note != noted and engine is not model:
         warnings.warn(str(engine.note), stacklevel=2)
-    parts = ranks.gather(logits)
-    if any(part is None for part in parts):
-        ranks.agree_to_stop()
-        return None
-    rows = np.concatenate([part for part in parts if part is not None and len(part)])  # (N, K)
-    return _log_softmax(rows.astype(np.float64))
+    return logits
 
 
 def evaluate(
@@ -96,14 +125,16 @@ def evaluate(
     stopped: Callable[[], bool] = lambda: False,
     indices: np.ndarray | None = None,
     ranks: Ranks = ONE_RANK,
+    tta: str = "none",
 ) -> Evaluation | None:
     """Evaluate the model on images (N, height, width, channels) uint8 with labels (N,) integers.
 
     indices   numbers of the images to evaluate; None for all
     ranks     share out the images; all of them get the result
+    tta       test-time augmentation ("mirror", "shift", "all"): its results come apart, in `Evaluation.with_tta`
 
     Returns None when `stopped()` became true on the way. Raises DataError where there are no images, and unless each
-    image has one label that is the number of a class.
+    image has one label that is the number of a class; ConfigError for an unknown tta.
     """
     images, labels = as_array("images", images), as_array("labels", labels)
     require_labels(images, labels)
@@ -112,18 +143,23 @@ def evaluate(
         raise DataError("evaluation needs images, and a label for each: got no image")
     images = checked_images("images", images)
     mean, std = (checked_statistics(*each, images.shape[3]) for each in (("mean", mean), ("std", std)))
-    log_probabilities = predict_log_probabilities(
-        model, images, mean, std, batch_size, stopped, indices, ranks
-    )  # (N, K)
-    if log_probabilities is None:
+    logits = _logits(model, images, mean, std, batch_size, stopped, indices, ranks, tta)
+    if logits is None:
         return None
-    classes = log_probabilities.shape[1]
+    plain, averaged = logits  # (N, K) each
+    classes = plain.shape[1]
     if not 0 <= chosen.min() <= chosen.max() < classes:
         outside = chosen.max() if chosen.max() >= classes else chosen.min()
         raise DataError(f"the model tells {classes} classes apart, 0 to {classes - 1}, but there is a label {outside}")
+    found = _measured(plain, chosen)
+    return found if tta == "none" else dataclasses.replace(found, with_tta=_measured(averaged, chosen))
+
+
+def _measured(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    log_probabilities = _log_softmax(logits)  # (N, K)
     predictions = np.argmax(log_probabilities, axis=1)  # (N,)
-    loss = -float(np.mean(log_probabilities[np.arange(len(chosen)), chosen]))
-    return Evaluation(loss, float(np.mean(predictions == chosen)), predictions, np.exp(log_probabilities))
+    loss = -float(np.mean(log_probabilities[np.arange(len(labels)), labels]))
+    return Evaluation(loss, float(np.mean(predictions == labels)), predictions, np.exp(log_probabilities))
 
 
 def require_labels(images: np.ndarray, labels: np.ndarray) -> None:

@@ -33,6 +33,7 @@ class FolderAccuracy:
     true, right   label -> pictures of that class, and those of them that were classified correctly
     confusions    (true label, predicted label) -> pictures
     loss          mean cross-entropy
+    with_tta      the same with test-time augmentation, where that was asked for; all else is without
     """
 
     images: int
@@ -43,6 +44,7 @@ class FolderAccuracy:
     right: Mapping[int, int]
     confusions: Mapping[tuple[int, int], int]
     broken: list[str] = field(default_factory=list)
+    with_tta: "FolderAccuracy | None" = None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -68,16 +70,18 @@ def labelled_pictures(loaded: PretrainedModel, folder: str | Path) -> list[tuple
 
 
 def measure_folder(
-    loaded: PretrainedModel, pictures: list[tuple[Path, int]], progress: Callable[[int], None] = lambda done: None
+    loaded: PretrainedModel,
+    pictures: list[tuple[Path, int]],
+    progress: Callable[[int], None] = lambda done: None,
+    tta: str = "none",
 ) -> FolderAccuracy:
     """Classify the pictures; memory holds some of them at a time. progress hears how many are done.
 
+    tta   test-time augmentation ("mirror", "shift", "all"): its results come apart, in `FolderAccuracy.with_tta`
+
     A picture that cannot be read is named and not counted. Raises DataError where none can be.
     """
-    top1 = top5 = 0
-    loss, broken = 0.0, []
-    true, right, confusions = Counter[int](), Counter[int](), Counter[tuple[int, int]]()
-    done = 0
+    plain, averaged, broken, done = _Counts(), _Counts(), [], 0
     for batch in _batches(loaded, pictures):
         done += len(batch)
         read = [(image, label) for image, label in batch if not isinstance(image, str)]
@@ -85,21 +89,41 @@ def measure_folder(
         progress(done)
         if not read:
             continue
-        probabilities = softmax(loaded.logits(np.stack([image for image, _ in read])))  # (b, K)
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]  # (b, 5)
-        for row, order, (_, label) in zip(probabilities, best, read, strict=True):
-            true[label] += 1
-            loss -= float(np.log(max(row[label], np.finfo(np.float64).tiny)))
-            top5 += int(label in order)
-            if order[0] == label:
-                top1 += 1
-                right[label] += 1
-            else:
-                confusions[label, int(order[0])] += 1
-    images = sum(true.values())
-    if not images:
+        logits = loaded.logits_with_tta(np.stack([image for image, _ in read]), tta)  # two, (b, K)
+        for counts, rows in zip((plain, averaged), logits if tta != "none" else logits[:1], strict=False):
+            counts.add(softmax(rows), [label for _, label in read])
+    if not plain.true:
         raise DataError(f"none of the {len(pictures)} pictures can be read; the first: {broken[0]}")
-    return FolderAccuracy(images, top1, top5, loss / images, true, right, confusions, broken)
+    return plain.result(broken, None if tta == "none" else averaged.result(broken))
+
+
+class _Counts:
+    """Counts what a `FolderAccuracy` holds."""
+
+    def __init__(self) -> None:
+        self.top1 = self.top5 = 0
+        self.loss = 0.0
+        self.true, self.right = Counter[int](), Counter[int]()
+        self.confusions = Counter[tuple[int, int]]()
+
+    def add(self, probabilities: np.ndarray, labels: list[int]) -> None:
+        """Count pictures: probabilities (b, K), b labels."""
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]  # (b, 5)
+        for row, order, label in zip(probabilities, best, labels, strict=True):
+            self.true[label] += 1
+            self.loss -= float(np.log(max(row[label], np.finfo(np.float64).tiny)))
+            self.top5 += int(label in order)
+            if order[0] == label:
+                self.top1 += 1
+                self.right[label] += 1
+            else:
+                self.confusions[label, int(order[0])] += 1
+
+    def result(self, broken: list[str], with_tta: FolderAccuracy | None = None) -> FolderAccuracy:
+        images = sum(self.true.values())
+        return FolderAccuracy(
+            images, self.top1, self.top5, self.loss / images, self.true, self.right, self.confusions, broken, with_tta
+        )
 
 
 def _batches(loaded: PretrainedModel, pictures: list[tuple[Path, int]]) -> Iterator[list[tuple[np.ndarray | str, int]]]:

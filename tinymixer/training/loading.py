@@ -12,6 +12,7 @@ from tinymixer.backend import Backend, get_backend
 from tinymixer.data import DataDescription
 from tinymixer.data.images import image_of_array, load_image
 from tinymixer.data.manifest import load_manifest
+from tinymixer.data.views import views_of
 from tinymixer.errors import CheckpointError, nearest
 from tinymixer.models import Model, Prediction, make_model
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint
@@ -45,15 +46,20 @@ class Run:
             return "averaged weights"
         return "raw weights" if self.checkpoint.is_averaged else "weights"
 
-    def predict(self, image: str | os.PathLike[str] | np.ndarray) -> Prediction:
+    def predict(self, image: str | os.PathLike[str] | np.ndarray, tta: str = "none") -> Prediction:
         """Predict the class of a picture: a file's path, or an array uint8 (height, width[, channels]) of any size.
 
         It is cropped and resized as the training images were. Raises DataError for anything that is not a picture.
-        """
-        return self.predict_many([image])[0]
 
-    def predict_many(self, images: Iterable[str | os.PathLike[str] | np.ndarray]) -> list[Prediction]:
+        tta   test-time augmentation, averaging over views of the picture: "mirror", "shift" or "all", see `data.views`
+        """
+        return self.predict_many([image], tta)[0]
+
+    def predict_many(
+        self, images: Iterable[str | os.PathLike[str] | np.ndarray], tta: str = "none"
+    ) -> list[Prediction]:
         """Predict several pictures together. Raises DataError for the first one that cannot be read."""
+        views_of(tta)  # a wrong name is refused before pictures are read
         known, fit = self.data, self.recipe.data.fit
         pixels = [
             image_of_array(image, known.image_size, known.in_channels, fit)
@@ -64,9 +70,9 @@ class Run:
         if not pixels:
             return []
         size = self.recipe.training.eval_batch_size
-        rows = predict_log_probabilities(self.model, np.stack(pixels), *normalisation(known), size)  # (N, K)
+        rows = predict_log_probabilities(self.model, np.stack(pixels), *normalisation(known), size, tta=tta)  # (N, K)
         assert rows is not None  # it returns None only when stopped
-        return [Prediction(tuple(known.class_names), row) for row in np.exp(rows)]
+        return [Prediction(tuple(known.class_names), row, tta) for row in np.exp(rows)]
 
 
 def load_run(

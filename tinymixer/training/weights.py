@@ -79,4 +79,7 @@ def of_run(run: Run, path: Path) -> PretrainedModel:
     )  # fmt: skip
     which = f"{run.which} {run.kind}" if path.is_dir() else run.kind
     source = f"{run.recipe.architecture} trained on {data.name}, {which} of {shown_path(path)}"
-    return PretrainedModel(run.model, preprocessing, tuple(data.class_names), source, OWN, path)
+    return PretrainedModel(
+        run.model, preprocessing, tuple(data.class_names), source, OWN, path,
+        trained_with_flips=run.recipe.augmentation.flip,
+    )  # fmt: skip

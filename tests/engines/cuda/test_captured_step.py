@@ -6,7 +6,8 @@ import pytest
 from tests.kernels.fake_cupy import LAUNCHES, MEMORY, fake_gpu
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
-from tinymixer.data import Augmentation, Batches, epoch_order
+from tinymixer.data import Augmentation, Batches, epoch_order, normalise
+from tinymixer.data.views import TTA
 from tinymixer.draws import Draws
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.engines.cuda.fused_products import FusedProducts
@@ -378,6 +379,17 @@ def test_evaluation_gives_the_models_logits(cupy, precision):
     found = step.logits(step.resident(pixels), chosen)
     tolerance = 1e-5 if precision == "float32" else 0.05
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("config", [CONFIG, ODD])
+def test_evaluation_sees_the_views_that_the_host_sees(cupy, config):
+    _, _, step = make_step(cupy, config, OPTIMIZERS["sgd"], augmentation=Augmentation(2, True, 3))
+    reference = Reference(config, OPTIMIZERS["sgd"])
+    chosen, known = np.array([4, 0, 29, 4, 7, 8, 9]), reference.data
+    for view in TTA["all"]:
+        x = normalise(view(known["pixels"][chosen]), known["mean"], known["std"])
+        found = step.logits(step.training_pixels, chosen, view)
+        np.testing.assert_allclose(found, reference.model.forward(x)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_without_nvmath_the_step_runs_uncaptured_and_says_why(emulated):

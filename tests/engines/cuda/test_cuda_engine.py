@@ -14,7 +14,7 @@ from tinymixer.backend import CupyBackend, get_backend
 from tinymixer.data import Dataset
 from tinymixer.engines.cuda import device_update
 from tinymixer.errors import CheckpointError, ConfigError, TrainingError
-from tinymixer.training import Trainer, checkpoint
+from tinymixer.training import Trainer, checkpoint, evaluate
 from tinymixer.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
@@ -85,6 +85,14 @@ def test_a_run_equals_the_one_on_numpy(tmp_path, on_numpy, captured):
         assert trainer.engine.captured_step.captured == captured
         trainer.run()
         assert_same_run(trainer, on_numpy)
+        ours, theirs = (with_views(each) for each in (trainer, on_numpy))
+        np.testing.assert_allclose(ours.with_tta.probabilities, theirs.with_tta.probabilities, rtol=1e-3)
+        assert np.abs(ours.probabilities - ours.with_tta.probabilities).max() > 1e-2
+
+
+def with_views(trainer):
+    toy = dataset()
+    return evaluate(trainer.engine, toy.test_images, toy.test_labels, toy.mean, toy.std, tta="all")
 
 
 def test_a_run_with_dropout_in_parts_equals_the_one_on_numpy(tmp_path):

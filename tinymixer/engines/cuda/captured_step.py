@@ -14,6 +14,7 @@ import numpy as np
 
 from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, cache_folder
+from tinymixer.data.views import AS_IT_IS, View
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
@@ -325,17 +326,18 @@ class CapturedStep:
         with self.stream:
             return self._cupy.asarray(np.ascontiguousarray(images))
 
-    def logits(self, pixels: Any, indices: np.ndarray) -> np.ndarray:
-        """The model's logits for some of the resident images, in the step's precision: float32 (len(indices), K)."""
+    def logits(self, pixels: Any, indices: np.ndarray, view: View = AS_IT_IS) -> np.ndarray:
+        """The model's logits for a view of some resident images, in the step's precision: float32 (len(indices), K)."""
         batch, count = self._mixer.images, len(indices)
         padded = np.zeros(-(-count // batch) * batch, np.int64)  # the last batch is padded
         padded[:count] = indices
-        records = pack_choices(padded, None, self._model.config.image_size, 0)  # (padded, 6)
+        records = pack_choices(padded, view.choices(len(padded)), self._model.config.image_size, 0)  # (padded, 6)
         with self.stream:
             choices = self._cupy.asarray(records)
             rows = self._cupy.zeros((len(padded), self._model.config.num_classes), np.float32)  # (padded, K)
             for start in range(0, len(padded), batch):
-                self._mixer.forward(pixels, choices[start : start + batch], self._colours, 0, 0, train=False)
+                these = choices[start : start + batch]
+                self._mixer.forward(pixels, these, self._colours, view.padding, 0, train=False)
                 rows[start : start + batch] = self._mixer.buffers["logits"]
             return np.asarray(rows.get())[:count]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.data.batches import mean_colour
+from tinymixer.data.views import AS_IT_IS, View
 from tinymixer.engines.cuda.device_update import UPDATE_KERNELS
 from tinymixer.engines.engine import Engine, EngineOptions, Step, Totals, Work
 from tinymixer.models import MlpMixer, Model
@@ -121,15 +122,17 @@ class CudaEngine(Engine):
         indices: np.ndarray | None = None,
         batch_size: int = 128,
         stopped: Callable[[], bool] = lambda: False,
+        view: View = AS_IT_IS,
     ) -> np.ndarray | None:
         """As `Engine.pixel_logits`, normalised by the training set's mean and std, in batches of the step's size."""
+        view.check(*images.shape[1:3])
         chosen = np.arange(len(images)) if indices is None else indices
         resident, rows = self._on_the_device(images), []
         at_once = BATCHES_AT_ONCE * self._work.batch_size
         for start in range(0, len(chosen), at_once):
             if stopped():
                 return None
-            rows.append(self.captured_step.logits(resident, chosen[start : start + at_once]))
+            rows.append(self.captured_step.logits(resident, chosen[start : start + at_once], view))
         return np.concatenate(rows)  # (N, K)
 
     def _on_the_device(self, images: np.ndarray) -> Any:
