@@ -87,6 +87,7 @@ class Work:
     batch_size        of the whole batch, which the ranks share out
     ranks             the processes that train together
     classes           K, for the soft targets of mixed images
+    sam_rho           how far from the weights the gradient is taken (`optim/sam.py`); 0 takes it at the weights
     """
 
     images: np.ndarray
@@ -100,6 +101,7 @@ class Work:
     seed: int = 0
     ranks: Ranks = ONE_RANK
     classes: int = 0
+    sam_rho: float = 0.0
 
     def micro_batches_of(self, images: int) -> int:
         """In how many parts a rank works through its `images` of the batch: as many at a time as one rank would."""

@@ -62,6 +62,7 @@ class HostEngine(Engine):
                 work.micro_batches_of(len(images)),
                 ranks,
                 count,
+                work.sam_rho,
             )
             yield 1, Totals(result.loss * count, result.correct, count)
 
