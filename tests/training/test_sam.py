@@ -185,6 +185,8 @@ def test_the_cuda_engine_leaves_sam_to_the_layers():
     assert obstacle == "it takes one gradient a step, and SAM (sam_rho) needs two"
 
 
-def test_a_negative_distance_is_refused():
-    with pytest.raises(ConfigError, match="sam_rho"):
-        OptimizerOptions(sam_rho=-0.1)
+@pytest.mark.parametrize("field", [{"sam_rho": -0.1}, {"adam_eps": 0.0}])
+def test_what_cannot_work_is_refused(field):
+    """AdamW with eps 0 divides zero by zero wherever gradients are zero: all but the head's, in the first step."""
+    with pytest.raises(ConfigError, match=next(iter(field))):
+        OptimizerOptions(**field)
