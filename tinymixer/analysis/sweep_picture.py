@@ -1,5 +1,6 @@
 """A picture of a sweep: for each field, its value against the validation accuracy of each trial."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,7 @@ def _panel(
         chosen = [
             index
             for index, (accuracy, its) in enumerate(zip(accuracies, states, strict=True))
-            if places[index] is not None
-            and (its == state or (its == "interrupted" and state == "running"))
+            if (its == state or (its == "interrupted" and state == "running"))
             and (accuracy is not None or state == "failed")
         ]
         if chosen:
@@ -121,7 +121,7 @@ def _panel(
                 markersize=6, alpha=0.85, markeredgewidth=1.5,
             )  # fmt: skip
             marks[{"running": "not finished yet", "failed": "failed (no accuracy)"}.get(state, state)] = mark
-    if best is not None and places[best] is not None:
+    if best is not None:
         height = 100 * (accuracies[best] or 0.0)
         (mark,) = axes.plot([places[best]], [height], "o", color=COLOURS[2], markerfacecolor="none", markersize=13,
                             markeredgewidth=2)  # fmt: skip
@@ -145,16 +145,16 @@ def logarithmic(axes: "Axes") -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _places(axes: "Axes", swept: SweptValues) -> list[float | None]:
-    """Where each trial stands along the axis: choices one beside the other, a range by its numbers."""
+def _places(axes: "Axes", swept: SweptValues) -> list[float]:
+    """Where each trial stands along the axis: choices one beside the other, a range by its numbers; NaN for nowhere."""
     if not swept.choices:
         if swept.log:
             logarithmic(axes)
-        return [None if value is None else float(value) for value in swept.values]
+        return [math.nan if value is None else float(value) for value in swept.values]
     choices = list(swept.choices)
     labels = [f"{choice:.4g}" if isinstance(choice, float) else str(choice) for choice in choices]
     labels = [label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..." for label in labels]
     crowded = sum(map(len, labels)) > 34
     axes.set_xticks(range(len(choices)), labels, rotation=30 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlim(-0.5, max(len(choices), 1) - 0.5)
-    return [None if value is None else float(choices.index(value)) for value in swept.values]
+    return [math.nan if value is None else float(choices.index(value)) for value in swept.values]

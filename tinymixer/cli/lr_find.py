@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tinymixer.training.lr_find import RangeTest
 
 LINES = 14  # of the printed table
+WIDER = "choose a smaller --from or a larger --to, or more --steps"
 STEEPEST, TENTH = "steepest descent", "a tenth of the rate of the lowest loss"
 
 
@@ -43,6 +44,8 @@ def lr_find(recipe: str | None, lowest: float, highest: float, steps: int, out: 
     from tinymixer.training.lr_find import find_learning_rate
     from tinymixer.training.run_folder import resolve_recipe
 
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
     resolved = resolve_recipe(recipe, overrides_of(overrides))
     found = find_learning_rate(
         resolved, lowest, highest, steps, say=lambda note: tell(wrapped(note, to_stderr=True), to_stderr=True)
@@ -67,11 +70,8 @@ def _say_suggestion(found: "RangeTest", steps: int) -> None:
     if found.ended:
         tell(wrapped(f"ended after {counted(len(found.rates), 'step')} of {steps}: {found.ended}"))
     if found.steepest is None or found.tenth_of_lowest is None:
-        tell(
-            wrapped(
-                "no suggestion: the loss does not fall anywhere in this range; choose a smaller --from, or more --steps"
-            )
-        )
+        first, lowest = found.smoothed[0], found.smoothed[found.lowest]
+        tell(wrapped(f"no suggestion: in this range the loss hardly falls ({first:.4g} to {lowest:.4g}); {WIDER}"))
         return
     if found.still_falling:
         tell(wrapped("the loss is lowest at the last step: a larger --to may show better rates"))
@@ -87,7 +87,6 @@ def _save(found: "RangeTest", title: str, out: Path | None) -> None:
 
     folder = out or Path()
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         lines = [
             f"{number},{rate!r},{loss!r},{smoothed!r}\n"
             for number, (rate, loss, smoothed) in enumerate(

@@ -35,7 +35,8 @@ def program() -> None:
 
 
 COMMANDS = (
-    lessons, train, sweep, lr_find, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data, doctor,
+    lessons, train, sweep, lr_find, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data,
+    doctor,
 )  # fmt: skip
 for command in COMMANDS:
     program.add_command(command)

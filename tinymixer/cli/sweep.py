@@ -157,7 +157,9 @@ def _say_result(begun: "Sweep", quiet: bool) -> None:
         _print_trials(begun, ended)
     states = [row.state for row in rows]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    tell(f"{len(ended)} of {len(rows)} trials have ended ({', '.join(counts)}): {folder / 'table.csv'}, sweep.png")
+    tell(
+        f"{len(ended)} of {counted(len(rows), 'trial')} ended ({', '.join(counts)}): {folder / 'table.csv'}, sweep.png"
+    )
     if len(ended) < len(rows):
         tell(f"go on    tinymixer sweep --out {shlex.quote(str(folder))}")
     if best is None:

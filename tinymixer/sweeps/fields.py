@@ -121,7 +121,7 @@ def _swept_name(given: str) -> str:
 
 def _value(name: str, text: str, kind: type) -> Any:
     value = parse(text, kind)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         words = {int: "whole numbers", float: "numbers", bool: "true or false"}.get(kind, "text")
         raise ConfigError(f"{name} takes {words}, got '{text}'")
     return value

@@ -165,7 +165,7 @@ class Journal:
         Where the file system has no locks, the folder itself says that a process works on the trial. After a crash such
         a folder has to be deleted by hand.
         """
-        folder, unlocked = self._claims(number), []
+        folder, unlocked = self._claims(number), list[str]()
         existed = folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(folder, unlocked.append)

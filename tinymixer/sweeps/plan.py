@@ -19,6 +19,7 @@ FORMAT = 1
 PRUNERS = ("median", "halving", "none")
 USUAL_TRIALS = 20  # of a search
 MOST_TRIALS = 10_000
+LENGTHS = ("training.epochs", "training.seconds")
 CHANGES_THE_IMAGES = ("data.", "model.image_size", "model.architecture", "training.seed")  # beginnings of names
 
 
@@ -71,7 +72,7 @@ class SweepPlan:
             raise ConfigError(f"--trials belongs to --search: a grid runs each of its {combinations} combinations once")
         if combinations > MOST_TRIALS:
             raise ConfigError(f"a sweep has at most {MOST_TRIALS:,} trials, and this one {combinations:,}")
-        if "training.epochs" in names:
+        if not set(LENGTHS).isdisjoint(names):
             pruner = "none"  # at the same epoch, runs of different length are not comparable
         plan = cls(recipe, tuple(fields), combinations, pruner)
         for point in plan.points_to_check():

@@ -144,12 +144,13 @@ def begin_sweep(
     """
     progress = progress or SweepProgress()
     here = {name: value for name, value in overrides.items() if name in FREE_ON_RESUME and value is not None}
-    load_optuna()
     began = False
     path = None if out is None else Path(out) / PLAN
     if path is None or not path.is_file():
         resolved = resolve_recipe(recipe, overrides)
-        plan, dataset = SweepPlan.make(resolved, fields, trials, pruner or "median").with_images()
+        plan = SweepPlan.make(resolved, fields, trials, pruner or "median")
+        load_optuna()
+        plan, dataset = plan.with_images()
         path = _new_folder(resolved, out) / PLAN
         with locked(path.parent):  # of two commands that begin it at once, the second joins the first
             if began := not path.is_file():

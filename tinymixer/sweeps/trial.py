@@ -91,7 +91,7 @@ def run_trial(
 ) -> TrialResult:
     """Train a trial to its end in `folder`, going on where a run there was interrupted.
 
-    dataset   the images, without test images; None loads the trial's own
+    dataset   the images; None loads the trial's own. Those for the test are taken away either way
     here      fields that may differ from machine to machine, such as training.threads, with their values here
     on_step   receives the steps done and their number
 
@@ -103,7 +103,7 @@ def run_trial(
     resume = run.holds_a_run
     try:
         recipe = (run.read_config() if resume else plan.recipe_of(trial.params)).with_overrides(here)
-        images = dataset or without_test(load_data(recipe))
+        images = without_test(dataset or load_data(recipe))
         trainer = Trainer(recipe, folder, images, progress, resume)
     except (ConfigError, MemoryError) as error:
         return TrialResult(FAILED, message=reason_of(error) if isinstance(error, MemoryError) else str(error))
@@ -120,5 +120,5 @@ def run_trial(
         return TrialResult(INTERRUPTED, signal=signal)
     state = trainer.state
     accuracy = state.best_accuracy if state.recommended == "best" else rows[-1]["validation_accuracy"]
-    ended = PRUNED if progress.pruned else FINISHED
+    ended = PRUNED if result.status == "interrupted" else FINISHED
     return TrialResult(ended, accuracy, state.epoch, state.elapsed_seconds, notes=tuple(progress.notes), signal=signal)

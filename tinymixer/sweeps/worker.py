@@ -54,7 +54,7 @@ def run_in_processes(sweep: Sweep, count: int) -> int | None:
             for worker in workers:
                 worker.end()
     for worker in workers:
-        if worker.process.returncode:
+        if worker.process.returncode and not signals.requested():
             sweep.say(f"a process of the sweep has ended before its time: {worker.last_words()}")
     return signals.signal
 

@@ -26,6 +26,7 @@ DIVERGED = 4.0  # times the lowest loss: where the test ends
 FOLLOWING = 0.8  # share of the running mean that is kept from step to step; it decides where the test ends
 SMOOTHED_OVER = 0.02  # of the planned steps: standard deviation of the window that smooths the curve
 FEWEST_STEPS = 10
+LEAST_FALL = 0.02  # of the first loss: what falls less may be chance
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,30 @@ class RangeTest:
         return int(np.argmin(self.smoothed))
 
     @property
+    def falls(self) -> bool:
+        """Whether the smoothed loss falls by enough to suggest anything: 2 % of its first value."""
+        return bool(self.smoothed[self.lowest] < (1 - LEAST_FALL) * self.smoothed[0])
+
+    @property
     def steepest(self) -> float | None:
-        """The rate at which the smoothed loss falls fastest, in the logarithm of the rate; None where it never falls.
+        """The rate at which the smoothed loss falls fastest, in the logarithm of the rate; None where it does not fall.
 
         Only steps up to the lowest loss count.
         """
-        if self.lowest == 0:
+        if not self.falls:
             return None
         slopes = np.gradient(self.smoothed, np.log(self.rates))[: self.lowest + 1]
-        place = int(np.argmin(slopes))
-        return float(self.rates[place]) if slopes[place] < 0 else None
+        return float(self.rates[np.argmin(slopes)])
 
     @property
     def tenth_of_lowest(self) -> float | None:
-        """A tenth of the rate at which the smoothed loss is lowest; None where the loss never falls."""
-        return None if self.steepest is None else float(self.rates[self.lowest]) / 10
+        """A tenth of the rate at which the smoothed loss is lowest; None where it does not fall."""
+        return float(self.rates[self.lowest]) / 10 if self.falls else None
 
     @property
     def still_falling(self) -> bool:
-        """Whether the loss was lowest at the last step, so that larger rates might be better."""
-        return self.lowest == len(self.rates) - 1
+        """Whether the loss was lowest among the last twentieth of the steps, so that larger rates might be better."""
+        return not self.ended and self.lowest >= 0.95 * (len(self.rates) - 1)
 
 
 def find_learning_rate(
@@ -83,8 +88,8 @@ def find_learning_rate(
 ) -> RangeTest:
     """Train for `steps` steps while the learning rate rises from `lowest` to `highest`, and return what the loss did.
 
-    The steps are the first ones of the run that the recipe describes: the same weights, batches, augmentation, optimizer
-    and engine; only the schedule is replaced. Nothing is saved, and no validation or test image is used.
+    The steps are the first ones of the run that the recipe describes: the same weights, batches, augmentation,
+    optimizer and engine; only the schedule is replaced. Nothing is saved, and no validation or test image is used.
 
     dataset, model   as `Trainer` takes them; the weights of a model that is given are changed
     on_step          receives the steps done, the rate and the loss
@@ -110,6 +115,7 @@ def find_learning_rate(
     work = Work(
         images.train_images, images.train_labels, images.mean, images.std, training.batch_size, recipe.augmentation,
         training.label_smoothing, training.micro_batches, training.seed, ONE_RANK, images.num_classes,
+        sam_rho=recipe.optimizer.sam_rho,
     )  # fmt: skip
     engine = choose_engine(model, training, work, optimizer)
     rates = np.geomspace(lowest, highest, steps)
@@ -123,9 +129,7 @@ def find_learning_rate(
             except TrainingError as error:
                 if not losses:
                     raise
-                ended = (
-                    f"the loss or its gradient was not finite at the learning rate {step.learning_rate:.3g} ({error})"
-                )
+                ended = str(error).partition(": try ")[0]  # what the error advises is not meant for this test
                 break
             loss = sum(each.loss_sum for each in totals) / sum(each.images for each in totals)
             losses.append(loss)
@@ -134,7 +138,7 @@ def find_learning_rate(
             followed = mean / (1 - FOLLOWING ** len(losses))  # without the pull towards the 0 that the mean began with
             best = min(best, followed)
             if followed > DIVERGED * best:
-                ended = f"the loss exceeded {DIVERGED:g} times its lowest value at the learning rate {rates[len(losses) - 1]:.3g}"
+                ended = f"the loss exceeded {DIVERGED:g} times its lowest value at {step.learning_rate:.3g}"
                 break
     except MemoryError as error:
         raise TrainingError(out_of_memory(error, recipe, images, model)) from error
