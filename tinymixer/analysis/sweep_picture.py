@@ -57,7 +57,7 @@ def draw_sweep(
 def _figure(
     title: str, fields: Mapping[str, SweptValues], accuracies: Sequence[float | None], states: Sequence[str]
 ) -> "Figure":
-    columns = min(len(fields), PANELS_IN_A_ROW)
+    columns = 2 if len(fields) == 4 else min(len(fields), PANELS_IN_A_ROW)
     lines = -(-len(fields) // columns)
     figure = transparent_figure(max(6.5, 4.2 * columns), 3.4 * lines + 1.1)
     finished = [

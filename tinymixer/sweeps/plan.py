@@ -19,7 +19,7 @@ FORMAT = 1
 PRUNERS = ("median", "halving", "none")
 USUAL_TRIALS = 20  # of a search
 MOST_TRIALS = 10_000
-LENGTHS = ("training.epochs", "training.seconds")
+LENGTHS = ("training.epochs", "training.steps", "training.seconds")
 CHANGES_THE_IMAGES = ("data.", "model.image_size", "model.architecture", "training.seed")  # beginnings of names
 
 
