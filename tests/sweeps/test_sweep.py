@@ -2,13 +2,14 @@
 
 import csv
 import json
+import os
 import tomllib
 
 import pytest
 
 from tests.training.small_runs import small_recipe
-from tinymixer.errors import ConfigError
-from tinymixer.sweeps import SweepPlan, begin_sweep, parse_grid, parse_search
+from tinymixer.errors import ConfigError, TrainingError
+from tinymixer.sweeps import SweepPlan, begin_sweep, parse_grid, parse_search, worker
 from tinymixer.sweeps.sweep import SweepProgress
 
 RATES = (parse_grid("learning_rate=0.01,1e30,0.02"),)
@@ -39,7 +40,7 @@ def recipe(tmp_path):
     return path
 
 
-def test_a_sweep_is_interrupted_goes_on_and_ends(recipe, tmp_path, monkeypatch):
+def test_a_sweep_is_interrupted_goes_on_and_ends(recipe, tmp_path, monkeypatch, capsys):
     pytest.importorskip("optuna")
     monkeypatch.setattr("tinymixer.training.reports.try_to_draw_curves", lambda *arguments: None)  # for the time
     folder, heard = tmp_path / "sweep", Heard()
@@ -48,6 +49,8 @@ def test_a_sweep_is_interrupted_goes_on_and_ends(recipe, tmp_path, monkeypatch):
     assert [row.state for row in sweep.rows()] == ["interrupted", "waiting", "waiting"]
     with pytest.raises(ConfigError, match="holds another sweep"):
         begin_sweep(recipe, {"training.epochs": 2}, (), folder)
+    with pytest.raises(ConfigError, match="init_from"):
+        begin_sweep(None, {"fine_tuning.init_from": "first-mixer"}, (), folder)
     with pytest.raises(ConfigError, match="the fields"):
         begin_sweep(recipe, {}, (parse_grid("learning_rate=0.01"),), folder)
     with (folder / "journal.log").open("a") as journal:
@@ -73,6 +76,14 @@ def test_a_sweep_is_interrupted_goes_on_and_ends(recipe, tmp_path, monkeypatch):
     assert tomllib.loads((folder / "best.toml").read_text())["optimizer"]["learning_rate"] == [0.01, 0, 0.02][best]
     assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert list((folder / "claims").iterdir()) == []
+
+    order = {"folder": str(folder), "here": {"training.threads": 1}, "parent": os.getppid()}
+    assert worker.main(order) == 0  # what another process of this sweep does: here nothing
+    assert worker.main(order | {"here": {"optimizer.learning_rate": 1.0}}) == 1
+    assert "holds another sweep" in capsys.readouterr().err
+    (folder / "journal.log").write_text("damaged\n" * 3)
+    with pytest.raises(TrainingError, match=r"journal.log cannot be read"):
+        begin_sweep(None, {}, (), folder).run()
 
 
 def test_a_trial_belongs_to_one_process_until_it_ends_or_dies(tmp_path):

@@ -31,7 +31,8 @@ class RecipeOption(click.Option):
 class RecipeCommand(click.Command):
     """A command with an option for every field of a recipe; its help lists them by section.
 
-    An option that the command declares itself takes the place of a field's of the same name. The options are made only when this command runs, so that other commands start without loading recipes.
+    An option that the command declares itself takes the place of a field's of the same name. The options are made only
+    when this command runs, so that other commands start without loading recipes.
     """
 
     _recipe_options: list[RecipeOption] | None = None

@@ -1,5 +1,6 @@
 """tinymixer sweep: trains a recipe with different values of some fields, and compares them by validation accuracy."""
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -124,7 +125,8 @@ def _display(quiet: bool) -> Any:
                 self.bar = tqdm(
                     total=steps, desc=f"trial {number}", bar_format=form, initial=step, leave=False, dynamic_ncols=True
                 )
-            self.bar.update(step - self.bar.n)
+            with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+                self.bar.update(step - self.bar.n)
 
         def on_note(self, text: str) -> None:
             self.close()
@@ -132,7 +134,8 @@ def _display(quiet: bool) -> Any:
 
         def close(self) -> None:
             if self.bar is not None:
-                self.bar.close()
+                with contextlib.suppress(OSError, ValueError):
+                    self.bar.close()
             self.bar = None
 
     return Display()

@@ -20,6 +20,8 @@ from tinymixer.training.stop import StopSignals
 
 DEFAULT_ROOT = Path("sweeps")
 PLAN = "sweep.toml"
+# Fields that may differ from machine to machine. A resumed run has its weights, but a trial that begins loads them.
+FREE = tuple(name for name in FREE_ON_RESUME if name != "fine_tuning.init_from")
 
 
 class SweepProgress:
@@ -143,7 +145,6 @@ def begin_sweep(
     images are missing or others than those it began with.
     """
     progress = progress or SweepProgress()
-    here = {name: value for name, value in overrides.items() if name in FREE_ON_RESUME and value is not None}
     began = False
     path = None if out is None else Path(out) / PLAN
     if path is None or not path.is_file():
@@ -161,15 +162,25 @@ def begin_sweep(
             plan = _same_plan(then, path.parent, recipe, overrides, fields, trials, pruner)
             if plan != then:
                 plan.write(path)
-        found, dataset = dataclasses.replace(plan, recipe=plan.recipe.with_overrides(here)).with_images()
+        recipe_here = plan.recipe.with_overrides(_fields_here(plan, overrides))
+        found, dataset = dataclasses.replace(plan, recipe=recipe_here).with_images()
         if found.fingerprint != plan.fingerprint:
             raise TrainingError(
                 f"the sweep in {shown_path(path.parent)} compares its trials on other images than these, "
                 f"'{dataset.name}': give it those that it began with"
             )
-    sweep = Sweep(path.parent, plan, here, dataset if plan.shares_images else None, progress)
+    sweep = Sweep(path.parent, plan, _fields_here(plan, overrides), dataset if plan.shares_images else None, progress)
     _say_how_fine(sweep, dataset)
     return sweep
+
+
+def _fields_here(plan: SweepPlan, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the overrides that hold in this process alone, and that the sweep does not vary."""
+    swept = {field.name for field in plan.fields}
+    here = {name: value for name, value in overrides.items() if name in FREE and value is not None}
+    if here.get("data.data"):
+        here["data.data"] = str(Path(here["data.data"]).absolute())
+    return {name: value for name, value in here.items() if name not in swept}
 
 
 def _say_how_fine(sweep: Sweep, dataset: Dataset) -> None:
@@ -194,7 +205,7 @@ def _same_plan(
 ) -> SweepPlan:
     """The plan to go on with. Raises ConfigError, which says where the command asks for another one."""
     asked = resolve_recipe(recipe, overrides) if recipe is not None else plan.recipe.with_overrides(overrides)
-    changed = {name: pair for name, pair in plan.recipe.differences(asked).items() if name not in FREE_ON_RESUME}
+    changed = {name: pair for name, pair in plan.recipe.differences(asked).items() if name not in FREE}
     others = [f"{name} ({before!r} there, {now!r} now)" for name, (before, now) in changed.items()]
     if fields and tuple(fields) != plan.fields:
         there, now = ("; ".join(map(str, each)) for each in (plan.fields, fields))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from tinymixer.engines.cpu.threads import default_threads
-from tinymixer.errors import TinymixerError
+from tinymixer.errors import TinymixerError, TrainingError
 from tinymixer.sweeps.results import rows_of
 from tinymixer.sweeps.sweep import Sweep, SweepProgress, begin_sweep
 from tinymixer.text import reason_of, shortened
@@ -27,7 +27,7 @@ def run_in_processes(sweep: Sweep, count: int) -> int | None:
 
     `sweep.progress` receives every trial that begins or ends, also those of other commands on the same folder. Returns
     the signal that ended it, or None. A process that dies is named in a note; the others go on, and its trial is taken
-    up by one of them, or by the next command.
+    up by one of them, or by the next command. Raises TrainingError where all have died.
     """
     if count == 1:
         return sweep.run()
@@ -53,9 +53,11 @@ def run_in_processes(sweep: Sweep, count: int) -> int | None:
         finally:
             for worker in workers:
                 worker.end()
-    for worker in workers:
-        if worker.process.returncode and not signals.requested():
-            sweep.say(f"a process of the sweep has ended before its time: {worker.last_words()}")
+    failed = [] if signals.requested() else [worker for worker in workers if worker.process.returncode]
+    for worker in failed:
+        sweep.say(f"a process of the sweep has ended before its time: {worker.last_words()}")
+    if len(failed) == count:
+        raise TrainingError(f"all {count} processes of the sweep have ended before their time")
     return signals.signal
 
 
