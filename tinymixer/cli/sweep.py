@@ -51,7 +51,7 @@ EARLY = {
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Folder of the sweep; one that is there is gone on with [default: the first free of sweeps/RECIPE, ...]",
+    help="Folder of the sweep; one that is there is continued [default: the first free of sweeps/RECIPE, ...]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only the result.")
 def sweep(

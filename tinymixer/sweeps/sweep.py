@@ -134,11 +134,11 @@ def begin_sweep(
 ) -> Sweep:
     """Begin a sweep, or open the one in `out`; everything that can be wrong is checked before a trial runs.
 
-    recipe      a recipe's name, or the path of a TOML file; a sweep that is gone on with needs none
+    recipe      a recipe's name, or the path of a TOML file; a sweep that is continued needs none
     overrides   recipe fields that differ from the recipe in all trials
-    fields      what differs between trials; a sweep that is gone on with needs none
+    fields      what differs between trials; a sweep that is continued needs none
     out         its folder; None takes the first free of sweeps/RECIPE, sweeps/RECIPE-2, ...
-    trials      how many; a search that is gone on with may get more
+    trials      how many; a search that is continued may get more
     pruner      "median" (the default), "halving" or "none"
 
     Raises ConfigError for what cannot be compared, and where the sweep in `out` is another one; DataError where the
