@@ -1,21 +1,27 @@
 """The learning rate range test."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 
+from tests.engines.cuda.test_cuda_engine import dataset as toy_dataset
+from tests.engines.cuda.test_cuda_engine import gpu
+from tests.engines.cuda.test_cuda_engine import recipe as toy_recipe
+from tests.kernels.emulator import COMPILER, NO_COMPILER
 from tests.training.small_runs import Recorder, run_small, small_dataset, small_recipe
 from tinymixer.errors import ConfigError
-from tinymixer.training.lr_find import RangeTest, find_learning_rate, smooth
+from tinymixer.training.lr_find import RangeTest, find_learning_rate, smoothed
 
 
 def without_test(dataset):
     return dataclasses.replace(dataset, test_images=dataset.test_images[:0], test_labels=dataset.test_labels[:0])
 
 
-def test_the_steps_are_the_runs_own(tmp_path):
+def test_the_steps_are_the_runs_own(tmp_path, monkeypatch):
     """At rates too small to change anything, the losses are those of a run at such a rate, batch by batch."""
+    monkeypatch.setattr("tinymixer.training.reports.try_to_draw_curves", lambda *arguments: None)  # for the time
     heard = Recorder()
     run_small(tmp_path / "run", heard, learning_rate=1e-12, schedule="constant", warmup_epochs=0)
     found = find_learning_rate(small_recipe(), 1e-13, 1e-12, 12, without_test(small_dataset()))
@@ -66,10 +72,22 @@ def test_the_suggestions_are_where_a_known_curve_has_them():
     assert (flat.steepest, flat.tenth_of_lowest) == (None, None)
 
 
-def test_smoothing_keeps_a_constant_and_shifts_nothing():
-    np.testing.assert_allclose(smooth(np.full(9, 3.0), 2.0), 3.0)
-    peak = np.zeros(21)
-    peak[10] = 1
-    smoothed = smooth(peak, 2.0)
-    assert smoothed.argmax() == 10
-    np.testing.assert_allclose(smoothed[8:13], smoothed[12:7:-1], rtol=1e-4)
+def test_smoothing_keeps_a_constant_shifts_nothing_and_a_diverged_step_does_not_reach_back():
+    np.testing.assert_allclose(smoothed(np.full(9, 3.0), 2.0), 3.0)
+    peak = np.ones(21)
+    peak[10] = 2
+    found = smoothed(peak, 2.0)
+    assert found.argmax() == 10
+    np.testing.assert_allclose(found[7:14], found[13:6:-1], rtol=1e-3)
+    peak[-1] = 1e9
+    np.testing.assert_allclose(smoothed(peak, 2.0)[:13], found[:13], rtol=1e-3)
+
+
+@pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
+def test_the_cuda_engine_reports_each_step_alone():
+    curves = []
+    for backend, engine in (("numpy", "cpu"), ("cupy", "cuda")):
+        options = toy_recipe(backend=backend, engine=engine, optimizer="adamw", nesterov=False)
+        with gpu() if backend == "cupy" else contextlib.nullcontext():
+            curves.append(find_learning_rate(options, 1e-3, 1e-1, 10, toy_dataset()).losses)
+    np.testing.assert_allclose(curves[1], curves[0], rtol=2e-4)

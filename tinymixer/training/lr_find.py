@@ -35,7 +35,7 @@ class RangeTest:
 
     rates      learning rates, float64 (N,), rising
     losses     training loss of each batch before its update, float64 (N,)
-    smoothed   the losses, averaged over neighbouring steps on both sides (so the curve is not shifted to the right)
+    smoothed   the losses, averaged over neighbouring steps on both sides, which shifts the curve to neither
     ended      why it ended before the last step, in words; "" where it did not
     """
 
@@ -145,11 +145,15 @@ def find_learning_rate(
     if engine.note:
         say(engine.note)
     taken = np.array(losses)
-    return RangeTest(rates[: len(taken)], taken, smooth(taken, max(1.0, SMOOTHED_OVER * steps)), ended)
+    return RangeTest(rates[: len(taken)], taken, smoothed(taken, max(1.0, SMOOTHED_OVER * steps)), ended)
 
 
-def smooth(values: np.ndarray, width: float) -> np.ndarray:
-    """Values (N,) averaged with their neighbours on both sides, weighted by a bell of standard deviation `width`."""
+def smoothed(losses: np.ndarray, width: float) -> np.ndarray:
+    """Losses (N,) averaged with their neighbours on both sides, weighted by a bell of standard deviation `width`.
+
+    One that exceeds 4 times the lowest counts as that: what a diverged step loses must not reach back to good ones.
+    """
+    values = np.minimum(losses, DIVERGED * losses.min())
     places = np.arange(len(values))
     weights = np.exp(-0.5 * ((places[:, None] - places) / width) ** 2)  # (N, N)
     return weights @ values / weights.sum(axis=1)
