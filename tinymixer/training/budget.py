@@ -1,0 +1,103 @@
+"""A budget of seconds: how many steps fit into it.
+
+`[training] seconds` counts from the command to the test figure. What was spent is known when training begins, what a
+step, a validation, a checkpoint, a picture and the test cost is measured (`measuring.py`), and the largest number of
+steps that fits into the rest becomes the run's length. From there it is a run like any other.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tinymixer.errors import TrainingError
+
+RESERVE = 0.02  # share of the budget that is kept free: see `Budget`
+SECONDS_BETWEEN_PICTURES = 60.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of a run take, in seconds.
+
+    step      a training step
+    validate  the validation after an epoch; 0 without validation images
+    save      a checkpoint; `saves_per_epoch` of them after an epoch
+    every     steps between checkpoints within epochs; 0 for none
+    picture   the learning curves, about every minute and at the end
+    test      the test at the end
+    """
+
+    step: float
+    validate: float = 0.0
+    save: float = 0.0
+    saves_per_epoch: int = 1
+    every: int = 0
+    picture: float = 0.0
+    test: float = 0.0
+
+    def seconds_of(self, steps: int, steps_per_epoch: int) -> float:
+        """The time from the first checkpoint, before any step, to the last picture of a run of so many steps."""
+        epochs = -(-steps // steps_per_epoch)
+        saves = 1 + self.saves_per_epoch * epochs + (steps // self.every if self.every else 0)
+        training = steps * self.step + epochs * self.validate + saves * self.save
+        pictures = 1 + int(training / (SECONDS_BETWEEN_PICTURES + self.picture))
+        return training + pictures * self.picture + self.test
+
+    def steps_within(self, seconds: float, steps_per_epoch: int) -> int:
+        """The largest number of steps that takes at most so many seconds; 0 where not even one does."""
+        fitting, too_many = 0, int(max(0.0, seconds) / self.step) + 1
+        while too_many - fitting > 1:
+            middle = (fitting + too_many) // 2
+            if self.seconds_of(middle, steps_per_epoch) <= seconds:
+                fitting = middle
+            else:
+                too_many = middle
+        return fitting
+
+
+class Budget:
+    """A number of seconds, and the clock that counts them.
+
+    seconds   of the budget
+    started   when it began, on `clock`; None: now
+    clock     returns seconds
+
+    The whole budget is meant to be used, and being late is worse than being early: `RESERVE` of it stays free. The mean
+    of 20 steps is off by one or two hundredths from that of thousands, since a processor's speed wavers that much.
+    """
+
+    def __init__(
+        self, seconds: float, started: float | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.seconds, self.clock = seconds, clock
+        self.started = clock() if started is None else started
+
+    @property
+    def spent(self) -> float:
+        """Seconds since it began."""
+        return self.clock() - self.started
+
+    def steps(self, costs: Costs, steps_per_epoch: int) -> int:
+        """The number of steps that fits into what is left. Raises TrainingError where not even one does."""
+        spent = self.spent
+        steps = costs.steps_within(self.seconds * (1 - RESERVE) - spent, steps_per_epoch)
+        if not steps:
+            after = costs.seconds_of(1, steps_per_epoch)
+            needed = math.ceil((spent + after) / (1 - RESERVE))
+            raise TrainingError(
+                f"no training step fits into {self.seconds:g} seconds: {spent:.1f} s went by before the first, and one "
+                f"step, with checkpoints, evaluation and the learning curves, takes {after:.1f} s more; give --seconds "
+                f"{needed} for one step, and more for a useful run"
+            )
+        return steps
+
+    def sentence(self, costs: Costs, steps: int, steps_per_epoch: int) -> str:
+        """Says how many steps fit, and what else takes much of the time."""
+        ours = costs.seconds_of(steps, steps_per_epoch)
+        training = steps * costs.step
+        share = f", {100 * training / self.seconds:.0f} % of the time" if training < 0.8 * self.seconds else ""
+        return (
+            f"{steps:,} steps of {1000 * costs.step:.3g} ms fit into {self.seconds:g} seconds{share} "
+            f"({self.spent:.1f} s to start, {ours - training:.1f} s for checkpoints, evaluation and learning curves)"
+        )

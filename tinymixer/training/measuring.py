@@ -1,0 +1,156 @@
+"""Measures what a run's parts cost, on the engine, the images and the disk that it will use, and leaves no trace."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinymixer.data import epoch_order
+from tinymixer.engines import Step
+from tinymixer.files import SUFFIX
+from tinymixer.training.budget import Budget, Costs
+from tinymixer.training.evaluate import evaluate
+from tinymixer.training.history import append_row
+from tinymixer.training.pictures import try_to_draw_curves
+from tinymixer.training.run_state import FEW_IMAGES
+from tinymixer.training.saving import save_run
+
+if TYPE_CHECKING:
+    from tinymixer.training.trainer import Trainer
+
+WARM_UP = 5  # steps before the measured ones: buffers are made, a GPU's step is recorded
+STEPS = 20  # measured, at least
+SHARE = 0.01  # of the budget that may be spent on more steps where they are short
+MOST_STEPS = 2000
+BATCHES = 16  # of evaluation
+ROW = {"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.5}
+
+
+def measure(trainer: "Trainer", budget: Budget) -> Costs | None:
+    """What the parts of the run cost; None when a stop was requested meanwhile. Together.
+
+    The learning rate is 0, so no step can diverge, and at the end weights, buffers, averages and the states of
+    optimizer and engine are what they were. Random numbers go by epoch and step, so none are used up.
+    """
+    training, validated = trainer.recipe.training, len(trainer.validation_indices)
+    with unchanged(trainer):
+        step = _seconds_of_a_step(trainer, budget)
+        if step is None:
+            return None
+        image = _seconds_of_an_evaluated_image(trainer, budget)
+        if image is None:
+            return None
+    save, picture = trainer.ranks.first(lambda: _seconds_to_write(trainer, budget))
+    tests_best = validated >= FEW_IMAGES  # then best.npz is read for the test
+    return Costs(
+        step,
+        validate=validated * image,
+        save=save,
+        saves_per_epoch=2 if validated else 1,
+        every=training.checkpoint_every_steps,
+        picture=picture,
+        test=len(trainer.dataset.test_images) * image + tests_best * save,
+    )
+
+
+@contextlib.contextmanager
+def unchanged(trainer: "Trainer") -> Iterator[None]:
+    """After the block, weights, buffers, averages, and the states of optimizer and engine are those before it."""
+    parameters, optimizer, engine = trainer.model.parameters, trainer.optimizer, trainer.engine
+    average = getattr(trainer, "average", None)
+    vectors = parameters.values.copy(), parameters.buffers.copy()
+    states = optimizer.state_dict(), engine.state_dict(), None if average is None else average.state_dict()
+    try:
+        yield
+    finally:
+        parameters.values[...], parameters.buffers[...] = vectors
+        optimizer.load_state_dict(states[0])
+        if average is not None and states[2] is not None:
+            average.load_state_dict(states[2])
+        engine.refresh()
+        engine.load_state_dict(states[1])
+
+
+def _seconds_of_a_step(trainer: "Trainer", budget: Budget) -> float | None:
+    """Mean time of some steps, after others to warm up; None when a stop was requested.
+
+    At least `STEPS` are measured; short ones are repeated for `SHARE` of the budget, since a pause of the machine
+    would count for too much in 20 steps of a millisecond.
+    """
+    done = sum(steps for steps, _ in trainer.engine.steps(_plan(trainer, 0, WARM_UP)))
+    seconds, count, wanted = 0.0, 0, STEPS
+    while done + count < WARM_UP + wanted:
+        started, before = budget.clock(), count
+        count += sum(steps for steps, _ in trainer.engine.steps(_plan(trainer, done + count, wanted - count)))
+        seconds += budget.clock() - started
+        if trainer.stop_requested() or count == before:
+            return None
+        if wanted == STEPS:
+            wanted = trainer.ranks.first(lambda: _worth_measuring(SHARE * budget.seconds, seconds / count))
+    return trainer.ranks.first(lambda: max(seconds / count, 1e-9))
+
+
+def _worth_measuring(seconds: float, step: float) -> int:
+    """How many steps to measure in so many seconds where one takes `step`."""
+    return min(MOST_STEPS, max(STEPS, math.ceil(seconds / max(step, 1e-9))))
+
+
+def _plan(trainer: "Trainer", first: int, count: int) -> Iterator[Step]:
+    """The run's own steps from `first` on, with its own batches, at a learning rate of 0."""
+    training, indices = trainer.recipe.training, trainer.train_indices
+    order, of_epoch = indices, -1
+    for number in range(first, first + count):
+        if trainer.stop_requested():
+            return
+        epoch, step = divmod(number, trainer.steps_per_epoch)
+        if epoch != of_epoch:
+            order, of_epoch = indices[epoch_order(training.seed, epoch, len(indices))], epoch
+        yield Step(order[step * training.batch_size : (step + 1) * training.batch_size], epoch, step, 0.0)
+
+
+def _seconds_of_an_evaluated_image(trainer: "Trainer", budget: Budget) -> float | None:
+    """Time of evaluating an image, measured on training images; None when a stop was requested, 0 for none to do.
+
+    The test images are looked at once, at the end, so here others take their place.
+    """
+    data, size = trainer.dataset, trainer.recipe.training.eval_batch_size
+    largest = max(len(trainer.validation_indices), len(data.test_images))
+    count = min(largest, BATCHES * size, len(data.train_images))
+    if not count:
+        return 0.0
+    for images in (min(count, size), count):  # the first to warm up
+        started = budget.clock()
+        found = evaluate(
+            trainer.engine, data.train_images, data.train_labels, data.mean, data.std, size, trainer.asked_to_stop,
+            np.arange(images), trainer.ranks,
+        )  # fmt: skip
+        seconds = budget.clock() - started
+        if found is None:
+            return None
+    return seconds / count
+
+
+def _seconds_to_write(trainer: "Trainer", budget: Budget) -> tuple[float, float]:
+    """Time of writing a checkpoint with its row, and of drawing the curves: each the second time, when all is loaded."""
+    paths = [trainer.folder.path / f".measured-{name}{SUFFIX}" for name in ("checkpoint", "rows", "curves.png")]
+    seconds = [0.0, 0.0]
+    try:
+        for _ in range(2):
+            started = budget.clock()
+            _write(trainer, *paths[:2])
+            written = budget.clock()
+            try_to_draw_curves(trainer.recipe.name, [ROW], paths[2], trainer.reports.say_once)
+            seconds = [written - started, budget.clock() - written]
+    finally:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    return seconds[0], seconds[1]
+
+
+def _write(trainer: "Trainer", checkpoint: Path, rows: Path) -> None:
+    save_run(trainer, checkpoint)
+    append_row(rows, ROW, trainer.reports.say_once)
