@@ -10,8 +10,8 @@ from click.exceptions import Exit
 from click.shell_completion import CompletionItem
 
 from tinymixer.cli.output import percent, sparkline, tell
+from tinymixer.cli.command_clock import command_started
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
-from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.training.trainer import TrainingResult
@@ -79,10 +79,10 @@ def train(
 
         from tinymixer.training.trainer import Trainer
 
-        display = display_on(ranks, quiet)
+        display, started = display_on(ranks, quiet), command_started()
         try:
             init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
-            trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks)
+            trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks, started=started)
             tell_launcher_folder(ranks, trainer.folder.path)
             result = trainer.run()
         finally:
@@ -107,7 +107,7 @@ def _say_result(result: "TrainingResult", quiet: bool) -> None:
     if not quiet:
         tell("")
         _draw_in_terminal(rows)
-    tell(f"{result.status}: {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s{_say_figures(result, rows)}")
+    tell(f"{result.status}: {result.trained} in {result.seconds:.0f} s{_say_figures(result, rows)}")
     if not quiet:
         tell(f"saved    {folder} (learning curves: {folder / 'curves.png'})")
         tell(f"next     tinymixer eval {shlex.quote(str(folder))}")

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinymixer.errors import TrainingError
+from tinymixer.training.reports import SECONDS_BETWEEN_PICTURES
 
 RESERVE = 0.02  # share of the budget that is kept free: see `Budget`
-SECONDS_BETWEEN_PICTURES = 60.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,10 @@ class Budget:
                 f"{needed} for one step, and more for a useful run"
             )
         return steps
+
+    def how_it_was_met(self) -> str:
+        """Says how much of it was used, once the test is done."""
+        return f"{self.spent:.1f} of {self.seconds:g} seconds were used, from the command to the test figure"
 
     def sentence(self, costs: Costs, steps: int, steps_per_epoch: int) -> str:
         """Says how many steps fit, and what else takes much of the time."""

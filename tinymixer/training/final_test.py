@@ -1,10 +1,11 @@
 """The test at the end of a run: the recommended weights meet the test images, once."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tinymixer.training.checkpoint import load_checkpoint
 from tinymixer.training.history import is_tested, write_rows
-from tinymixer.training.saving import load_weights_of
+from tinymixer.training.other_weights import averaged_weights, other_weights
 
 if TYPE_CHECKING:
     from tinymixer.training.trainer import Trainer
@@ -23,15 +24,9 @@ def final_test(trainer: "Trainer") -> bool:
     """
     if nothing_to_test(trainer):
         return True
-    parameters, which = trainer.model.parameters, trainer.state.recommended
-    last = parameters.to_numpy(), parameters.buffers_to_numpy()
-    if which == "best":
-        best = trainer.ranks.first(lambda: load_checkpoint(trainer.folder.best))
-        load_weights_of(trainer, best.parameters, best.buffers)
-    try:
+    which = trainer.state.recommended
+    with _recommended_weights(trainer, which):
         evaluation = trainer.evaluate("test")
-    finally:
-        load_weights_of(trainer, *last)
     if evaluation is None:
         return False
     trainer.rows[-1] |= {
@@ -43,3 +38,11 @@ def final_test(trainer: "Trainer") -> bool:
     }
     trainer.ranks.first(lambda: write_rows(trainer.folder.metrics, trainer.rows, trainer.reports.say_once))
     return True
+
+
+def _recommended_weights(trainer: "Trainer", which: str) -> AbstractContextManager[None]:
+    """Gives the model the weights to test: the best epoch's or the last, averaged where the run averages."""
+    if which == "last":
+        return averaged_weights(trainer)
+    best = trainer.ranks.first(lambda: load_checkpoint(trainer.folder.best))
+    return other_weights(trainer, *best.weights())

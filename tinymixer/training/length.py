@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinymixer.errors import ConfigError
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.training.recipe import Recipe
@@ -37,11 +38,18 @@ class RunLength:
 
     def steps_in(self, epoch: int) -> int:
         """Steps of an epoch, counted from 0."""
-        return self.steps_before(epoch + 1) - self.steps_before(epoch)
+        return max(0, min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch))
 
     def steps_before(self, epoch: int) -> int:
         """Steps of the run before an epoch, counted from 0."""
-        return min(epoch * self.steps_per_epoch, self.steps)
+        return self.steps if epoch == self.epochs else epoch * self.steps_per_epoch
+
+    def __str__(self) -> str:
+        """Such as "30 epochs of 45 steps", or "137 steps (1.37 epochs of 100 steps)"."""
+        of = f"of {counted(self.steps_per_epoch, 'step')}"
+        if self.steps % self.steps_per_epoch == 0:
+            return f"{counted(self.epochs, 'epoch')} {of}"
+        return f"{counted(self.steps, 'step')} ({self.steps / self.steps_per_epoch:.3g} epochs {of})"
 
 
 def warmup_steps_of(recipe: "Recipe", length: RunLength) -> int:

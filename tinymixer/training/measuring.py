@@ -3,17 +3,20 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinymixer.data import epoch_order
 from tinymixer.engines import Step
+from tinymixer.errors import TrainingError
 from tinymixer.files import SUFFIX
 from tinymixer.training.budget import Budget, Costs
+from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import evaluate
 from tinymixer.training.history import append_row
+from tinymixer.training.other_weights import averaged_weights
 from tinymixer.training.pictures import try_to_draw_curves
 from tinymixer.training.run_state import FEW_IMAGES
 from tinymixer.training.saving import save_run
@@ -27,6 +30,28 @@ SHARE = 0.01  # of the budget that may be spent on more steps where they are sho
 MOST_STEPS = 2000
 BATCHES = 16  # of evaluation
 ROW = {"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.5}
+
+
+def fit_to_budget(trainer: "Trainer", budget: Budget) -> bool:
+    """Give the run the number of steps that fits into its budget, and write it into config.toml. Together.
+
+    Returns False when a stop was requested meanwhile. Raises TrainingError where not even one step fits; a new run then
+    leaves no folder behind.
+    """
+    costs = measure(trainer, budget)
+    if costs is None:
+        return False
+    recipe, per_epoch = trainer.recipe, trainer.steps_per_epoch
+    try:
+        steps = trainer.ranks.first(lambda: budget.steps(costs, per_epoch))
+    except TrainingError:
+        trainer.ranks.first(trainer.folder.give_up)
+        raise
+    trainer.follow(replace(recipe, training=replace(recipe.training, steps=steps)))
+    trainer.ranks.first(lambda: trainer.folder.write_config(trainer.recipe, trainer.dataset.description))
+    trainer.reports.say_once(budget.sentence(costs, steps, per_epoch))
+    trainer.clock = RunClock()
+    return True
 
 
 def measure(trainer: "Trainer", budget: Budget) -> Costs | None:
@@ -43,7 +68,7 @@ def measure(trainer: "Trainer", budget: Budget) -> Costs | None:
         image = _seconds_of_an_evaluated_image(trainer, budget)
         if image is None:
             return None
-    save, picture = trainer.ranks.first(lambda: _seconds_to_write(trainer, budget))
+    save, picture = _seconds_to_write(trainer, budget)
     tests_best = validated >= FEW_IMAGES  # then best.npz is read for the test
     return Costs(
         step,
@@ -60,7 +85,7 @@ def measure(trainer: "Trainer", budget: Budget) -> Costs | None:
 def unchanged(trainer: "Trainer") -> Iterator[None]:
     """After the block, weights, buffers, averages, and the states of optimizer and engine are those before it."""
     parameters, optimizer, engine = trainer.model.parameters, trainer.optimizer, trainer.engine
-    average = getattr(trainer, "average", None)
+    average = trainer.average
     vectors = parameters.values.copy(), parameters.buffers.copy()
     states = optimizer.state_dict(), engine.state_dict(), None if average is None else average.state_dict()
     try:
@@ -123,10 +148,11 @@ def _seconds_of_an_evaluated_image(trainer: "Trainer", budget: Budget) -> float 
         return 0.0
     for images in (min(count, size), count):  # the first to warm up
         started = budget.clock()
-        found = evaluate(
-            trainer.engine, data.train_images, data.train_labels, data.mean, data.std, size, trainer.asked_to_stop,
-            np.arange(images), trainer.ranks,
-        )  # fmt: skip
+        with averaged_weights(trainer):
+            found = evaluate(
+                trainer.engine, data.train_images, data.train_labels, data.mean, data.std, size, trainer.asked_to_stop,
+                np.arange(images), trainer.ranks,
+            )  # fmt: skip
         seconds = budget.clock() - started
         if found is None:
             return None
@@ -135,22 +161,19 @@ def _seconds_of_an_evaluated_image(trainer: "Trainer", budget: Budget) -> float 
 
 def _seconds_to_write(trainer: "Trainer", budget: Budget) -> tuple[float, float]:
     """Time of writing a checkpoint with its row, and of drawing the curves: each the second time, when all is loaded."""
+    ranks, say = trainer.ranks, trainer.reports.say_once
     paths = [trainer.folder.path / f".measured-{name}{SUFFIX}" for name in ("checkpoint", "rows", "curves.png")]
     seconds = [0.0, 0.0]
     try:
         for _ in range(2):
             started = budget.clock()
-            _write(trainer, *paths[:2])
+            save_run(trainer, paths[0])
+            ranks.first(lambda: append_row(paths[1], ROW, say))
             written = budget.clock()
-            try_to_draw_curves(trainer.recipe.name, [ROW], paths[2], trainer.reports.say_once)
+            ranks.first(lambda: try_to_draw_curves(trainer.recipe.name, [ROW], paths[2], say))
             seconds = [written - started, budget.clock() - written]
     finally:
         for path in paths:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     return seconds[0], seconds[1]
-
-
-def _write(trainer: "Trainer", checkpoint: Path, rows: Path) -> None:
-    save_run(trainer, checkpoint)
-    append_row(rows, ROW, trainer.reports.say_once)

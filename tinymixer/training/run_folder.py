@@ -1,5 +1,6 @@
 """A run's folder: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz and curves.png."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -105,6 +106,12 @@ class RunFolder:
     def write_config(self, recipe: Recipe, data: DataDescription | None) -> None:
         with replacing(self.config, self.say) as file:
             file.write(recipe.to_toml({} if data is None else {DESCRIPTION_TABLE: data.to_dict()}).encode())
+
+    def give_up(self) -> None:
+        """Remove the folder of a run that never began, as far as nothing else lies in it."""
+        self.config.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def clean_up(self) -> None:
         """Remove the partly written files of a killed run."""

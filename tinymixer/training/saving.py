@@ -1,17 +1,18 @@
 """Saves a trainer's run as a checkpoint, and restores it from the newest one."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinymixer.errors import CheckpointError
+from tinymixer.optim import WeightAverage
 from tinymixer.training.arithmetic import arithmetic_of, other_arithmetic
 from tinymixer.training.checkpoint import Checkpoint, save_checkpoint
 from tinymixer.training.clock import RunClock
 from tinymixer.training.history import Row, mend_rows
+from tinymixer.training.other_weights import load_weights
 from tinymixer.training.resume import newest_checkpoint
 from tinymixer.training.run_folder import require_same_data, require_same_run
 
@@ -40,7 +41,9 @@ def _write_checkpoint(trainer: "Trainer", path: Path) -> None:
         history=trainer.rows[: state.epoch],
         arithmetic=arithmetic_of(trainer.engine, trainer.ranks),
         engine=_engine_state(trainer),
+        average=trainer.average.state_dict() if trainer.average is not None else {},
     )
+    trainer.step_rows.sync()
     if path == trainer.folder.last:
         trainer.folder.keep_last_as_previous()
     save_checkpoint(path, checkpoint, trainer.reports.say_once)
@@ -74,33 +77,37 @@ def _take_over(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     require_same_run(checkpoint.recipe, trainer.recipe, folder)
     require_same_data(checkpoint.data, trainer.dataset.description, folder)
     trainer.optimizer.load_state_dict(checkpoint.optimizer)
-    load_weights_of(trainer, checkpoint.parameters, checkpoint.buffers)
+    load_weights(trainer, checkpoint.parameters, checkpoint.buffers)
     trainer.state = state = checkpoint.state
     engine.load_state_dict(checkpoint.engine)
     skipped = checkpoint.engine.get("skipped")
     trainer.skipped = trainer.step - trainer.optimizer.steps
     may_skip = trainer.recipe.training.precision == "float16"  # it leaves out an update where a gradient overflows
     expected = trainer.skipped >= 0 if skipped is None and may_skip else trainer.skipped == (skipped or 0)
-    if state.step > trainer.steps_per_epoch or not expected:
+    steps_of_epoch = trainer.length.steps_in(state.epoch)
+    if state.step > steps_of_epoch or not expected:
         raise CheckpointError(
             f"the checkpoint in {folder} is damaged: it stands after step {state.step} of epoch {state.epoch + 1}, of "
-            f"{trainer.steps_per_epoch} steps each, and its optimizer after step {trainer.optimizer.steps}"
+            f"{steps_of_epoch} steps, and its optimizer after step {trainer.optimizer.steps}"
         )
+    if trainer.average is not None:
+        _restore_average(trainer.average, checkpoint, trainer.optimizer.steps, folder)
     trainer.reports.say_once(other_arithmetic(checkpoint.arithmetic, arithmetic_of(engine, trainer.ranks)))
+
+
+def _restore_average(average: WeightAverage, checkpoint: Checkpoint, steps: int, folder: Path) -> None:
+    """Load the average, which must have been updated as often as so many steps ask for."""
+    average.load_state_dict(checkpoint.average)
+    if average.updates != steps // average.every:
+        raise CheckpointError(
+            f"the checkpoint in {folder} is damaged: its weights were averaged {average.updates} times in {steps} "
+            f"steps, expected {steps // average.every} (ema_every = {average.every})"
+        )
 
 
 def _mend_folder(trainer: "Trainer", history: list[Row] | None) -> list[Row]:
     folder, say = trainer.folder, trainer.reports.say_once
     folder.clean_up()
-    rows = mend_rows(folder.metrics, history, trainer.state.epoch, say)
+    rows = mend_rows(folder.metrics, history, trainer.state.epoch, say, trainer.step)
     folder.write_config(trainer.recipe, trainer.dataset.description)
     return rows
-
-
-def load_weights_of(
-    trainer: "Trainer", parameters: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray]
-) -> None:
-    """Load weights and buffers into the trainer's model, and tell its engine."""
-    trainer.model.parameters.load(parameters)
-    trainer.model.parameters.load_buffers(buffers)
-    trainer.engine.refresh()

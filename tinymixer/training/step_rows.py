@@ -3,13 +3,16 @@
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinymixer.engines import Totals
 from tinymixer.errors import TrainingError
 from tinymixer.files import Say, sync_file
-from tinymixer.training.history import LARGEST_WITH_STEPS, Row, append_row
-from tinymixer.training.run_state import RunState
 from tinymixer.text import reason_of
+from tinymixer.training.history import LARGEST_WITH_STEPS, Row, append_row
+
+if TYPE_CHECKING:
+    from tinymixer.training.trainer import Trainer
 
 
 class StepRows:
@@ -26,37 +29,32 @@ class StepRows:
         self.every, self._path, self._say = every, path, say
         self._unsynced = False
 
-    def add(
-        self, state: RunState, step: int, steps: int, totals: Totals, seconds: float, epoch: float, learning_rate: float
-    ) -> Row | None:
-        """Count steps that are done; returns their row where one is due.
-
-        step            of the run, after these `steps`, which took `seconds`
-        epoch           epochs done, with the present one's part
-        learning_rate   of the last of them
-        """
+    def steps(self, trainer: "Trainer", steps: int, totals: Totals, seconds: float) -> None:
+        """Count steps that were just done, in so many seconds, and write their row where one is due, on rank 0."""
         if not self.every:
-            return None
+            return
+        state, step = trainer.state, trainer.step
         state.row_loss_sum += totals.loss_sum
         state.row_correct += totals.correct
         state.row_images += totals.images
         state.row_seconds += seconds
         if step // self.every == (step - steps) // self.every:
-            return None
+            return
         row: Row = {
             "step": step,
-            "epoch": round(epoch, 6),
+            "epoch": round(step / trainer.steps_per_epoch, 6),
             "loss": state.row_loss_sum / state.row_images,
             "accuracy": state.row_correct / state.row_images,
-            "learning_rate": learning_rate,
+            "learning_rate": trainer.schedule(step - 1),
             "images_per_second": state.row_images / max(state.row_seconds, 1e-9),
         }
         if totals.gradient_norm is not None and math.isfinite(totals.gradient_norm):  # float16 skips a step at infinity
             row["gradient_norm"] = totals.gradient_norm
         state.row_loss_sum, state.row_correct, state.row_images, state.row_seconds = 0.0, 0, 0, 0.0
-        return row
+        if not trainer.ranks.rank:
+            self._write(row)
 
-    def write(self, row: Row) -> None:
+    def _write(self, row: Row) -> None:
         """Append a row, without waiting for the disk."""
         try:
             if self._path.exists() and self._path.stat().st_size > LARGEST_WITH_STEPS:
