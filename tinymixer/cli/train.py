@@ -9,8 +9,8 @@ import click
 from click.exceptions import Exit
 from click.shell_completion import CompletionItem
 
-from tinymixer.cli.output import percent, sparkline, tell
 from tinymixer.cli.command_clock import command_started
+from tinymixer.cli.output import percent, sparkline, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def train(
         display, started = display_on(ranks, quiet), command_started()
         try:
             init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
-            trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks, started=started)
+            trainer = Trainer(
+                resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks, started=started
+            )
             tell_launcher_folder(ranks, trainer.folder.path)
             result = trainer.run()
         finally:

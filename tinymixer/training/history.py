@@ -90,9 +90,9 @@ def mend_rows(
     kept    the rows stored in the checkpoint; None for a checkpoint without a history
     steps   of the run, after which the checkpoint was saved; None keeps the rows of steps up to the last epoch's end
 
-    Rows of later epochs and steps are dropped, since a resumed run writes them again. Damaged, missing and changed rows are
-    replaced by the checkpoint's rows where it has them; `say` receives a sentence about it, and a copy of the damaged
-    file stays as metrics.damaged.jsonl.
+    Rows of later epochs and steps are dropped, since a resumed run writes them again. Damaged, missing and changed rows
+    are replaced by the checkpoint's rows where it has them; `say` receives a sentence about it, and a copy of the
+    damaged file stays as metrics.damaged.jsonl.
     """
     found, faults, cut_short = _scan(path)
     damaged = list(faults)

@@ -69,8 +69,8 @@ def shortened_warmup(recipe: "Recipe", length: RunLength) -> str | None:
     if given == asked:
         return None
     return (
-        f"the warm-up takes {given} steps instead of {asked} (warmup_epochs {recipe.schedule.warmup_epochs:g}): at most "
-        f"a quarter of a run of {length.steps} steps"
+        f"the warm-up takes {given} steps, not {asked} (warmup_epochs = {recipe.schedule.warmup_epochs:g}): at most a "
+        f"quarter of the run's {length.steps} steps"
     )
 
 

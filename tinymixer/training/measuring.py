@@ -105,22 +105,26 @@ def _seconds_of_a_step(trainer: "Trainer", budget: Budget) -> float | None:
     At least `STEPS` are measured; short ones are repeated for `SHARE` of the budget, since a pause of the machine
     would count for too much in 20 steps of a millisecond.
     """
-    done = sum(steps for steps, _ in trainer.engine.steps(_plan(trainer, 0, WARM_UP)))
-    seconds, count, wanted = 0.0, 0, STEPS
-    while done + count < WARM_UP + wanted:
-        started, before = budget.clock(), count
-        count += sum(steps for steps, _ in trainer.engine.steps(_plan(trainer, done + count, wanted - count)))
-        seconds += budget.clock() - started
-        if trainer.stop_requested() or count == before:
-            return None
-        if wanted == STEPS:
-            wanted = trainer.ranks.first(lambda: _worth_measuring(SHARE * budget.seconds, seconds / count))
-    return trainer.ranks.first(lambda: max(seconds / count, 1e-9))
+    if _seconds_of_steps(trainer, budget, 0, WARM_UP) is None:
+        return None
+    seconds = _seconds_of_steps(trainer, budget, WARM_UP, STEPS)
+    if seconds is None:
+        return None
+    few = seconds
+    more = trainer.ranks.first(lambda: _further_steps(SHARE * budget.seconds, few))
+    rest = _seconds_of_steps(trainer, budget, WARM_UP + STEPS, more)
+    return None if rest is None else max(1e-9, (seconds + rest) / (STEPS + more))
 
 
-def _worth_measuring(seconds: float, step: float) -> int:
-    """How many steps to measure in so many seconds where one takes `step`."""
-    return min(MOST_STEPS, max(STEPS, math.ceil(seconds / max(step, 1e-9))))
+def _further_steps(seconds: float, taken: float) -> int:
+    """How many more steps to measure in so many seconds, after `STEPS` that took `taken`."""
+    return min(MOST_STEPS, max(0, math.ceil(STEPS * seconds / max(taken, 1e-9)) - STEPS))
+
+
+def _seconds_of_steps(trainer: "Trainer", budget: Budget, first: int, count: int) -> float | None:
+    started = budget.clock()
+    done = sum(steps for steps, _ in trainer.engine.steps(_plan(trainer, first, count)))
+    return budget.clock() - started if done == count else None
 
 
 def _plan(trainer: "Trainer", first: int, count: int) -> Iterator[Step]:
@@ -160,7 +164,7 @@ def _seconds_of_an_evaluated_image(trainer: "Trainer", budget: Budget) -> float 
 
 
 def _seconds_to_write(trainer: "Trainer", budget: Budget) -> tuple[float, float]:
-    """Time of writing a checkpoint with its row, and of drawing the curves: each the second time, when all is loaded."""
+    """Times of writing a checkpoint with its row, and of drawing the curves: the second time, when all is loaded."""
     ranks, say = trainer.ranks, trainer.reports.say_once
     paths = [trainer.folder.path / f".measured-{name}{SUFFIX}" for name in ("checkpoint", "rows", "curves.png")]
     seconds = [0.0, 0.0]

@@ -25,7 +25,7 @@ class TrainingResult:
     test_interval         95 % confidence interval of the test accuracy, (low, high)
     tested                the checkpoint that was tested, "best" or "last"
     seconds               training time of the run, including the time before it was resumed
-    trained               how long the run was so far, in words: "30 epochs", or "137 steps" where it is counted in steps
+    trained               the length of the run so far, in words: "30 epochs", or "137 steps" where it is given in steps
     """
 
     status: str
