@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinymixer.errors import TrainingError
+from tinymixer.text import counted
 from tinymixer.training.reports import SECONDS_BETWEEN_PICTURES
 
 RESERVE = 0.02  # share of the budget that is kept free: see `Budget`
@@ -102,6 +103,10 @@ class Budget:
         training = steps * costs.step
         share = f", {100 * training / self.seconds:.0f} % of the time" if training < 0.8 * self.seconds else ""
         return (
-            f"{steps:,} steps of {1000 * costs.step:.3g} ms fit into {self.seconds:g} seconds{share} "
+            f"{counted(steps, 'step')} of {_duration(costs.step)} fit into {self.seconds:g} seconds{share} "
             f"({self.spent:.1f} s to start, {ours - training:.1f} s for checkpoints, evaluation and learning curves)"
         )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
