@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.parallel.thread_ranks import on_ranks
 from tests.training.small_runs import Recorder, StopAfter, assert_same_checkpoint, small_dataset, small_recipe
 from tinymixer.errors import TrainingError
-from tinymixer.training import RunFolder, Trainer, load_checkpoint, measuring, read_step_rows
-from tinymixer.training.budget import RESERVE, Budget, Costs
+from tinymixer.training import RunFolder, Trainer, load_checkpoint, measuring, read_rows, read_step_rows
+from tinymixer.training.budget import RESERVE, Budget, Costs, SavingPace
 from tinymixer.training.reports import Reports
 from tinymixer.training.stop import StopSignals
 
@@ -69,7 +69,7 @@ costs = st.builds(
     step=st.floats(0.01, 2),
     validate=st.floats(0, 3),
     save=st.floats(0, 1),
-    saves_per_epoch=st.integers(1, 2),
+    best=st.booleans(),
     every=st.integers(0, 7),
     picture=st.floats(0, 2),
     test=st.floats(0, 5),
@@ -84,10 +84,41 @@ def test_as_many_steps_as_fit(costs, seconds, per_epoch):
 
 
 def test_the_parts_of_a_run():
-    costs = Costs(step=0.5, validate=2, save=0.25, saves_per_epoch=2, every=4, picture=1, test=3)
-    # 10 steps, 3 epochs of 4: 3 validations; a checkpoint before, 2 after each epoch, 2 within; a picture; the test
-    assert costs.seconds_of(10, 4) == 5 + 6 + 0.25 * (1 + 6 + 2) + 1 + 3
+    costs = Costs(step=0.5, validate=2, save=0.25, best=True, every=4, picture=1, test=3)
+    # 10 steps, 3 epochs of 4: 3 validations; a checkpoint before, the best after each epoch, 2 within; last.npz one
+    # time, and as often as 2 % of the time allow; a picture; the test
+    training = 5 + 6 + 0.25 * (1 + 3 + 2)
+    assert costs.seconds_of(10, 4) == training + 0.02 * training + 0.25 + 1 + 3
+    assert Costs(step=5.0, save=0.25).seconds_of(10, 4) == 50 + 0.25 * (1 + 3)  # time enough to save after each epoch
     assert Costs(step=1.0, picture=2.0).seconds_of(130, 1000) == 130 + 2 * (1 + 2)  # one a minute and one at the end
+
+
+def test_checkpoints_after_epochs_take_a_small_share_of_a_budget():
+    clock = Clock()
+    pace = SavingPace(limited=True, clock=clock)
+    assert pace.is_due()
+    with pace.saving():
+        clock.now += 0.5
+    for seconds, due in ((0, False), (24.9, False), (0.2, True)):
+        clock.now += seconds
+        assert pace.is_due() is due
+    assert SavingPace(limited=False, clock=clock).is_due()
+
+
+def test_an_epoch_that_was_not_saved_is_computed_again(tmp_path):
+    on_a_clock(tmp_path / "straight").run()
+
+    def die(step):
+        if step == 7:
+            raise KeyError(step)
+
+    run = on_a_clock(tmp_path / "run", Recorder(die))
+    with mock.patch.object(run.pace, "is_due", return_value=False), pytest.raises(KeyError):
+        run.run()
+    assert [row["epoch"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")] == [1]
+    assert load_checkpoint(tmp_path / "run" / "last.npz").state.epoch == 0
+    on_a_clock(tmp_path / "run", resume=True).run()
+    assert_same_checkpoint(tmp_path / "run" / "last.npz", tmp_path / "straight" / "last.npz")
 
 
 def test_the_number_of_steps_that_fits_is_written_down(tmp_path):

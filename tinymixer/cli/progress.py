@@ -107,6 +107,7 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
         "data": f"{dataset.name}, {len(trainer.train_indices):,} training, {kept}{len(dataset.test_images):,} test "
         f"images, {side} x {side} in {dataset.colours}, {counted(dataset.num_classes, 'class')}",
         "steps": f"{trainer.length}, {counted(training.batch_size, 'image')} each",
+        **_average(trainer),
         "backend": f"{backend.name}, {training.dtype} ({backend.reason})",
         "engine": f"{trainer.engine.name}: {trainer.engine.description}",
         **_ranks(trainer),
@@ -121,6 +122,14 @@ def _ranks(trainer: "Trainer") -> dict[str, str]:
         return {}
     there = "on this machine" if ranks.local_size == ranks.size else f"{ranks.local_size} of them on this machine"
     return {"ranks": f"{ranks.size}, {there}, {batch / ranks.size:g} images of a step each"}
+
+
+def _average(trainer: "Trainer") -> dict[str, str]:
+    """A line about the average of the weights; none where the run does not average them."""
+    if (average := trainer.average) is None:
+        return {}
+    every = "every step" if average.every == 1 else f"every {average.every} steps"
+    return {"average": f"of the weights, decay {average.decay:g} {every}; validation and test use averaged weights"}
 
 
 def _sizes(config: Any) -> str:

@@ -5,9 +5,10 @@ step, a validation, a checkpoint, a picture and the test cost is measured (`meas
 steps that fits into the rest becomes the run's length. From there it is a run like any other.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tinymixer.errors import TrainingError
@@ -15,6 +16,7 @@ from tinymixer.text import counted
 from tinymixer.training.reports import SECONDS_BETWEEN_PICTURES
 
 RESERVE = 0.02  # share of the budget that is kept free: see `Budget`
+SAVING = 0.02  # share of the time that checkpoints after epochs may take in a run with a budget
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Costs:
 
     step      a training step
     validate  the validation after an epoch; 0 without validation images
-    save      a checkpoint; `saves_per_epoch` of them after an epoch
+    save      a checkpoint: one before the first step, and last.npz after epochs, as `SavingPace` allows
+    best      whether best.npz is written, too: after each epoch, since each may be the best so far
     every     steps between checkpoints within epochs; 0 for none
     picture   the learning curves, about every minute and at the end
     test      the test at the end
@@ -32,7 +35,7 @@ class Costs:
     step: float
     validate: float = 0.0
     save: float = 0.0
-    saves_per_epoch: int = 1
+    best: bool = False
     every: int = 0
     picture: float = 0.0
     test: float = 0.0
@@ -40,10 +43,11 @@ class Costs:
     def seconds_of(self, steps: int, steps_per_epoch: int) -> float:
         """The time from the first checkpoint, before any step, to the last picture of a run of so many steps."""
         epochs = -(-steps // steps_per_epoch)
-        saves = 1 + self.saves_per_epoch * epochs + (steps // self.every if self.every else 0)
-        training = steps * self.step + epochs * self.validate + saves * self.save
-        pictures = 1 + int(training / (SECONDS_BETWEEN_PICTURES + self.picture))
-        return training + pictures * self.picture + self.test
+        others = 1 + self.best * epochs + (steps // self.every if self.every else 0)
+        seconds = steps * self.step + epochs * self.validate + others * self.save
+        seconds += min(epochs * self.save, SAVING * seconds + self.save)
+        pictures = 1 + int(seconds / (SECONDS_BETWEEN_PICTURES + self.picture))
+        return seconds + pictures * self.picture + self.test
 
     def steps_within(self, seconds: float, steps_per_epoch: int) -> int:
         """The largest number of steps that takes at most so many seconds; 0 where not even one does."""
@@ -55,6 +59,32 @@ class Costs:
             else:
                 too_many = middle
         return fitting
+
+
+class SavingPace:
+    """Decides after which epochs last.npz is written.
+
+    limited   whether checkpoints after epochs may take no more than `SAVING` of the time, as where a run has a budget.
+              Epochs of half a second on a GPU would lose as much again by a checkpoint after each. What is not saved is
+              computed again after a crash; a run that is asked to stop saves in any case
+    clock     returns seconds
+    """
+
+    def __init__(self, limited: bool, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.limited, self._clock = limited, clock
+        self._next = -math.inf
+
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is long enough ago."""
+        return not self.limited or self._clock() >= self._next
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """The block writes a checkpoint; the longer it takes, the later the next one is due."""
+        started = self._clock()
+        yield
+        ended = self._clock()
+        self._next = ended + (ended - started) / SAVING
 
 
 class Budget:

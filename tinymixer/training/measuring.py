@@ -74,7 +74,7 @@ def measure(trainer: "Trainer", budget: Budget) -> Costs | None:
         step,
         validate=validated * image,
         save=save,
-        saves_per_epoch=2 if validated else 1,
+        best=bool(validated),
         every=training.checkpoint_every_steps,
         picture=picture,
         test=len(trainer.dataset.test_images) * image + tests_best * save,

@@ -10,7 +10,7 @@ from tinymixer.engines import Step, Work, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
-from tinymixer.training.budget import Budget
+from tinymixer.training.budget import Budget, SavingPace
 from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of
 from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import Evaluation, evaluate
@@ -54,8 +54,9 @@ class Trainer:
     resume      continue the run in `out` from its last checkpoint, exactly
     model       your own model instead of the recipe's; training starts from its weights
     init_from   start from the weights of a run, a checkpoint, a file, or of a name ("first-mixer"): arrays of the same
-                name and shape are loaded, the others are named in a note. "none" starts from scratch; None leaves it to
-                the recipe, or to `model` where you give one. `recipe.fine_tuning` says how sizes and head are chosen
+                name and shape are loaded, averaged where there is an average; the others are named in a note. "none"
+                starts from scratch; None leaves it to the recipe, or to `model` where you give one.
+                `recipe.fine_tuning` says how sizes and head are chosen
     ranks       the processes that train together (`tinymixer.parallel.launched_ranks`), each with a Trainer of its own.
                 Rank 0's alone writes into the folder; give the others' a `Progress()`, which is silent
     started     for `[training] seconds`: when the command began, by `time.perf_counter()`; None: now
@@ -118,6 +119,7 @@ class Trainer:
         self.recipe = recipe
         to_be_fitted = training.seconds and not training.steps
         self.budget = Budget(training.seconds, started) if to_be_fitted else None  # until its steps are known
+        self.pace = SavingPace(limited=bool(training.seconds))
         self.state = RunState(validation_images=len(self.validation_indices))
         self.folder = folder_on_first_rank(
             ranks,
@@ -248,6 +250,8 @@ class Trainer:
             if validation is None:
                 return False
             row |= {"validation_loss": validation.loss, "validation_accuracy": validation.accuracy}
+        if self.average is not None:
+            row["averaged"] = True  # the weights that were validated, and will be tested
         row |= {
             "images_per_second": state.images / state.train_seconds,
             "seconds": self.seconds - state.epoch_started,
@@ -257,8 +261,9 @@ class Trainer:
             self._save(self.folder.best)
         self.ranks.first(lambda: append_row(self.folder.metrics, row, self.reports.say_once))
         self.rows.append(row)
-        require_same_weights(self.ranks, self.model, self.step)
-        self._save(self.folder.last)
+        require_same_weights(self.ranks, self.model, self.step, self.average)
+        if self._is_over() or not self.pace.limited or self.ranks.first(self.pace.is_due):
+            self._save(self.folder.last)
         self.progress.on_epoch(row)
         self.reports.draw_curves_if_due(self)
         return True
@@ -285,7 +290,8 @@ class Trainer:
         return found
 
     def _save(self, path: Path) -> None:
-        save_run(self, path)
+        with self.pace.saving():
+            save_run(self, path)
 
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":
