@@ -51,6 +51,9 @@ def train(
 
     The recipe photos starts from a small Mixer that comes with tinymixer. Add --init-from none to start from scratch.
 
+    How long a run is, --epochs, --steps or --seconds says. With --seconds the run measures its steps first; the time
+    counts from the command to the test figure.
+
     The options below override the recipe's fields; a field without an option keeps the recipe's value. The
     run's folder holds config.toml, metrics.jsonl, best.npz, last.npz and curves.png. Ctrl-C finishes the step, saves,
     and says how to go on.
@@ -61,6 +64,7 @@ def train(
       tinymixer train photos --data my-photos
       tinymixer train fine-tune --data my-photos --init-from first-mixer --image-size 64 --freeze stem
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
+      tinymixer train digits --seconds 20             (as many steps as fit)
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume
       tinymixer launch -n 4 train cifar10-nano        (four processes, or GPUs, together)
