@@ -54,12 +54,16 @@ class EngineOptions(Options):
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over some steps: the images' losses, correctly classified images, images, and skipped updates."""
+    """Sums over some steps: the images' losses, correctly classified images, images, and skipped updates.
+
+    gradient_norm   global norm of the last step's gradients before clipping; None where it is not known
+    """
 
     loss_sum: float
     correct: int
     images: int
     skipped: int = 0
+    gradient_norm: float | None = None
 
 
 @dataclass(frozen=True)

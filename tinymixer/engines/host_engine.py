@@ -74,7 +74,7 @@ class HostEngine(Engine):
             )
             if work.average is not None:
                 work.average.step(optimizer.steps, self.parallel_map)
-            yield 1, Totals(result.loss * count, result.correct, count)
+            yield 1, Totals(result.loss * count, result.correct, count, gradient_norm=result.gradient_norm)
 
     @np.errstate(over="ignore", invalid="ignore")  # the loss shows that a model has diverged
     def pixel_logits(

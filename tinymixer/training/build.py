@@ -8,6 +8,7 @@ from tinymixer.errors import ConfigError, DataError
 from tinymixer.models import Model, architectures, make_model
 from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, WeightAverage, make_schedule
 from tinymixer.parameters import Parameters
+from tinymixer.training.length import RunLength, warmup_steps_of
 from tinymixer.training.own_model import describe_model, require_own_parameters
 from tinymixer.training.parts import groups_of
 from tinymixer.training.recipe import Recipe
@@ -58,11 +59,12 @@ def make_average(recipe: Recipe, parameters: Parameters) -> WeightAverage | None
 
 def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
     """The recipe's learning rate as a function of the step."""
+    length = RunLength.of(recipe, steps_per_epoch)
     return make_schedule(
         recipe.schedule.schedule,
         recipe.optimizer.learning_rate,
-        recipe.training.epochs * steps_per_epoch,
-        round(recipe.schedule.warmup_epochs * steps_per_epoch),
+        length.steps,
+        warmup_steps_of(recipe, length),
         recipe.schedule.final_learning_rate,
         recipe.schedule.cooldown_share,
     )

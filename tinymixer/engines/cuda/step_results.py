@@ -45,7 +45,8 @@ class StepResults:
             raise self._failure(state)
         before, self._counted = self._counted, state.copy()
         new = {name: state[name] - before[name] for name in ("loss_sum", "correct", "images", "skipped")}
-        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]))
+        norm = float(state["gradient_norm"])
+        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]), norm)
 
     def _failure(self, state: np.void) -> TrainingError:
         step = int(state["failed_step"]) - 1
