@@ -34,6 +34,18 @@ INPUTS = {
     "layer_norm": ({"x": normal((4, 5)), "scale": normal(5), "bias": normal(5)}, {}),
     "softmax_cross_entropy": ({"logits": normal((3, 4))}, {"target": np.eye(4)[[1, 3, 0]]}),
     "images_to_patches": ({"x": normal((2, 4, 6, 3))}, {"B": 2, "P": 2, "down": 2, "across": 3, "channels": 3}),
+    "images_to_windows": (
+        {"x": normal((2, 4, 6, 3))},
+        {
+            "B": 2,
+            "Q": 4,
+            "down": 2,
+            "across": 3,
+            "channels": 3,
+            "rows": np.array([[1, 0, 1, 2], [1, 2, 3, 2]]),  # P = 2, and one pixel more on each side
+            "columns": np.array([[1, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 4]]),
+        },
+    ),
     "mean_over_tokens": ({"x": normal((4, 2, 3))}, {}),
     "pool_tokens": ({"x": normal((6, 2, 3))}, {"near": NEAR}),
     "dropout": ({"x": normal((4, 3, 5))}, {"keep": KEEP, "rate": 0.25}),

@@ -24,6 +24,7 @@ OPERATIONS = {
     "layer_norm": ((floats(3, 2, 5), floats(5), floats(5)), (1e-6,)),
     "softmax_cross_entropy": ((floats(4, 3), np.array([0, 2, 1, 1])), (0.1,)),
     "images_to_patches": ((floats(2, 4, 6, 3),), (2,)),
+    "images_to_windows": ((floats(2, 4, 6, 3),), (2, 3)),
     "mean_over_tokens": ((floats(6, 2, 5),), ()),
     "pool_tokens": ((floats(6, 2, 5),), ((2, 3),)),
     "dropout": ((floats(6, 5), RNG.random((6, 5)) > 0.5), (0.5,)),

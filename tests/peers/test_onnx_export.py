@@ -46,6 +46,12 @@ def assert_same(path, model, images):
     np.testing.assert_allclose(logits_of(path, images), expected, atol=1e-5 * max(1, np.abs(expected).max()), rtol=0)
 
 
+def test_overlapping_patches_with_a_reflected_border(tmp_path):
+    model = random_weights(MlpMixer(dataclasses.replace(MIXER, overlap=2), seed=1))
+    export_onnx(model, tmp_path / "model.onnx")
+    assert_same(tmp_path / "model.onnx", model, np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32"))
+
+
 @pytest.mark.parametrize("gelu", ["tanh", "erf"])
 @pytest.mark.parametrize("tokens", ["mlp", "linear", "pool", "none"])
 def test_every_token_mixer_and_both_gelus(tmp_path, tokens, gelu):

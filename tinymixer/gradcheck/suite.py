@@ -71,6 +71,9 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("softmax_cross_entropy", normal((S, C)), _rows_of_probabilities(normal((S, C))), 0.1)
     for shape, patch_size in (((1, 1, 1, 1), 1), ((2, 3, 9, 1), 3), ((1, 4, 4, 3), 4), ((3, 8, 12, 3), 2)):
         yield operation("images_to_patches", normal(shape), patch_size)
+    overlapping = (((1, 1, 1, 1), 1, 0), ((2, 3, 9, 1), 3, 2), ((1, 4, 4, 3), 4, 3), ((3, 8, 12, 3), 2, 1))
+    for shape, patch_size, overlap in overlapping:
+        yield operation("images_to_windows", normal(shape), patch_size, overlap)
 
 
 def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
@@ -106,7 +109,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     ]
     mixers: list[dict[str, Any]] = [
         *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
-        *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
+        *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}, {"overlap": 2}),
     ]
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}

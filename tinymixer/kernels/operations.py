@@ -56,6 +56,8 @@ class FusedOperations:
     drop_path_backward = staticmethod(ops.drop_path_backward)
     images_to_patches_forward = staticmethod(ops.images_to_patches_forward)
     images_to_patches_backward = staticmethod(ops.images_to_patches_backward)
+    images_to_windows_forward = staticmethod(ops.images_to_windows_forward)
+    images_to_windows_backward = staticmethod(ops.images_to_windows_backward)
     softmax_cross_entropy = staticmethod(ops.softmax_cross_entropy)
     softmax_cross_entropy_forward = staticmethod(ops.softmax_cross_entropy_forward)
     softmax_cross_entropy_backward = staticmethod(ops.softmax_cross_entropy_backward)

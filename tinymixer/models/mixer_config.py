@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from tinymixer.borders import IMAGE_VALUES
+from tinymixer.errors import ConfigError
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import GELU_FORMS
@@ -25,6 +27,28 @@ class MixerConfig(PatchConfig):
     dropout: float = option(0.0, "Dropout rate after the GELU of each MLP.", minimum=0, below=1)
     drop_path: float = option(0.0, "Stochastic depth: rate of the last block, rising from 0.", minimum=0, below=1)
     layer_norm_eps: float = option(1e-6, "Epsilon under LayerNorm's square root.", above=0, below=1)
+    overlap: int = option(
+        0, "Pixels by which the stem sees beyond each side of a patch, reflected at the image's border.", minimum=0
+    )
+
+    def require_consistent(self) -> None:
+        if self.overlap >= self.image_size:
+            raise ConfigError(
+                f"overlap {self.overlap} is too large: images of {self.image_size} x {self.image_size} pixels can be "
+                f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
+            )
+        super().require_consistent()
+        IMAGE_VALUES.require(self.num_tokens * self.patch_features, f"{type(self).noun} with overlap {self.overlap}")
+
+    @property
+    def window_size(self) -> int:
+        """P + 2 * overlap, height and width of what the stem sees of an image for one token, in pixels."""
+        return self.patch_size + 2 * self.overlap
+
+    @property
+    def patch_features(self) -> int:
+        """window_size^2 * in_channels, the length of what the stem sees for one token; without overlap the patch."""
+        return self.window_size**2 * self.in_channels
 
     @property
     def block_sizes(self) -> BlockSizes:

@@ -17,6 +17,7 @@ from tinymixer.ops.softmax_cross_entropy import (
     softmax_cross_entropy_backward,
     softmax_cross_entropy_forward,
 )
+from tinymixer.ops.windows import images_to_windows_backward, images_to_windows_forward
 
 __all__ = [
     "drop_path_backward",
@@ -29,6 +30,8 @@ __all__ = [
     "gelu_tanh_forward",
     "images_to_patches_backward",
     "images_to_patches_forward",
+    "images_to_windows_backward",
+    "images_to_windows_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",

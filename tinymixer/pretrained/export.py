@@ -53,6 +53,11 @@ def foreign_arrays(model: Model, layout: str) -> dict[str, np.ndarray]:
             what += f" with tokens = {model.config.tokens}"
         raise ConfigError(f"{WHOSE[layout]} layout has no names for {what}: it is MLP-Mixer's, with tokens = mlp")
     config = model.config
+    if config.overlap:
+        raise ConfigError(
+            f"{WHOSE[layout]} layout has no overlapping patches, and this model has overlap = {config.overlap}: export "
+            f"it in layout '{OWN}'"
+        )
     sizes = {
         "PH": config.patch_size, "PW": config.patch_size, "I": config.in_channels, "C": config.hidden_dim,
         "S": config.num_tokens, "DS": config.tokens_mlp_dim, "DC": config.channels_mlp_dim, "K": config.num_classes,

@@ -28,6 +28,7 @@ from tinymixer.models import (
     model_class,
 )
 from tinymixer.ops.gelu import TANH_CUBIC, TANH_SLOPE
+from tinymixer.ops.windows import places_read
 
 if TYPE_CHECKING:
     import onnx
@@ -199,9 +200,14 @@ def _normalised(graph: Graph, pixels: str, mean: ArrayLike, std: ArrayLike, chan
 
 
 def _patches(graph: Graph, images: str, config: Any) -> str:
-    """images (B, H, W, channels)  ->  patches (B, S, P*P*channels), as in `ops/patches.py`"""
+    """images (B, H, W, channels)  ->  patches (B, S, features), as in `ops/patches.py`, or overlapping as in
+    `ops/windows.py`: the rows and columns that the windows read, gathered beside each other"""
     down, across = config.grid
-    size = config.patch_size
+    size, overlap = config.patch_size, getattr(config, "overlap", 0)
+    if overlap:
+        places = graph.constant(places_read(np, config.image_size, size, overlap), np.int64)  # rows, and columns
+        images = graph.add("Gather", graph.add("Gather", images, places, axis=1), places, axis=2)
+        size = config.window_size
     cut = graph.reshape(images, 0, down, size, across, size, config.in_channels)
     cut = graph.add("Transpose", cut, perm=[0, 1, 3, 2, 4, 5])
     return graph.reshape(cut, 0, down * across, config.patch_features)

@@ -26,6 +26,7 @@ CONFIGS = {
     ),
     "erf": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=2, gelu="erf"),
     "drop path": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=3, drop_path=0.5),
+    "overlap": MixerConfig(image_size=8, patch_size=4, overlap=2, hidden_dim=16, tokens_mlp_dim=6, num_blocks=2),
     "dropout": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=2, dropout=0.2, drop_path=0.2),
 }
 

@@ -13,19 +13,22 @@ if TYPE_CHECKING:
 import numpy as np
 
 from tinymixer.engines.cpu.layer_norm import normalise, normalise_backward
-from tinymixer.ops import images_to_patches_forward
+from tinymixer.ops import images_to_patches_forward, images_to_windows_forward
 
 
 class Stem:
     """From a slice's images to x (S*n, C), centred over channels, in its workspace."""
 
     def __init__(self, ws: "Workspace", config: MixerConfig) -> None:
-        self.ws, self.patch_size = ws, config.patch_size
+        self.ws, self.patch_size, self.overlap = ws, config.patch_size, config.overlap
 
     def forward(self, folded: Any, images: np.ndarray) -> None:
         """images (n, height, width, in_channels)"""
         x = self.ws.x
-        patches, _ = images_to_patches_forward(images, self.patch_size)  # (S, n, P*P*in_channels)
+        if self.overlap:
+            patches, _ = images_to_windows_forward(images, self.patch_size, self.overlap)  # (S, n, features)
+        else:
+            patches, _ = images_to_patches_forward(images, self.patch_size)  # (S, n, features)
         self.patches = patches.reshape(len(x), -1)
         np.matmul(self.patches, folded.stem_weight, out=x)
         np.add(x, folded.stem_bias, x)

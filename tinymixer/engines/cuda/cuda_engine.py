@@ -76,6 +76,7 @@ class CudaEngine(Engine):
             (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
+            (getattr(model.config, "overlap", 0), "its kernel cuts images into patches that do not overlap"),
         ):
             if applies:
                 return reason
