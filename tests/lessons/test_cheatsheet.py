@@ -37,12 +37,14 @@ INPUTS = {
     "images_to_windows": (
         {"x": normal((2, 4, 6, 3))},
         {
+            "P": 2,
+            "overlap": 1,
             "B": 2,
             "Q": 4,
             "down": 2,
             "across": 3,
             "channels": 3,
-            "rows": np.array([[1, 0, 1, 2], [1, 2, 3, 2]]),  # P = 2, and one pixel more on each side
+            "rows": np.array([[1, 0, 1, 2], [1, 2, 3, 2]]),
             "columns": np.array([[1, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 4]]),
         },
     ),
@@ -103,7 +105,7 @@ def test_the_gradient_on_the_sheet_is_right(name):
 def test_the_sheet_agrees_with_the_package(name):
     forward, backward, inputs, constants = _pair(name)
     extra = [constants[key] for key in ("target", "keep", "rate") if key in constants]
-    extra += [constants["P"]] if "P" in constants else []
+    extra += [constants[key] for key in ("P", "overlap") if key in constants]
     extra += [(2, 3)] if "near" in constants else []  # the grid
     y, cache = getattr(ops, f"{name}_forward")(*inputs.values(), *extra)
     mine, my_cache = forward(*inputs.values())

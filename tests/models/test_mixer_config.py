@@ -72,7 +72,7 @@ def test_a_round_trip_through_a_dictionary():
         ({"gelu": "relu"}, "'gelu' expects one of tanh, erf, got 'relu'"),
         ({"overlap": -1}, "'overlap' expects 0 or more, got -1"),
         ({"overlap": 32}, "overlap 32 is too large: images of 32 x 32 pixels can be reflected by 31 at most"),
-        ({"image_size": 512, "overlap": 64}, "a model with overlap 64 has 908,328,960 values in an image"),
+        ({"image_size": 512, "overlap": 64}, "the stem with overlap 64 has 856,424,448 values in an image"),
         ({"layer_norm_eps": 0.0}, "'layer_norm_eps' expects more than 0, got 0.0"),
     ],
 )

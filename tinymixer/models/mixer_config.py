@@ -38,7 +38,7 @@ class MixerConfig(PatchConfig):
                 f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
             )
         super().require_consistent()
-        IMAGE_VALUES.require(self.num_tokens * self.patch_features, f"{type(self).noun} with overlap {self.overlap}")
+        IMAGE_VALUES.require(self.num_tokens * self.patch_features, f"the stem with overlap {self.overlap}")
 
     @property
     def window_size(self) -> int:
