@@ -18,5 +18,5 @@ def _long_lived_objects_are_not_searched():
 @pytest.fixture(autouse=True)
 def _runs_draw_no_curves():
     """In these tests alone: tests/training looks at curves."""
-    with mock.patch("tinymixer.training.trainer.try_to_draw_curves"):
+    with mock.patch("tinymixer.training.reports.try_to_draw_curves"):
         yield

@@ -26,6 +26,7 @@ from tinymixer.optim import SGD
 from tinymixer.parallel.ranks import share_out
 from tinymixer.training import Trainer, load_checkpoint, read_rows
 from tinymixer.training.evaluate import predict_log_probabilities
+from tinymixer.training.reports import Reports
 
 SIZES = (2, 3)
 
@@ -55,7 +56,7 @@ def assert_nearly_the_same(path, other, tolerance=2e-5):
 @pytest.fixture(scope="module", autouse=True)
 def _no_pictures():
     """Most of such a short run's time would be its picture's."""
-    with mock.patch.object(Trainer, "_draw_curves"):
+    with mock.patch.object(Reports, "draw_curves"):
         yield
 
 
@@ -337,7 +338,7 @@ def test_a_full_disk_on_rank_0_ends_all_ranks_with_its_sentence(tmp_path, monkey
     def fails(path, checkpoint, say):
         raise TrainingError("there is no room")
 
-    monkeypatch.setattr("tinymixer.training.trainer.save_checkpoint", fails)
+    monkeypatch.setattr("tinymixer.training.saving.save_checkpoint", fails)
 
     def work(ranks):
         with pytest.raises(TrainingError, match="no room"):

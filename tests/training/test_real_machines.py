@@ -98,7 +98,7 @@ def test_a_picture_is_no_reason_to_stop(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("tinymixer.analysis.curves.draw_curves", refuse)
-    monkeypatch.setattr("tinymixer.training.trainer.SECONDS_BETWEEN_PICTURES", -1.0)
+    monkeypatch.setattr("tinymixer.training.reports.SECONDS_BETWEEN_PICTURES", -1.0)
     heard = Recorder()
     assert run_small(tmp_path / "run", heard).status == "finished"
     assert len([note for note in heard.notes if "curves.png is not drawn" in note]) == 1

@@ -36,6 +36,7 @@ def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
         colour = colours[index]
         epochs = [row["epoch"] for row in rows]
         judged = "validation" if any("validation_loss" in row for row in rows) else "test"
+        averaged = " (averaged weights)" if any(row.get("averaged") is True for row in rows) else ""
         for axes, quantity, scale in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):
             for part, style in (("train", "--"), (judged, "-")):
                 values = [scale * row.get(f"{part}_{quantity}", float("nan")) for row in rows]
@@ -44,7 +45,7 @@ def _curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
                 marker = "o" if len(rows) < 3 else None
                 (line,) = axes.plot(epochs, values, style, color=colour, marker=marker, linewidth=1.8)
                 if alone or part == judged:
-                    legends[axes].append((line, f"{label}, {part}"))
+                    legends[axes].append((line, f"{label}, {part}{averaged if part == judged else ''}"))
             if judged == "validation" and f"test_{quantity}" in rows[-1]:
                 value = scale * rows[-1][f"test_{quantity}"]
                 shown = f"{value:.1f} %" if quantity == "accuracy" else f"{value:.3f}"

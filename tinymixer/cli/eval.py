@@ -30,6 +30,11 @@ backend_option = click.option(
     show_default=True,
     help="Array library to compute with.",
 )
+raw_option = click.option(
+    "--raw",
+    is_flag=True,
+    help="Of a run that averages its weights: the raw weights of the last step [default: the averaged weights].",
+)
 gelu_option = click.option(
     "--gelu",
     type=click.Choice(["tanh", "erf"]),
@@ -50,6 +55,7 @@ preprocessing_option = click.option(
     help="The model, instead of RUN: a file of weights, or the name of fetched ones. Needs --data.",
 )
 @checkpoint_option
+@raw_option
 @gelu_option
 @preprocessing_option
 @click.option(
@@ -70,6 +76,7 @@ def evaluate_run(
     run: Path | None,
     weights: str | None,
     checkpoint: str,
+    raw: bool,
     gelu: str | None,
     preprocessing: str | None,
     data: Path | None,
@@ -109,7 +116,7 @@ def evaluate_run(
     from tinymixer.training.loading import normalisation
     from tinymixer.training.test_images import matching_test_images
 
-    loaded = load_run(run, checkpoint, backend)
+    loaded = load_run(run, checkpoint, backend, averaged=not raw)
     known, size = loaded.data, loaded.recipe.training.eval_batch_size
     dataset, images, labels = matching_test_images(loaded, data)
     all_of_them = "; all its images, since it has no test set" if len(images) > len(dataset.test_images) else ""
@@ -134,6 +141,7 @@ def evaluate_run(
             {
                 "run": shown(run),
                 "checkpoint": loaded.which,
+                "averaged": loaded.averaged,
                 "dataset": dataset.name,
                 "source": dataset.source,
                 "fingerprint": dataset.fingerprint,
@@ -151,7 +159,7 @@ def evaluate_run(
         correct = sum(result.correct for result in classes)
         click.echo(
             f"accuracy {percent(evaluation.accuracy, 2)} ({correct:,} of {len(images):,}{whose}; 95 % interval "
-            f"{percent(low)} to {percent(high)}), loss {evaluation.loss:.4f}, {loaded.which} weights"
+            f"{percent(low)} to {percent(high)}), loss {evaluation.loss:.4f}, {loaded.which} {loaded.kind}"
         )
         if not problem:
             click.echo(f"confusion matrix saved in {shown(picture)}")

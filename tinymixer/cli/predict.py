@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.eval import backend_option, checkpoint_option, gelu_option, preprocessing_option
+from tinymixer.cli.eval import backend_option, checkpoint_option, gelu_option, preprocessing_option, raw_option
 from tinymixer.cli.failures import USER_ERROR, say_error
 from tinymixer.cli.output import json_option, print_json, tell
 from tinymixer.errors import CheckpointError, DataError
@@ -55,6 +55,7 @@ BAR_WIDTH = 30
 @gelu_option
 @preprocessing_option
 @checkpoint_option
+@raw_option
 @backend_option
 @json_option
 def predict(
@@ -67,6 +68,7 @@ def predict(
     gelu: str | None,
     preprocessing: str | None,
     checkpoint: str,
+    raw: bool,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -94,7 +96,7 @@ def predict(
     run, images = (str(paths[0]), paths[1:]) if weights is None else (weights, paths)
     if not images:
         raise click.UsageError("Missing argument 'IMAGE...': say which pictures to look at.")
-    loaded = load_for_pictures(run, checkpoint, backend, gelu, preprocessing)
+    loaded = load_for_pictures(run, checkpoint, backend, gelu, preprocessing, averaged=not raw)
     images = tuple(file for path in images for file in _files(path))
     problems: dict[Path, str] = {}
     drawn: dict[Path, np.ndarray] = {}
@@ -113,7 +115,9 @@ def predict(
             answers.append({"image": shown(path), "error": problems[path]})
         else:
             best = _best(predictions[path], top, loaded.synsets)
-            answers.append({"image": shown(path), "predictions": best, "engine": loaded.engine.name})
+            answers.append(
+                {"image": shown(path), "predictions": best, "engine": loaded.engine.name, "model": loaded.source}
+            )
             if not as_json:
                 _show(shown(path), best)
     if as_json:
@@ -125,14 +129,19 @@ def predict(
 
 
 def load_for_pictures(
-    source: str, checkpoint: str, backend: str, gelu: str | None = None, preprocessing: str | None = None
+    source: str,
+    checkpoint: str,
+    backend: str,
+    gelu: str | None = None,
+    preprocessing: str | None = None,
+    averaged: bool = True,
 ) -> "PretrainedModel":
     """A run's model, or weights from a file or by name. Raises TinymixerError where there are none."""
     from tinymixer.training import load_run
     from tinymixer.training.weights import is_run, load_weights, of_run
 
     if is_run(source) and gelu is None and preprocessing is None:
-        return of_run(load_run(source, checkpoint, backend), Path(source))
+        return of_run(load_run(source, checkpoint, backend, averaged=averaged), Path(source))
     try:
         return load_weights(source, backend=backend, gelu=gelu, preprocessing=preprocessing)
     except CheckpointError:

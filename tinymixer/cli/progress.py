@@ -108,6 +108,7 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
         f"images, {side} x {side} in {dataset.colours}, {counted(dataset.num_classes, 'class')}",
         "steps": f"{counted(training.epochs, 'epoch')} of {counted(trainer.steps_per_epoch, 'step')}, "
         f"{counted(training.batch_size, 'image')} each",
+        **_average(trainer),
         "backend": f"{backend.name}, {training.dtype} ({backend.reason})",
         "engine": f"{trainer.engine.name}: {trainer.engine.description}",
         **_ranks(trainer),
@@ -122,6 +123,14 @@ def _ranks(trainer: "Trainer") -> dict[str, str]:
         return {}
     there = "on this machine" if ranks.local_size == ranks.size else f"{ranks.local_size} of them on this machine"
     return {"ranks": f"{ranks.size}, {there}, {batch / ranks.size:g} images of a step each"}
+
+
+def _average(trainer: "Trainer") -> dict[str, str]:
+    """A line about the average of the weights; none where the run does not average them."""
+    if (average := trainer.average) is None:
+        return {}
+    every = "every step" if average.every == 1 else f"every {average.every} steps"
+    return {"average": f"of the weights, decay {average.decay:g} {every}; validation and test use averaged weights"}
 
 
 def _sizes(config: Any) -> str:

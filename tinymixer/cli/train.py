@@ -120,7 +120,8 @@ def _say_figures(result: "TrainingResult", rows: list[dict[str, Any]]) -> str:
     if result.test_accuracy is not None:
         return f", {say_test(rows[-1])}"
     if result.validation_accuracy is not None:
-        return f", best validation accuracy {percent(result.validation_accuracy, 2)}"
+        averaged = " (averaged weights)" if rows[-1].get("averaged") is True else ""
+        return f", best validation accuracy {percent(result.validation_accuracy, 2)}{averaged}"
     return f", training accuracy {percent(rows[-1]['train_accuracy'], 2)}"
 
 

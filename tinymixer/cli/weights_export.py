@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tinymixer.cli.eval import raw_option
 from tinymixer.cli.output import tell
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     help="Whose names and order of axes the arrays get; onnx writes the whole model, for ONNX Runtime. "
     "[default: onnx for a file that ends in .onnx, else tinymixer]",
 )
+@raw_option
 @click.option("--force", is_flag=True, help="Write over OUT where it is there already.")
-def export(source: str, out: Path, layout: str | None, force: bool) -> None:
+def export(source: str, out: Path, layout: str | None, raw: bool, force: bool) -> None:
     """Write the weights of RUN to OUT, which ends in .npz or .safetensors, or in .onnx.
 
     RUN is a run's folder, a checkpoint, first-mixer, a file of weights in any layout, or the name of fetched ones. What
@@ -44,10 +46,11 @@ def export(source: str, out: Path, layout: str | None, force: bool) -> None:
 
     if out.exists() and not force:
         raise ConfigError(f"{shown(out)} is there already: choose another name, or write over it with --force")
-    loaded = load_weights(source, backend="numpy")
+    loaded = load_weights(source, backend="numpy", averaged=not raw)
     for note in _write(loaded, out, layout or ("onnx" if out.suffix.lower() == ".onnx" else "tinymixer")):
         tell(f"note: {note}", to_stderr=True)
     click.echo(f"{shown(out)}: {loaded.parameters.count:,} parameters, {out.stat().st_size / 1e6:,.1f} MB")
+    tell(loaded.source, to_stderr=True)
 
 
 def _write(loaded: "PretrainedModel", out: Path, layout: str) -> Sequence[str]:

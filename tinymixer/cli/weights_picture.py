@@ -9,7 +9,7 @@ from tinymixer.cli.output import tell
 from tinymixer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tinymixer.models import Model
+    from tinymixer.pretrained import PretrainedModel
 
 
 @click.command(short_help="Draw token mixing and the stem's filters.")
@@ -39,12 +39,14 @@ def picture(source: str, out: Path | None, blocks: int) -> None:
     )
     if out.suffix.lower() != ".png":
         raise ConfigError(f"weights are drawn as PNG: expected a file name ending in .png, got '{out}'")
-    for note in draw_weights(_model_of(source), out, blocks):
+    loaded = _loaded(source)
+    for note in draw_weights(loaded.model, out, blocks):
         tell(f"note: {note}", to_stderr=True)
     click.echo(f"weights drawn in {shown_path(out)}")
+    tell(loaded.source, to_stderr=True)
 
 
-def _model_of(source: str) -> "Model":
+def _loaded(source: str) -> "PretrainedModel":
     from tinymixer.training.weights import load_weights
 
-    return load_weights(source, backend="numpy").model
+    return load_weights(source, backend="numpy")

@@ -9,7 +9,7 @@ import numpy as np
 from tinymixer.data import Augmentation
 from tinymixer.draws import Draws
 from tinymixer.models import Model
-from tinymixer.optim import Optimizer
+from tinymixer.optim import Optimizer, WeightAverage
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.options import Options, option
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
@@ -87,6 +87,7 @@ class Work:
     batch_size        of the whole batch, which the ranks share out
     ranks             the processes that train together
     classes           K, for the soft targets of mixed images
+    average           of the weights, which the engine updates after each step that updated the weights; None for none
     """
 
     images: np.ndarray
@@ -100,6 +101,7 @@ class Work:
     seed: int = 0
     ranks: Ranks = ONE_RANK
     classes: int = 0
+    average: WeightAverage | None = None
 
     def micro_batches_of(self, images: int) -> int:
         """In how many parts a rank works through its `images` of the batch: as many at a time as one rank would."""

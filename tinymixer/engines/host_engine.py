@@ -63,6 +63,8 @@ class HostEngine(Engine):
                 ranks,
                 count,
             )
+            if work.average is not None:
+                work.average.step(optimizer.steps, self.parallel_map)
             yield 1, Totals(result.loss * count, result.correct, count)
 
     @np.errstate(over="ignore", invalid="ignore")  # the loss shows that a model has diverged

@@ -83,5 +83,5 @@ class WeightAverage:
         with self.applied():  # on an error the model, and the average, stay what they were
             parameters.load(below("parameters/", state))
             parameters.load_buffers(below("buffers/", state))
-            self.values, self.buffers = parameters.values.copy(), parameters.buffers.copy()
+            self.values[...], self.buffers[...] = parameters.values, parameters.buffers  # in place: kernels know where
         self.updates = int(updates)

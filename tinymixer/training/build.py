@@ -6,7 +6,7 @@ from tinymixer.backend import get_backend
 from tinymixer.data import Dataset, generator, load_dataset
 from tinymixer.errors import ConfigError, DataError
 from tinymixer.models import Model, architectures, make_model
-from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, make_schedule
+from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, WeightAverage, make_schedule
 from tinymixer.parameters import Parameters
 from tinymixer.training.own_model import describe_model, require_own_parameters
 from tinymixer.training.parts import groups_of
@@ -48,6 +48,12 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
         clip_norm=options.clip_norm,
         groups=groups,
     )
+
+
+def make_average(recipe: Recipe, parameters: Parameters) -> WeightAverage | None:
+    """The average of these parameters that the recipe asks for, which starts as a copy of them; None for no average."""
+    options = recipe.optimizer
+    return WeightAverage(parameters, options.ema_decay, options.ema_every) if options.ema_decay else None
 
 
 def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:

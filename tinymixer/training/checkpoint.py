@@ -1,7 +1,8 @@
 """Checkpoints: all that a run needs to continue exactly, in one .npz file that contains no pickle.
 
 A checkpoint holds the arrays "parameters/<name>", "buffers/<name>" and "optimizer/<name>", where needed "engine/<name>"
-(such as the loss scale; a missing entry means its first value), and these 0-d arrays:
+(such as the loss scale; a missing entry means its first value), in a run that averages its weights
+"average/parameters/<name>", "average/buffers/<name>" and "average/updates", and these 0-d arrays:
 "format" (a number), "recipe" (TOML text), "state" and "data" (JSON text, see `RunState` and `DataDescription`),
 "history" (JSON, the rows of metrics.jsonl so far), "arithmetic" (JSON, see `arithmetic_of`), "generator" (the name of
 the random number generator) and "digest" (SHA-256 of the names and contents of all others). Format 1 had no buffers,
@@ -42,6 +43,7 @@ class Checkpoint:
     arithmetic  see `arithmetic_of`; empty in older checkpoints
     engine      the engine's own state (`Engine.state_dict`), and under "skipped" the steps whose update was left out;
                 empty in older checkpoints
+    average     the average of the weights (`WeightAverage.state_dict`); empty in a run that does not average
     """
 
     recipe: Recipe
@@ -55,6 +57,18 @@ class Checkpoint:
     history: list[dict[str, Any]] | None = None
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, np.ndarray] = field(default_factory=dict)
+    average: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether it holds averaged weights beside those of the last step."""
+        return bool(self.average)
+
+    def weights(self, averaged: bool = True) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        """Weights and buffers by name: the averaged ones where there are any and they are wanted, else the raw ones."""
+        if averaged and self.is_averaged:
+            return below("parameters/", self.average), below("buffers/", self.average)
+        return self.parameters, self.buffers
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) -> None:
@@ -66,6 +80,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) 
     arrays |= {f"buffers/{name}": array for name, array in checkpoint.buffers.items()}
     arrays |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
     arrays |= {f"engine/{name}": array for name, array in checkpoint.engine.items()}
+    arrays |= {f"average/{name}": array for name, array in checkpoint.average.items()}
     for name, array in arrays.items():
         if not np.all(np.isfinite(array)):
             raise CheckpointError(f"{path} was not saved, since '{name}' holds numbers that are not finite")
@@ -118,7 +133,25 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         _history(path, arrays),
         _json(path, arrays, "arithmetic", dict) or {},
         below("engine/", arrays),
+        _average(path, arrays, recipe),
     )
+
+
+def _average(path: Path, arrays: Mapping[str, np.ndarray], recipe: Recipe) -> dict[str, np.ndarray]:
+    """The entries of the average. Raises CheckpointError where they are not those of this recipe and these weights."""
+    average = below("average/", arrays)
+    if bool(average) != bool(recipe.optimizer.ema_decay):
+        holds = "holds averaged weights" if average else "holds no averaged weights"
+        raise CheckpointError(
+            f"{path} is damaged: its recipe has ema_decay = {recipe.optimizer.ema_decay:g}, and it {holds}"
+        )
+    for part in ("parameters/", "buffers/"):
+        raw, averaged = below(part, arrays), below(part, average)
+        kinds = [{name: (array.shape, array.dtype) for name, array in of.items()} for of in (raw, averaged)]
+        if average and kinds[0] != kinds[1]:
+            names = ", ".join(sorted(name for name in raw | averaged if kinds[0].get(name) != kinds[1].get(name)))
+            raise CheckpointError(f"{path} is damaged: its averaged weights differ from the others in kind ({names})")
+    return average
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -80,7 +80,8 @@ def begin_with(
     class_names   the model's classes: where the weights have others, their head is not loaded. None does not compare.
 
     The stem is fitted to another patch size or to grey images, token mixing to another grid of patches
-    (`models/resolution.py`), and `say` tells how. Nothing is said where all arrays are loaded as they are.
+    (`models/resolution.py`), and `say` tells how. Where all arrays are loaded as they are, something is
+    said of averaged weights alone.
 
     Raises ConfigError where no array fits, and for a new head where the model has no array "head....".
     """
@@ -110,10 +111,11 @@ def begin_with(
     left = {name for name in [*own, *weights.parameters] if name not in taken}
     if options.new_head:
         left = {name for name in left if not name.startswith(HEAD)}
-    if left or stem or resized.way or options.new_head:
+    if left or stem or resized.way or options.new_head or weights.averaged:
         drawn = [name for name in own if name in left]
         unused = [name for name in weights.parameters if name in left]
-        words = [f"starts from the weights of {weights.source}: {_count(len(taken), len(own))} loaded{stem}"]
+        kind = "averaged weights" if weights.averaged else "weights"
+        words = [f"starts from the {kind} of {weights.source}: {_count(len(taken), len(own))} loaded{stem}"]
         words += ["the head is new and starts at zero"] if options.new_head else []
         words += [f"newly initialised: {_named(drawn)}"] if drawn else []
         words += [f"not used: {_named(unused)}"] if unused else []

@@ -26,8 +26,9 @@ WHICH = ("recommended", "best", "last")
 class Run:
     """A trained model and the description of its data.
 
-    which   the checkpoint that the weights come from: "best", "last", or a file's name
-    data    class names, mean, std, size and colours of the images it was trained on
+    which      the checkpoint that the weights come from: "best", "last", or a file's name
+    data       class names, mean, std, size and colours of the images it was trained on
+    averaged   whether the weights are the average over the last steps (`ema_decay`)
     """
 
     model: Model
@@ -35,6 +36,14 @@ class Run:
     data: DataDescription
     checkpoint: Checkpoint
     which: str
+    averaged: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What the weights are, for messages: "averaged weights"; "raw weights" where there is an average, too."""
+        if self.averaged:
+            return "averaged weights"
+        return "raw weights" if self.checkpoint.is_averaged else "weights"
 
     def predict(self, image: str | os.PathLike[str] | np.ndarray) -> Prediction:
         """Predict the class of a picture: a file's path, or an array uint8 (height, width[, channels]) of any size.
@@ -66,13 +75,15 @@ def load_run(
     backend: str | Backend = "auto",
     kernels: str = "auto",
     model: Model | None = None,
+    averaged: bool = True,
 ) -> Run:
     """Rebuild a trained model from a run folder, a checkpoint file, or weights that come with the package
     ("first-mixer").
 
-    which    the checkpoint in a run folder: "best" (lowest validation loss), "last", or "recommended", which is the
-             best one where at least 100 validation images chose it, else the last
-    model    your own model, built as it was for training, to load the weights into; None builds a registered model
+    which      the checkpoint in a run folder: "best" (lowest validation loss), "last", or "recommended", which is the
+               best one where at least 100 validation images chose it, else the last
+    model      your own model, built as it was for training, to load the weights into; None builds a registered model
+    averaged   take the averaged weights where the run averages its weights; False takes those of the last step
 
     Raises CheckpointError when there is no such checkpoint, or when it cannot be used.
     """
@@ -81,7 +92,7 @@ def load_run(
     checkpoint, path, name = read_checkpoint(run_or_file, which)
     recipe = checkpoint.recipe
     try:
-        model = load_weights(checkpoint, model, backend, kernels)
+        model = load_weights(checkpoint, model, backend, kernels, averaged)
     except CheckpointError as error:
         raise CheckpointError(f"{path} cannot be loaded: {error}") from error
     data = checkpoint.data or described_by_manifest(recipe)
@@ -91,7 +102,7 @@ def load_run(
             raise CheckpointError(
                 f"{path} is damaged or was changed: its model has {field} = {built}, its data {field} = {value}"
             )
-    return Run(model, recipe, data, checkpoint, name)
+    return Run(model, recipe, data, checkpoint, name, averaged and checkpoint.is_averaged)
 
 
 def load_model(
@@ -100,16 +111,24 @@ def load_model(
     backend: str | Backend = "auto",
     kernels: str = "auto",
     model: Model | None = None,
+    averaged: bool = True,
 ) -> tuple[Model, Recipe]:
     """The model and the recipe of `load_run`."""
-    run = load_run(run_or_file, which, backend, kernels, model)
+    run = load_run(run_or_file, which, backend, kernels, model, averaged)
     return run.model, run.recipe
 
 
 def load_weights(
-    checkpoint: Checkpoint, model: Model | None, backend: str | Backend = "auto", kernels: str = "auto"
+    checkpoint: Checkpoint,
+    model: Model | None,
+    backend: str | Backend = "auto",
+    kernels: str = "auto",
+    averaged: bool = True,
 ) -> Model:
-    """Load the checkpoint's weights and buffers into `model`, or into a new model of its recipe; return the model."""
+    """Load the checkpoint's weights and buffers into `model`, or into a new model of its recipe; return the model.
+
+    averaged   take the averaged ones where there are any
+    """
     recipe = checkpoint.recipe
     if model is None:
         if isinstance(recipe.model, OwnConfig):
@@ -136,8 +155,9 @@ def load_weights(
             f"the model passed in has another configuration ({config_values(model.config)}) than the one that was "
             f"trained ({recipe.model.to_dict()})"
         )
-    model.parameters.load(checkpoint.parameters)
-    model.parameters.load_buffers(checkpoint.buffers)
+    parameters, buffers = checkpoint.weights(averaged)
+    model.parameters.load(parameters)
+    model.parameters.load_buffers(buffers)
     return model
 
 

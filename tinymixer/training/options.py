@@ -49,6 +49,13 @@ class OptimizerOptions(Options):
     beta1: float = option(0.9, "AdamW: decay of the mean of the gradients.", minimum=0, below=1)
     beta2: float = option(0.999, "AdamW: decay of the mean of their squares.", minimum=0, below=1)
     adam_eps: float = option(1e-8, "AdamW: added to the denominator.", minimum=0)
+    ema_decay: float = option(
+        0.0,
+        "Average the weights: the share of the average that an update keeps; 0 averages nothing.",
+        minimum=0,
+        below=1,
+    )
+    ema_every: int = option(5, "Steps between two updates of the average.", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -74,5 +74,7 @@ def say_test(row: dict) -> str:
     """The test figures in a run's last row as text: the accuracy, its interval, and which weights were tested."""
     low, high = row["test_interval"]
     weights = "weights of the best epoch on the validation images" if row["tested"] == "best" else "last weights"
+    if row.get("averaged") is True:
+        weights = "averaged " + weights if row["tested"] == "best" else "averaged weights of the last epoch"
     accuracy, low, high = (100 * share for share in (row["test_accuracy"], low, high))
     return f"test accuracy {accuracy:.2f} % (95 % interval {low:.1f} to {high:.1f} %; {weights})"

@@ -15,6 +15,7 @@ from tinymixer.engines.cpu.quota import cpu_quota
 from tinymixer.engines.cpu.threads import default_threads
 from tinymixer.errors import ConfigError
 from tinymixer.models import Model
+from tinymixer.optim import WeightAverage
 from tinymixer.parallel.ranks import Ranks
 from tinymixer.training.options import TrainingOptions
 from tinymixer.training.recipe import Recipe
@@ -79,23 +80,25 @@ def require_same_run_everywhere(ranks: Ranks, recipe: Recipe, data: DataDescript
     )
 
 
-def require_same_weights(ranks: Ranks, model: Model, step: int) -> None:
-    """Raise TrainingError, on all ranks, where their weights are no longer equal to the last bit. Together.
+def require_same_weights(ranks: Ranks, model: Model, step: int, average: WeightAverage | None = None) -> None:
+    """Raise TrainingError, on all ranks, where weights or averages are no longer equal to the last bit. Together.
 
     Every rank makes the same update from the same sums, so this never happens on equal machines. Where it does, going
     on would train several models at once.
     """
     if ranks.size > 1:
         ranks.require_same(
-            {f"the weights after step {step}": digest_of(model)},
+            {f"the weights after step {step}": digest_of(model)}
+            | ({f"the averaged weights after step {step}": digest_of(model, average)} if average is not None else {}),
             "one of the machines rounds otherwise (another processor type or NumPy), or computes wrongly; resume from "
             "the last checkpoint on machines of one kind",
         )
 
 
-def digest_of(model: Model) -> str:
-    """SHA-256 over the weights and buffers."""
+def digest_of(model: Model, average: WeightAverage | None = None) -> str:
+    """SHA-256 over the model's weights and buffers, or over those of their average."""
+    vectors = model.parameters if average is None else average
     to_numpy, found = model.backend.to_numpy, hashlib.sha256()
-    for vector in (model.parameters.values, model.parameters.buffers):
+    for vector in (vectors.values, vectors.buffers):
         found.update(np.ascontiguousarray(to_numpy(vector)).tobytes())
     return found.hexdigest()

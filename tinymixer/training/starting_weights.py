@@ -23,6 +23,7 @@ class StartingWeights:
     architecture   the model's registered name, or "module:Class"
     config         its configuration
     class_names    None where nobody knows them, as in most published files
+    averaged       whether they are the average of a run's last steps
     """
 
     source: str
@@ -31,13 +32,14 @@ class StartingWeights:
     parameters: Mapping[str, np.ndarray]
     buffers: Mapping[str, np.ndarray]
     class_names: tuple[str, ...] | None = None
+    averaged: bool = False
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, source: str | Path) -> "StartingWeights":
-        """The weights of a checkpoint."""
+        """The weights of a checkpoint, averaged where it holds an average."""
         recipe, data = checkpoint.recipe, checkpoint.data
         names = None if data is None else tuple(data.class_names)
-        return cls(str(source), recipe.architecture, recipe.model, checkpoint.parameters, checkpoint.buffers, names)
+        return cls(str(source), recipe.architecture, recipe.model, *checkpoint.weights(), names, checkpoint.is_averaged)
 
 
 def weights_to_begin_with(source: str | Path) -> StartingWeights:

@@ -26,6 +26,7 @@ def load_weights(
     gelu: str | None = None,
     preprocessing: str | Preprocessing | None = None,
     class_names: Sequence[str] | None = None,
+    averaged: bool = True,
 ) -> PretrainedModel:
     """Load weights: published ones (a file or a name), an exported file, a run's folder or checkpoint, "first-mixer".
 
@@ -33,6 +34,7 @@ def load_weights(
         print(mixer.predict("dog.jpg"))
 
     gelu, preprocessing, class_names   what no array tells, see `tinymixer.pretrained.load_weights`; a run knows its own
+    averaged   of a run that averages its weights take the average; False takes the weights of the last step
 
     Raises CheckpointError for a file that cannot be used, naming arrays and shapes.
     """
@@ -42,7 +44,7 @@ def load_weights(
         if dtype not in ("float32", None):
             raise ConfigError("a run is computed in the number format that it was trained in")
         path = Path(file_or_name)
-        return of_run(load_run(path, backend=backend, kernels=kernels), path)
+        return of_run(load_run(path, backend=backend, kernels=kernels, averaged=averaged), path)
     return pretrained.load_weights(
         file_or_name,
         backend=backend,
@@ -75,6 +77,6 @@ def of_run(run: Run, path: Path) -> PretrainedModel:
         "training", data.image_size, run.recipe.data.fit, "tinymixer", tuple(data.mean), tuple(data.std),
         data.in_channels,
     )  # fmt: skip
-    which = f"{run.which} weights" if path.is_dir() else "weights"
+    which = f"{run.which} {run.kind}" if path.is_dir() else run.kind
     source = f"{run.recipe.architecture} trained on {data.name}, {which} of {shown_path(path)}"
     return PretrainedModel(run.model, preprocessing, tuple(data.class_names), source, OWN, path)

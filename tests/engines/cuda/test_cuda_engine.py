@@ -160,7 +160,7 @@ def test_a_float16_checkpoint_without_a_loss_scale_begins_with_the_default(tmp_p
         def without_it(path, kept, say):
             written(path, dataclasses.replace(kept, engine={}), say)
 
-        with mock.patch("tinymixer.training.trainer.save_checkpoint", without_it):
+        with mock.patch("tinymixer.training.saving.save_checkpoint", without_it):
             again = interrupted_and_resumed(options, tmp_path / "run", 6)
         assert again.state.epoch == 3
         assert again.engine.captured_step._update.read()["loss_scale"] == 2.0**13
