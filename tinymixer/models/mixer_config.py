@@ -12,6 +12,8 @@ from tinymixer.layers.token_mixing import TOKEN_MIXERS
 from tinymixer.models.image_config import PatchConfig
 from tinymixer.options import option
 
+MOST_WHITENED = 2048  # features of a window: the time for the eigenvectors grows with their cube
+
 
 @dataclass(frozen=True)
 class MixerConfig(PatchConfig):
@@ -30,6 +32,7 @@ class MixerConfig(PatchConfig):
     overlap: int = option(
         0, "Pixels by which the stem sees beyond each side of a patch, reflected at the image's border.", minimum=0
     )
+    whitened_stem: bool = option(False, "Set the stem's weight from the training images (whitening), and freeze it.")
 
     def require_consistent(self) -> None:
         if self.overlap >= self.image_size:
@@ -38,6 +41,11 @@ class MixerConfig(PatchConfig):
                 f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
             )
         super().require_consistent()
+        if self.whitened_stem and self.patch_features > MOST_WHITENED:
+            raise ConfigError(
+                f"whitened_stem takes eigenvectors of {self.patch_features:,} numbers each, as many as a "
+                f"window of the stem has, and the limit is {MOST_WHITENED:,}: choose smaller patches or less overlap"
+            )
         IMAGE_VALUES.require(self.num_tokens * self.patch_features, f"the stem with overlap {self.overlap}")
 
     @property
