@@ -41,7 +41,9 @@ def whiten_stem(
     own_model       whether the caller gave the model: then its weights stay as they are, and `say` tells so
 
     It is called before weights to start from are loaded: a stem among those replaces it. So does a checkpoint's when a
-    run is resumed. Rank 0 computes the weight, for all. Raises ConfigError for another model than an MlpMixer with its own stem.
+    run is resumed. Rank 0 computes the weight, for all.
+
+    Raises ConfigError for another model than an MlpMixer with its own stem.
     """
     config = model.config
     if not getattr(config, "whitened_stem", False):
