@@ -13,6 +13,7 @@ class BlockSizes:
     channels_mlp_dim   hidden size of the channel-mixing MLP (DC)
     gelu, dropout      form of the GELU, and dropout rate after it
     layer_norm_eps     epsilon under LayerNorm's square root
+    token_init         first weights of the token-mixing MLP: "lecun", or "local" (`initialisation.local_tokens`)
     """
 
     grid: tuple[int, int]
@@ -22,6 +23,7 @@ class BlockSizes:
     gelu: str = "tanh"
     dropout: float = 0.0
     layer_norm_eps: float = 1e-6
+    token_init: str = "lecun"
 
     @property
     def num_tokens(self) -> int:

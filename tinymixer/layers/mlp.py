@@ -5,7 +5,7 @@ from typing import Any, Self
 from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError
 from tinymixer.layers.block_sizes import BlockSizes
-from tinymixer.layers.initialisation import lecun_normal, zeros
+from tinymixer.layers.initialisation import lecun_normal, local_tokens, zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.ops.array_library import Array, Cache
 from tinymixer.parameters import ParameterSpec, Specification
@@ -99,18 +99,24 @@ class TokenMixing(Mlp):
         super().__init__(tokens, tokens_mlp_dim, gelu, dropout, **keywords)
 
     @staticmethod
-    def specification(tokens: int, tokens_mlp_dim: int) -> Specification:
+    def specification(tokens: int, tokens_mlp_dim: int, local_on: tuple[int, int] | None = None) -> Specification:
+        """local_on   the grid of patches on which the first weights are local; None draws them all alike"""
+        first, second = lecun_normal(tokens), lecun_normal(tokens_mlp_dim)
+        if local_on is not None:
+            first = local_tokens(local_on, first, units_first=True)
+            second = local_tokens(local_on, second, units_first=False)
         return {
-            "weight1": ParameterSpec((tokens_mlp_dim, tokens), lecun_normal(tokens)),
+            "weight1": ParameterSpec((tokens_mlp_dim, tokens), first),
             "bias1": ParameterSpec((tokens_mlp_dim,), zeros),
-            "weight2": ParameterSpec((tokens, tokens_mlp_dim), lecun_normal(tokens_mlp_dim)),
+            "weight2": ParameterSpec((tokens, tokens_mlp_dim), second),
             "bias2": ParameterSpec((tokens,), zeros),
         }
 
     @classmethod
     def specification_for(cls, sizes: BlockSizes) -> Specification:
         """The specification for a block of these sizes, which every token mixer gives (`token_mixing.py`)."""
-        return cls.specification(sizes.num_tokens, sizes.tokens_mlp_dim)
+        local_on = sizes.grid if sizes.token_init == "local" else None
+        return cls.specification(sizes.num_tokens, sizes.tokens_mlp_dim, local_on)
 
     @classmethod
     def for_block(cls, sizes: BlockSizes, **keywords: Any) -> Self:

@@ -32,6 +32,11 @@ class MixerConfig(PatchConfig):
     overlap: int = option(
         0, "Pixels by which the stem sees beyond each side of a patch, reflected at the image's border.", minimum=0
     )
+    token_init: str = option(
+        "lecun",
+        "First weights of the token-mixing MLP: lecun, or local, by which each unit acts on neighbouring patches.",
+        choices=("lecun", "local"),
+    )
     whitened_stem: bool = option(False, "Set the stem's weight from the training images (whitening), and freeze it.")
 
     def require_consistent(self) -> None:
@@ -41,6 +46,10 @@ class MixerConfig(PatchConfig):
                 f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
             )
         super().require_consistent()
+        if self.token_init == "local" and self.tokens != "mlp":
+            raise ConfigError(
+                f"token_init = local is for tokens = mlp, and tokens is {self.tokens}: leave one of them out"
+            )
         if self.whitened_stem and self.patch_features > MOST_WHITENED:
             raise ConfigError(
                 f"whitened_stem takes eigenvectors of {self.patch_features:,} numbers each, as many as a "
@@ -69,6 +78,7 @@ class MixerConfig(PatchConfig):
             gelu=self.gelu,
             dropout=self.dropout,
             layer_norm_eps=self.layer_norm_eps,
+            token_init=self.token_init,
         )
 
     @property
