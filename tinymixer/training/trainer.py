@@ -42,6 +42,7 @@ from tinymixer.training.sharing import (
 )
 from tinymixer.training.step_rows import StepRows
 from tinymixer.training.stop import StopSignals
+from tinymixer.training.whitening import whiten_stem
 
 
 class Trainer:
@@ -99,6 +100,7 @@ class Trainer:
         take_device(ranks, training)
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
+        whiten_stem(self.model, images, self.train_indices, training.seed, ranks, say, own_model=model is not None)
         if not resume:
             recipe = start_with(self.model, weights, recipe, images.class_names, say, asked=init_from is not None)
         self.optimizer = make_optimizer(recipe, self.model.parameters)

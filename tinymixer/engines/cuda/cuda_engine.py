@@ -79,6 +79,8 @@ class CudaEngine(Engine):
             (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
+            (getattr(model.config, "overlap", 0), "its kernel cuts images into patches that do not overlap"),
+            (_other_variants(model), "it does not know token_groups, gated and layer_scale"),
         ):
             if applies:
                 return reason
@@ -152,6 +154,10 @@ class CudaEngine(Engine):
 
     def refresh(self) -> None:
         self.captured_step.refresh()
+
+
+def _other_variants(model: Model) -> bool:
+    return any(name != "overlap" for name in getattr(model.config, "variants", ()))
 
 
 def _parts_of_one_size(work: Work) -> bool:
