@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from tinymixer.sweeps import Sweep, TrialRow
+    from tinymixer.training import Recipe
 
 SHOWN = 15  # rows of the table in a terminal
 EARLY = {
@@ -146,8 +147,15 @@ def _introduce(begun: "Sweep", processes: int) -> None:
     for field in plan.fields:
         tell(f"field    {field}")
     at_once = f", {processes} at a time" if processes > 1 else ""
-    tell(f"trials   {plan.trials} of {counted(plan.recipe.training.epochs, 'epoch')}{at_once}; {EARLY[plan.pruner]}")
+    tell(f"trials   {plan.trials} of {_length_of(plan.recipe)}{at_once}; {EARLY[plan.pruner]}")
     tell(f"folder   {begun.folder} (Ctrl-C stops there and saves)\n")
+
+
+def _length_of(recipe: "Recipe") -> str:
+    training = recipe.training
+    if training.seconds and not training.steps:
+        return f"{training.seconds:g} seconds"
+    return counted(training.steps, "step") if training.steps else counted(training.epochs, "epoch")
 
 
 def _say_result(begun: "Sweep", quiet: bool) -> None:

@@ -53,7 +53,7 @@ class TrialProgress(Progress):
         self._obvious: set[str] = set()
 
     def on_start(self, trainer: Trainer) -> None:
-        self.epochs, self.total_steps = trainer.recipe.training.epochs, trainer.total_steps
+        self.epochs, self.total_steps = trainer.length.epochs, trainer.total_steps
         self._obvious = set(what_is_missing(trainer.dataset, len(trainer.validation_indices)))
         for row in trainer.rows:  # of a resumed run, which may have ended between its row and the report
             self.report(row)

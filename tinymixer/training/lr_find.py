@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinymixer.data import Dataset, epoch_order
-from tinymixer.engines import Step, Work, choose_engine
+from tinymixer.engines import Step, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.files import Say, say_nothing
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK
-from tinymixer.training.build import build_model, make_optimizer, require_batch
+from tinymixer.training.build import build_model, make_optimizer, require_batch, work_of
 from tinymixer.training.fine_tuning import choose_start, start_with
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.prepare import prepare
 from tinymixer.training.recipe import Recipe
+from tinymixer.training.whitening import whiten_stem
 
 DIVERGED = 4.0  # times the lowest loss: where the test ends
 FOLLOWING = 0.8  # share of the running mean that is kept from step to step; it decides where the test ends
@@ -109,14 +110,11 @@ def find_learning_rate(
     training = recipe.training
     chosen, _ = images.split(recipe.data.validation_share, training.seed)
     require_batch(recipe, images, len(chosen))
-    model = model or build_model(recipe)
+    own_model, model = model is not None, model or build_model(recipe)
+    whiten_stem(model, images, chosen, training.seed, ONE_RANK, say, own_model)
     recipe = start_with(model, weights, recipe, images.class_names, say, asked=False)
     optimizer = make_optimizer(recipe, model.parameters)
-    work = Work(
-        images.train_images, images.train_labels, images.mean, images.std, training.batch_size, recipe.augmentation,
-        training.label_smoothing, training.micro_batches, training.seed, ONE_RANK, images.num_classes,
-        sam_rho=recipe.optimizer.sam_rho,
-    )  # fmt: skip
+    work = work_of(recipe, images)
     engine = choose_engine(model, training, work, optimizer)
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []

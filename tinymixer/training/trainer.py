@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinymixer.data import Dataset, epoch_order
-from tinymixer.engines import Step, Work, choose_engine
+from tinymixer.engines import Step, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.training.budget import Budget, SavingPace
-from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of
+from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of, work_of
 from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.final_test import final_test, nothing_to_test
@@ -109,11 +109,7 @@ class Trainer:
         self.average = make_average(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.follow(recipe)
-        work = Work(
-            images.train_images, images.train_labels, images.mean, images.std, training.batch_size,
-            recipe.augmentation, training.label_smoothing, training.micro_batches, training.seed, ranks,
-            images.num_classes, self.average, recipe.optimizer.sam_rho,
-        )  # fmt: skip
+        work = work_of(recipe, images, ranks, self.average)
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
         if not resume:
