@@ -47,7 +47,8 @@ ROWS: dict[str, dict[str, object]] = {
     "with sam": {"sam_rho": 0.1},
     "with layer_scale": {"layer_scale": 0.1},
     "with a gate": {"gated": True},
-    "with four token groups": {"token_groups": 4},
+    "with four untied groups": {"untied_groups": 4},
+    "with four grouped channels": {"grouped_channels": 4},
     # What a plain run has, and each ingredient alone on top of it.
     "plain": {},
     "plain and muon": {"optimizer": "muon", "learning_rate": None},

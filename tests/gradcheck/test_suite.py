@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import json
+import time
 
 import pytest
 
@@ -16,16 +17,17 @@ from tinymixer.models import architectures, model_class
 
 @pytest.fixture(scope="module")
 def everything():
-    steps = []
+    steps, started = [], time.process_time()
     report = check_everything(lambda name, done, total: steps.append((name, done, total)))
-    return report, steps
+    return report, steps, time.process_time() - started
 
 
 def test_everything_this_package_differentiates_passes(everything):
-    report, _ = everything
+    report, _, processor_seconds = everything
     assert report.passed, str(report)
     assert report.worst_error < 1e-6
-    assert report.seconds < 60  # a few seconds on a machine that does nothing else
+    assert report.seconds > 0
+    assert processor_seconds < 60  # of the processor: the time on the clock depends on what else the machine does
 
 
 def test_every_operation_and_layer_is_among_them(everything):
@@ -42,7 +44,7 @@ def test_shapes_of_size_one_and_odd_ones_are_among_them(everything):
 
 
 def test_the_rows_are_json_and_progress_runs_to_the_end(everything):
-    report, steps = everything
+    report, steps, _ = everything
     assert json.loads(json.dumps(report.to_rows(), allow_nan=False))
     total = steps[-1][1]
     assert [(done, of) for _, done, of in steps] == [(done, total) for done in range(total + 1)]

@@ -21,7 +21,8 @@ CONFIG = MixerConfig(
     drop_path=0.3,
 )
 
-VARIANTS = replace(CONFIG, overlap=1, token_groups=5, gated=True, layer_scale=0.5, token_init="local")
+VARIANTS = replace(CONFIG, overlap=1, untied_groups=5, gated=True, layer_scale=0.5, token_init="local")
+GROUPED = replace(CONFIG, grouped_channels=5, num_blocks=1, token_init="local")
 
 
 def train_two_steps(backend, optimizer_class, config):
@@ -43,7 +44,7 @@ def train_two_steps(backend, optimizer_class, config):
 
 
 def test_training_on_the_strict_library_equals_training_on_numpy():
-    for optimizer_class, config in ((SGD, CONFIG), (AdamW, CONFIG), (AdamW, VARIANTS)):
+    for optimizer_class, config in ((SGD, CONFIG), (AdamW, CONFIG), (AdamW, VARIANTS), (SGD, GROUPED)):
         losses, weights = train_two_steps("numpy", optimizer_class, config)
         strict_losses, strict_weights = train_two_steps(STRICT, optimizer_class, config)
         assert losses == strict_losses

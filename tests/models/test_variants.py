@@ -1,5 +1,6 @@
 """The variants of the Mixer, by their fields: what each computes, counts, refuses, and who computes it."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -18,10 +19,11 @@ from tinymixer.pretrained.export import foreign_arrays
 SIZES = {"image_size": 8, "patch_size": 4, "hidden_dim": 6, "tokens_mlp_dim": 3, "channels_mlp_dim": 5, "num_blocks": 2}
 VARIANTS = {
     "overlap": {"overlap": 2},
-    "groups": {"token_groups": 3},
+    "untied": {"untied_groups": 3},
+    "grouped": {"grouped_channels": 3},
     "gated": {"gated": True},
     "scaled": {"layer_scale": 0.1},
-    "all": {"overlap": 1, "token_groups": 2, "gated": True, "layer_scale": 0.5},
+    "all": {"overlap": 1, "untied_groups": 2, "gated": True, "layer_scale": 0.5},
 }
 RNG = np.random.default_rng(0)
 
@@ -43,8 +45,8 @@ def test_variants_are_off_by_default():
     assert MixerConfig().variants == {}
 
 
-def test_groups_mix_their_channels_by_their_own_weights():
-    block = model_of(token_groups=3).blocks[0].token_mixing
+def test_untied_groups_mix_their_channels_by_their_own_weights():
+    block = model_of(untied_groups=3).blocks[0].token_mixing
     x = RNG.standard_normal((4, 2, 6))
     y, _ = block.forward(x)
     for i in range(3):
@@ -56,12 +58,12 @@ def test_groups_mix_their_channels_by_their_own_weights():
         np.testing.assert_array_equal(block.forward(changed)[0][..., others], y[..., others])
 
 
-def test_groups_of_equal_weights_are_the_mixer():
-    plain, grouped = model_of(), model_of(token_groups=3)
-    for name in grouped.parameters:
-        grouped.parameters[name][...] = plain.parameters[re.sub(r"token_mixing\.\d", "token_mixing", name)]
+def test_untied_groups_of_equal_weights_are_the_mixer():
+    plain, untied = model_of(), model_of(untied_groups=3)
+    for name in untied.parameters:
+        untied.parameters[name][...] = plain.parameters[re.sub(r"token_mixing\.\d", "token_mixing", name)]
     images = RNG.standard_normal((3, 8, 8, 3))
-    np.testing.assert_allclose(grouped.forward(images)[0], plain.forward(images)[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(untied.forward(images)[0], plain.forward(images)[0], rtol=1e-12, atol=1e-12)
 
 
 def test_the_gate_multiplies_the_hidden_layer():
@@ -94,9 +96,12 @@ def test_a_block_without_token_mixing_has_one_scale():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"token_groups": 0}, "'token_groups' expects 1 or more, got 0"),
-        ({"token_groups": 4}, "token_groups 4 does not divide hidden_dim 6"),
-        ({"token_groups": 2, "tokens": "linear"}, "token_groups is for tokens = mlp, and tokens is linear"),
+        ({"untied_groups": 0}, "'untied_groups' expects 1 or more, got 0"),
+        ({"untied_groups": 4}, "untied_groups 4 does not divide hidden_dim 6"),
+        ({"untied_groups": 2, "tokens": "linear"}, "untied_groups is for tokens = mlp, and tokens is linear"),
+        ({"grouped_channels": 4}, "grouped_channels 4 does not divide hidden_dim 6"),
+        ({"grouped_channels": 2, "tokens": "none"}, "grouped_channels is for tokens = mlp, and tokens is none"),
+        ({"untied_groups": 2, "grouped_channels": 3}, "untied_groups 2 and grouped_channels 3 cannot be used together"),
         ({"layer_scale": -1.0}, "'layer_scale' expects 0 or more, got -1.0"),
     ],
 )
@@ -111,24 +116,46 @@ def test_the_cpu_engine_takes_overlap_and_names_what_it_does_not_know(name):
     model = model_of("float32", **VARIANTS[name])
     chosen = choose_engine(model, EngineOptions())
     assert chosen.name == ("cpu" if name == "overlap" else "reference")
-    if name == "all":
-        with pytest.raises(
-            ConfigError, match=r"it does not know token_groups = 2 and gated = True and layer_scale = 0\.5"
-        ):
+    unknown = {
+        "all": r"it does not know untied_groups = 2 and gated = True and layer_scale = 0\.5",
+        "grouped": "it does not know grouped_channels = 3",
+    }
+    if name in unknown:
+        with pytest.raises(ConfigError, match=unknown[name]):
             CpuMixer(model)
 
 
-def test_published_layouts_are_without_variants():
+@pytest.mark.parametrize(("name", "value"), [("gated", True), ("untied_groups", 2), ("grouped_channels", 2)])
+def test_published_layouts_are_without_variants(name, value):
     with pytest.raises(
         ConfigError,
-        match=r"timm.* layout is the paper's Mixer, without gated = True: export this model in layout 'tinymixer'",
+        match=rf"timm.* layout is the paper's Mixer, without {name} = {value}: export this model in layout 'tinymixer'",
     ):
-        foreign_arrays(model_of("float32", gated=True), "timm")
+        foreign_arrays(model_of("float32", **{name: value}), "timm")
 
 
-def test_groups_are_fitted_to_another_grid_and_drawn_as_pictures():
-    model = model_of(token_groups=2)
-    larger = MixerConfig(**SIZES | {"image_size": 16, "tokens_mlp_dim": 12}, token_groups=2)
+def test_untied_groups_are_fitted_to_another_grid_and_drawn_as_pictures():
+    model = model_of(untied_groups=2)
+    larger = MixerConfig(**SIZES | {"image_size": 16, "tokens_mlp_dim": 12}, untied_groups=2)
     fitted = resize_tokens(model.parameters.to_numpy(), model.config, larger)
     assert fitted.arrays["blocks.1.token_mixing.1.weight1"].shape == (12, 16)
     assert as_images(model, 0).shape == (6, 2, 2)
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (2, 1), (1, 2)])
+def test_grouped_channels_are_not_fitted_to_another_grid(counts):
+    source, target = (MixerConfig(**SIZES, grouped_channels=count) for count in counts)
+    larger = dataclasses.replace(target, image_size=16, tokens_mlp_dim=12)
+    arrays = MlpMixer(source).parameters.to_numpy()
+    with pytest.raises(ConfigError, match=r"grouped_channels = 2 cannot be fitted from 2 x 2 to 4 x 4 patches: keep"):
+        resize_tokens(arrays, source, larger)
+    assert not resize_tokens(arrays, source, larger, "off").way
+    assert not resize_tokens(arrays, source, target).way  # the same grid: nothing has to be fitted
+
+
+def test_a_unit_that_sees_several_channels_has_a_picture_for_each():
+    model = model_of(grouped_channels=2)
+    pictures = as_images(model, 1)
+    assert pictures.shape == (6, 2, 2)  # 3 units of 2 channels
+    weight = model.parameters["blocks.1.token_mixing.weight1"]  # (DS, G*S)
+    np.testing.assert_array_equal(pictures[3].ravel(), weight[1, 4:])

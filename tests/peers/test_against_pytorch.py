@@ -18,6 +18,9 @@ CONFIGS = {
     "digits-like": MixerConfig(image_size=8, in_channels=1, patch_size=2, hidden_dim=32, num_blocks=3),
     "erf, oblong": MixerConfig(image_size=12, patch_size=3, hidden_dim=20, tokens_mlp_dim=9, num_blocks=2, gelu="erf"),
     "overlap": MixerConfig(image_size=12, patch_size=3, overlap=2, hidden_dim=20, tokens_mlp_dim=9, num_blocks=2),
+    "grouped": MixerConfig(
+        image_size=12, patch_size=3, grouped_channels=4, hidden_dim=20, tokens_mlp_dim=9, num_blocks=2
+    ),
     "nano": MixerConfig(),
 }
 

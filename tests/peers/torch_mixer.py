@@ -12,10 +12,11 @@ class TorchBlock(nn.Module):
         super().__init__()
         approximate = "tanh" if config.gelu == "tanh" else "none"
         self.token_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
+        self.tokens, self.together = config.num_tokens, config.grouped_channels
         self.token_mixing = nn.Sequential(
-            nn.Linear(config.num_tokens, config.tokens_mlp_dim),
+            nn.Linear(self.together * config.num_tokens, config.tokens_mlp_dim),
             nn.GELU(approximate=approximate),
-            nn.Linear(config.tokens_mlp_dim, config.num_tokens),
+            nn.Linear(config.tokens_mlp_dim, self.together * config.num_tokens),
         )
         self.channel_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
         self.channel_mixing = nn.Sequential(
@@ -25,7 +26,10 @@ class TorchBlock(nn.Module):
         )
 
     def forward(self, x):  # (B, S, C)
-        x = x + self.token_mixing(self.token_norm(x).transpose(1, 2)).transpose(1, 2)
+        normed = self.token_norm(x)
+        columns = torch.cat([normed[..., g :: self.together] for g in range(self.together)], dim=1)  # (B, G*S, C / G)
+        mixed = self.token_mixing(columns.transpose(1, 2)).transpose(1, 2)
+        x = x + torch.stack(mixed.split(self.tokens, dim=1), dim=-1).flatten(2)
         return x + self.channel_mixing(self.channel_norm(x))
 
 

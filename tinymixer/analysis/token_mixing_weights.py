@@ -13,9 +13,9 @@ from tinymixer.models import LinearMixer, MlpMixer
 def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
     """A copy of the first weights of a block's token mixing, shaped like the patch grid: (DS, height / P, width / P).
 
-    Token mixing by a single Linear has only these weights, (S, height / P, width / P); of groups of channels there are
-    those of all, one after the other. Raises ConfigError for a block
-    whose token mixing has no weights.
+    Token mixing by a single Linear has only these weights, (S, height / P, width / P). With untied_groups there are
+    those of all groups, one after the other, and with grouped_channels = G a unit has G images, one for each channel
+    that it sees. Raises ConfigError for a block whose token mixing has no weights.
     """
     mixing = model.blocks[block].token_mixing
     parameters = {} if mixing is None else mixing.parameters

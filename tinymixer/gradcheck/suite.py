@@ -95,10 +95,12 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(layers.TokenPooling, (GRIDS[S],), x)
         yield layer(layers.ChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.LinearMixerBlock, (S, C), x)
-    variants: dict[str, Any] = {"token_groups": 2, "gated": True, "layer_scale": 0.3}
-    grouped = layers.BlockSizes((2, 2), 4, tokens_mlp_dim=3, channels_mlp_dim=3, dropout=0.2, **variants)
-    yield layer(layers.GroupedTokenMixing, (grouped,), normal((4, 2, 4)), train=True)
-    yield layer(layers.MixerBlock, (grouped,), normal((4, 2, 4)), train=True, drop_path=0.3)
+    variants: dict[str, Any] = {"untied_groups": 2, "gated": True, "layer_scale": 0.3}
+    untied = layers.BlockSizes((2, 2), 4, tokens_mlp_dim=3, channels_mlp_dim=3, dropout=0.2, **variants)
+    yield layer(layers.UntiedTokenMixing, (untied,), normal((4, 2, 4)), train=True)
+    yield layer(layers.MixerBlock, (untied,), normal((4, 2, 4)), train=True, drop_path=0.3)
+    yield layer(layers.GroupedTokenMixing, (4, 3, 2), normal((4, 2, 6)), train=True, dropout=0.3)
+    yield layer(layers.GroupedTokenMixing, (3, 2, 3), normal((3, 1, 9)), gelu="erf")
     for S, B, C in SHAPES[:-1]:
         sizes = layers.BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
         for token_mixer in layers.TOKEN_MIXERS:
@@ -118,7 +120,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     mixers: list[dict[str, Any]] = [
         *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
         *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
-        {"overlap": 2, "token_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
+        {"overlap": 2, "untied_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
     ]
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}

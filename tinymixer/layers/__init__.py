@@ -11,6 +11,7 @@ from tinymixer.layers.linear_mixer_block import LinearMixerBlock
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import ChannelMixing, Mlp, TokenMixing
 from tinymixer.layers.token_mixing import TOKEN_MIXERS, TokenLinear, TokenMixer, TokenPooling
+from tinymixer.layers.untied_token_mixing import UntiedTokenMixing
 
 __all__ = [
     "TOKEN_MIXERS",
@@ -29,4 +30,5 @@ __all__ = [
     "TokenMixer",
     "TokenMixing",
     "TokenPooling",
+    "UntiedTokenMixing",
 ]

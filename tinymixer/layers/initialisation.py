@@ -45,17 +45,19 @@ def local_tokens(grid: tuple[int, int], initialise: Initialise, units_first: boo
 
         exp(-d^2 / (2 LOCAL_SIGMA^2)),   d the distance from the home in patches,
 
-    and by the number that leaves their expected sum of squares as it was. The draws are the same as without bumps, so
-    that nothing else of the model changes.
+    and by the number that leaves their expected sum of squares as it was. Where a unit sees G channels at once
+    (`GroupedTokenMixing`), the shape is (DS, S*G) or (S*G, DS), and each channel gets the same bump. The draws are the
+    same as without bumps, so that nothing else of the model changes.
     """
 
     def initialise_locally(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        draws = initialise(generator, shape)  # (DS, S) or (S, DS)
+        draws = initialise(generator, shape)  # (DS, S*G) or (S*G, DS), mostly with G = 1
         places = np.stack(np.divmod(np.arange(grid[0] * grid[1]), grid[1]), axis=1)  # (S, 2), row and column
         centres = places[homes(grid, shape[0 if units_first else 1])]  # (DS, 2)
         squares = ((centres[:, None] - places) ** 2).sum(axis=2)  # (DS, S), d^2
         bumps = np.exp(-squares / (2 * LOCAL_SIGMA**2))  # (DS, S)
         bumps *= np.sqrt(len(places) / (bumps**2).sum(axis=1, keepdims=True))
+        bumps = np.tile(bumps, (1, shape[1 if units_first else 0] // len(places)))  # (DS, S*G)
         return draws * (bumps if units_first else bumps.T)
 
     return initialise_locally

@@ -20,8 +20,9 @@ class MixerBlock(Layer):
         x = x + token_mixing(token_norm(x))
         x = x + channel_mixing(channel_norm(x))
 
-    Variants by the sizes: an MLP for each group of channels in token mixing (`GroupedTokenMixing`), a gate in channel
-    mixing (`GatedChannelMixing`), and LayerScale, x = x + scale * mixing(norm(x)) with a scale for each branch.
+    Variants by the sizes: token mixing with an MLP of its own for each group of channels (`UntiedTokenMixing`), or with
+    one MLP that sees several channels at once (`GroupedTokenMixing`); a gate in channel mixing (`GatedChannelMixing`);
+    and LayerScale, x = x + scale * mixing(norm(x)) with a scale for each branch.
 
     sizes         the block's sizes
     token_mixer   a name in `tinymixer.layers.token_mixing`, or a class as described there. With "none" the first line
@@ -44,7 +45,7 @@ class MixerBlock(Layer):
         super().__init__(self.specification(sizes, token_mixer), **keywords)
         self.drop_path = drop_path
         part, channels, eps = self.parameters.part, sizes.hidden_dim, sizes.layer_norm_eps
-        mixer = token_mixer_of(token_mixer, sizes.token_groups)
+        mixer = token_mixer_of(token_mixer, sizes)
         self.token_norm = self.token_mixing = self.token_scale = self.channel_scale = None
         if mixer is not None:
             self.token_norm = LayerNorm(channels, eps, parameters=part("token_norm"))
@@ -60,7 +61,7 @@ class MixerBlock(Layer):
 
     @staticmethod
     def specification(sizes: BlockSizes, token_mixer: str | TokenMixer | None = "mlp") -> Specification:
-        mixer, norm = token_mixer_of(token_mixer, sizes.token_groups), LayerNorm.specification(sizes.hidden_dim)
+        mixer, norm = token_mixer_of(token_mixer, sizes), LayerNorm.specification(sizes.hidden_dim)
         specification: dict[str, ParameterSpec] = {}
         scale = LayerScale.specification(sizes.hidden_dim, sizes.layer_scale)
         if mixer is not None:

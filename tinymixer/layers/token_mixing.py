@@ -18,6 +18,7 @@ from tinymixer.layers.grouped_token_mixing import GroupedTokenMixing
 from tinymixer.layers.initialisation import lecun_normal, zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.mlp import TokenMixing
+from tinymixer.layers.untied_token_mixing import UntiedTokenMixing
 from tinymixer.ops.array_library import Array, Cache
 from tinymixer.parameters import Initialise, Parameters, ParameterSpec, Specification
 
@@ -109,12 +110,12 @@ TOKEN_MIXERS: dict[str, TokenMixer | None] = {
 }
 
 
-def token_mixer_of(choice: str | TokenMixer | None, groups: int = 1) -> TokenMixer | None:
+def token_mixer_of(choice: str | TokenMixer | None, sizes: BlockSizes | None = None) -> TokenMixer | None:
     """The token mixer of that name, None for "none"; a class that is passed in comes back unchanged.
 
-    groups   of channels; with more than one, "mlp" means an MLP for each
+    sizes   of the block: "mlp" means `UntiedTokenMixing` or `GroupedTokenMixing` where they say so
 
-    Raises ConfigError for an unknown name.
+    Raises ConfigError for an unknown name, and for untied_groups together with grouped_channels.
     """
     if not isinstance(choice, str):
         return choice
@@ -122,4 +123,10 @@ def token_mixer_of(choice: str | TokenMixer | None, groups: int = 1) -> TokenMix
         raise ConfigError(
             f"unknown token mixer '{choice}': expected one of {', '.join(TOKEN_MIXERS)}.{nearest(choice, TOKEN_MIXERS)}"
         )
-    return GroupedTokenMixing if choice == "mlp" and groups > 1 else TOKEN_MIXERS[choice]
+    if choice != "mlp" or sizes is None:
+        return TOKEN_MIXERS[choice]
+    if sizes.untied_groups > 1 and sizes.grouped_channels > 1:
+        raise ConfigError("untied_groups and grouped_channels cannot be used together: leave one of them out")
+    if sizes.untied_groups > 1:
+        return UntiedTokenMixing
+    return GroupedTokenMixing if sizes.grouped_channels > 1 else TokenMixing

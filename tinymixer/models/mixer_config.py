@@ -33,7 +33,14 @@ class MixerConfig(PatchConfig):
     overlap: int = option(
         0, "Pixels by which the stem sees beyond each side of a patch, reflected at the image's border.", minimum=0
     )
-    token_groups: int = option(1, "Groups of channels with a token-mixing MLP each (G).", minimum=1)
+    untied_groups: int = option(
+        1,
+        "Groups of channels with a token-mixing MLP of their own; the paper's untying is one group per channel.",
+        minimum=1,
+    )
+    grouped_channels: int = option(
+        1, "Neighbouring channels that the token-mixing MLP sees at once (G); must divide hidden_dim.", minimum=1
+    )
     gated: bool = option(False, "Channel mixing with a gate in its hidden layer (GEGLU).")
     layer_scale: float = option(
         0.0,
@@ -53,14 +60,14 @@ class MixerConfig(PatchConfig):
                 f"overlap {self.overlap} is too large: images of {self.image_size} x {self.image_size} pixels can be "
                 f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
             )
-        super().require_consistent()
-        if self.token_groups > 1 and self.tokens != "mlp":
-            raise ConfigError(f"token_groups is for tokens = mlp, and tokens is {self.tokens}: leave one of them out")
-        if self.hidden_dim % self.token_groups:
+        for name in ("untied_groups", "grouped_channels"):
+            self._require_equal_groups(name)
+        if self.untied_groups > 1 and self.grouped_channels > 1:
             raise ConfigError(
-                f"token_groups {self.token_groups} does not divide hidden_dim {self.hidden_dim}: groups have the same "
-                "number of channels"
+                f"untied_groups {self.untied_groups} and grouped_channels {self.grouped_channels} cannot be used "
+                "together: leave one of them out"
             )
+        super().require_consistent()
         if self.token_init == "local" and self.tokens != "mlp":
             raise ConfigError(
                 f"token_init = local is for tokens = mlp, and tokens is {self.tokens}: leave one of them out"
@@ -71,6 +78,15 @@ class MixerConfig(PatchConfig):
                 f"window of the stem has, and the limit is {MOST_WHITENED:,}: choose smaller patches or less overlap"
             )
         IMAGE_VALUES.require(self.num_tokens * self.patch_features, f"the stem with overlap {self.overlap}")
+
+    def _require_equal_groups(self, name: str) -> None:
+        count = getattr(self, name)
+        if count > 1 and self.tokens != "mlp":
+            raise ConfigError(f"{name} is for tokens = mlp, and tokens is {self.tokens}: leave one of them out")
+        if self.hidden_dim % count:
+            raise ConfigError(
+                f"{name} {count} does not divide hidden_dim {self.hidden_dim}: groups have the same number of channels"
+            )
 
     @property
     def window_size(self) -> int:
@@ -85,7 +101,7 @@ class MixerConfig(PatchConfig):
     @property
     def variants(self) -> dict[str, Any]:
         """The fields, with their values, that make it another network than the paper's: name -> value."""
-        off = {"overlap": 0, "token_groups": 1, "gated": False, "layer_scale": 0.0}
+        off = {"overlap": 0, "untied_groups": 1, "grouped_channels": 1, "gated": False, "layer_scale": 0.0}
         return {name: getattr(self, name) for name in off if getattr(self, name) != off[name]}
 
     @property
@@ -99,7 +115,8 @@ class MixerConfig(PatchConfig):
             gelu=self.gelu,
             dropout=self.dropout,
             layer_norm_eps=self.layer_norm_eps,
-            token_groups=self.token_groups,
+            untied_groups=self.untied_groups,
+            grouped_channels=self.grouped_channels,
             gated=self.gated,
             layer_scale=self.layer_scale,
             token_init=self.token_init,

@@ -92,7 +92,7 @@ def resize_tokens(
 
     Nothing is fitted where the grids are equal, where patch_size, hidden_dim or the kind of token mixing differ, where
     there are no weights over tokens ("pool", "none"), and where the hidden widths allow neither way. Raises ConfigError
-    for an unknown way.
+    for an unknown way, and where the weights have to be fitted and are over several channels (grouped_channels).
     """
     if way not in WAYS:
         raise ConfigError(f"token mixing is fitted by one of {', '.join(WAYS)}, got '{way}'")
@@ -102,6 +102,13 @@ def resize_tokens(
     same = source.hidden_dim == target.hidden_dim and (other_patches or source.patch_size == target.patch_size)
     if source.grid == target.grid or not same or type(source) is not type(target):
         return Resized()
+    grouped = max(getattr(each, "grouped_channels", 1) for each in (source, target))
+    if grouped > 1:
+        raise ConfigError(
+            f"token mixing with grouped_channels = {grouped} cannot be fitted from {_words(source.grid)} to "
+            f"{_words(target.grid)} patches: keep the sizes of images and patches, or start token mixing anew with "
+            "resize_tokens = 'off'"
+        )
     factor = whole_factor(source.grid, target.grid)
     if factor and way == "auto" and (kind == LINEAR or target.tokens_mlp_dim == factor**2 * source.tokens_mlp_dim):
         fits, used = block_diagonal(source.grid, factor), BLOCK_DIAGONAL

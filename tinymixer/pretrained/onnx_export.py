@@ -260,14 +260,28 @@ def _scaled(graph: Graph, branch: str, names: Mapping[str, str], prefix: str, co
 
 
 def _token_mlp(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:
-    if config.token_groups == 1:
+    if config.grouped_channels > 1:
+        return _grouped_token_mlp(graph, x, names, prefix, config)
+    if config.untied_groups == 1:
         return _mlp(graph, x, names, prefix, config, graph.token_linear)
     parts = []
-    for i in range(config.token_groups):
-        width = config.hidden_dim // config.token_groups
+    for i in range(config.untied_groups):
+        width = config.hidden_dim // config.untied_groups
         own = graph.add("Gather", x, graph.constant(np.arange(i * width, (i + 1) * width), np.int64), axis=2)
         parts.append(_mlp(graph, own, names, f"{prefix}.{i}", config, graph.token_linear))
     return graph.add("Concat", *parts, axis=2)
+
+
+def _grouped_token_mlp(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:
+    """Token mixing of G channels at once, (B, S, C) -> (B, G*S, C / G) and back (`layers/grouped_token_mixing.py`)."""
+    tokens, count = config.num_tokens, config.grouped_channels
+    columns = config.hidden_dim // count
+    split = graph.add("Transpose", graph.reshape(x, 0, tokens, columns, count), perm=[0, 3, 1, 2])  # (B, G, S, C / G)
+    mixed = _mlp(
+        graph, graph.reshape(split, 0, count * tokens, columns), names, prefix, config, graph.token_linear
+    )  # (B, G*S, C / G)
+    back = graph.add("Transpose", graph.reshape(mixed, 0, count, tokens, columns), perm=[0, 2, 3, 1])
+    return graph.reshape(back, 0, tokens, config.hidden_dim)
 
 
 def _token_linear(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:

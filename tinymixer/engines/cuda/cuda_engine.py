@@ -80,7 +80,7 @@ class CudaEngine(Engine):
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
             (getattr(model.config, "overlap", 0), "its kernel cuts images into patches that do not overlap"),
-            (_other_variants(model), "it does not know token_groups, gated and layer_scale"),
+            (_other_variants(model), "it does not know untied_groups, grouped_channels, gated and layer_scale"),
         ):
             if applies:
                 return reason

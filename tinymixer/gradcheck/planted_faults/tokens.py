@@ -1,11 +1,12 @@
-"""Mistakes in the operations that move tokens about: patches, means and pooling, dropout and stochastic depth."""
+"""Mistakes in what moves tokens about: patches, means and pooling, dropout and stochastic depth, grouped channels."""
 
 from typing import Any
 
 import numpy as np
 
 from tinymixer import ops
-from tinymixer.gradcheck.planted_faults.registry import fault
+from tinymixer.gradcheck.planted_faults.registry import fault, layer_fault
+from tinymixer.layers import GroupedTokenMixing, TokenMixing
 from tinymixer.ops.array_library import Array, Cache
 
 
@@ -26,6 +27,10 @@ def _tokens(generator: np.random.Generator) -> tuple[Any, ...]:
 def _grid(generator: np.random.Generator) -> tuple[Any, ...]:
     """A grid of 3 x 4 tokens: it has corners, edges and an inside."""
     return generator.normal(size=(12, 2, 3)), (3, 4)
+
+
+def _six_channels(generator: np.random.Generator) -> tuple[Any, ...]:
+    return (generator.normal(size=(4, 2, 6)),)
 
 
 def _masked(generator: np.random.Generator) -> tuple[Any, ...]:
@@ -154,3 +159,30 @@ def dropped_paths_still_receive(dy: Array, cache: Cache) -> Array:
     """The mask is forgotten: branches that were dropped receive gradients all the same."""
     _, rate = cache
     return dy * (1.0 / (1.0 - rate))
+
+
+class _Grouped(GroupedTokenMixing):
+    """Token mixing of 4 tokens whose MLP sees 2 channels at once, in float64."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3, 2, dtype="float64")
+
+
+@layer_fault(_six_channels)
+class ChannelsSeparatedAlongTheWrongAxis(_Grouped):
+    """The channels of a vector go back C / G apart, where the forward concatenated neighbouring ones."""
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        dx = super().backward(dy, cache)
+        split = dx.reshape(*dx.shape[:2], -1, self.grouped_channels)  # (S, B, C / G, G)
+        return split.transpose(0, 1, 3, 2).reshape(dx.shape)
+
+
+@layer_fault(_six_channels)
+class GradientReshapedWithoutTransposing(_Grouped):
+    """The gradient is only reshaped to (S*G, B, C / G): its values stay in the order of the tokens."""
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        tokens, images, channels = dy.shape
+        flat = dy.reshape(tokens * self.grouped_channels, images, channels // self.grouped_channels)
+        return self.separated(TokenMixing.backward(self, flat, cache))
