@@ -14,6 +14,8 @@ from tinymixer.gradcheck import Report, check_everything
 from tinymixer.gradcheck.suite import layer_checks, operation_checks
 from tinymixer.models import architectures, model_class
 
+pytestmark = pytest.mark.timeout(600)  # on the clock, of a machine that may be busy; the processor's time is asserted
+
 
 @pytest.fixture(scope="module")
 def everything():

@@ -1,5 +1,7 @@
 """A run starts from weights that were trained before: which arrays are loaded, and what is said of the others."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -139,6 +141,24 @@ def test_a_suggested_start_that_cannot_be_fitted_names_the_sizes(tmp_path):
     heard, off = Recorder(), load_recipe("photos").with_overrides({"image_size": 128, "resize_tokens": "off"})
     Trainer(off, tmp_path / "b", own_pictures(128), heard)
     assert "it has num_tokens 64, not 256; patch_size 4, not 8" in heard.notes[0]
+
+
+def test_weights_over_other_channels_are_not_taken_even_where_their_shapes_agree():
+    """4 tokens of 4 channels and 16 tokens of one channel: vectors of 16 numbers, which mean different things."""
+    small, said = MixerConfig(image_size=8, hidden_dim=8, num_blocks=1, grouped_channels=4), []
+    large = dataclasses.replace(small, image_size=16, grouped_channels=1)
+    source = MlpMixer(small, seed=1)
+    weights = StartingWeights("first", "mlp_mixer", small, source.parameters.to_numpy(), {})
+    model = MlpMixer(large, seed=2)
+    assert model.parameters.shape("blocks.0.token_mixing.weight1") == (64, 16)
+    before = model.parameters.to_numpy()
+    begin_with(model, weights, said.append)
+    for name, array in model.parameters.to_numpy().items():
+        np.testing.assert_array_equal(array, (before if "token_mixing" in name else weights.parameters)[name])
+    assert "newly initialised: blocks.0.token_mixing.weight1, blocks.0.token_mixing.bias1" in said[0]
+    same = MlpMixer(dataclasses.replace(small, image_size=16))
+    with pytest.raises(ConfigError, match="grouped_channels = 4 cannot be fitted from 2 x 2 to 4 x 4 patches"):
+        begin_with(same, weights, said.append)
 
 
 def test_a_run_folder_is_read_once(tmp_path, monkeypatch):

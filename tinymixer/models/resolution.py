@@ -92,18 +92,17 @@ def resize_tokens(
 
     Nothing is fitted where the grids are equal, where patch_size, hidden_dim or the kind of token mixing differ, where
     there are no weights over tokens ("pool", "none"), and where the hidden widths allow neither way. Raises ConfigError
-    for an unknown way, and where the weights have to be fitted and are over several channels (grouped_channels).
+    for an unknown way, and where weights that see several channels at once (grouped_channels) would have to be fitted.
     """
     if way not in WAYS:
         raise ConfigError(f"token mixing is fitted by one of {', '.join(WAYS)}, got '{way}'")
     kind = _token_mixing(source)
-    if way == "off" or kind is None or kind != _token_mixing(target):
+    if way == "off" or kind is None or kind != _token_mixing(target) or seen_at_once(source) != seen_at_once(target):
         return Resized()
     same = source.hidden_dim == target.hidden_dim and (other_patches or source.patch_size == target.patch_size)
     if source.grid == target.grid or not same or type(source) is not type(target):
         return Resized()
-    grouped = max(getattr(each, "grouped_channels", 1) for each in (source, target))
-    if grouped > 1:
+    if (grouped := seen_at_once(source)) > 1:
         raise ConfigError(
             f"token mixing with grouped_channels = {grouped} cannot be fitted from {_words(source.grid)} to "
             f"{_words(target.grid)} patches: keep the sizes of images and patches, or start token mixing anew with "
@@ -121,6 +120,11 @@ def resize_tokens(
         if found := TOKEN_ARRAY.fullmatch(name):
             fitted[name] = np.ascontiguousarray(fits[found[1]](array).astype(array.dtype, copy=False))
     return Resized(fitted, used, factor)
+
+
+def seen_at_once(config: Any) -> int:
+    """The channels that the token mixing of a model of this configuration sees at once (grouped_channels)."""
+    return getattr(config, "grouped_channels", 1)
 
 
 def whole_factor(source: Grid, target: Grid) -> int:

@@ -14,7 +14,15 @@ import numpy as np
 from tinymixer.errors import ConfigError
 from tinymixer.files import Say
 from tinymixer.models import Model, architectures
-from tinymixer.models.resolution import Resized, describe, resize_stem, resize_tokens, whole_factor
+from tinymixer.models.resolution import (
+    TOKEN_ARRAY,
+    Resized,
+    describe,
+    resize_stem,
+    resize_tokens,
+    seen_at_once,
+    whole_factor,
+)
 from tinymixer.training.options import FineTuningOptions
 from tinymixer.training.own_model import OwnConfig
 from tinymixer.training.recipe import FROM_DATA, Recipe
@@ -24,7 +32,10 @@ SCRATCH = "none"  # the value of `init_from` that starts from random weights
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
 HEAD = "head."  # how the names of a head's arrays begin
 RATES = ("dropout", "drop_path")  # fields of a model that are not sizes: always the recipe's
-SIZES = ("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim")
+SIZES = (
+    *("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim"),
+    *("untied_groups", "grouped_channels"),
+)
 FITTED_SIZES = (
     "num_tokens",
     "patch_size",
@@ -190,15 +201,21 @@ def _fitted(
             for size, channels in ((each.patch_size, each.in_channels) for each in (before, config))
         ]
         words = f" (the stem fitted from patches of {' to '.join(patches)})"
+    if seen_at_once(before) != seen_at_once(config):  # S*G may agree all the same, and the weights mean something else
+        arrays = {name: array for name, array in arrays.items() if not TOKEN_ARRAY.fullmatch(name)}
     resized = resize_tokens(arrays, before, config, options.resize_tokens, other_patches=stem is not None)
     return arrays | dict(resized.arrays), words, resized
 
 
 def _whole_body_fits(model: Model, weights: StartingWeights, options: FineTuningOptions) -> bool:
     """Whether model and fitted weights have the same arrays of the same shapes, but for the head's."""
+    try:
+        fitted = _fitted(weights, model.config, options)[0]
+    except ConfigError:  # there is no way to fit them (grouped_channels)
+        return False
     shapes = [
         {name: array.shape for name, array in arrays.items() if not name.startswith(HEAD)}
-        for arrays in (model.parameters.to_numpy(), _fitted(weights, model.config, options)[0])
+        for arrays in (model.parameters.to_numpy(), fitted)
     ]
     return shapes[0] == shapes[1]
 
