@@ -38,9 +38,7 @@ def augmented(augmentation, images=4, size=6, channels=3, seed=0, epoch=0, mixed
     mean, std = np.array(MEAN[:channels]), np.array(STD[:channels])
     numbers = draw_step(indices, augmentation, 0.1, seed, epoch, 0, share, pixels.shape[1:], mixed)
     draws = Draws(seed, epoch, 0, np.arange(images))
-    wanted, targets = training_batch(
-        pixels, LABELS, indices, share, augmentation, draws, mean, std, 4, mixed
-    )
+    wanted, targets = training_batch(pixels, LABELS, indices, share, augmentation, draws, mean, std, 4, mixed)
     layout = RecordLayout.of(augmentation, channels)
     records = pack_records(layout, augmentation, numbers.indices, numbers.choices, size)
     rows, own = len(records), len(wanted)

@@ -95,8 +95,15 @@ class CudaEngine(Engine):
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
             numbers = [
                 draw_step(
-                    each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step, self._share,
-                    work.images.shape[1:], each.mixed,
+                    each.indices,
+                    work.augmentation,
+                    each.learning_rate,
+                    work.seed,
+                    each.epoch,
+                    each.step,
+                    self._share,
+                    work.images.shape[1:],
+                    each.mixed,
                 )  # fmt: skip
                 for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
             ]
