@@ -44,8 +44,8 @@ def three_steps(cupy, ranks, optimizer="sgd decoupled", augmentation=CROPS, **op
     model = MlpMixer(RANDOM, backend=CupyBackend("cupy", cupy, ops))
     start(model.parameters)
     step = CapturedStep(
-        model, OPTIMIZERS[optimizer](model.parameters), batch_size=BATCH, fill=114, augmentation=augmentation, ranks=ranks,
-        **data(CONFIG), **options,
+        model, OPTIMIZERS[optimizer](model.parameters), batch_size=BATCH, fill=114, augmentation=augmentation,
+        ranks=ranks, **data(CONFIG), **options,
     )  # fmt: skip
     order, share = epoch_order(SEED, 0, 30), ranks.part(BATCH)
     step.stage([

@@ -93,6 +93,7 @@ class CudaEngine(Engine):
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
+            shape = work.images.shape[1:]
             numbers = [
                 draw_step(
                     each.indices,
@@ -102,9 +103,9 @@ class CudaEngine(Engine):
                     each.epoch,
                     each.step,
                     self._share,
-                    work.images.shape[1:],
+                    shape,
                     each.mixed,
-                )  # fmt: skip
+                )
                 for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
             ]
             if numbers:
