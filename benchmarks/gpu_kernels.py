@@ -147,8 +147,8 @@ class KernelForms:
         yield "patches", f"gather_patches<{t}, {v}>", layout, (*given, i32(self.rows))
         logits, dlogits = self.floats(batch, config.num_classes), self.floats(batch, config.num_classes)
         losses, correct = self.floats(batch), self.cupy.zeros(batch, np.int32)
-        given = (logits, self.cupy.zeros(batch, np.int64), None, None, None, dlogits, losses, correct, i32(batch),
-                 i32(batch), i32(config.num_classes), f32(0))  # fmt: skip
+        given = (logits, self.cupy.zeros(batch, np.int64), None, None, None, None, None, dlogits, losses, correct,
+                 i32(batch), i32(batch), i32(config.num_classes), f32(0))  # fmt: skip
         yield "cross-entropy", "cross_entropy_plain<float>", layouts.flat(batch), given
         yield "cross-entropy", "cross_entropy<float>", layouts.per_warp(batch), given
         parts, columns = 3 * self.sms, 4096

@@ -48,6 +48,7 @@ IN_FLOAT = (
     "gradient_squares",
     "settle_step",
     "begin_step",
+    "augment_images",
     "branch_factors",
     "hold_stream",
 )
@@ -57,7 +58,9 @@ def kernel_names(number: str) -> list[str]:
     """Full names of the kernels that the emulator has for a working format."""
     widths = (1, FULL_WIDTH[number])
     names = [f"{name}<{number}>" for name in BY_FORMAT]
-    names += [f"{name}<{number}, {v}>" for name in ("gather_patches", "dropout", "column_sums") for v in widths]
+    names += [
+        f"{name}<{number}, {v}>" for name in ("gather_patches", "mix_patches", "dropout", "column_sums") for v in widths
+    ]
     for gelu in GELUS:
         names += [f"bias_gelu_{direction}_plain<{number}, {gelu}>" for direction in ("forward", "backward")]
         names += [f"bias_gelu_forward_wide<{number}, {v}, {gelu}>" for v in widths]

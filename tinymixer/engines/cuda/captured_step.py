@@ -14,11 +14,12 @@ import numpy as np
 
 from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, cache_folder
+from tinymixer.engines.cuda.device_batch import DeviceBatch
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
+from tinymixer.engines.cuda.staging import StepNumbers, pack_choices
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_tiles
@@ -26,7 +27,6 @@ from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
 from tinymixer.engines.engine import Totals
 from tinymixer.errors import ConfigError
-from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
@@ -95,7 +95,7 @@ class CapturedStep:
             raise ConfigError(f"the fused training step keeps weights in float32, got {model.parameters.dtype}")
         self._cupy = cupy = backend.xp
         self._model, self._optimizer = model, optimizer
-        self._augmentation = augmentation or Augmentation(0, False, 0)
+        augmentation = augmentation or Augmentation(0, False, 0)
         self._label_smoothing, self._precision = label_smoothing, get_precision(precision)
         self.batch_size, config = batch_size, model.config
         device = cupy.cuda.Device()
@@ -124,14 +124,10 @@ class CapturedStep:
                 self._update = DeviceUpdate(cupy, optimizer, self._precision, whole_batch, slots, multiprocessors)
                 self._ranks = DeviceRanks(cupy, ranks, share, self._update, model.parameters)
                 self._results = StepResults(cupy, self.stream, self._update, optimizer)
-                self._ring = StagingRing(
-                    cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
-                )
-                self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
-                self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
-                self._colours = cupy.asarray(pack_colours(fill, mean, std, config.in_channels))  # (3, colours)
-                self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
-                self._indices = cupy.zeros((batch_size,), np.int32)
+                self._batch = DeviceBatch(
+                    cupy, self.stream, slots, pixels, labels, fill, mean, std, augmentation, config, self._precision,
+                    images, micro_batches, batch_size < whole_batch,
+                )  # fmt: skip
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
                 if two_streams and self._products.capturable:
                     self._mixer.weight_stream = self._second_stream()
@@ -140,7 +136,7 @@ class CapturedStep:
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
             raise BatchTooLargeError(message) from error
-        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>", HOLD]
+        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, *self._batch.kernel_names, HOLD]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
@@ -198,11 +194,11 @@ class CapturedStep:
     @property
     def free_slots(self) -> int:
         """How many more steps can be staged now."""
-        return self._ring.free_slots
+        return self._batch.ring.free_slots
 
     def stage(self, steps: list[StepNumbers]) -> None:
         """Hand over the numbers of steps to come, in order; at most `free_slots`."""
-        self._ring.stage(steps)
+        self._batch.ring.stage(steps)
 
     def run(self, steps: int = 1) -> None:
         """Start the next `steps` staged steps; returns before the GPU has finished them."""
@@ -214,7 +210,7 @@ class CapturedStep:
                     self._graph.launch(self.stream)
                 else:
                     self._launch()
-                self._ring.take()
+                self._batch.ring.take()
 
     def _launch(self) -> None:
         self._compute_gradients()
@@ -222,23 +218,16 @@ class CapturedStep:
 
     def _compute_gradients(self) -> None:
         """Everything of a step but the update."""
-        mixer, update, ring, augmentation = self._mixer, self._update, self._ring.device, self._augmentation
-        self._kernels.launch(
-            "begin_step<float>", layouts.flat(self.batch_size), update.device_state, ring["choices"], ring["rates"],
-            ring["keys"], self._choices, self._indices, mixer.key, np.int32(self._ring.slots),
-            np.int32(self.batch_size),
-        )  # fmt: skip
+        mixer, update, batch = self._mixer, self._update, self._batch
+        batch.begin(self._kernels, update.device_state, mixer.key)
         mixer.draw_branches()
         self._ranks.clear()
         for part in range(mixer.parts):
             these = slice(part * mixer.images, (part + 1) * mixer.images)
-            mixer.forward(
-                self._pixels, self._choices[these], self._colours, augmentation.crop_padding, augmentation.cutout,
-                train=True, part=part,
-            )  # fmt: skip
+            batch.forward(mixer, self._kernels, part)
             mixer.loss(
-                self._labels, self._indices[these], update.device_state, self._label_smoothing,
-                self._ranks.losses[these], self._ranks.correct[these],
+                batch.targets(part), update.device_state, self._label_smoothing, self._ranks.losses[these],
+                self._ranks.correct[these],
             )  # fmt: skip
             mixer.backward()
         self._ranks.add_up()
@@ -318,7 +307,7 @@ class CapturedStep:
     @property
     def training_pixels(self) -> Any:
         """The training images on the GPU, for `logits`."""
-        return self._pixels
+        return self._batch.pixels
 
     def resident(self, images: np.ndarray) -> Any:
         """Images (N, height, width, colours) uint8, copied to the GPU once, for `logits`."""
@@ -335,7 +324,7 @@ class CapturedStep:
             choices = self._cupy.asarray(records)
             rows = self._cupy.zeros((len(padded), self._model.config.num_classes), np.float32)  # (padded, K)
             for start in range(0, len(padded), batch):
-                self._mixer.forward(pixels, choices[start : start + batch], self._colours, 0, 0, train=False)
+                self._mixer.forward(pixels, choices[start : start + batch], self._batch.colours, 0, 0, train=False)
                 rows[start : start + batch] = self._mixer.buffers["logits"]
             return np.asarray(rows.get())[:count]
 

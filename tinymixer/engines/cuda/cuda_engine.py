@@ -71,8 +71,6 @@ class CudaEngine(Engine):
                 not _parts_of_one_size(work),
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
-            (work.augmentation.uses, "its kernels crop, flip and blank images, and know no stronger transforms"),
-            (work.augmentation.mixup or work.augmentation.cutmix, "its kernels do not mix images"),
             (work.average is not None, "its kernels do not average the weights"),
             (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
@@ -97,9 +95,18 @@ class CudaEngine(Engine):
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
+            shape = work.images.shape[1:]
             numbers = [
                 draw_step(
-                    each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step, self._share
+                    each.indices,
+                    work.augmentation,
+                    each.learning_rate,
+                    work.seed,
+                    each.epoch,
+                    each.step,
+                    self._share,
+                    shape,
+                    each.mixed,
                 )
                 for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
             ]

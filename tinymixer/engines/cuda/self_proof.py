@@ -13,6 +13,7 @@ have in the step's precision, times four. The run's own model, optimizer and ran
 proof's memory is given back.
 """
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.backend import Backend, CupyBackend
-from tinymixer.data.batches import make_batch
+from tinymixer.data import Augmentation
+from tinymixer.data.batches import make_batch, training_batch
 from tinymixer.draws import Draws
 from tinymixer.engines.cuda.bounds import Comparison, compare, compare_change
 from tinymixer.engines.cuda.capability import FAST_FLOAT64, capability_of
@@ -197,13 +199,22 @@ def _take(step: CapturedStep, twin: MlpMixer, work: Work, number: int, batch: np
     before = parameters.to_numpy()
     for _ in range(OVERFLOWS):
         scale = float(step.state["loss_scale"])
-        step.stage([draw_step(batch, work.augmentation, LEARNING_RATE, work.seed, 0, number)])
+        augmentation, shape = _augmentation(work, number), work.images.shape[1:]
+        step.stage([draw_step(batch, augmentation, LEARNING_RATE, work.seed, 0, number, shape=shape)])
         step.run()
         if not step.state["skip"]:
             break
     gradients = parameters.to_numpy(parameters.gradients)
     scaled = {name: gradient.astype(np.float64) / scale for name, gradient in gradients.items()}
     return _FusedStep(before, parameters.to_numpy(), scaled, float(step.recent(1)[0, 0]), scale)
+
+
+def _augmentation(work: Work, number: int) -> Augmentation:
+    """How a step's images are augmented. Where a run has both mixup and CutMix, the proof has each of them once."""
+    augmentation = work.augmentation
+    if augmentation.mixup and augmentation.cutmix:
+        return dataclasses.replace(augmentation, **{"cutmix" if number % 2 == 0 else "mixup": 0.0})
+    return augmentation
 
 
 # ---------------------------------------------------------------------------------------------------------- the layers
@@ -295,8 +306,11 @@ class _Layers:
         """The loss and the gradients of a step's batch, by name."""
         model, work, batch = self._model(weights, operations, dtype), self._work, self._batches[number]
         draws = Draws(work.seed, 0, number, np.arange(len(batch)))
-        pixels = make_batch(work.images, batch, work.augmentation, draws, work.mean, work.std, dtype)
-        labels, asarray, loss = work.labels[batch], self._cupy.asarray, 0.0
+        pixels, labels = training_batch(
+            work.images, work.labels, batch, slice(None), _augmentation(work, number), draws, work.mean, work.std,
+            self._config.num_classes, True, dtype,
+        )  # fmt: skip
+        asarray, loss = self._cupy.asarray, 0.0
         for part in self._parts():
             share = (part.stop - part.start) / len(batch)
             part_loss, _ = loss_and_gradients(

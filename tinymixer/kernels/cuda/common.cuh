@@ -154,3 +154,12 @@ struct StepState {
     float square_correction;  // AdamW: 1 - beta2^t
     int skip;                 // 1: leave weights and optimizer state alone
 };
+
+// How the images of a step are mixed, all of them alike (tinymixer/data/transforms/mixing.py; MIX in
+// tinymixer/engines/cuda/image_records.py names the same fields in the same order).
+struct Mix {
+    int shift;                      // an image's partner stands so many rows further on, counted around; 0: itself
+    int top, bottom, left, right;   // CutMix: the box of the partner's pixels; else empty
+    float own, partner;             // shares of both in all other pixels
+    float target_own, target_partner;  // and in the target
+};
