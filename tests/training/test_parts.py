@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_frozen_parts_stay_bit_for_bit(trained, engine, optimizer):
     """Under weight decay of everything, too, and in each engine."""
     recipe = small_recipe(

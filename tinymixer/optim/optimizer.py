@@ -1,7 +1,7 @@
 """What all update rules share: weight decay of chosen weights, clipping, the step count and the state."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -52,15 +52,17 @@ class Optimizer:
         self._elementwise = [segment for segment in self._segments if segment.matrix is None]
         self._decays = parameters.mask(lambda name, shape: decays(shape, decay), bool)  # (size,) a byte per weight
 
-    def step(self, learning_rate: float, parallel_map: ParallelMap = map) -> Any:
+    def step(self, learning_rate: float, parallel_map: ParallelMap = map, norm: Any = None) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
 
         parallel_map   a function like `map` that may update several chunks of the vectors at once
+        norm           what `gradient_norm` returned for these gradients, where the caller has asked already
 
         Returns the global norm of the gradients before clipping, a 0-d array of the backend.
         """
         gradients = self.parameters.gradients
-        norm = global_norm(gradients, parallel_map, (chunk for segment in self._segments for chunk in segment.chunks()))
+        if norm is None:
+            norm = self.gradient_norm(parallel_map)
         if self.clip_norm:
             for segment in self._segments:
                 clip(gradients[segment.span], norm, self.clip_norm)
@@ -79,6 +81,14 @@ class Optimizer:
             pass
         self.update_matrices(learning_rate, parallel_map)
         return norm
+
+    def gradient_norm(self, parallel_map: ParallelMap = map) -> Any:
+        """The global norm of the gradients, frozen parameters left out: a 0-d array of the backend."""
+        return global_norm(self.parameters.gradients, parallel_map, self.trained_chunks())
+
+    def trained_chunks(self) -> Iterator[slice]:
+        """The slices of the flat vectors that are trained, a chunk at a time."""
+        return (chunk for segment in self._segments for chunk in segment.chunks())
 
     def over(self, parameters: Parameters) -> Self:
         """The same rule and settings for other parameters of the same names and shapes, before its first step.

@@ -37,7 +37,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
             weight_decay=options.weight_decay,
             decay=options.decay,
             clip_norm=options.clip_norm,
-            groups=recipe.groups,
+            groups=groups,
         )
     return AdamW(
         parameters,

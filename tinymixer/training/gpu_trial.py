@@ -34,6 +34,7 @@ def try_on_gpu(recipe: Recipe, precision: str) -> GuardedCudaEngine:
         training.label_smoothing,
         training.micro_batches,
         training.seed,
+        sam_rho=recipe.optimizer.sam_rho,
     )
     obstacle = GuardedCudaEngine.obstacle(model, training, work, optimizer)
     if obstacle is not None:

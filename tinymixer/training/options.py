@@ -48,7 +48,7 @@ class OptimizerOptions(Options):
     newton_schulz_steps: int = option(5, "Muon: steps that make an update orthogonal, 3 or 5.", minimum=3, maximum=5)
     beta1: float = option(0.9, "AdamW: decay of the mean of the gradients.", minimum=0, below=1)
     beta2: float = option(0.999, "AdamW: decay of the mean of their squares.", minimum=0, below=1)
-    adam_eps: float = option(1e-8, "AdamW: added to the denominator.", minimum=0)
+    adam_eps: float = option(1e-8, "AdamW: added to the denominator.", above=0)
     ema_decay: float = option(
         0.0,
         "Average the weights: the share of the average that an update keeps; 0 averages nothing.",
@@ -56,6 +56,12 @@ class OptimizerOptions(Options):
         below=1,
     )
     ema_every: int = option(5, "Steps between two updates of the average.", minimum=1)
+    sam_rho: float = option(
+        0.0,
+        "Sharpness-aware minimisation: take the gradient this far uphill from the weights, in a second pass (usual: "
+        "0.05 to 0.2); 0 takes it at the weights.",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Trainer:
         work = Work(
             images.train_images, images.train_labels, images.mean, images.std, training.batch_size,
             recipe.augmentation, training.label_smoothing, training.micro_batches, training.seed, ranks,
-            images.num_classes, self.average,
+            images.num_classes, self.average, recipe.optimizer.sam_rho,
         )  # fmt: skip
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)

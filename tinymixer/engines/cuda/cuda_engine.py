@@ -71,6 +71,7 @@ class CudaEngine(Engine):
                 not _parts_of_one_size(work),
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
+            (work.sam_rho, "it takes one gradient a step, and SAM (sam_rho) needs two"),
             (work.average is not None, "its kernels do not average the weights"),
             (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
