@@ -38,6 +38,9 @@ BY_FORMAT = (
     "sgd_update",
     "adamw_update_plain",
     "adamw_update",
+    "muon_begin",
+    "muon_polynomial",
+    "muon_update",
 )
 IN_FLOAT = (
     "finish_sums_plain",
@@ -46,6 +49,8 @@ IN_FLOAT = (
     "cross_entropy_plain",
     "cross_entropy",
     "gradient_squares",
+    "average_weights",
+    "muon_momentum",
     "settle_step",
     "begin_step",
     "augment_images",

@@ -81,8 +81,9 @@ def test_cross_entropy(plain, images, classes, kind, smoothing):
     colours=st.sampled_from([1, 3]),
     crop_padding=st.integers(0, 3),
     cutout=st.integers(0, 5),
+    overlap=st.sampled_from([0, 1, 2, 7]),
 )
-def test_patches_are_those_of_the_host(number, plain, images, patch, colours, crop_padding, cutout):
+def test_patches_are_those_of_the_host(number, plain, images, patch, colours, crop_padding, cutout, overlap):
     call = Call()
     size, rng = 8, call.rng
     pixels = rng.integers(0, 256, (7, size, size, colours)).astype(np.uint8)
@@ -91,7 +92,7 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     indices = rng.integers(0, 7, images)
     fill, mean, std = rng.integers(0, 256, colours), rng.random(colours), rng.random(colours) + 0.1
     augmented = augmentation.apply(pixels[indices], choices, fill.tolist())
-    wanted = ops.images_to_patches_forward((augmented / 255 - mean) / std, patch)[0]
+    wanted = ops.images_to_windows_forward((augmented / 255 - mean) / std, patch, overlap)[0]
 
     records = call.input(pack_choices(indices, choices, size, cutout))
     colours_bits = call.input(pack_colours(fill, mean, std, colours))
@@ -101,7 +102,7 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     rows, features = wanted.shape[0] * wanted.shape[1], wanted.shape[2]
     layout = layouts.flat(wanted.size) if plain else layouts.patch_rows(rows, features, vector)
     call.run(name, layout, call.input(pixels), records, colours_bits, patches, i32(size), i32(colours), i32(patch),
-             i32(crop_padding), i32(cutout), i32(images), i64(wanted.size) if plain else i32(rows))  # fmt: skip
+             i32(overlap), i32(crop_padding), i32(cutout), i32(images), i64(wanted.size) if plain else i32(rows))  # fmt: skip
     assert_close(unpacked(patches.array, number), wanted, number, 8)
 
 

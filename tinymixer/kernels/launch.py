@@ -67,6 +67,11 @@ def squares(size: int, multiprocessors: int) -> Launch:
     return Launch((blocks, 1), (THREADS, 1), WARP * 4)
 
 
+def per_matrix(matrices: int, largest: int) -> Launch:
+    """muon.cu: up to WARP blocks for each matrix, of which the largest has that many elements."""
+    return Launch((min(WARP, divide_up(largest, THREADS * 4)), matrices), (THREADS, 1), WARP * 4)
+
+
 def one_block(threads: int = THREADS) -> Launch:
     """`settle_step`: a single block that computes one sum per quantity."""
     return Launch((1, 1), (threads, 1), WARP * 4)

@@ -24,6 +24,7 @@ SOURCES = (
     "cross_entropy",
     "patches",
     "augment",
+    "muon",
     "optimizer",
     "bernoulli_masks",
     "stage",

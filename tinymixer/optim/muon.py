@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import sqrt
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -70,6 +70,12 @@ class Muon(AdamW):
             raise ConfigError(
                 f"Muon updates matrices, and no trained one has a name that fits '{matrices}': use optimizer = 'adamw'"
             )
+
+    def over(self, parameters: Parameters) -> Self:
+        made = super().over(parameters)
+        made._velocities = parameters.views_of(made.state["mean"])
+        made._stacks = made._stacks_of_one_shape()
+        return made
 
     def updates_matrix(self, name: str, shape: tuple[int, ...], rule: str | None) -> bool:
         if len(shape) != 2:

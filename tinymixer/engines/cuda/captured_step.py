@@ -34,7 +34,7 @@ from tinymixer.kernels.products import Products, make_products
 from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
-from tinymixer.optim import Optimizer
+from tinymixer.optim import Optimizer, WeightAverage
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 SLOTS = 64  # steps in the ring: the host may be up to this far ahead
@@ -46,6 +46,7 @@ class CapturedStep:
     model, optimizer   on a CuPy backend, in float32; both are updated in place
     pixels, labels     uint8 (N, height, width, colours) and integers (N,), on the host
     mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout boxes in pixel values
+    average            of the model's weights, updated in the steps that it is due; None for none
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
     micro_batches      number of equal parts in which a batch is computed, to save memory
@@ -85,6 +86,7 @@ class CapturedStep:
         two_streams: bool = True,
         slots: int = SLOTS,
         ranks: Ranks = ONE_RANK,
+        average: WeightAverage | None = None,
     ) -> None:
         backend: Backend = model.backend
         whole_batch, share = batch_size, ranks.part(batch_size)
@@ -121,7 +123,9 @@ class CapturedStep:
                     cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
                     recompute, deterministic, chosen, share.start, whole_batch,
                 )  # fmt: skip
-                self._update = DeviceUpdate(cupy, optimizer, self._precision, whole_batch, slots, multiprocessors)
+                self._update = DeviceUpdate(
+                    cupy, optimizer, self._precision, whole_batch, slots, multiprocessors, average
+                )
                 self._ranks = DeviceRanks(cupy, ranks, share, self._update, model.parameters)
                 self._results = StepResults(cupy, self.stream, self._update, optimizer)
                 self._batch = DeviceBatch(
@@ -214,7 +218,7 @@ class CapturedStep:
 
     def _launch(self) -> None:
         self._compute_gradients()
-        self._update.update(self._kernels, self._mixer.working)
+        self._update.update(self._kernels, self._products, self._mixer.working)
 
     def _compute_gradients(self) -> None:
         """Everything of a step but the update."""
@@ -257,7 +261,7 @@ class CapturedStep:
         before = self._update.read().copy()
         self._compute_gradients()
         self._update.write(skip=1)
-        self._update.update(self._kernels, self._mixer.working)
+        self._update.update(self._kernels, self._products, self._mixer.working)
         self._update.write(**{name: before[name] for name in STEP_STATE.names or ()})
         self.stream.synchronize()
         self.stream.begin_capture()
@@ -285,9 +289,9 @@ class CapturedStep:
         return self._results.recent(steps)
 
     def refresh(self) -> None:
-        """Update the device's copies after weights or optimizer state were loaded from outside."""
+        """Update the device's copies after weights, optimizer state or an average were loaded from outside."""
         with self.stream:
-            self._update.write(updates=self._optimizer.steps, failed_step=0)
+            self._update.take_counts()
             self._update.copy_weights(self._kernels, self._mixer.working)
             self.stream.synchronize()
 

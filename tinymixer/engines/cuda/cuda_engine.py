@@ -44,6 +44,7 @@ class CudaEngine(Engine):
             batch_size=work.batch_size,
             micro_batches=work.micro_batches_of(self._share.stop - self._share.start),
             ranks=work.ranks,
+            average=work.average,
             **step_settings(options, work),
         )
         self.parallel_map = map
@@ -72,11 +73,8 @@ class CudaEngine(Engine):
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
             (work.sam_rho, "it takes one gradient a step, and SAM (sam_rho) needs two"),
-            (work.average is not None, "its kernels do not average the weights"),
-            (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
-            (getattr(model.config, "overlap", 0), "its kernel cuts images into patches that do not overlap"),
         ):
             if applies:
                 return reason

@@ -146,7 +146,8 @@ class DeviceMixer:
         name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
-            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i32(self.rows),
+            i32(config.patch_size), i32(config.overlap), i32(padding), i32(cutout_box), i32(self.images),
+            i32(self.rows),
         )  # fmt: skip
         self.forward_from_patches(train, part)
 
