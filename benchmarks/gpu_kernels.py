@@ -20,6 +20,7 @@ from tinymixer.backend import cupy_obstacle
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.cuda.update_settings import ELEMENTWISE, SETTING, UpdateSettings
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
@@ -139,7 +140,7 @@ class KernelForms:
         pixels = self.cupy.zeros((batch, config.image_size, config.image_size, config.in_channels), np.uint8)
         patches, v = self.activations(self.rows, config.patch_features), self.width(config.patch_features)
         normalisation = self.cupy.asarray(np.ones((3, config.in_channels), np.float32))
-        numbers = (config.image_size, config.in_channels, config.patch_size, 0, 0, batch)
+        numbers = (config.image_size, config.in_channels, config.patch_size, config.overlap, 0, 0, batch)
         choices = self.cupy.zeros((batch, 6), np.int32)
         given = (pixels, choices, normalisation, patches, *map(i32, numbers))
         yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), (*given, i64(patches.size))
@@ -162,14 +163,15 @@ class KernelForms:
 
     def updates(self) -> Iterator[Form]:
         size, t = int(MlpMixer(self.config).parameters.values.size), self.number
-        vectors = [self.floats(size) for _ in range(5)]
+        vectors = [self.floats(size) for _ in range(4)]
+        settings = UpdateSettings(np.array([(1, 0, ELEMENTWISE)], SETTING), np.zeros(size // 16, np.uint16))
         working = self.cupy.zeros(size, self.precision.storage) if self.precision.has_working_copy else None
         state = self.cupy.zeros(STEP_STATE.itemsize, np.uint8)
         for name, taken, numbers in (
-            ("sgd", vectors[:4], (f32(0.9), i32(1), i32(0))),
+            ("sgd", vectors[:3], (f32(0.9), i32(1), i32(0))),
             ("adamw", vectors, (f32(0.9), f32(0.99), f32(1e-8))),
         ):
-            given = (state, *taken, working, *numbers, i64(size))
+            given = (state, *taken, *settings.on_device(self.cupy), working, *numbers, i64(size))
             yield f"{name} update", f"{name}_update_plain<{t}>", layouts.flat(size), given
             yield f"{name} update", f"{name}_update<{t}>", layouts.flat(size, 4), given
 

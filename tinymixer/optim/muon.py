@@ -88,6 +88,10 @@ class Muon(AdamW):
         for _ in parallel_map(lambda stack: self._update_stack(stack, learning_rate), self._stacks):
             pass
 
+    def directions(self, matrices: Any) -> Any:
+        """What the weights move along, for matrices (n, rows, columns): their orthogonal factors, nearly."""
+        return newton_schulz(matrices, ITERATIONS[self.iterations])
+
     def _stacks_of_one_shape(self) -> list["Stack"]:
         """The matrices in stacks of one shape, learning rate and decay."""
         alike: dict[tuple[Any, ...], list[str]] = {}
@@ -112,7 +116,7 @@ class Muon(AdamW):
             velocity *= self.momentum
             velocity += gradient
             looked_ahead.append(gradient + self.momentum * velocity)
-        directions = newton_schulz(xp.stack(looked_ahead), ITERATIONS[self.iterations])  # (n, rows, columns)
+        directions = self.directions(xp.stack(looked_ahead))  # (n, rows, columns)
         size = rate * UPDATE_SIZE * sqrt(max(directions.shape[1:]))
         for i, name in enumerate(stack.names):
             weight = self.parameters[name]
