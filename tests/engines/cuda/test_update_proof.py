@@ -13,11 +13,11 @@ from tinymixer.engines.engine import EngineOptions
 from tinymixer.optim import AdamW, Muon, ParameterGroup, WeightAverage
 
 CONFIG = MixerConfig(
-    image_size=8, patch_size=4, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=24, num_blocks=2, overlap=2
+    image_size=8, patch_size=4, hidden_dim=16, tokens_mlp_dim=8, channels_mlp_dim=24, num_blocks=1, overlap=2
 )
 GROUPS = [
     ParameterGroup("stem.weight", frozen=True),
-    ParameterGroup("blocks.1.*", learning_rate_factor=0.5, weight_decay=0.3),
+    ParameterGroup("blocks.0.channel_mixing.*", learning_rate_factor=0.5, weight_decay=0.3),
 ]
 
 
