@@ -19,6 +19,10 @@ import numpy as np
 from tinymixer.backend import cupy_obstacle
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
+from tinymixer.data import Augmentation
+from tinymixer.data.transforms.mixing import Mix
+from tinymixer.draws import Draws
+from tinymixer.engines.cuda.image_records import RecordLayout, pack_mix, pack_records
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.cuda.update_settings import ELEMENTWISE, SETTING, UpdateSettings
 from tinymixer.kernels import launch as layouts
@@ -33,7 +37,7 @@ i32, i64, f32 = np.int32, np.int64, np.float32
 
 
 class KernelForms:
-    """The kernels of a step that have a plain form, each with arguments of the sizes that a step has."""
+    """The kernels of a step that take time, each with arguments of the sizes that a step has."""
 
     def __init__(self, cupy: Any, config: MixerConfig, batch: int, precision: str, multiprocessors: int) -> None:
         self.cupy, self.config, self.batch, self.sms = cupy, config, batch, multiprocessors
@@ -57,6 +61,7 @@ class KernelForms:
         yield from self.layer_norm()
         yield from self.dropout()
         yield from self.stem_and_head()
+        yield from self.strong_augmentation()
         yield from self.updates()
 
     def channel_gelu(self) -> Iterator[Form]:
@@ -160,6 +165,26 @@ class KernelForms:
         yield "finishing sums", "finish_sums_plain<float>", layouts.flat(columns), given
         given = (partials, sums, self.cupy.asarray(np.array(blocks, np.int32)), results, i32(0))
         yield "finishing sums", "finish_sums<float>", layout, given
+
+    def strong_augmentation(self) -> Iterator[Form]:
+        """With five operations on the colours of every image: more than most recipes have."""
+        config, batch = self.config, self.batch
+        augmentation = Augmentation(transforms="rotate brightness contrast saturation sharpness posterize erase")
+        size, channels, features = config.image_size, config.in_channels, config.patch_features
+        layout, numbers = RecordLayout.of(augmentation, channels), np.arange(batch)
+        drawn = augmentation.draw(Draws(0, 0, 0, numbers), numbers, (size, size, channels))
+        records = self.cupy.asarray(pack_records(layout, augmentation, numbers, drawn, size))
+        pixels = self.cupy.zeros((batch, size, size, channels), np.uint8)
+        images, scratch = (self.floats(batch, size, size, channels) for _ in range(2))
+        mix = self.cupy.asarray(pack_mix(Mix(1, 0.5)))
+        counts = (size, channels, batch, layout.words, layout.boxes, layout.operations, layout.amounts)
+        given = (pixels, records, self.floats(3, channels), mix, images, scratch, *map(i32, counts))
+        yield "images with strong augmentation", "augment_images<float>", layouts.per_image(batch), given
+        patches, v = self.activations(self.rows, features), self.width(features)
+        counts = (size, channels, config.patch_size, 0, 0, batch, self.rows)
+        given = (images, self.cupy.zeros(batch, np.int32), mix, patches, *map(i32, counts))
+        name, rows = f"mix_patches<{self.number}, {v}>", layouts.patch_rows(self.rows, features, v)
+        yield "patches of mixed images", name, rows, given
 
     def updates(self) -> Iterator[Form]:
         size, t = int(MlpMixer(self.config).parameters.values.size), self.number

@@ -98,6 +98,8 @@ def test_every_kernel_with_a_plain_form_is_on_the_ladder(precision):
     assert {kernel for kernel in firsts.values() if not kernel.endswith("_plain")} == {
         "dropout",
         "column_sums",
+        "augment_images",
+        "mix_patches",
     }  # which have one form
     assert all(row["bytes"] > 0 for row in rows)
     assert gpu_kernels.text(rows, "title").count("\n") == len(rows) + len(firsts) + 2

@@ -28,6 +28,10 @@ def bytes_moved(name: str, arguments: Sequence[Any]) -> int:
     if name.startswith("gather_patches"):
         patches = arguments[3]
         return int(patches.nbytes + patches.size)  # and one byte of the uint8 image per entry
+    if name.startswith("augment_images"):  # written in float32, from a byte each; operations stay in the cache
+        return int(arguments[4].nbytes + arguments[4].size)
+    if name.startswith("mix_patches"):  # from an image and its partner, in float32
+        return int(arguments[3].nbytes + 2 * 4 * arguments[3].size)
     ndim = 1 if name.startswith(OVER_VECTORS) else 2
     total = sum(argument.nbytes for argument in arguments if getattr(argument, "ndim", 0) >= ndim)
     for kernel, positions in READ_AND_WRITTEN.items():

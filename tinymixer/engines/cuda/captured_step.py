@@ -6,7 +6,7 @@ from step to step: a step reads its images, crops, masks' key and learning rate 
 (`staging.py`), its counters from `StepState`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -19,13 +19,13 @@ from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import StepNumbers, pack_choices
+from tinymixer.engines.cuda.staging import StepNumbers, draw_steps, pack_choices
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_tiles
 from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
-from tinymixer.engines.engine import Totals
+from tinymixer.engines.engine import Step, Totals
 from tinymixer.errors import ConfigError
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
@@ -90,7 +90,7 @@ class CapturedStep:
     ) -> None:
         backend: Backend = model.backend
         whole_batch, share = batch_size, ranks.part(batch_size)
-        batch_size = share.stop - share.start  # this rank's
+        batch_size, self._share = share.stop - share.start, share  # this rank's
         if micro_batches < 1 or batch_size % micro_batches:
             raise ConfigError(f"micro_batches must divide the batch of {batch_size} images, got {micro_batches}")
         if model.parameters.dtype != np.float32:
@@ -199,6 +199,11 @@ class CapturedStep:
     def free_slots(self) -> int:
         """How many more steps can be staged now."""
         return self._batch.ring.free_slots
+
+    def draw(self, steps: Sequence[Step], seed: int) -> list[StepNumbers]:
+        """The numbers of steps to come, for `stage`."""
+        batch = self._batch
+        return draw_steps(steps, batch.augmentation, seed, self._share, batch.shape, batch.pack)
 
     def stage(self, steps: list[StepNumbers]) -> None:
         """Hand over the numbers of steps to come, in order; at most `free_slots`."""

@@ -88,27 +88,11 @@ class CudaEngine(Engine):
         return f"fused steps in {self._options.precision}, {how}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
-        from tinymixer.engines.cuda.staging import draw_step
-
         step, work, ranks = self.captured_step, self._work, self._work.ranks
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
-            shape = work.images.shape[1:]
-            numbers = [
-                draw_step(
-                    each.indices,
-                    work.augmentation,
-                    each.learning_rate,
-                    work.seed,
-                    each.epoch,
-                    each.step,
-                    self._share,
-                    shape,
-                    each.mixed,
-                )
-                for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
-            ]
+            numbers = step.draw(list(islice(plan, min(STEPS_AT_ONCE, step.free_slots))), work.seed)
             if numbers:
                 step.stage(numbers)
                 step.run(len(numbers))

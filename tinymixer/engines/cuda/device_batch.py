@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.data import Augmentation
+from tinymixer.data import Augmentation, Choices
 from tinymixer.engines.cuda.image_records import MIX_WORDS, RecordLayout, pack_records
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
+from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, pack_choices, pack_colours
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import Precision
@@ -38,7 +38,7 @@ class DeviceBatch:
     images, parts    B of a part of the batch, and how many parts this rank computes
     shared_out       whether partners may be other ranks' images: then this rank makes both
 
-    `pixels`, `labels` and `colours` are the arrays on the device, `ring` is the ring.
+    `pixels`, `labels` and `colours` are the arrays on the device, `shape` is an image's (height, width, colours).
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class DeviceBatch:
         parts: int,
         shared_out: bool,
     ) -> None:
-        self._augmentation, self._config, self._images = augmentation, config, images
-        self._own = images * parts
+        self.augmentation, self._config, self._images = augmentation, config, images
+        self._own, self.shape = images * parts, pixels.shape[1:]
         self._rows = self._own * (2 if shared_out and mixes(augmentation) else 1)
         size, channels = config.image_size, config.in_channels
         self._layout = RecordLayout.of(augmentation, channels) if needs_whole_images(augmentation) else None
         self._words = CHOICE_NUMBERS if self._layout is None else self._layout.words
-        self.ring = StagingRing(cupy, stream, slots, (self._rows, self._words), self._pack)
+        self.ring = StagingRing(cupy, stream, slots, (self._rows, self._words), self.pack)
         self.pixels = cupy.asarray(np.ascontiguousarray(pixels))
         self.labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
         self.colours = cupy.asarray(pack_colours(fill, mean, std, channels))  # (3, colours)
@@ -88,12 +88,12 @@ class DeviceBatch:
     def kernel_names(self) -> list[str]:
         return ["begin_step<float>"] + ([] if self._layout is None else ["augment_images<float>", self._cut[0]])
 
-    def _pack(self, numbers: StepNumbers) -> np.ndarray:
-        """The records of a step: int32 (rows, words)."""
+    def pack(self, indices: np.ndarray, choices: Choices | None) -> np.ndarray:
+        """What was drawn for some images (n,), as the kernels read it: int32 (n, words)."""
         size = self._config.image_size
         if self._layout is None:
-            return pack_choices(numbers.indices, numbers.choices, size, self._augmentation.cutout)
-        return pack_records(self._layout, self._augmentation, numbers.indices, numbers.choices, size)
+            return pack_choices(indices, choices, size, self.augmentation.cutout)
+        return pack_records(self._layout, self.augmentation, indices, choices, size)
 
     def begin(self, kernels: Kernels, state: Any, key: Any) -> None:
         """Fetch the step's numbers; make its images where they are made whole.
@@ -120,7 +120,7 @@ class DeviceBatch:
 
     def forward(self, mixer: Any, kernels: Kernels, part: int) -> None:
         """The forward pass of a part of the batch, in training."""
-        augmentation, config = self._augmentation, self._config
+        augmentation, config = self.augmentation, self._config
         if self._layout is None:
             mixer.forward(
                 self.pixels, self._records[self._part(part)], self.colours, augmentation.crop_padding,

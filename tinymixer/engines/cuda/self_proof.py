@@ -227,7 +227,10 @@ def _augmentation(work: Work, number: int) -> Augmentation:
     """How a step's images are augmented. Where a run has both mixup and CutMix, the proof has each of them once."""
     augmentation = work.augmentation
     if augmentation.mixup and augmentation.cutmix:
-        return dataclasses.replace(augmentation, **{"cutmix" if number % 2 == 0 else "mixup": 0.0})
+        by_mixup = number % 2 == 0
+        return (
+            dataclasses.replace(augmentation, cutmix=0.0) if by_mixup else dataclasses.replace(augmentation, mixup=0.0)
+        )
     return augmentation
 
 
