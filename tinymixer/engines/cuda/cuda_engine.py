@@ -89,6 +89,7 @@ class CudaEngine(Engine):
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
         step, work, ranks = self.captured_step, self._work, self._work.ranks
+        step.take_loaded_average()
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step

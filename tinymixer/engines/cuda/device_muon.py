@@ -1,10 +1,10 @@
 """Muon's update of all its matrices on the GPU: momentum, Newton-Schulz as batched products, and the weights.
 
-`cuda/muon.cu` says how the matrices lie in stacks, and what a Newton-Schulz step is made of. A step of two stacks and five
-iterations takes 38 launches, however many matrices there are.
+`cuda/muon.cu` says how the matrices lie in stacks, and what a Newton-Schulz step is made of. A step of two stacks and
+five iterations takes 38 launches, however many matrices there are.
 
-Precision: X, X X^T and the polynomial are kept in the working format of the run (bfloat16 is what Jordan 2024 takes, too),
-sums and (X X^T)^2 in float32. Weights and momentum are float32 as everywhere.
+Precision: X, X X^T and the polynomial are kept in the working format of the run (bfloat16 is what Jordan 2024 takes,
+too), sums and (X X^T)^2 in float32. Weights and momentum are float32 as everywhere.
 """
 
 from dataclasses import dataclass
