@@ -1,4 +1,4 @@
-"""The self-proof with Muon, parameter groups, averaged weights and an overlapping stem: what it must find and let pass."""
+"""The self-proof with Muon, parameter groups, averaged weights and an overlapping stem: what it finds and lets pass."""
 
 import numpy as np
 import pytest
