@@ -75,6 +75,7 @@ class CudaEngine(Engine):
             (work.sam_rho, "it takes one gradient a step, and SAM (sam_rho) needs two"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
+            (_other_variants(model), "it does not know token_groups, gated and layer_scale"),
         ):
             if applies:
                 return reason
@@ -140,6 +141,11 @@ class CudaEngine(Engine):
 
     def refresh(self) -> None:
         self.captured_step.refresh()
+
+
+def _other_variants(model: Model) -> bool:
+    """Whether the model is a variant of the Mixer that its kernels do not compute: they know overlapping windows."""
+    return any(name != "overlap" for name in getattr(model.config, "variants", ()))
 
 
 def _parts_of_one_size(work: Work) -> bool:
