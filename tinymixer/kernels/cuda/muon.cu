@@ -23,8 +23,6 @@ struct Matrix {
     float scale;       // what the direction is multiplied by, besides the learning rate
 };
 
-constexpr float TINY = 1e-20f;  // keeps the quotient finite for a matrix of zeros
-
 // velocity = momentum velocity + gradient, and the squares of gradient + momentum velocity (Nesterov) summed per block.
 //
 // block (threads), grid (blocks of a matrix, matrices), as for all kernels here; squares (matrices, blocks); shared: 32
@@ -59,7 +57,7 @@ __global__ void muon_begin(
     const int size = matrix.rows * matrix.columns;
     float total = 0;
     for (int block = 0; block < (int)gridDim.x; block++) total += squares[blockIdx.y * gridDim.x + block];
-    const float norm = sqrtf(total) + TINY;
+    const float norm = sqrtf(total) + 1e-20f;  // finite quotients for a matrix of zeros, too
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < size; i += gridDim.x * blockDim.x) {
         const int row = i / matrix.columns, column = i - row * matrix.columns;
         const int64 at = matrix.at + (matrix.tall ? column * matrix.rows + row : i);

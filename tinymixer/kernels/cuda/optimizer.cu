@@ -15,7 +15,9 @@ struct Setting {
     int rule;
 };
 
-constexpr int ALIKE = 16;  // neighbouring weights with one setting
+__device__ inline Setting setting_at(const unsigned short* setting_of, const Setting* settings, int64 i) {
+    return settings[setting_of[i / 16]];
+}
 
 // Sum of squares of a block's share of the gradients, frozen parameters left out, in a fixed order. shared: 32 floats; full warps.
 template <class T>
@@ -25,7 +27,7 @@ __global__ void gradient_squares(
     float sum = 0;
     const int64 stride = (int64)gridDim.x * blockDim.x * 4;
     for (int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < size; i += stride) {
-        if (settings[setting_of[i / ALIKE]].rule == FROZEN) continue;
+        if (setting_at(setting_of, settings, i).rule == FROZEN) continue;
         float g[4];
         load_floats<4>(g, gradients + i);  // the flat vector's size is a multiple of 16
         sum += g[0] * g[0] + g[1] * g[1] + g[2] * g[2] + g[3] * g[3];
@@ -158,7 +160,7 @@ __global__ void sgd_update_plain(
     int nesterov, int decoupled, int64 size) {
     const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size || state->skip) return;
-    const Setting setting = settings[setting_of[i / ALIKE]];
+    const Setting setting = setting_at(setting_of, settings, i);
     if (setting.rule != ELEMENTWISE) return;
     const float rate = state->learning_rate * setting.rate_factor;
     const Sgd rule = {rate, state->gradient_factor, momentum, nesterov, decoupled};
@@ -173,7 +175,7 @@ __global__ void adamw_update_plain(
     float beta2, float eps, int64 size) {
     const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size || state->skip) return;
-    const Setting setting = settings[setting_of[i / ALIKE]];
+    const Setting setting = setting_at(setting_of, settings, i);
     if (setting.rule != ELEMENTWISE) return;
     const float rate = state->learning_rate * setting.rate_factor;
     const AdamW rule = {rate, state->gradient_factor, beta1, beta2, eps, state->mean_correction,
@@ -190,7 +192,7 @@ __global__ void sgd_update(
     int nesterov, int decoupled, int64 size) {
     const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * 4;
     if (i >= size || state->skip) return;
-    const Setting setting = settings[setting_of[i / ALIKE]];
+    const Setting setting = setting_at(setting_of, settings, i);
     if (setting.rule != ELEMENTWISE) return;
     const float rate = state->learning_rate * setting.rate_factor;
     const Sgd rule = {rate, state->gradient_factor, momentum, nesterov, decoupled};
@@ -212,7 +214,7 @@ __global__ void adamw_update(
     float beta2, float eps, int64 size) {
     const int64 i = ((int64)blockIdx.x * blockDim.x + threadIdx.x) * 4;
     if (i >= size || state->skip) return;
-    const Setting setting = settings[setting_of[i / ALIKE]];
+    const Setting setting = setting_at(setting_of, settings, i);
     if (setting.rule != ELEMENTWISE) return;
     const float rate = state->learning_rate * setting.rate_factor;
     const AdamW rule = {rate, state->gradient_factor, beta1, beta2, eps, state->mean_correction,
