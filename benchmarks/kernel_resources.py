@@ -52,6 +52,8 @@ def kernels_of(model: str, precision: str) -> dict[str, int]:
     rest = [*launches.kernel_names, "begin_step<float>", "gradient_squares<float>", "settle_step<float>"]
     rest.append(launches.patches[0].replace("gather", "mix"))  # of the same width
     rest += [f"{name}<{number}>" for name in ("sgd_update", "adamw_update", "copy_weights")]
+    rest += [f"muon_{name}<{number}>" for name in ("begin", "polynomial", "update")]
+    rest += ["muon_momentum<float>", "average_weights<float>"]
     return {name: shared.get(name, 0) for name in sorted({*shared, *rest})}
 
 
