@@ -23,7 +23,7 @@ struct Matrix {
     float scale;       // what the direction is multiplied by, besides the learning rate
 };
 
-constexpr float TINY = 1e-20f;  // keeps the quotient finite for a matrix of zeros
+[[maybe_unused]] constexpr float TINY = 1e-20f;  // keeps the quotient finite for a matrix of zeros
 
 // velocity = momentum velocity + gradient, and the squares of gradient + momentum velocity (Nesterov) summed per block.
 //

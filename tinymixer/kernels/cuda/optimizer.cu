@@ -15,7 +15,7 @@ struct Setting {
     int rule;
 };
 
-constexpr int ALIKE = 16;  // neighbouring weights with one setting
+[[maybe_unused]] constexpr int ALIKE = 16;  // neighbouring weights with one setting
 
 // Sum of squares of a block's share of the gradients, frozen parameters left out, in a fixed order. shared: 32 floats; full warps.
 template <class T>
