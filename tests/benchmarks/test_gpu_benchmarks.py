@@ -63,7 +63,11 @@ def test_the_profile_sees_every_launch():
     rows, step = profiled("float32")
     size = step._model.parameters.values.nbytes
     state, settings = step._update.device_state.nbytes, step._update._settings[1].nbytes
-    assert rows["sgd_update<float>"] == (1, 100.0, 5 * size + size // 32 + settings + state)  # the stand-in's millisecond, for ten repetitions
+    assert rows["sgd_update<float>"] == (
+        1,
+        100.0,
+        5 * size + size // 32 + settings + state,
+    )  # the stand-in's millisecond, for ten repetitions
     assert rows["gradient_squares<float>"][2] >= size
     name = next(name for name in rows if name.startswith("bias_gelu_backward_columns"))
     hidden = 4 * 4 * 16 * 4  # S * B * DC floats

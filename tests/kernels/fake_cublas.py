@@ -92,7 +92,8 @@ def make_cublas():
         sizes = [np.dtype(STORAGE[kind]).itemsize for kind in (atype, btype, ctype)]
         assert stride_c >= (n - 1) * ldc + m, "results overlap"
         for i in range(batch_count):
-            at = [p + i * stride * size for p, stride, size in zip((a, b, c), (stride_a, stride_b, stride_c), sizes)]
+            strides = (stride_a, stride_b, stride_c)
+            at = [p + i * stride * size for p, stride, size in zip((a, b, c), strides, sizes, strict=True)]
             gemm_ex(
                 handle, transa, transb, m, n, k, alpha, at[0], atype, lda, at[1], btype, ldb, beta, at[2], ctype, ldc,
                 compute_type, algo,

@@ -102,7 +102,8 @@ def test_patches_are_those_of_the_host(number, plain, images, patch, colours, cr
     rows, features = wanted.shape[0] * wanted.shape[1], wanted.shape[2]
     layout = layouts.flat(wanted.size) if plain else layouts.patch_rows(rows, features, vector)
     call.run(name, layout, call.input(pixels), records, colours_bits, patches, i32(size), i32(colours), i32(patch),
-             i32(overlap), i32(crop_padding), i32(cutout), i32(images), i64(wanted.size) if plain else i32(rows))  # fmt: skip
+             i32(overlap), i32(crop_padding), i32(cutout),
+             i32(images), i64(wanted.size) if plain else i32(rows))  # fmt: skip
     assert_close(unpacked(patches.array, number), wanted, number, 8)
 
 

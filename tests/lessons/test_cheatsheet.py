@@ -48,6 +48,8 @@ INPUTS = {
             "columns": np.array([[1, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 4]]),
         },
     ),
+    "layer_scale": ({"x": normal((4, 5)), "scale": normal(5)}, {}),
+    "gate": ({"x": normal((3, 4)), "gate": normal((3, 4))}, {}),
     "mean_over_tokens": ({"x": normal((4, 2, 3))}, {}),
     "pool_tokens": ({"x": normal((6, 2, 3))}, {"near": NEAR}),
     "dropout": ({"x": normal((4, 3, 5))}, {"keep": KEEP, "rate": 0.25}),

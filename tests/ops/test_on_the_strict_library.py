@@ -21,6 +21,8 @@ OPERATIONS = {
     "token_linear": ((floats(6, 2, 5), floats(4, 6), floats(4)), ()),
     "gelu_tanh": ((floats(3, 4),), ()),
     "gelu_erf": ((floats(3, 4),), ()),
+    "layer_scale": ((floats(3, 2, 5), floats(5)), ()),
+    "gate": ((floats(3, 4), floats(3, 4)), ()),
     "layer_norm": ((floats(3, 2, 5), floats(5), floats(5)), (1e-6,)),
     "softmax_cross_entropy": ((floats(4, 3), np.array([0, 2, 1, 1])), (0.1,)),
     "images_to_patches": ((floats(2, 4, 6, 3),), (2,)),

@@ -65,8 +65,11 @@ def test_its_state_goes_on_bit_for_bit():
     straight = WeightAverage(Parameters(WITH_BUFFERS, dtype="float32"), 0.9, 2)
     trained(straight, 5)
     restored = WeightAverage(Parameters(WITH_BUFFERS, dtype="float32", seed=7), 0.9, 2)
+    vectors = restored.values, restored.buffers
     own = restored.parameters.values.copy()
     restored.load_state_dict(straight.state_dict())
+    assert restored.values is vectors[0]  # the vectors stay where they are: a recorded GPU step knows their places
+    assert restored.buffers is vectors[1]
     np.testing.assert_array_equal(restored.parameters.values, own)
     for average in (straight, restored):
         trained(average, 4)

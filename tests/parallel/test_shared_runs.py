@@ -306,6 +306,32 @@ def test_a_rank_whose_weights_have_gone_astray_ends_the_run(tmp_path):
         on_ranks(2, work)
 
 
+def test_all_ranks_average_the_same(tmp_path):
+    ema = {"ema_decay": 0.9, "ema_every": 2, "epochs": 2}
+    run_small(tmp_path / "alone", threads=1, **ema)
+    one, other = (trainer.average for trainer in run_on(2, tmp_path / "run", **ema))
+    np.testing.assert_array_equal(one.values, other.values)
+    assert one.updates == other.updates == 5
+    alone, together = (load_checkpoint(tmp_path / name / "last.npz").average for name in ("alone", "run"))
+    assert alone.keys() == together.keys()
+    for name, array in alone.items():
+        if not name.endswith("token_mixing.bias2"):
+            np.testing.assert_allclose(together[name], array, rtol=2e-5, atol=2e-5, err_msg=name)
+
+
+def test_a_rank_whose_average_has_gone_astray_ends_the_run(tmp_path):
+    def work(ranks):
+        def spoil(step):
+            if ranks.rank == 1 and step == 3:
+                mine.trainer.average.values[0] += 1e-6
+
+        mine = Recorder(spoil)
+        Trainer(small_recipe(ema_decay=0.9), tmp_path / "run", small_dataset(), mine, ranks=ranks).run()
+
+    with pytest.raises(TrainingError, match=r"the ranks differ in the averaged weights after step 5: .* rounds other"):
+        on_ranks(2, work)
+
+
 class Explodes(TwiceTheLogits):
     """Gives NaN from a certain batch on, where it is told to."""
 

@@ -86,9 +86,10 @@ def run_small(folder, progress=None, resume=False, **overrides):
 
 
 def assert_same_checkpoint(path, other):
-    """Weights, optimizer state and every number of the run but the clock are equal bit for bit."""
+    """Weights, averages, optimizer state and every number of the run but the clock are equal bit for bit."""
     one, two = load_checkpoint(path), load_checkpoint(other)
-    for arrays, others in ((one.parameters, two.parameters), (one.optimizer, two.optimizer)):
+    for kind in ("parameters", "buffers", "optimizer", "average"):
+        arrays, others = getattr(one, kind), getattr(two, kind)
         assert arrays.keys() == others.keys()
         for name in arrays:
             np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)

@@ -117,3 +117,12 @@ def test_names_are_drawn_as_they_are(tmp_path, name, monkeypatch):
         save_confusion(np.eye(2, dtype=int), [name, "b"], tmp_path / "confusion.png", title=f"{name} and $x$")
     assert f"{printable(name)}, validation" in shown
     assert f"{printable(name)} and $x$" in shown
+
+
+def test_the_legend_names_averaged_weights():
+    from tinymixer.analysis.curves import _curves
+
+    row = {"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.5}
+    figure = _curves({"plain": [row], "ema": [row | {"averaged": True}]})
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["plain, validation", "ema, validation (averaged weights)"]

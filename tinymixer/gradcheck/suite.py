@@ -64,6 +64,8 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("gelu_erf", 2 * x)
         yield operation("layer_norm", x, normal(C), normal(C))
         yield operation("mean_over_tokens", x)
+        yield operation("layer_scale", x, normal(C))
+        yield operation("gate", x, normal((S, B, C)))
         yield operation("pool_tokens", x, GRIDS[S])
         yield operation("dropout", x, normal((S, B, C)) > 0.5, 0.3)
         yield operation("drop_path", x, normal(B) > 0.5, 0.3)
@@ -86,11 +88,17 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(layers.Linear, (C, 3), x)
         yield layer(layers.LayerNorm, (C,), x)
         yield layer(layers.Mlp, (C, 5), x, gelu="erf")
+        yield layer(layers.LayerScale, (C, 0.3), x)
+        yield layer(layers.GatedChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.TokenMixing, (S, 3), x)
         yield layer(layers.TokenLinear, (S, 3), x)
         yield layer(layers.TokenPooling, (GRIDS[S],), x)
         yield layer(layers.ChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.LinearMixerBlock, (S, C), x)
+    variants: dict[str, Any] = {"token_groups": 2, "gated": True, "layer_scale": 0.3}
+    grouped = layers.BlockSizes((2, 2), 4, tokens_mlp_dim=3, channels_mlp_dim=3, dropout=0.2, **variants)
+    yield layer(layers.GroupedTokenMixing, (grouped,), normal((4, 2, 4)), train=True)
+    yield layer(layers.MixerBlock, (grouped,), normal((4, 2, 4)), train=True, drop_path=0.3)
     for S, B, C in SHAPES[:-1]:
         sizes = layers.BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
         for token_mixer in layers.TOKEN_MIXERS:
@@ -109,7 +117,8 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     ]
     mixers: list[dict[str, Any]] = [
         *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
-        *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}, {"overlap": 2}),
+        *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
+        {"overlap": 2, "token_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
     ]
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}

@@ -1,8 +1,11 @@
 """Layers: they hold parameters, and each composes operations of `tinymixer.ops`."""
 
 from tinymixer.layers.block_sizes import BlockSizes
+from tinymixer.layers.gated_mlp import GatedChannelMixing
+from tinymixer.layers.grouped_token_mixing import GroupedTokenMixing
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
+from tinymixer.layers.layer_scale import LayerScale
 from tinymixer.layers.linear import Linear
 from tinymixer.layers.linear_mixer_block import LinearMixerBlock
 from tinymixer.layers.mixer_block import MixerBlock
@@ -13,8 +16,11 @@ __all__ = [
     "TOKEN_MIXERS",
     "BlockSizes",
     "ChannelMixing",
+    "GatedChannelMixing",
+    "GroupedTokenMixing",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "Linear",
     "LinearMixerBlock",
     "MixerBlock",

@@ -44,29 +44,46 @@ class Mlp(Layer):
 
     def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (..., I)  ->  y (..., I), cache"""
+        activated, hidden_cache = self.hidden_forward(x)  # (..., D)
+        y, output_cache = self.output_forward(activated, train, rng)  # (..., I)
+        return y, (hidden_cache, output_cache)
+
+    def backward(self, dy: Array, cache: Cache) -> Array:
+        """dy (..., I)  ->  dx (..., I)"""
+        hidden_cache, output_cache = cache
+        return self.hidden_backward(self.output_backward(dy, output_cache), hidden_cache)
+
+    def hidden_forward(self, x: Array) -> tuple[Array, Cache]:
+        """The first half, x (..., I)  ->  gelu(x W1 + b1) (..., D), cache"""
         p = self.parameters
         hidden, cache1 = self._linear_forward(x, p["weight1"], p["bias1"])  # (..., D)
         activated, cache_gelu = self._gelu_forward(hidden)  # (..., D)
-        cache_dropout = None
+        return activated, (cache1, cache_gelu)
+
+    def output_forward(self, activated: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
+        """The second half, activated (..., D)  ->  y (..., I), cache"""
+        p, cache_dropout = self.parameters, None
         if train and self.dropout:
             keep = self.keep_mask(activated.shape, self.dropout, rng, "dropout", activated.ndim - 2)  # (..., D)
             activated, cache_dropout = self.ops.dropout_forward(activated, keep, self.dropout)
         y, cache2 = self._linear_forward(activated, p["weight2"], p["bias2"])  # (..., I)
-        return y, (cache1, cache_gelu, cache_dropout, cache2)
+        return y, (cache_dropout, cache2)
 
-    def backward(self, dy: Array, cache: Cache) -> Array:
-        """dy (..., I)  ->  dx (..., I)"""
-        cache1, cache_gelu, cache_dropout, cache2 = cache
+    def output_backward(self, dy: Array, cache: Cache) -> Array:
+        """dy (..., I)  ->  dactivated (..., D)"""
+        cache_dropout, cache2 = cache
         dactivated, dweight2, dbias2 = self._linear_backward(dy, cache2)  # (..., D)
-        if cache_dropout is not None:
-            dactivated = self.ops.dropout_backward(dactivated, cache_dropout)
+        self.parameters.gradient("weight2")[...] += dweight2
+        self.parameters.gradient("bias2")[...] += dbias2
+        return dactivated if cache_dropout is None else self.ops.dropout_backward(dactivated, cache_dropout)
+
+    def hidden_backward(self, dactivated: Array, cache: Cache) -> Array:
+        """dactivated (..., D)  ->  dx (..., I)"""
+        cache1, cache_gelu = cache
         dhidden = self._gelu_backward(dactivated, cache_gelu)  # (..., D)
         dx, dweight1, dbias1 = self._linear_backward(dhidden, cache1)  # (..., I)
-        gradient = self.parameters.gradient
-        gradient("weight1")[...] += dweight1
-        gradient("bias1")[...] += dbias1
-        gradient("weight2")[...] += dweight2
-        gradient("bias2")[...] += dbias2
+        self.parameters.gradient("weight1")[...] += dweight1
+        self.parameters.gradient("bias1")[...] += dbias1
         return dx
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from tinymixer.borders import IMAGE_VALUES
 from tinymixer.errors import ConfigError
@@ -32,6 +33,13 @@ class MixerConfig(PatchConfig):
     overlap: int = option(
         0, "Pixels by which the stem sees beyond each side of a patch, reflected at the image's border.", minimum=0
     )
+    token_groups: int = option(1, "Groups of channels with a token-mixing MLP each (G).", minimum=1)
+    gated: bool = option(False, "Channel mixing with a gate in its hidden layer (GEGLU).")
+    layer_scale: float = option(
+        0.0,
+        "First value of the number that each channel of a branch is multiplied by (LayerScale); 0: none.",
+        minimum=0,
+    )
     token_init: str = option(
         "lecun",
         "First weights of the token-mixing MLP: lecun, or local, by which each unit acts on neighbouring patches.",
@@ -46,6 +54,13 @@ class MixerConfig(PatchConfig):
                 f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
             )
         super().require_consistent()
+        if self.token_groups > 1 and self.tokens != "mlp":
+            raise ConfigError(f"token_groups is for tokens = mlp, and tokens is {self.tokens}: leave one of them out")
+        if self.hidden_dim % self.token_groups:
+            raise ConfigError(
+                f"token_groups {self.token_groups} does not divide hidden_dim {self.hidden_dim}: groups have the same "
+                "number of channels"
+            )
         if self.token_init == "local" and self.tokens != "mlp":
             raise ConfigError(
                 f"token_init = local is for tokens = mlp, and tokens is {self.tokens}: leave one of them out"
@@ -68,6 +83,12 @@ class MixerConfig(PatchConfig):
         return self.window_size**2 * self.in_channels
 
     @property
+    def variants(self) -> dict[str, Any]:
+        """The fields, with their values, that make it another network than the paper's: name -> value."""
+        off = {"overlap": 0, "token_groups": 1, "gated": False, "layer_scale": 0.0}
+        return {name: getattr(self, name) for name in off if getattr(self, name) != off[name]}
+
+    @property
     def block_sizes(self) -> BlockSizes:
         """The sizes and rates that one block is built from."""
         return BlockSizes(
@@ -78,6 +99,9 @@ class MixerConfig(PatchConfig):
             gelu=self.gelu,
             dropout=self.dropout,
             layer_norm_eps=self.layer_norm_eps,
+            token_groups=self.token_groups,
+            gated=self.gated,
+            layer_scale=self.layer_scale,
             token_init=self.token_init,
         )
 
@@ -98,5 +122,6 @@ class MixerConfig(PatchConfig):
     def multiply_adds(self) -> int:
         """Multiply-adds of a forward pass for one image, of MLP-Mixer (tokens = mlp): the matrix products alone."""
         tokens, channels = self.num_tokens, self.hidden_dim
-        block = 2 * tokens * channels * (self.tokens_mlp_dim + self.channels_mlp_dim)
+        products = 3 if self.gated else 2  # of channel mixing
+        block = tokens * channels * (2 * self.tokens_mlp_dim + products * self.channels_mlp_dim)
         return tokens * self.patch_features * channels + self.num_blocks * block + channels * self.num_classes

@@ -30,7 +30,7 @@ from tinymixer.models.mixer_config import MixerConfig
 BLOCK_DIAGONAL, INTERPOLATED = "block-diagonal", "interpolated"
 WAYS = ("auto", "interpolate", "off")  # auto takes block-diagonal where it can
 LINEAR = "linear"  # linear_mixer's token mixing, and MlpMixer's with tokens = "linear"
-TOKEN_ARRAY = re.compile(r"blocks\.\d+\.token_mixing\.(weight1|bias1|weight2|bias2|weight|bias)")
+TOKEN_ARRAY = re.compile(r"blocks\.\d+\.token_mixing\.(?:\d+\.)?(weight1|bias1|weight2|bias2|weight|bias)")
 
 Grid = tuple[int, int]  # patches down, patches across
 Fit = Callable[[np.ndarray], np.ndarray]

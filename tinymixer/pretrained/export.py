@@ -53,10 +53,10 @@ def foreign_arrays(model: Model, layout: str) -> dict[str, np.ndarray]:
             what += f" with tokens = {model.config.tokens}"
         raise ConfigError(f"{WHOSE[layout]} layout has no names for {what}: it is MLP-Mixer's, with tokens = mlp")
     config = model.config
-    if config.overlap:
+    if config.variants:
+        variants = " and ".join(f"{name} = {value}" for name, value in config.variants.items())
         raise ConfigError(
-            f"{WHOSE[layout]} layout has no overlapping patches, and this model has overlap = {config.overlap}: export "
-            f"it in layout '{OWN}'"
+            f"{WHOSE[layout]} layout is the paper's Mixer, without {variants}: export this model in layout '{OWN}'"
         )
     sizes = {
         "PH": config.patch_size, "PW": config.patch_size, "I": config.in_channels, "C": config.hidden_dim,

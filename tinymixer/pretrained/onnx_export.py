@@ -220,10 +220,12 @@ def _mixer_body(graph: Graph, x: str, names: Mapping[str, str], config: MixerCon
         graph.scope(f"{block}.token_mixing")
         if config.tokens != "none":
             normed = _norm(graph, x, names, f"{block}.token_norm", config)
-            x = graph.add("Add", x, TOKENS[config.tokens](graph, normed, names, f"{block}.token_mixing", config))
+            mixed = TOKENS[config.tokens](graph, normed, names, f"{block}.token_mixing", config)
+            x = graph.add("Add", x, _scaled(graph, mixed, names, f"{block}.token_scale", config))
         graph.scope(f"{block}.channel_mixing")
         normed = _norm(graph, x, names, f"{block}.channel_norm", config)
-        x = graph.add("Add", x, _mlp(graph, normed, names, f"{block}.channel_mixing", config, graph.linear))
+        mixed = _mlp(graph, normed, names, f"{block}.channel_mixing", config, graph.linear)
+        x = graph.add("Add", x, _scaled(graph, mixed, names, f"{block}.channel_scale", config))
     graph.scope("pre_head_layer_norm")
     return _norm(graph, x, names, "pre_head_layer_norm", config)
 
@@ -245,12 +247,27 @@ def _norm(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: M
 def _mlp(
     graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig, linear: Callable[..., str]
 ) -> str:
-    hidden = linear(x, names[f"{prefix}.weight1"], names[f"{prefix}.bias1"])
-    return linear(graph.gelu(hidden, config.gelu), names[f"{prefix}.weight2"], names[f"{prefix}.bias2"])
+    hidden = graph.gelu(linear(x, names[f"{prefix}.weight1"], names[f"{prefix}.bias1"]), config.gelu)
+    if f"{prefix}.gate_weight" in names:
+        gate = linear(x, names[f"{prefix}.gate_weight"], names[f"{prefix}.gate_bias"])
+        hidden = graph.add("Mul", hidden, gate)
+    return linear(hidden, names[f"{prefix}.weight2"], names[f"{prefix}.bias2"])
+
+
+def _scaled(graph: Graph, branch: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:
+    """The branch times its LayerScale, where there is one."""
+    return graph.add("Mul", branch, names[f"{prefix}.scale"]) if config.layer_scale else branch
 
 
 def _token_mlp(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:
-    return _mlp(graph, x, names, prefix, config, graph.token_linear)
+    if config.token_groups == 1:
+        return _mlp(graph, x, names, prefix, config, graph.token_linear)
+    parts = []
+    for i in range(config.token_groups):
+        width = config.hidden_dim // config.token_groups
+        own = graph.add("Gather", x, graph.constant(np.arange(i * width, (i + 1) * width), np.int64), axis=2)
+        parts.append(_mlp(graph, own, names, f"{prefix}.{i}", config, graph.token_linear))
+    return graph.add("Concat", *parts, axis=2)
 
 
 def _token_linear(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:

@@ -145,6 +145,9 @@ def _average(path: Path, arrays: Mapping[str, np.ndarray], recipe: Recipe) -> di
         raise CheckpointError(
             f"{path} is damaged: its recipe has ema_decay = {recipe.optimizer.ema_decay:g}, and it {holds}"
         )
+    updates = average.get("updates", np.array(-1))
+    if average and (updates.shape != () or updates.dtype.kind != "i" or updates < 0):
+        raise CheckpointError(f"{path} is damaged: its average has no whole number of updates")
     for part in ("parameters/", "buffers/"):
         raw, averaged = below(part, arrays), below(part, average)
         kinds = [{name: (array.shape, array.dtype) for name, array in of.items()} for of in (raw, averaged)]

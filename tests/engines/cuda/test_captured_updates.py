@@ -63,8 +63,8 @@ def frozen(optimizer):
 
 @pytest.mark.parametrize(
     ("config", "name", "captured"),
-    [(CONFIG, "sgd", True), (ODD, "adamw", False), (CONFIG, "adamw", True), (CONFIG, "muon", True), (ODD, "muon", False),
-     (CONFIG, "muon in groups", False), (ODD, "muon in groups", True)],
+    [(CONFIG, "sgd", True), (ODD, "adamw", False), (CONFIG, "adamw", True), (CONFIG, "muon", True),
+     (ODD, "muon", False), (CONFIG, "muon in groups", False), (ODD, "muon in groups", True)],
 )  # fmt: skip
 def test_steps_equal_the_reference(cupy, config, name, captured):
     """All of it together, in float32: weights, state and average."""
@@ -177,7 +177,7 @@ def test_the_average_is_evaluated_and_training_goes_on(cupy):
     """Within `applied` and `refresh` the logits are those of the averaged weights; afterwards nothing has changed."""
     runs = []
     for looks in (True, False):
-        model, optimizer, step = make_step(cupy, CONFIG, OPTIMIZERS["muon"], average_of, precision="bfloat16")
+        model, _, step = make_step(cupy, CONFIG, OPTIMIZERS["muon"], average_of, precision="bfloat16")
         average = step._update.average
         step.stage(numbers(step, 5))
         step.run(3)

@@ -1,4 +1,4 @@
-"""The self-proof of what an update may contain besides: Muon, parameter groups, averaged weights, an overlapping stem."""
+"""The self-proof with Muon, parameter groups, averaged weights and an overlapping stem: what it finds and lets pass."""
 
 import numpy as np
 import pytest

@@ -300,6 +300,11 @@ class CapturedStep:
             self._update.copy_weights(self._kernels, self._mixer.working)
             self.stream.synchronize()
 
+    def take_loaded_average(self) -> None:
+        """Take over an average that was loaded from outside, before the first step after that."""
+        with self.stream:
+            self._update.take_loaded_average()
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """The loss scaling, for a checkpoint: see `DeviceUpdate.state_dict`."""
         with self.stream:

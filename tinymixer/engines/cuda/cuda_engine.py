@@ -75,6 +75,7 @@ class CudaEngine(Engine):
             (work.sam_rho, "it takes one gradient a step, and SAM (sam_rho) needs two"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
+            (_other_variants(model), "it does not know token_groups, gated and layer_scale"),
         ):
             if applies:
                 return reason
@@ -89,6 +90,7 @@ class CudaEngine(Engine):
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
         step, work, ranks = self.captured_step, self._work, self._work.ranks
+        step.take_loaded_average()
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
@@ -139,6 +141,11 @@ class CudaEngine(Engine):
 
     def refresh(self) -> None:
         self.captured_step.refresh()
+
+
+def _other_variants(model: Model) -> bool:
+    """Whether the model is a variant of the Mixer that its kernels do not compute: they know overlapping windows."""
+    return any(name != "overlap" for name in getattr(model.config, "variants", ()))
 
 
 def _parts_of_one_size(work: Work) -> bool:

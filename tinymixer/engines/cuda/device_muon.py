@@ -1,10 +1,10 @@
 """Muon's update of all its matrices on the GPU: momentum, Newton-Schulz as batched products, and the weights.
 
-`cuda/muon.cu` says how the matrices lie in stacks, and what a Newton-Schulz step is made of. A step of two stacks and five
-iterations takes 38 launches, however many matrices there are.
+`cuda/muon.cu` says how the matrices lie in stacks, and what a Newton-Schulz step is made of. A step of two stacks and
+five iterations takes 38 launches, however many matrices there are.
 
-Precision: X, X X^T and the polynomial are kept in the working format of the run (bfloat16 is what Jordan 2024 takes, too),
-sums and (X X^T)^2 in float32. Weights and momentum are float32 as everywhere.
+Precision: X, X X^T and the polynomial are kept in the working format of the run (bfloat16 is what Jordan 2024 takes,
+too), sums and (X X^T)^2 in float32. Weights and momentum are float32 as everywhere.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import Precision
 from tinymixer.kernels.products import Products
 from tinymixer.optim import Muon
+from tinymixer.optim.groups import Setting
 from tinymixer.optim.muon import ITERATIONS, UPDATE_SIZE
 
 f32 = np.float32
@@ -60,7 +61,8 @@ class Stack:
 
 def stacks_of(optimizer: Muon) -> tuple[list[Stack], np.ndarray, tuple[int, int]]:
     """The stacks, the table of all matrices, MATRIX (matrices,), and the elements of X and of G, padding included."""
-    parameters, by_shape = optimizer.parameters, {}
+    parameters = optimizer.parameters
+    by_shape: dict[tuple[int, ...], list[tuple[str, Setting]]] = {}
     for name in parameters:
         setting = optimizer.setting_of(name)
         if setting is not None and setting.matrix:

@@ -92,8 +92,19 @@ class DeviceUpdate:
 
     def take_counts(self) -> None:
         """Take over how many updates the optimizer and the average have made, after they were loaded from outside."""
-        averaged = 0 if self.average is None else self.average.updates
-        self.write(updates=self._optimizer.steps, averaged=averaged, failed_step=0)
+        self._averaged = 0 if self.average is None else self.average.updates
+        self.write(updates=self._optimizer.steps, averaged=self._averaged, failed_step=0)
+
+    def take_loaded_average(self) -> None:
+        """Take over how often the average was updated, where it was loaded from outside since `tell_averaged`."""
+        if self.average is not None and self.average.updates != self._averaged:
+            self._averaged = self.average.updates
+            self.write(averaged=self._averaged)
+
+    def tell_averaged(self, state: np.void) -> None:
+        """Tell the average how often it was updated, from a state that was brought to the host."""
+        if self.average is not None:
+            self._averaged = self.average.updates = int(state["averaged"])
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The loss scale and the updates since it last changed, where the loss is scaled. Waits for the steps."""

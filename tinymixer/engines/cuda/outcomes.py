@@ -30,7 +30,17 @@ PATIENCE = 600.0  # seconds after which a proof counts as dead: that long it may
 PASSED, FAILED, TRYING = "passed", "failed", "trying"
 LARGEST_FILE = 1_000_000  # bytes
 NVMATH = "nvmath-python"
-SETTINGS = ("momentum", "nesterov", "decoupled", "betas", "eps", "iterations", "matrices", "decay", "clip_norm")  # of an optimizer
+SETTINGS = (
+    "momentum",
+    "nesterov",
+    "decoupled",
+    "betas",
+    "eps",
+    "iterations",
+    "matrices",
+    "decay",
+    "clip_norm",
+)  # of an optimizer
 
 
 def kind_of_step(

@@ -24,8 +24,8 @@ class StepResults:
         """A function that returns the totals of the steps started since the last `later`. This call does not wait.
 
         The function waits until those steps are done, but not for steps started after them. It updates the step
-        counts of the optimizer and of the average, and raises TrainingError when a loss or gradient was not finite; the weights are then those before
-        that step. Call such functions in the order in which they were made.
+        counts of the optimizer and of the average, and raises TrainingError when a loss or gradient was not finite; the
+        weights are then those before that step. Call such functions in the order in which they were made.
         """
         host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
         with self._stream:
@@ -41,8 +41,7 @@ class StepResults:
 
     def _totals_since_last(self, state: np.void) -> Totals:
         self._optimizer.steps = int(state["updates"])
-        if self._update.average is not None:
-            self._update.average.updates = int(state["averaged"])
+        self._update.tell_averaged(state)
         if state["failed_step"]:
             raise self._failure(state)
         before, self._counted = self._counted, state.copy()
