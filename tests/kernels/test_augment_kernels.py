@@ -94,11 +94,11 @@ def test_patches_of_mixed_images(number, share, mixing):
         assert (targets.ndim == 2) == mixed == (shift > 0)
         first, part = 1, count - 1  # a part of the batch
         partners = (np.arange(rows, dtype=np.int32) + shift) % rows
-        cut = ops.images_to_patches_forward(wanted[first:].astype(np.float64), 4)[0]  # (S, part, features)
+        cut = ops.images_to_windows_forward(wanted[first:].astype(np.float64), 4, seed)[0]  # (S, part, features)
         patches = call.output(cut.shape, number)
         v, every = widths(number, cut.shape[-1]), cut.shape[0] * part
         call.run(f"mix_patches<{number}, {v}>", layouts.patch_rows(every, cut.shape[-1], v), call.input(images.array),
-                 call.input(partners[first:count].astype(np.int32)), mix, patches, i32(8), i32(3), i32(4), i32(0),
+                 call.input(partners[first:count].astype(np.int32)), mix, patches, i32(8), i32(3), i32(4), i32(seed),
                  i32(first), i32(part), i32(every))  # fmt: skip
         assert_close(unpacked(patches.array, number), cut, number, 8)
         if mixed and share == slice(None):

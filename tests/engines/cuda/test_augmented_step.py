@@ -77,8 +77,9 @@ def reference(config, augmentation, micro_batches=1):
         (ODD, STRONG, {"captured": False, "micro_batches": 2}),
         (CONFIG, MIXUP, {"captured": True, "micro_batches": 3}),
         (ODD, COLOURS, {"captured": True}),
+        (config_with(CONFIG, overlap=2), STRONG, {"captured": True}),
     ],
-    ids=["strong", "strong, in parts", "mixup, in parts", "colours"],
+    ids=["strong", "strong, in parts", "mixup, in parts", "colours", "strong, overlapping windows"],
 )
 def test_steps_equal_the_reference_engines(cupy, config, augmentation, options):
     config = config_with(config, drop_path=0.3, dropout=0.2)

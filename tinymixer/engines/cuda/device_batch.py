@@ -131,8 +131,7 @@ class DeviceBatch:
         kernels.launch(
             name, layout, self._whole_images, self._partners[self._part(part)], self._mix, mixer.buffers["patches"],
             i32(config.image_size), i32(config.in_channels), i32(config.patch_size), i32(config.overlap),
-            i32(part * self._images),
-            i32(self._images), i32(config.num_tokens * self._images),
+            i32(part * self._images), i32(self._images), i32(config.num_tokens * self._images),
         )  # fmt: skip
         mixer.forward_from_patches(train=True, part=part)
 

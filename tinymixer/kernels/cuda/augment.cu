@@ -19,10 +19,9 @@ enum ColourOperation {
 //   boxes x 4                   first row, row after the last, and the same for columns, to be blanked out
 //   operations x (1 + amounts)  a ColourOperation and its amount, or one for each channel
 struct RecordLayout {
+    static constexpr int FIRST_BOX = 7;  // words before the boxes
     int words, boxes, operations, amounts;
 };
-
-constexpr int FIRST_BOX = 7;
 
 struct ImageSize {
     int size, channels;  // height and width; colours
@@ -148,7 +147,7 @@ __global__ void augment_images(
     const RecordLayout layout = {words, boxes, operations, amounts};
     const int count = size * size * channels, stride = 1 + layout.amounts;
     const int* record = records + (int64)blockIdx.x * layout.words;
-    const int* first_operation = record + FIRST_BOX + 4 * layout.boxes;
+    const int* first_operation = record + RecordLayout::FIRST_BOX + 4 * layout.boxes;
     int passes = 0;  // after the first, which moves
     while (passes < layout.operations && first_operation[passes * stride] != NO_OPERATION) passes++;
     images += (int64)blockIdx.x * count;
@@ -168,7 +167,7 @@ __global__ void augment_images(
             if (pass == passes) {
                 value = __fmul_rn(value, colours[channels + colour]) - colours[2 * channels + colour];
                 for (int box = 0; box < layout.boxes; box++) {
-                    const int* edges = record + FIRST_BOX + 4 * box;
+                    const int* edges = record + RecordLayout::FIRST_BOX + 4 * box;
                     if (y >= edges[0] && y < edges[1] && x >= edges[2] && x < edges[3]) value = colours[colour];
                 }
             }
