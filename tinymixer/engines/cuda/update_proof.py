@@ -8,7 +8,7 @@ with the device's roundings as well, in several ways that are as good, and `boun
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class _Host:
     def __init__(self, config: MixerConfig, optimizer: Optimizer, rounding: Rounding | None = None) -> None:
         model = MlpMixer(config, backend="numpy", dtype="float64", seed=None, kernels="reference")
         self._parameters: Parameters = model.parameters
-        self._rule: Any = optimizer.over(self._parameters)
+        self._rule = cast(Any, optimizer.over(self._parameters))
         if rounding is not None:
             self._rule.__class__, self._rule.rounding = RoundedMuon, rounding
 
