@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from tinymixer.errors import CheckpointError, ConfigError, nearest
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.optim.clipping import clip, global_norm
-from tinymixer.optim.groups import ParameterGroup, Segment, decays, segments_of
+from tinymixer.optim.groups import ParameterGroup, Segment, Setting, decays, segments_of
 from tinymixer.parameters import Parameters
 
 DECAYS = ("matrices", "all", "none")
@@ -96,24 +95,19 @@ class Optimizer:
         They may lie on another backend and have another dtype.
         """
         made = copy.copy(self)
-        made.__dict__.pop("weight_decay", None)
         xp, decays = parameters.backend.xp, self.parameters.backend.to_numpy(self._decays)
         made.parameters, made.steps, made._decays = parameters, 0, parameters.backend.asarray(decays)
         made.state = {name: xp.zeros(parameters.values.shape, dtype=parameters.dtype) for name in self.state}
         return made
 
-    @property
-    def uses_groups(self) -> bool:
-        """Whether there are parameter groups: a kernel that updates all parameters alike cannot follow them."""
-        return bool(self.groups)
-
-    @cached_property
-    def weight_decay(self) -> Any:
-        """The strength of the decay for every single weight (size,), for kernels that update all of them at once."""
-        strengths = self.parameters.backend.xp.zeros(self._decays.shape, dtype=self.parameters.dtype)
+    def setting_of(self, name: str) -> Setting | None:
+        """How the parameter of that name is updated; None where it is frozen."""
+        start = self.parameters.span_of(name).start
         for segment in self._segments:
-            strengths[segment.span] = self._decay_of(segment.span, segment)
-        return strengths
+            if segment.start <= start < segment.stop:
+                strength = segment.weight_decay if decays(self.parameters.shape(name), self.decay) else 0.0
+                return Setting(segment.learning_rate_factor, strength, segment.matrix is not None)
+        return None
 
     def _decay_of(self, chunk: slice, segment: Segment) -> Any:
         return self._decays[chunk].astype(self.parameters.dtype) * segment.weight_decay
