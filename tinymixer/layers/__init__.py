@@ -1,5 +1,6 @@
 """Layers: they hold parameters, and each composes operations of `tinymixer.ops`."""
 
+from tinymixer.layers.attention import ClassToken, MultiHeadSelfAttention, PositionEmbedding
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
@@ -13,12 +14,15 @@ __all__ = [
     "TOKEN_MIXERS",
     "BlockSizes",
     "ChannelMixing",
+    "ClassToken",
     "Layer",
     "LayerNorm",
     "Linear",
     "LinearMixerBlock",
     "MixerBlock",
     "Mlp",
+    "MultiHeadSelfAttention",
+    "PositionEmbedding",
     "TokenLinear",
     "TokenMixer",
     "TokenMixing",

@@ -7,7 +7,17 @@ compare a reader's wrong gradient with these and say which mistake it looks like
         print(fault.name, fault.mistake, fault.check().failures[0].check)
 """
 
-from tinymixer.gradcheck.planted_faults import blocks, contract, gelu, layer_norm, layers, linear, loss, tokens
+from tinymixer.gradcheck.planted_faults import (
+    attention,
+    blocks,
+    contract,
+    gelu,
+    layer_norm,
+    layers,
+    linear,
+    loss,
+    tokens,
+)
 from tinymixer.gradcheck.planted_faults.registry import PLANTED, PlantedFault
 
 PLANTED_FAULTS = tuple(PLANTED)
@@ -15,6 +25,7 @@ PLANTED_FAULTS = tuple(PLANTED)
 __all__ = [
     "PLANTED_FAULTS",
     "PlantedFault",
+    "attention",
     "blocks",
     "contract",
     "gelu",
