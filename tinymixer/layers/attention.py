@@ -5,11 +5,10 @@ from typing import Any, Self
 from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError
 from tinymixer.layers.block_sizes import BlockSizes
-from tinymixer.layers.initialisation import normal, zeros
+from tinymixer.layers.initialisation import lecun_normal, normal, zeros
 from tinymixer.layers.layer import Layer
-from tinymixer.layers.linear import Linear
 from tinymixer.ops.array_library import Array, Cache
-from tinymixer.parameters import ParameterSpec, Specification, prefixed
+from tinymixer.parameters import ParameterSpec, Specification
 
 POSITION_STD = 0.02  # of the first position embeddings, as in the authors' code of ViT
 
@@ -19,22 +18,22 @@ class MultiHeadSelfAttention(Layer):
 
         y = self_attention(x U_qkv) U_msa        x, y (S, B, C)
 
-    qkv (C, 3*C), projection (C, C), both with biases; heads must divide C. See `ops/self_attention.py`. Its weights say
-    nothing of the number of tokens: it mixes as many as it is given.
+    weight_qkv (C, 3*C), bias_qkv (3*C,), weight_out (C, C), bias_out (C,); heads must divide C. See
+    `ops/self_attention.py`. The weights say nothing of the number of tokens: it mixes as many as it is given.
     """
 
     def __init__(self, hidden_dim: int, heads: int = 1, **keywords: Any) -> None:
         require_heads(hidden_dim, heads)
         super().__init__(self.specification(hidden_dim), **keywords)
         self.heads = heads
-        self.qkv = Linear(hidden_dim, 3 * hidden_dim, parameters=self.parameters.part("qkv"))
-        self.projection = Linear(hidden_dim, hidden_dim, parameters=self.parameters.part("projection"))
 
     @staticmethod
     def specification(hidden_dim: int) -> Specification:
         return {
-            **prefixed("qkv", Linear.specification(hidden_dim, 3 * hidden_dim)),
-            **prefixed("projection", Linear.specification(hidden_dim, hidden_dim)),
+            "weight_qkv": ParameterSpec((hidden_dim, 3 * hidden_dim), lecun_normal(hidden_dim)),
+            "bias_qkv": ParameterSpec((3 * hidden_dim,), zeros),
+            "weight_out": ParameterSpec((hidden_dim, hidden_dim), lecun_normal(hidden_dim)),
+            "bias_out": ParameterSpec((hidden_dim,), zeros),
         }
 
     @classmethod
@@ -47,17 +46,24 @@ class MultiHeadSelfAttention(Layer):
 
     def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (S, B, C)  ->  y (S, B, C), cache"""
-        qkv, qkv_cache = self.qkv.forward(x)  # (S, B, 3C)
-        mixed, attention_cache = self.ops.self_attention_forward(qkv, self.heads)  # (S, B, C)
-        y, projection_cache = self.projection.forward(mixed)  # (S, B, C)
-        return y, (qkv_cache, attention_cache, projection_cache)
+        ops, p = self.ops, self.parameters
+        qkv, qkv_cache = ops.linear_forward(x, p["weight_qkv"], p["bias_qkv"])  # (S, B, 3C)
+        mixed, attention_cache = ops.self_attention_forward(qkv, self.heads)  # (S, B, C)
+        y, out_cache = ops.linear_forward(mixed, p["weight_out"], p["bias_out"])  # (S, B, C)
+        return y, (qkv_cache, attention_cache, out_cache)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (S, B, C)  ->  dx (S, B, C)"""
-        qkv_cache, attention_cache, projection_cache = cache
-        dmixed = self.projection.backward(dy, projection_cache)  # (S, B, C)
-        dqkv = self.ops.self_attention_backward(dmixed, attention_cache)  # (S, B, 3C)
-        return self.qkv.backward(dqkv, qkv_cache)
+        qkv_cache, attention_cache, out_cache = cache
+        ops, gradient = self.ops, self.parameters.gradient
+        dmixed, dweight_out, dbias_out = ops.linear_backward(dy, out_cache)  # (S, B, C)
+        dqkv = ops.self_attention_backward(dmixed, attention_cache)  # (S, B, 3C)
+        dx, dweight_qkv, dbias_qkv = ops.linear_backward(dqkv, qkv_cache)  # (S, B, C)
+        gradient("weight_qkv")[...] += dweight_qkv
+        gradient("bias_qkv")[...] += dbias_qkv
+        gradient("weight_out")[...] += dweight_out
+        gradient("bias_out")[...] += dbias_out
+        return dx
 
 
 class PositionEmbedding(Layer):

@@ -56,11 +56,6 @@ class MixerConfig(PatchConfig):
         return stem + self.num_blocks * block + 2 * self.hidden_dim + head
 
     @property
-    def parameter_count_without_head(self) -> int:
-        """The number of parameters of all but the classes' own Linear, as table 1 of the paper counts them."""
-        return self.parameter_count - (self.hidden_dim + 1) * self.num_classes
-
-    @property
     def multiply_adds(self) -> int:
         """Multiply-adds of a forward pass for one image, of MLP-Mixer (tokens = mlp): the matrix products alone."""
         tokens, channels = self.num_tokens, self.hidden_dim
