@@ -126,7 +126,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
     transformers: list[dict[str, Any]] = [{"heads": 3, "drop_path": 0.3}, {"heads": 5, "pool": "mean", "gelu": "erf"}]
     for sizes, fields in zip(patches, transformers, strict=False):
-        config = ViTConfig(channels_mlp_dim=8, num_blocks=2, **sizes, **fields)
+        config = ViTConfig(channels_mlp_dim=4, num_blocks=1, **sizes, **fields)
         yield _model("vit", config, backend, generator, train="drop_path" in fields)
 
 

@@ -24,7 +24,7 @@ SCRATCH = "none"  # the value of `init_from` that starts from random weights
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
 HEAD = "head."  # how the names of a head's arrays begin
 RATES = ("dropout", "drop_path")  # fields of a model that are not sizes: always the recipe's
-SIZES = ("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim")
+SIZES = ("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim", "heads", "pool")
 FITTED_SIZES = ("num_tokens", "patch_size", "in_channels")  # arrays are fitted to these where that is possible
 
 
