@@ -80,7 +80,7 @@ def test_a_recipe_keeps_its_sizes_or_takes_a_size_with_a_name():
     nano = load_recipe("cifar10-nano").with_overrides({"architecture": "vit", "pool": "mean"})
     assert nano.model.to_dict() | {"heads": 4, "pool": "mean", "num_blocks": 8} == nano.model.to_dict()
     assert (nano.model.hidden_dim, nano.model.channels_mlp_dim, nano.optimizer.learning_rate) == (128, 512, 2e-3)
-    best = load_recipe("cifar10-nano").with_overrides({"architecture": "ViT-best/4"})
+    best = load_recipe("cifar10-nano").with_overrides({"architecture": "ViT-best"})
     assert (best.architecture, best.model.hidden_dim, best.model.heads) == ("vit", 256, 8)
     with pytest.raises(ConfigError, match="'tokens_mlp_dim' in the recipe is not a field of vit: mlp_mixer has it"):
         load_recipe("cifar10-nano").with_overrides({"architecture": "vit", "tokens_mlp_dim": 8})

@@ -67,11 +67,11 @@ def _vits() -> dict[str, Preset]:
     best = cifar10 | {"hidden_dim": 256, "heads": 8, "channels_mlp_dim": 896}
     return {
         "ViT-S/16": Preset("ViT-S/16", "vit", MappingProxyType(published | {"channels_mlp_dim": 1536})),
-        "ViT-nano/4": Preset(
-            "ViT-nano/4", "vit", MappingProxyType(nano), "for CIFAR-10, about as large as cifar10-nano", num_classes=10
+        "ViT-nano": Preset(
+            "ViT-nano", "vit", MappingProxyType(nano), "for CIFAR-10, about as large as cifar10-nano", num_classes=10
         ),
-        "ViT-best/4": Preset(
-            "ViT-best/4", "vit", MappingProxyType(best), "for CIFAR-10, about as large as cifar10-best", num_classes=10
+        "ViT-best": Preset(
+            "ViT-best", "vit", MappingProxyType(best), "for CIFAR-10, about as large as cifar10-best", num_classes=10
         ),
     }
 
