@@ -5,7 +5,7 @@ beside each other. The products of attention are per image and head, so they are
 memory, (B, heads, S, D): `reshape` and `transpose` copy nothing, and both array libraries multiply such views.
 
 **Memory.** The scores of a batch are an array (B, heads, S, S), for many tokens the largest of the whole network. It is
-never made. Scores are made for a few images at a time (`CHUNK`), used and dropped, and the backward pass makes them
+never made. Scores are made for a few images at a time (`_chunks`), used and dropped, and the backward pass makes them
 again from queries and keys. So the cache is the input alone, as in FlashAttention (Dao et al. 2022, arXiv 2205.14135,
 section 3.1), and a chunk stays in a processor's cache. The price is one product of six, and one softmax, done twice.
 """
@@ -17,7 +17,8 @@ from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.shapes import expect_shape
 from tinymixer.ops.softmax import softmax_backward, softmax_forward
 
-CHUNK = 1 << 18  # numbers in the scores of one chunk, unless one image has more: 1 MB in float32
+CHUNK = 1 << 15  # numbers in the scores of one chunk: 128 kB in float32, small beside a core's second-level cache
+MOST_CHUNKS = 8  # of a large batch: each costs a dozen calls, which are dear on a GPU
 
 
 def self_attention_forward(qkv: Array, heads: int) -> tuple[Array, Cache]:
@@ -41,12 +42,13 @@ def self_attention_forward(qkv: Array, heads: int) -> tuple[Array, Cache]:
         raise ShapeError(
             f"expected qkv of shape (S, B, 3C) whose C channels divide into {heads} heads, got {tuple(qkv.shape)}"
         )
-    y = xp.zeros((tokens, images, channels // 3), dtype=qkv.dtype)  # (S, B, C)
+    width = channels // (3 * heads)
+    y = xp.zeros((tokens, images, heads, width), dtype=qkv.dtype)  # (S, B, heads, D)
     for part in _chunks(tokens, images, heads):
         q, k, v = _heads(qkv[:, part], heads)  # (b, heads, S, D) each
         a, _ = softmax_forward(_scaled(q) @ k.transpose(0, 1, 3, 2))  # (b, heads, S, S)
-        y[:, part] = _tokens(a @ v)  # (S, b, C)
-    return y, (qkv, heads)
+        y[:, part] = (a @ v).transpose(2, 0, 1, 3)  # (S, b, heads, D)
+    return y.reshape(tokens, images, heads * width), (qkv, heads)
 
 
 def self_attention_backward(dy: Array, cache: Cache) -> Array:
@@ -64,22 +66,24 @@ def self_attention_backward(dy: Array, cache: Cache) -> Array:
     qkv, heads = cache
     tokens, images, channels = qkv.shape
     expect_shape("dy", dy, "S B C", S=tokens, B=images, C=channels // 3)
-    dqkv = xp.zeros((tokens, images, 3, channels // 3), dtype=dy.dtype)  # (S, B, 3, C)
+    dqkv = xp.zeros((tokens, images, 3, heads, channels // (3 * heads)), dtype=dy.dtype)  # (S, B, 3, heads, D)
     for part in _chunks(tokens, images, heads):
         q, k, v = _heads(qkv[:, part], heads)  # (b, heads, S, D) each
         (dy_heads,) = _heads(dy[:, part], heads, parts=1)  # (b, heads, S, D)
         q = _scaled(q)
         a, softmax_cache = softmax_forward(q @ k.transpose(0, 1, 3, 2))  # (b, heads, S, S), as in the forward
         ds = softmax_backward(dy_heads @ v.transpose(0, 1, 3, 2), softmax_cache)  # (b, heads, S, S)
-        dqkv[:, part, 0] = _tokens(_scaled(ds @ k))  # (S, b, C) each
-        dqkv[:, part, 1] = _tokens(ds.transpose(0, 1, 3, 2) @ q)
-        dqkv[:, part, 2] = _tokens(a.transpose(0, 1, 3, 2) @ dy_heads)
+        dq = _scaled(ds @ k)  # (b, heads, S, D) each
+        dk = ds.transpose(0, 1, 3, 2) @ q
+        dv = a.transpose(0, 1, 3, 2) @ dy_heads
+        for place, gradient in enumerate((dq, dk, dv)):
+            dqkv[:, part, place] = gradient.transpose(2, 0, 1, 3)  # (S, b, heads, D)
     return dqkv.reshape(tokens, images, channels)
 
 
 def _chunks(tokens: int, images: int, heads: int) -> Iterator[slice]:
-    """Slices of the images, each of as many as have at most CHUNK scores together, and at least one."""
-    step = max(1, CHUNK // (heads * tokens * tokens))
+    """Slices of the images: of at most CHUNK scores, but no more than MOST_CHUNKS slices, of an image at least."""
+    step = max(1, CHUNK // (heads * tokens * tokens), -(-images // MOST_CHUNKS))
     return (slice(start, min(start + step, images)) for start in range(0, images, step))
 
 
@@ -88,12 +92,6 @@ def _heads(x: Array, heads: int, parts: int = 3) -> list[Array]:
     tokens, images, channels = x.shape
     split = x.reshape(tokens, images, parts, heads, channels // (parts * heads))  # (S, b, parts, heads, D)
     return [split[:, :, part].transpose(1, 2, 0, 3) for part in range(parts)]
-
-
-def _tokens(x: Array) -> Array:
-    """x (b, heads, S, D)  ->  (S, b, C), the heads' channels beside each other again"""
-    images, heads, tokens, channels = x.shape
-    return x.transpose(2, 0, 1, 3).reshape(tokens, images, heads * channels)
 
 
 def _scaled(x: Array) -> Array:

@@ -23,7 +23,7 @@ def softmax_forward(x: Array) -> tuple[Array, Cache]:
     xp = namespace(x)
     expect_shape("x", x, "... N")
     y = (x - xp.max(x, axis=-1, keepdims=True)).astype(statistics_dtype(x), copy=False)  # (..., N)
-    y = xp.exp(y)  # (..., N)
+    xp.exp(y, out=y)
     y /= xp.sum(y, axis=-1, keepdims=True)
     return y.astype(x.dtype, copy=False), y
 
