@@ -19,7 +19,9 @@ def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
     mixing = model.blocks[block].token_mixing
     name = next((name for name in ("weight1", "weight") if mixing is not None and name in mixing.parameters), None)
     if name is None:
-        raise ConfigError("this block mixes its tokens without weights, if at all: there are none to show")
+        raise ConfigError(
+            "the token mixing of this block has no weight per token, if it has any: there are none to show"
+        )
     weight = model.backend.to_numpy(mixing.parameters[name])  # (DS, S)
     return weight.reshape(-1, *model.config.grid).copy()
 
