@@ -19,7 +19,12 @@ import numpy as np
 from tinymixer.backend import cupy_obstacle
 from tinymixer.bench.ceilings import gpu_ceilings
 from tinymixer.bench.models import MODELS
+from tinymixer.data import Augmentation
+from tinymixer.data.transforms.mixing import Mix
+from tinymixer.draws import Draws
+from tinymixer.engines.cuda.image_records import RecordLayout, pack_mix, pack_records
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.cuda.update_settings import ELEMENTWISE, SETTING, UpdateSettings
 from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
@@ -32,7 +37,7 @@ i32, i64, f32 = np.int32, np.int64, np.float32
 
 
 class KernelForms:
-    """The kernels of a step that have a plain form, each with arguments of the sizes that a step has."""
+    """The kernels of a step that take time, each with arguments of the sizes that a step has."""
 
     def __init__(self, cupy: Any, config: MixerConfig, batch: int, precision: str, multiprocessors: int) -> None:
         self.cupy, self.config, self.batch, self.sms = cupy, config, batch, multiprocessors
@@ -56,6 +61,7 @@ class KernelForms:
         yield from self.layer_norm()
         yield from self.dropout()
         yield from self.stem_and_head()
+        yield from self.strong_augmentation()
         yield from self.updates()
 
     def channel_gelu(self) -> Iterator[Form]:
@@ -139,7 +145,7 @@ class KernelForms:
         pixels = self.cupy.zeros((batch, config.image_size, config.image_size, config.in_channels), np.uint8)
         patches, v = self.activations(self.rows, config.patch_features), self.width(config.patch_features)
         normalisation = self.cupy.asarray(np.ones((3, config.in_channels), np.float32))
-        numbers = (config.image_size, config.in_channels, config.patch_size, 0, 0, batch)
+        numbers = (config.image_size, config.in_channels, config.patch_size, config.overlap, 0, 0, batch)
         choices = self.cupy.zeros((batch, 6), np.int32)
         given = (pixels, choices, normalisation, patches, *map(i32, numbers))
         yield "patches", f"gather_patches_plain<{t}>", layouts.flat(patches.size), (*given, i64(patches.size))
@@ -147,8 +153,8 @@ class KernelForms:
         yield "patches", f"gather_patches<{t}, {v}>", layout, (*given, i32(self.rows))
         logits, dlogits = self.floats(batch, config.num_classes), self.floats(batch, config.num_classes)
         losses, correct = self.floats(batch), self.cupy.zeros(batch, np.int32)
-        given = (logits, self.cupy.zeros(batch, np.int64), None, None, None, dlogits, losses, correct, i32(batch),
-                 i32(batch), i32(config.num_classes), f32(0))  # fmt: skip
+        given = (logits, self.cupy.zeros(batch, np.int64), None, None, None, None, None, dlogits, losses, correct,
+                 i32(batch), i32(batch), i32(config.num_classes), f32(0))  # fmt: skip
         yield "cross-entropy", "cross_entropy_plain<float>", layouts.flat(batch), given
         yield "cross-entropy", "cross_entropy<float>", layouts.per_warp(batch), given
         parts, columns = 3 * self.sms, 4096
@@ -160,16 +166,37 @@ class KernelForms:
         given = (partials, sums, self.cupy.asarray(np.array(blocks, np.int32)), results, i32(0))
         yield "finishing sums", "finish_sums<float>", layout, given
 
+    def strong_augmentation(self) -> Iterator[Form]:
+        """With five operations on the colours of every image: more than most recipes have."""
+        config, batch = self.config, self.batch
+        augmentation = Augmentation(transforms="rotate brightness contrast saturation sharpness posterize erase")
+        size, channels, features = config.image_size, config.in_channels, config.patch_features
+        layout, numbers = RecordLayout.of(augmentation, channels), np.arange(batch)
+        drawn = augmentation.draw(Draws(0, 0, 0, numbers), numbers, (size, size, channels))
+        records = self.cupy.asarray(pack_records(layout, augmentation, numbers, drawn, size))
+        pixels = self.cupy.zeros((batch, size, size, channels), np.uint8)
+        images, scratch = (self.floats(batch, size, size, channels) for _ in range(2))
+        mix = self.cupy.asarray(pack_mix(Mix(1, 0.5)))
+        counts = (size, channels, batch, layout.words, layout.boxes, layout.operations, layout.amounts)
+        given = (pixels, records, self.floats(3, channels), mix, images, scratch, *map(i32, counts))
+        yield "images with strong augmentation", "augment_images<float>", layouts.per_image(batch), given
+        patches, v = self.activations(self.rows, features), self.width(features)
+        counts = (size, channels, config.patch_size, 0, 0, batch, self.rows)
+        given = (images, self.cupy.zeros(batch, np.int32), mix, patches, *map(i32, counts))
+        name, rows = f"mix_patches<{self.number}, {v}>", layouts.patch_rows(self.rows, features, v)
+        yield "patches of mixed images", name, rows, given
+
     def updates(self) -> Iterator[Form]:
         size, t = int(MlpMixer(self.config).parameters.values.size), self.number
-        vectors = [self.floats(size) for _ in range(5)]
+        vectors = [self.floats(size) for _ in range(4)]
+        settings = UpdateSettings(np.array([(1, 0, ELEMENTWISE)], SETTING), np.zeros(size // 16, np.uint16))
         working = self.cupy.zeros(size, self.precision.storage) if self.precision.has_working_copy else None
         state = self.cupy.zeros(STEP_STATE.itemsize, np.uint8)
         for name, taken, numbers in (
-            ("sgd", vectors[:4], (f32(0.9), i32(1), i32(0))),
+            ("sgd", vectors[:3], (f32(0.9), i32(1), i32(0))),
             ("adamw", vectors, (f32(0.9), f32(0.99), f32(1e-8))),
         ):
-            given = (state, *taken, working, *numbers, i64(size))
+            given = (state, *taken, *settings.on_device(self.cupy), working, *numbers, i64(size))
             yield f"{name} update", f"{name}_update_plain<{t}>", layouts.flat(size), given
             yield f"{name} update", f"{name}_update<{t}>", layouts.flat(size, 4), given
 

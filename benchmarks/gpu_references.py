@@ -73,7 +73,9 @@ class Setting:
         for s in steps:
             epoch, inside = divmod(s, self.batches)
             indices = epoch_order(SEED, epoch, self.images)[inside * self.batch : (inside + 1) * self.batch]
-            found.append(draw_step(indices, self.augmentation, self.learning_rate(s), SEED, epoch, inside))
+            size, colours = self.config.image_size, self.config.in_channels
+            rate, shape = self.learning_rate(s), (size, size, colours)
+            found.append(draw_step(indices, self.augmentation, rate, SEED, epoch, inside, shape=shape))
         return found
 
 

@@ -3,7 +3,8 @@
     compute-sanitizer --tool racecheck python -m benchmarks.gpu_sanitizer
     compute-sanitizer --tool memcheck python -m benchmarks.gpu_sanitizer
 
-Even sizes and odd ones, every precision, dropout, stochastic depth, cutout, parts, recomputed hidden layers. The
+Even sizes and odd ones, every precision, dropout, stochastic depth, cutout, every transform, mixup, CutMix, parts,
+recomputed hidden layers. The
 sanitizer slows kernels down ten to a hundred times, so the models are tiny. Memory comes straight from CUDA: inside
 CuPy's pool an access beyond the end of an array would be one inside another.
 """
@@ -17,6 +18,7 @@ from benchmarks.gpu_steps import make_step
 from benchmarks.rows import failure_in
 from tinymixer.backend import cupy_obstacle
 from tinymixer.data import Augmentation
+from tinymixer.data.transforms.catalogue import TRANSFORMS
 from tinymixer.models import MixerConfig
 
 EVEN = MixerConfig(
@@ -27,6 +29,10 @@ ODD = MixerConfig(
     gelu="erf", dropout=0.2,
 )  # fmt: skip
 BATCH = 6
+WEAK = Augmentation(crop_padding=2, flip=True, cutout=3)
+STRONG = Augmentation(
+    crop_padding=2, flip=True, cutout=3, transforms=" ".join(TRANSFORMS) + " rand_augment", mixup=0.8, cutmix=1.0
+)
 CASES: tuple[tuple[str, MixerConfig, str, dict[str, Any]], ...] = (
     ("even", EVEN, "bfloat16", {}),
     ("even, epilogues", EVEN, "bfloat16", {"epilogues": "always"}),
@@ -35,6 +41,8 @@ CASES: tuple[tuple[str, MixerConfig, str, dict[str, Any]], ...] = (
     ("odd, any order", ODD, "float16", {"deterministic": False}),
     ("odd, in parts", ODD, "float32", {"micro_batches": 3}),
     ("even", EVEN, "tf32", {"two_streams": False}),
+    ("even, strong", EVEN, "bfloat16", {"augmentation": STRONG}),
+    ("odd, strong", ODD, "float32", {"augmentation": STRONG, "micro_batches": 2}),
 )
 
 
@@ -43,7 +51,7 @@ def run(case: tuple[str, MixerConfig, str, dict[str, Any]]) -> dict[str, Any]:
     name, config, precision, options = case
     row: dict[str, Any] = {"what": name, "precision": precision}
     with failure_in(row):
-        setting = Setting(config, BATCH, 2, Augmentation(crop_padding=2, flip=True, cutout=3))
+        setting = Setting(config, BATCH, 2, options.get("augmentation", WEAK))
         options = {"captured": False, "epilogues": "never"} | options  # nothing is timed here
         _, step = make_step(setting, precision, **options)
         step.stage(setting.staged(range(2)))

@@ -4,8 +4,8 @@
 
 First twenty steps of nano, batch 512, in every precision, are held to those of `gpu_references.npz`, bfloat16 first;
 then its images per second with epilogues never, always and measured, with sums in any order, on one stream,
-uncaptured, and in the other precisions. Writes `steps.txt` and `steps.json` after every row. Exit code 1: a row failed,
-or is wrong.
+uncaptured, in the other precisions, and with strong augmentation, whose numbers the host draws. Writes `steps.txt` and
+`steps.json` after every row. Exit code 1: a row failed, or is wrong.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from tinymixer import MlpMixer
 from tinymixer.backend import cupy_obstacle
 from tinymixer.bench import ours_cupy
 from tinymixer.bench.timing import steps_for
+from tinymixer.data import Augmentation
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.models import MixerConfig
 
@@ -31,6 +32,10 @@ STEPS = 20
 PRECISIONS = ("bfloat16", "float32", "float16", "tf32")
 # How far losses may be from float64's, relative, and the weights after ten steps, relative to how far those moved.
 BOUNDS = {"float32": (1e-4, 1e-2), "tf32": (2e-3, 0.1), "bfloat16": (0.02, 0.4), "float16": (5e-3, 0.15)}
+STRONG = Augmentation(
+    crop_padding=4, flip=True, cutout=8, alternate_flip=True,
+    transforms="rand_augment(2, 9) random_erasing(0.33, 0.25)", mixup=0.8, cutmix=1.0,
+)  # fmt: skip
 VARIANTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("epilogues measured", "bfloat16", {}),
     ("epilogues never", "bfloat16", {"epilogues": "never"}),
@@ -41,6 +46,7 @@ VARIANTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("as it is", "float16", {}),
     ("as it is", "tf32", {}),
     ("as it is", "float32", {}),
+    ("strong augmentation", "bfloat16", {"augmentation": STRONG}),
 )
 
 

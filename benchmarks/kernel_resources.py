@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tinymixer.bench.models import MODELS
 from tinymixer.engines.cuda.mixer_launches import MixerLaunches
+from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.modules import translation_unit
 from tinymixer.kernels.precision import get_precision
 
@@ -47,8 +48,12 @@ def kernels_of(model: str, precision: str) -> dict[str, int]:
             *launches.gelu_forward.values(), *launches.gelu_backward.values(),
         )
     }  # fmt: skip
+    shared["augment_images<float>"] = layouts.per_image(batch).shared
     rest = [*launches.kernel_names, "begin_step<float>", "gradient_squares<float>", "settle_step<float>"]
+    rest.append(launches.patches[0].replace("gather", "mix"))  # of the same width
     rest += [f"{name}<{number}>" for name in ("sgd_update", "adamw_update", "copy_weights")]
+    rest += [f"muon_{name}<{number}>" for name in ("begin", "polynomial", "update")]
+    rest += ["muon_momentum<float>", "average_weights<float>"]
     return {name: shared.get(name, 0) for name in sorted({*shared, *rest})}
 
 

@@ -126,6 +126,8 @@ def test_any_seed(seed):
     [
         (lambda: draws(seed=-1), "seed of random numbers must be 0 or more, got -1"),
         (lambda: draws(step=2**32), "step of random numbers must be less than 4,294,967,296"),
+        (lambda: Draws(0, 0, np.array([1, 2]), np.arange(3)), r"a step for each image is whole numbers \(3,\), got"),
+        (lambda: Draws(0, 0, np.array([1, -2]), np.arange(2)), "step of random numbers must be 0 or more, got -2"),
         (lambda: Draws(0, 0, 0, np.zeros((2, 2), int)), "positions"),
         (lambda: Draws(0, 0, 0, np.array([0.5])), "positions"),
         (lambda: Draws(0, 0, 0, np.array([2**32])), "positions"),
@@ -138,6 +140,17 @@ def test_any_seed(seed):
 def test_what_cannot_be_drawn_is_a_sentence(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_images_of_several_steps_are_drawn_at_once():
+    steps = [Draws(3, 1, step, np.arange(4)) for step in (5, 0, 7)]
+    together = Draws(3, 1, np.repeat([5, 0, 7], 4), np.tile(np.arange(4), 3))
+    for draw in (
+        lambda draws: draws.at("x").uniform((len(draws), 9)),
+        lambda draws: draws.at("y").bernoulli(0.3, (len(draws), 20)),
+        lambda draws: draws.part(slice(1, None, 4)).at("z").integers(50, (len(draws) // 4, 2)),
+    ):
+        np.testing.assert_array_equal(draw(together), np.concatenate([draw(each) for each in steps]))
 
 
 def test_a_shape_without_the_images_is_refused():

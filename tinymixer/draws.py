@@ -37,7 +37,8 @@ class Draws:
     """The random numbers of some images of one step.
 
     seed            of the run, 0 or more
-    epoch, step     where the run stands; step counts within the epoch
+    epoch, step     where the run stands; step counts within the epoch. An array (B,), a step for each image, draws for
+                    the images of several steps at once.
     image_numbers   integers (B,): the images' positions in the whole batch
 
     Raises ConfigError for numbers out of range.
@@ -45,12 +46,21 @@ class Draws:
 
     seed: int
     epoch: int
-    step: int
+    step: int | np.ndarray
     image_numbers: np.ndarray
 
     def __post_init__(self) -> None:
-        for name in ("seed", "epoch", "step"):
-            value = getattr(self, name)
+        values: list[tuple[str, Any]] = [("seed", self.seed), ("epoch", self.epoch)]
+        if isinstance(self.step, np.ndarray) and self.step.ndim:
+            if self.step.shape != np.shape(self.image_numbers) or self.step.dtype.kind not in "iu":
+                raise ConfigError(
+                    f"a step for each image is whole numbers {np.shape(self.image_numbers)}, got {self.step.dtype} "
+                    f"{self.step.shape}"
+                )
+            values += [("step", step) for step in (self.step.min(initial=0), self.step.max(initial=0))]
+        else:
+            values.append(("step", self.step))
+        for name, value in values:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise ConfigError(f"the {name} of random numbers must be a whole number, got {value!r}")
             if value < 0:
@@ -68,7 +78,11 @@ class Draws:
 
     def part(self, images: Any) -> "Draws":
         """The same numbers for some of the images: a slice or an array of indices into these."""
-        return Draws(self.seed, self.epoch, self.step, self.image_numbers[images])
+        return Draws(self.seed, self.epoch, self.step_of(images), self.image_numbers[images])
+
+    def step_of(self, images: Any) -> int | np.ndarray:
+        """The step of some of the images: one for all, or an array."""
+        return self.step[images] if isinstance(self.step, np.ndarray) and self.step.ndim else self.step
 
     def at(self, place: str, xp: Any = np) -> "Place":
         """The numbers of one place, made by the array library xp."""
@@ -150,16 +164,18 @@ class Place:
         for first_image in range(0, len(images), at_once):
             for first in range(0, blocks, chunk):
                 some, part = slice(first_image, first_image + at_once), slice(first, min(first + chunk, blocks))
-                drawn[some, part] = make(self._words(images[some], part))
+                drawn[some, part] = make(self._words(some, part))
         by_image = drawn.reshape(len(images), blocks * per_block)[:, :elements].reshape(len(images), *rest)
         return by_image.transpose(*range(1, image_axis + 1), 0, *range(image_axis + 1, len(shape)))
 
-    def _words(self, images: np.ndarray, blocks: slice) -> Array:
+    def _words(self, some: slice, blocks: slice) -> Array:
         """The words of some images and blocks: uint32 (images, blocks, 4)."""
         xp, draws = self.xp, self.draws
+        images = draws.image_numbers[some]
         block = xp.arange(blocks.start, blocks.stop, dtype=np.uint64)  # (blocks,)
         image = xp.asarray(images.astype(np.uint64)).reshape(-1, 1)  # (images, 1)
-        place, step = (xp.zeros((1, 1), dtype=np.uint64) + number for number in (place_number(self.name), draws.step))
+        place = xp.zeros((1, 1), dtype=np.uint64) + place_number(self.name)
+        step = xp.asarray(np.asarray(draws.step_of(some)).astype(np.uint64)).reshape(-1, 1)  # (images, 1) or (1, 1)
         words = xp.zeros((len(images), blocks.stop - blocks.start, 4), dtype=np.uint32)
         for index, word in enumerate(philox4x32((block, image, place, step), draws.key)):
             words[:, :, index] = word

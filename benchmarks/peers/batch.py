@@ -4,11 +4,11 @@ import numpy as np
 
 from tinymixer import MixerConfig
 from tinymixer.bench.work import normalised_images
-from tinymixer.ops import images_to_patches_forward
+from tinymixer.ops import images_to_windows_forward
 
 
 def patches_first_batch(config: MixerConfig, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Patches float32 (B, S, P*P*in_channels) of the images that our own step gets, and labels int64 (B,)."""
+    """Patches or windows, float32 (B, S, features), of the images that our own step gets, and labels int64 (B,)."""
     images, labels = normalised_images(config, batch)
-    patches, _ = images_to_patches_forward(images, config.patch_size)  # (S, B, P*P*in_channels)
+    patches, _ = images_to_windows_forward(images, config.patch_size, config.overlap)  # (S, B, features)
     return np.ascontiguousarray(patches.transpose(1, 0, 2)), labels

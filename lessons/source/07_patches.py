@@ -426,6 +426,9 @@ show(
 # So this is what a Mixer knows about images before it has seen any: which pixels belong to the same patch, and that all patches are read alike. What is next to what, it must learn. (That is also why it needs much data, or
 # strong regularisation: [lesson 13](13_overfitting.ipynb).)
 #
+# A stem that sees beyond its patch knows a little more: which patches are neighbours. `MixerConfig(overlap=2)` cuts windows of $(P + 4) \times (P + 4)$ pixels, still $P$ apart, with `ops.images_to_windows_forward`
+# (`tinymixer/ops/windows.py`). Then a pixel is read by several windows, cutting is no permutation any more, and the backward pass adds up what comes back from all of them.
+#
 # ## On photographs
 # If CIFAR-10 is on your machine, see for yourself: 4,000 photographs, as they are and with all pixels shuffled (this cell takes the longest).
 

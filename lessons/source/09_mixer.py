@@ -516,6 +516,9 @@ show(
 # * Three tests before any training: the gradient check, the first loss, one batch by heart.
 # * Nearly all parameters are in channel mixing.
 #
+# Blocks have been varied in many ways that leave them a Mixer's. Two of them need an operation that you haven't met, and that you can derive in a line: `layer_scale` multiplies each channel of a branch by a number that is
+# learnt (`MixerConfig(layer_scale=0.1)`), and `gate` multiplies the hidden layer of channel mixing by a second Linear of its input (`MixerConfig(gated=True)`). Both are in the cheat sheet.
+#
 # **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, and stochastic depth), `tinymixer/models/mlp_mixer.py` (the whole model),
 # `tinymixer/models/mixer_config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/layer.py` (`check_model`).
 #

@@ -62,8 +62,12 @@ def profiled(precision, **options):
 def test_the_profile_sees_every_launch():
     rows, step = profiled("float32")
     size = step._model.parameters.values.nbytes
-    state = step._update.device_state.nbytes
-    assert rows["sgd_update<float>"] == (1, 100.0, 6 * size + state)  # the stand-in's millisecond, for ten repetitions
+    state, settings = step._update.device_state.nbytes, step._update._settings[1].nbytes
+    assert rows["sgd_update<float>"] == (
+        1,
+        100.0,
+        5 * size + size // 32 + settings + state,
+    )  # the stand-in's millisecond, for ten repetitions
     assert rows["gradient_squares<float>"][2] >= size
     name = next(name for name in rows if name.startswith("bias_gelu_backward_columns"))
     hidden = 4 * 4 * 16 * 4  # S * B * DC floats
@@ -98,6 +102,8 @@ def test_every_kernel_with_a_plain_form_is_on_the_ladder(precision):
     assert {kernel for kernel in firsts.values() if not kernel.endswith("_plain")} == {
         "dropout",
         "column_sums",
+        "augment_images",
+        "mix_patches",
     }  # which have one form
     assert all(row["bytes"] > 0 for row in rows)
     assert gpu_kernels.text(rows, "title").count("\n") == len(rows) + len(firsts) + 2

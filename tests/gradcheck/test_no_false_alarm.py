@@ -73,6 +73,19 @@ def patches(S, B, C, generator, floats):
     return floats(B, size * min(S, 3), size, C), size
 
 
+def windows(S, B, C, generator, floats):
+    images, size = patches(S, B, C, generator, floats)
+    return images, size, int(generator.integers(0, min(*images.shape[1:3], 3)))
+
+
+def scaled(S, B, C, generator, floats):
+    return floats(S, B, C), floats(C)
+
+
+def gated(S, B, C, generator, floats):
+    return floats(S, B, C), floats(S, B, C)
+
+
 def pooled(S, B, C, generator, floats):
     return floats(S * B, 2, C), (S, B)
 
@@ -94,6 +107,9 @@ OPERATIONS = {
     "softmax_cross_entropy, labels": ("softmax_cross_entropy", labelled),
     "softmax_cross_entropy, soft targets": ("softmax_cross_entropy", softly_labelled),
     "images_to_patches": ("images_to_patches", patches),
+    "images_to_windows": ("images_to_windows", windows),
+    "layer_scale": ("layer_scale", scaled),
+    "gate": ("gate", gated),
     "mean_over_tokens": ("mean_over_tokens", gelu),
     "pool_tokens": ("pool_tokens", pooled),
     "dropout": ("dropout", dropout),

@@ -62,6 +62,12 @@ inline __nv_bfloat16 __float2bfloat16_rn(float f) {
 }
 
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline float __fmul_rn(float a, float b) { return a * b; }  // x86-64 without options has no fused product and sum
+inline float __int_as_float(int bits) {
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned __int128)a * b >> 64;
 }

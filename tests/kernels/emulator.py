@@ -38,6 +38,9 @@ BY_FORMAT = (
     "sgd_update",
     "adamw_update_plain",
     "adamw_update",
+    "muon_begin",
+    "muon_polynomial",
+    "muon_update",
 )
 IN_FLOAT = (
     "finish_sums_plain",
@@ -46,8 +49,11 @@ IN_FLOAT = (
     "cross_entropy_plain",
     "cross_entropy",
     "gradient_squares",
+    "average_weights",
+    "muon_momentum",
     "settle_step",
     "begin_step",
+    "augment_images",
     "branch_factors",
     "hold_stream",
 )
@@ -57,7 +63,9 @@ def kernel_names(number: str) -> list[str]:
     """Full names of the kernels that the emulator has for a working format."""
     widths = (1, FULL_WIDTH[number])
     names = [f"{name}<{number}>" for name in BY_FORMAT]
-    names += [f"{name}<{number}, {v}>" for name in ("gather_patches", "dropout", "column_sums") for v in widths]
+    names += [
+        f"{name}<{number}, {v}>" for name in ("gather_patches", "mix_patches", "dropout", "column_sums") for v in widths
+    ]
     for gelu in GELUS:
         names += [f"bias_gelu_{direction}_plain<{number}, {gelu}>" for direction in ("forward", "backward")]
         names += [f"bias_gelu_forward_wide<{number}, {v}, {gelu}>" for v in widths]

@@ -84,7 +84,22 @@ def make_cublas():
 
         Stream.current.do(work)
 
-    for function in (create, destroy, set_stream, set_workspace, gemm_ex):
+    def gemm_strided_batched_ex(
+        handle, transa, transb, m, n, k, alpha, a, atype, lda, stride_a, b, btype, ldb, stride_b, beta, c, ctype, ldc,
+        stride_c, batch_count, compute_type, algo,
+    ):  # fmt: skip
+        assert batch_count >= 1
+        sizes = [np.dtype(STORAGE[kind]).itemsize for kind in (atype, btype, ctype)]
+        assert stride_c >= (n - 1) * ldc + m, "results overlap"
+        for i in range(batch_count):
+            strides = (stride_a, stride_b, stride_c)
+            at = [p + i * stride * size for p, stride, size in zip((a, b, c), strides, sizes, strict=True)]
+            gemm_ex(
+                handle, transa, transb, m, n, k, alpha, at[0], atype, lda, at[1], btype, ldb, beta, at[2], ctype, ldc,
+                compute_type, algo,
+            )  # fmt: skip
+
+    for function in (create, destroy, set_stream, set_workspace, gemm_ex, gemm_strided_batched_ex):
         setattr(cublas, function.__name__, function)
     return cublas
 

@@ -77,7 +77,7 @@ class Device:
 def make_cupy():
     cupy = ModuleType("cupy")
     cupy.__spec__, cupy.__version__ = importlib.machinery.ModuleSpec("cupy", None), "stand-in"
-    names = "abs arange broadcast_to exp log max mean minimum sqrt stack sum tanh where"
+    names = "abs arange broadcast_to exp log max mean minimum sqrt stack sum take tanh where"
     for name in names.split():
         setattr(cupy, name, getattr(np, name))
     for name in ("asarray", "copyto", "empty", "empty_like", "ndarray", "zeros"):
@@ -112,14 +112,17 @@ def _cublas_of_cupy(cupy):
     cublas = make_cublas()
     handle, workspace = cublas.create(), fake_cuda.empty(256, np.uint8)
 
-    def gemmEx(*arguments):  # noqa: N802
+    def on_the_current_stream(multiply, arguments):
         if Stream.capture is not None:
             raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         cublas.set_stream(handle, Stream.current.ptr)
         cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
-        cublas.gemm_ex(*arguments)
+        multiply(*arguments)
 
-    cupy.cuda.cublas = SimpleNamespace(gemmEx=gemmEx)
+    cupy.cuda.cublas = SimpleNamespace(
+        gemmEx=lambda *arguments: on_the_current_stream(cublas.gemm_ex, arguments),
+        gemmStridedBatchedEx=lambda *arguments: on_the_current_stream(cublas.gemm_strided_batched_ex, arguments),
+    )
     cupy.cuda.device = SimpleNamespace(get_cublas_handle=lambda: handle)
 
 

@@ -79,8 +79,12 @@ def test_cupys_own_cublas(cupy):
         cublas = cupy.cuda.cublas
     except ImportError as error:
         pytest.skip(str(error).splitlines()[0])
-    real, ours = parameters(cublas.gemmEx), parameters(fake_cublas.make_cublas().gemm_ex)
-    assert [name.lower().replace("computetype", "compute_type") for name in real] == ours
+    stand_in = fake_cublas.make_cublas()
+    for real, ours in (
+        (cublas.gemmEx, stand_in.gemm_ex),
+        (cublas.gemmStridedBatchedEx, stand_in.gemm_strided_batched_ex),
+    ):
+        assert [name.lower() for name in parameters(real)] == [name.replace("_", "") for name in parameters(ours)]
     assert callable(cupy.cuda.device.get_cublas_handle)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.kernels.calls import Call, f32, few, i32, i64, numbers, plain_and_fast
 from tests.kernels.formats import assert_close, unpacked
 from tinymixer.engines.cuda.step_state import STEP_STATE
+from tinymixer.engines.cuda.update_settings import ELEMENTWISE, SETTING, UpdateSettings
 from tinymixer.kernels import launch as layouts
 from tinymixer.optim import SGD, AdamW
 from tinymixer.parameters import Parameters, ParameterSpec
@@ -28,6 +29,11 @@ def weights(call, rows):
     return Parameters({"weight": drawn, "bias": drawn})
 
 
+def settings_for(call, optimizer):
+    settings = UpdateSettings.of(optimizer)
+    return call.input(settings.which), call.input(settings.table.view(np.uint8))
+
+
 def fill(call, vector):
     vector[...] = call.rng.standard_normal(vector.shape)
 
@@ -43,14 +49,14 @@ def test_sgd(number, plain, rows, nesterov, decoupled, skip):
     fill(call, optimizer.state["velocity"])
     gradients = call.rng.standard_normal(parameters.values.shape).astype(np.float32)
     values, velocity = (call.in_place(x, "float") for x in (parameters.values, optimizer.state["velocity"]))
-    decay, working = call.input(np.array(optimizer.weight_decay)), call.output(values.array.shape, number)
+    settings, working = settings_for(call, optimizer), call.output(values.array.shape, number)
     parameters.gradients[...] = gradients * FACTOR
     if not skip:
         optimizer.step(RATE)
     state = call.input(state_of(learning_rate=RATE, gradient_factor=FACTOR, skip=skip))
     size = parameters.values.size
     call.run(f"sgd_update{'_plain' * plain}<{number}>", layouts.flat(size, 1 if plain else 4), state, values, velocity,
-             call.input(gradients), decay, working, f32(0.9), i32(nesterov), i32(decoupled), i64(size))  # fmt: skip
+             call.input(gradients), *settings, working, f32(0.9), i32(nesterov), i32(decoupled), i64(size))  # fmt: skip
     assert_close(values.array, parameters.values, "float", 8)
     assert_close(velocity.array, optimizer.state["velocity"], "float", 8)
     if not skip:
@@ -71,7 +77,7 @@ def test_adamw(number, plain, rows, steps, skip):
     gradients = call.rng.standard_normal(parameters.values.shape).astype(np.float32)
     vectors = (parameters.values, optimizer.state["mean"], optimizer.state["square"])
     values, mean, square = (call.in_place(x, "float") for x in vectors)
-    decay, working = call.input(np.array(optimizer.weight_decay)), call.output(values.array.shape, number)
+    settings, working = settings_for(call, optimizer), call.output(values.array.shape, number)
     parameters.gradients[...] = gradients * FACTOR
     if not skip:
         optimizer.step(RATE)
@@ -79,7 +85,7 @@ def test_adamw(number, plain, rows, steps, skip):
     state = call.input(state_of(learning_rate=RATE, gradient_factor=FACTOR, skip=skip, **corrections))
     size = parameters.values.size
     call.run(f"adamw_update{'_plain' * plain}<{number}>", layouts.flat(size, 1 if plain else 4), state, values, mean,
-             square, call.input(gradients), decay, working, f32(0.9), f32(0.99), f32(1e-8), i64(size))  # fmt: skip
+             square, call.input(gradients), *settings, working, f32(0.9), f32(0.99), f32(1e-8), i64(size))  # fmt: skip
     for found, wanted in ((values, parameters.values), (mean, vectors[1]), (square, vectors[2])):
         assert_close(found.array, wanted, "float", 32)
     if not skip:
@@ -93,14 +99,16 @@ def test_the_norm_clips_and_the_counters_count(size, clip):
     gradients, bits = call.draw(size)
     layout = layouts.squares(size, 2)
     squares, images = call.output(layout.grid[0]), 300
-    call.run("gradient_squares<float>", layout, bits, squares, i64(size))
+    everything = np.array([(1, 0, ELEMENTWISE)], SETTING).view(np.uint8)
+    call.run("gradient_squares<float>", layout, bits, call.input(np.zeros(size // 16, np.uint16)),
+             call.input(everything), squares, i64(size))  # fmt: skip
     losses, losses_bits = call.draw(images)
     correct = call.rng.integers(0, 2, images).astype(np.int32)
     before = state_of(loss_scale=4.0, updates=6)
     state, history = call.in_place(before.view(np.float32), "float"), call.in_place(np.zeros((3, 2)), "float")
     call.run("settle_step<float>", layouts.one_block(), state, call.input(squares.array.copy()), i32(layout.grid[0]),
              losses_bits, call.input(correct), i32(images), history, i32(3), f32(clip), i32(0), i32(2000), f32(0.9),
-             f32(0.99))  # fmt: skip
+             f32(0.99), i32(0), f32(0), f32(50))  # fmt: skip
     after, norm = state.array.view(STEP_STATE)[0], np.linalg.norm(gradients) / 4
     assert after["gradient_norm"] == pytest.approx(norm, rel=1e-5)
     assert after["gradient_factor"] == pytest.approx((min(1, 1 / norm) if clip else 1) / 4, rel=1e-4)

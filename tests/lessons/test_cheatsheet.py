@@ -34,6 +34,22 @@ INPUTS = {
     "layer_norm": ({"x": normal((4, 5)), "scale": normal(5), "bias": normal(5)}, {}),
     "softmax_cross_entropy": ({"logits": normal((3, 4))}, {"target": np.eye(4)[[1, 3, 0]]}),
     "images_to_patches": ({"x": normal((2, 4, 6, 3))}, {"B": 2, "P": 2, "down": 2, "across": 3, "channels": 3}),
+    "images_to_windows": (
+        {"x": normal((2, 4, 6, 3))},
+        {
+            "P": 2,
+            "overlap": 1,
+            "B": 2,
+            "Q": 4,
+            "down": 2,
+            "across": 3,
+            "channels": 3,
+            "rows": np.array([[1, 0, 1, 2], [1, 2, 3, 2]]),
+            "columns": np.array([[1, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 4]]),
+        },
+    ),
+    "layer_scale": ({"x": normal((4, 5)), "scale": normal(5)}, {}),
+    "gate": ({"x": normal((3, 4)), "gate": normal((3, 4))}, {}),
     "mean_over_tokens": ({"x": normal((4, 2, 3))}, {}),
     "pool_tokens": ({"x": normal((6, 2, 3))}, {"near": NEAR}),
     "dropout": ({"x": normal((4, 3, 5))}, {"keep": KEEP, "rate": 0.25}),
@@ -96,7 +112,7 @@ def test_the_gradient_on_the_sheet_is_right(name):
 def test_the_sheet_agrees_with_the_package(name):
     forward, backward, inputs, constants = _pair(name)
     extra = [constants[key] for key in ("target", "keep", "rate", "heads") if key in constants]
-    extra += [constants["P"]] if "P" in constants else []
+    extra += [constants[key] for key in ("P", "overlap") if key in constants]
     extra += [(2, 3)] if "near" in constants else []  # the grid
     y, cache = getattr(ops, f"{name}_forward")(*inputs.values(), *extra)
     mine, my_cache = forward(*inputs.values())

@@ -15,7 +15,12 @@ def test_nano_has_the_published_number_of_parameters():
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"image_size": 8, "in_channels": 1, "patch_size": 2, "hidden_dim": 3, "num_blocks": 1}, {"num_classes": 1}],
+    [
+        {},
+        {"image_size": 8, "in_channels": 1, "patch_size": 2, "hidden_dim": 3, "num_blocks": 1},
+        {"num_classes": 1},
+        {"overlap": 2, "num_blocks": 1},
+    ],
 )
 def test_the_formula_counts_what_the_model_has(fields):
     config = MixerConfig(**fields)
@@ -70,6 +75,11 @@ def test_a_round_trip_through_a_dictionary():
         ({"dropout": "much"}, "'dropout' expects a number, got 'much'"),
         ({"drop_path": float("nan")}, "'drop_path' expects a finite number"),
         ({"gelu": "relu"}, "'gelu' expects one of tanh, erf, got 'relu'"),
+        ({"token_init": "near"}, "'token_init' expects one of lecun, local, got 'near'"),
+        ({"token_init": "local", "tokens": "pool"}, "token_init = local is for tokens = mlp, and tokens is pool"),
+        ({"overlap": -1}, "'overlap' expects 0 or more, got -1"),
+        ({"overlap": 32}, "overlap 32 is too large: images of 32 x 32 pixels can be reflected by 31 at most"),
+        ({"image_size": 512, "overlap": 64}, "the stem with overlap 64 has 856,424,448 values in an image"),
         ({"layer_norm_eps": 0.0}, "'layer_norm_eps' expects more than 0, got 0.0"),
     ],
 )

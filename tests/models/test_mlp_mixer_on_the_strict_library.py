@@ -1,5 +1,7 @@
 """A whole training step runs on the stand-in library and gives NumPy's numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.strict_arrays import STRICT
@@ -19,10 +21,12 @@ CONFIG = MixerConfig(
     drop_path=0.3,
 )
 
+VARIANTS = replace(CONFIG, overlap=1, token_groups=5, gated=True, layer_scale=0.5, token_init="local")
 
-def train_two_steps(backend, optimizer_class):
+
+def train_two_steps(backend, optimizer_class, config):
     """Loss of each step and the weights after them, as host arrays."""
-    model = MlpMixer(CONFIG, backend=backend, seed=3)
+    model = MlpMixer(config, backend=backend, seed=3)
     optimizer = optimizer_class(model.parameters, weight_decay=0.01, clip_norm=1.0)
     data = np.random.default_rng(5)
     losses = []
@@ -39,9 +43,9 @@ def train_two_steps(backend, optimizer_class):
 
 
 def test_training_on_the_strict_library_equals_training_on_numpy():
-    for optimizer_class in (SGD, AdamW):
-        losses, weights = train_two_steps("numpy", optimizer_class)
-        strict_losses, strict_weights = train_two_steps(STRICT, optimizer_class)
+    for optimizer_class, config in ((SGD, CONFIG), (AdamW, CONFIG), (AdamW, VARIANTS)):
+        losses, weights = train_two_steps("numpy", optimizer_class, config)
+        strict_losses, strict_weights = train_two_steps(STRICT, optimizer_class, config)
         assert losses == strict_losses
         for name, weight in weights.items():
             np.testing.assert_array_equal(weight, strict_weights[name], err_msg=name)

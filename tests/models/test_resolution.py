@@ -205,6 +205,16 @@ def test_a_fitted_stem_computes_the_same_on_enlarged_images(times, patch, grey):
     np.testing.assert_allclose(found, images_to_patches_forward(small, patch)[0] @ weight, rtol=1e-12, atol=1e-12)
 
 
+def test_a_stem_with_overlap_is_fitted_where_its_window_grows_as_the_patch_does():
+    weight = np.random.default_rng(0).standard_normal((16 * 3, 5))  # windows of 4 x 4 around patches of 2 x 2
+    before, after = (SimpleNamespace(patch_size=2 * k, overlap=k, in_channels=3) for k in (1, 2))
+    window = np.random.default_rng(1).standard_normal((4, 4, 3))
+    large = window.repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_allclose(large.reshape(-1) @ resize_stem(weight, before, after), window.reshape(-1) @ weight)
+    assert resize_stem(weight, before, SimpleNamespace(patch_size=4, overlap=1, in_channels=3)) is None
+    assert resize_stem(weight, before, SimpleNamespace(patch_size=2, overlap=0, in_channels=3)) is None
+
+
 def test_a_stem_is_not_fitted_to_smaller_patches_or_from_grey_to_colour():
     sizes = [SimpleNamespace(patch_size=p, in_channels=c) for p, c in ((4, 3), (6, 3), (2, 3), (4, 1))]
     assert resize_stem(np.ones((48, 2)), sizes[0], sizes[1]) is None

@@ -9,6 +9,7 @@ from tests.strict_arrays import STRICT
 from tinymixer import MixerConfig, MlpMixer
 from tinymixer.errors import ConfigError
 from tinymixer.optim import SGD, AdamW, ParameterGroup
+from tinymixer.optim.groups import Setting
 from tinymixer.parameters import BufferSpec, Parameters, ParameterSpec
 
 
@@ -151,14 +152,16 @@ def test_groups_use_generic_array_calls_alone():
         np.testing.assert_array_equal(results[0][name], results[1][name])
 
 
-def test_the_decay_of_every_weight_is_told():
-    groups = [ParameterGroup("stem.*", frozen=True), ParameterGroup("head.*", weight_decay=0.5)]
+def test_how_every_parameter_is_updated_is_told():
+    groups = [ParameterGroup("stem.*", frozen=True), ParameterGroup("head.*", 0.1, weight_decay=0.5)]
     optimizer = SGD(make_parameters(), weight_decay=0.25, groups=groups)
-    views = optimizer.parameters.views_of(optimizer.weight_decay)
-    for name, strength in (("stem.weight", 0), ("blocks.0.weight", 0.25), ("head.weight", 0.5), ("head.bias", 0)):
-        assert (views[name] == strength).all()
-    assert optimizer.uses_groups
-    assert not SGD(make_parameters()).uses_groups
+    for name, setting in (
+        ("stem.weight", None),
+        ("blocks.0.weight", Setting(1.0, 0.25, False)),
+        ("head.weight", Setting(0.1, 0.5, False)),
+        ("head.bias", Setting(0.1, 0.0, False)),
+    ):
+        assert optimizer.setting_of(name) == setting, name
 
 
 def test_a_real_models_parts_can_be_frozen():

@@ -30,6 +30,7 @@ from tinymixer.training import Trainer
 pytestmark = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 STEPS = 3
 CROPS = Augmentation(2, True, 2)
+MIXED = Augmentation(2, True, 2, transforms="rotate(20, 0.5) contrast", mixup=0.8, cutmix=1.0)
 RANDOM = type(CONFIG)(**CONFIG.to_dict() | {"dropout": 0.2, "drop_path": 0.4})
 
 
@@ -37,18 +38,20 @@ def taking_turns(size, work):
     return on_ranks(size, work, patience=120, kind=TakingTurns)
 
 
-def three_steps(cupy, ranks, optimizer="sgd decoupled", **options):
+def three_steps(cupy, ranks, optimizer="sgd decoupled", augmentation=CROPS, **options):
     """Weights, losses and the captured step after some steps of a part of every batch."""
     here.ranks = ranks
     model = MlpMixer(RANDOM, backend=CupyBackend("cupy", cupy, ops))
     start(model.parameters)
     step = CapturedStep(
-        model, OPTIMIZERS[optimizer](model.parameters), batch_size=BATCH, fill=114, augmentation=CROPS, ranks=ranks,
-        **data(CONFIG), **options,
+        model, OPTIMIZERS[optimizer](model.parameters), batch_size=BATCH, fill=114, augmentation=augmentation,
+        ranks=ranks, **data(CONFIG), **options,
     )  # fmt: skip
     order, share = epoch_order(SEED, 0, 30), ranks.part(BATCH)
     step.stage([
-        draw_step(order[s * BATCH : (s + 1) * BATCH], CROPS, learning_rate(s), SEED, 0, s, share) for s in range(STEPS)
+        draw_step(order[s * BATCH : (s + 1) * BATCH], augmentation, learning_rate(s), SEED, 0, s, share, (8, 8, 3),
+                  mixed=s < 2)
+        for s in range(STEPS)
     ])  # fmt: skip
     step.run(STEPS)
     return host(model.parameters.values), step.totals(), step
@@ -78,6 +81,18 @@ def test_the_step_of_several_gpus_is_that_of_one(size, captured, nccl, alone):
     assert {call[1] for call in CALLS} == ({nccl} if nccl else set())
     if captured and nccl:  # one run before recording, and the recording; replays ask for nothing
         assert [call[3] for call in CALLS if call[0] == 0] == [False] * 3 + [True] * 3
+
+
+def test_ranks_mix_with_the_partners_of_the_whole_batch():
+    """Four ranks have 1, 2, 1 and 2 of six images; the last step is not mixed."""
+    with fake_gpu() as cupy:
+        wanted, totals, _ = three_steps(cupy, ONE_RANK, augmentation=MIXED)
+    with fake_gpu() as cupy, fake_nccl(cupy):
+        results = taking_turns(4, lambda ranks: three_steps(cupy, ranks, augmentation=MIXED))
+    for values, found, _ in results:
+        np.testing.assert_allclose(values, wanted, rtol=1e-5, atol=1e-6)
+        assert found.loss_sum == pytest.approx(totals.loss_sum, rel=1e-6)
+        assert found.correct == totals.correct
 
 
 def test_one_rank_that_cannot_capture_takes_the_others_along(alone):

@@ -17,6 +17,7 @@ RNG = np.random.default_rng(0)
 CONFIGS = {
     "digits-like": MixerConfig(image_size=8, in_channels=1, patch_size=2, hidden_dim=32, num_blocks=3),
     "erf, oblong": MixerConfig(image_size=12, patch_size=3, hidden_dim=20, tokens_mlp_dim=9, num_blocks=2, gelu="erf"),
+    "overlap": MixerConfig(image_size=12, patch_size=3, overlap=2, hidden_dim=20, tokens_mlp_dim=9, num_blocks=2),
     "nano": MixerConfig(),
 }
 

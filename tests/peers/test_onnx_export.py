@@ -46,6 +46,13 @@ def assert_same(path, model, images):
     np.testing.assert_allclose(logits_of(path, images), expected, atol=1e-5 * max(1, np.abs(expected).max()), rtol=0)
 
 
+@pytest.mark.parametrize("fields", [{"overlap": 2}, {"token_groups": 4, "gated": True, "layer_scale": 0.5}])
+def test_variants_of_the_mixer(tmp_path, fields):
+    model = random_weights(MlpMixer(dataclasses.replace(MIXER, **fields), seed=1))
+    export_onnx(model, tmp_path / "model.onnx")
+    assert_same(tmp_path / "model.onnx", model, np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32"))
+
+
 @pytest.mark.parametrize("gelu", ["tanh", "erf"])
 @pytest.mark.parametrize("tokens", ["mlp", "linear", "pool", "attention", "none"])
 def test_every_token_mixer_and_both_gelus(tmp_path, tokens, gelu):

@@ -32,12 +32,14 @@ class TorchBlock(nn.Module):
 class TorchMixer(nn.Module):
     def __init__(self, config):
         super().__init__()
-        self.stem = nn.Conv2d(config.in_channels, config.hidden_dim, config.patch_size, stride=config.patch_size)
+        self.stem = nn.Conv2d(config.in_channels, config.hidden_dim, config.window_size, stride=config.patch_size)
+        self.overlap = config.overlap
         self.blocks = nn.ModuleList(TorchBlock(config) for _ in range(config.num_blocks))
         self.pre_head_layer_norm = nn.LayerNorm(config.hidden_dim, eps=config.layer_norm_eps)
         self.head = nn.Linear(config.hidden_dim, config.num_classes)
 
     def forward(self, images):  # (B, in_channels, height, width)
+        images = nn.functional.pad(images, [self.overlap] * 4, mode="reflect")
         x = self.stem(images).flatten(2).transpose(1, 2)  # (B, S, C)
         for block in self.blocks:
             x = block(x)
@@ -46,7 +48,7 @@ class TorchMixer(nn.Module):
 
 def layout(name, config):
     """PyTorch's name of one of our parameters, and the functions that carry an array over and back."""
-    patch = (config.patch_size, config.patch_size, config.in_channels)
+    patch = (config.window_size, config.window_size, config.in_channels)
     if name == "stem.weight":  # (P*P*in_channels, C) <-> (C, in_channels, P, P)
         return (
             name,

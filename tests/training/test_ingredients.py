@@ -50,11 +50,13 @@ def test_every_engine_takes_the_same_steps(tmp_path):
             np.testing.assert_allclose(ours, weights["reference"][name], rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_a_stopped_run_goes_on_exactly(tmp_path, steps):
-    whole = trained(tmp_path / "whole", threads=1, slice_images=4)
-    trained(tmp_path / "stopped", StopAfter(steps), threads=1, slice_images=4)
-    resumed = trained(tmp_path / "stopped", resume=True, threads=1, slice_images=4)
+@pytest.mark.parametrize(("steps", "sam_rho"), [(1, 0.0), (4, 0.1)])
+def test_a_stopped_run_goes_on_exactly(tmp_path, steps, sam_rho):
+    settings = {"threads": 1, "slice_images": 4, "sam_rho": sam_rho}
+    whole = trained(tmp_path / "whole", **settings)
+    trained(tmp_path / "stopped", StopAfter(steps), **settings)
+    resumed = trained(tmp_path / "stopped", resume=True, **settings)
+    assert whole.engine.work.sam_rho == resumed.engine.work.sam_rho == sam_rho
     assert resumed.optimizer.steps == whole.optimizer.steps
     np.testing.assert_array_equal(resumed.model.parameters.values, whole.model.parameters.values)
 

@@ -13,17 +13,19 @@ from tinymixer.models import LinearMixer, MlpMixer
 def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
     """A copy of the first weights of a block's token mixing, shaped like the patch grid: (DS, height / P, width / P).
 
-    Token mixing by a single Linear has only these weights, (S, height / P, width / P). Raises ConfigError for a block
+    Token mixing by a single Linear has only these weights, (S, height / P, width / P); of groups of channels there are
+    those of all, one after the other. Raises ConfigError for a block
     whose token mixing has no weights.
     """
     mixing = model.blocks[block].token_mixing
-    name = next((name for name in ("weight1", "weight") if mixing is not None and name in mixing.parameters), None)
-    if name is None:
+    parameters = {} if mixing is None else mixing.parameters
+    names = [name for name in parameters if name.rpartition(".")[2] in ("weight1", "weight")]
+    if not names:
         raise ConfigError(
             "the token mixing of this block has no weight per token, if it has any: there are none to show"
         )
-    weight = model.backend.to_numpy(mixing.parameters[name])  # (DS, S)
-    return weight.reshape(-1, *model.config.grid).copy()
+    weights = [model.backend.to_numpy(parameters[name]) for name in names]  # (DS, S) each
+    return np.concatenate(weights).reshape(-1, *model.config.grid)
 
 
 def cosines(weights: np.ndarray) -> np.ndarray:

@@ -78,17 +78,17 @@ def panels_of(model: Model, blocks: int = 2) -> tuple[list[tuple[str, np.ndarray
             break
         title = f"block {index}, token mixing: {len(units)} units of {down} x {across} tokens"
         panels.append((title, mosaic(coloured(units[in_pairs(units)]), pairs=True)))
-    size = model.config.patch_size
     filters = stem_filters(model)
+    size = filters.shape[1]
     panels.append((f"stem: {len(filters)} filters of {size} x {size} pixels", mosaic(coloured(filters))))
     return panels, notes
 
 
 def stem_filters(model: MlpMixer | LinearMixer) -> np.ndarray:
-    """The stem's filters, coarse ones first: (C, P, P, channels)"""
-    size, channels = model.config.patch_size, model.config.in_channels
+    """The stem's filters, coarse ones first: (C, P, P, channels), or as large as its windows where these overlap"""
     weight = model.backend.to_numpy(model.stem.parameters["weight"])  # (P*P*channels, C)
-    filters = weight.T.reshape(-1, size, size, channels)
+    size = math.isqrt(len(weight) // model.config.in_channels)
+    filters = weight.T.reshape(-1, size, size, model.config.in_channels)
     return filters[np.argsort(fineness(filters), kind="stable")]
 
 

@@ -19,9 +19,8 @@ from tinymixer.bench.work import (
     first_weights,
     synthetic_batch,
 )
-from tinymixer.data import Augmentation
 from tinymixer.engines.cuda.captured_step import CapturedStep
-from tinymixer.engines.cuda.staging import draw_step
+from tinymixer.engines.engine import Step
 from tinymixer.optim import SGD
 
 STEPS_AT_ONCE = 32
@@ -43,9 +42,9 @@ def make_captured_step(
 
 
 def stage_steps(step: CapturedStep, steps: int) -> None:
-    """Stage this many steps, all on the same images, as the peers do."""
-    indices, none = np.arange(step.batch_size), Augmentation(0, False, 0)
-    step.stage([draw_step(indices, none, LEARNING_RATE, 0, 0, i) for i in range(steps)])
+    """Stage this many steps, all on the same images, as the peers do; augmented where the step was made so."""
+    indices = np.arange(step.batch_size)
+    step.stage(step.draw([Step(indices, 0, i, LEARNING_RATE) for i in range(steps)], seed=0))
 
 
 def make_step(config: MixerConfig, batch: int, precision: str, device: str, **options: Any) -> Run:

@@ -32,6 +32,8 @@ class Recorder:
         self._launch, self._multiply = step._kernels.launch, step._products.multiply
         step._kernels.launch = self.launch
         step._mixer._multiply = self.multiply
+        self._multiply_stacks = step._products.multiply_stacks
+        step._products.multiply_stacks = self.multiply_stacks
         if step._epilogues is not None:
             self._run = step._epilogues._run
             step._epilogues._run = self.run
@@ -43,6 +45,12 @@ class Recorder:
         kind = "".join("t" if options.get(f"transpose_{side}") else "n" for side in "ab")
         name = f"product {kind} {tuple(a.shape)} {tuple(b.shape)}"
         work = functools.partial(self._multiply, a, b, out=out, **options)
+        self._time(name, a.nbytes + b.nbytes + out.nbytes, work)
+
+    def multiply_stacks(self, a: Any, b: Any, out: Any, transpose_b: bool = False) -> None:
+        """Products of many matrices of one shape."""
+        name = f"products n{'t' if transpose_b else 'n'} {tuple(a.shape)} {tuple(b.shape)}"
+        work = functools.partial(self._multiply_stacks, a, b, out, transpose_b)
         self._time(name, a.nbytes + b.nbytes + out.nbytes, work)
 
     def run(self, epilogue: str, a: Any, b: Any, out: Any, bias: Any = None, aux: Any = None) -> None:

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from tinymixer.cli.command_clock import start_command
 from tinymixer.errors import install_line
 
 REQUIRED = ("click", "rich", "tqdm")
@@ -16,6 +17,7 @@ REQUIRED = ("click", "rich", "tqdm")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` does not include the program's name."""
+    start_command(is_own_process=arguments is None)
     missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         print(f"error: the command line needs {', '.join(missing)}: {install_line('cli')}", file=sys.stderr)

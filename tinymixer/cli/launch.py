@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -14,6 +15,7 @@ from types import FrameType
 import click
 from click.exceptions import Exit
 
+from tinymixer.cli.command_clock import STARTED, command_started
 from tinymixer.cli.output import tell
 from tinymixer.cli.ranks import STATUS, read_status
 from tinymixer.errors import BackendError, ConfigError, TrainingError, install_line
@@ -47,10 +49,11 @@ def launch(ranks: int, mpiexec: str | None, command: tuple[str, ...]) -> None:
         )
     if "-h" in command or "--help" in command or "--print-recipe" in command:
         raise Exit(subprocess.call(_this_program(command)))
+    started = time.time() - (time.perf_counter() - command_started())
     with tempfile.TemporaryDirectory() as folder:
         status = Path(folder) / "status.json"
         line = [*_launcher(mpiexec), "-n", str(ranks), *_this_program(command)]
-        code = _run(line, os.environ | {STATUS: str(status)})
+        code = _run(line, os.environ | {STATUS: str(status), STARTED: str(started)})
         told = read_status(status)
     if code == 0 and "code" in told:
         raise Exit(int(told["code"]))

@@ -11,9 +11,11 @@ from tinymixer.cli.gradcheck import gradcheck
 from tinymixer.cli.group import CommandGroup
 from tinymixer.cli.launch import launch
 from tinymixer.cli.lessons import lessons
+from tinymixer.cli.lr_find import lr_find
 from tinymixer.cli.models import models
 from tinymixer.cli.plot import plot
 from tinymixer.cli.predict import predict
+from tinymixer.cli.sweep import sweep
 from tinymixer.cli.train import train
 from tinymixer.cli.weights import weights
 
@@ -32,5 +34,9 @@ def program() -> None:
     """
 
 
-for command in (lessons, train, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data, doctor):
+COMMANDS = (
+    lessons, train, sweep, lr_find, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data,
+    doctor,
+)  # fmt: skip
+for command in COMMANDS:
     program.add_command(command)

@@ -29,7 +29,7 @@ class TrainingDisplay(Progress):
         self.best = math.inf  # the lowest validation loss
 
     def on_start(self, trainer: "Trainer") -> None:
-        self.epochs, self.steps_per_epoch = trainer.recipe.training.epochs, trainer.steps_per_epoch
+        self.epochs, self.steps_per_epoch = trainer.length.epochs, trainer.steps_per_epoch
         self.best = trainer.state.best_loss if trainer.state.best_epoch else math.inf
         if self.quiet:
             return
@@ -106,8 +106,7 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
         "model": f"{recipe.architecture}, {counted(trainer.model.parameters.count, 'parameter')}{_sizes(recipe.model)}",
         "data": f"{dataset.name}, {len(trainer.train_indices):,} training, {kept}{len(dataset.test_images):,} test "
         f"images, {side} x {side} in {dataset.colours}, {counted(dataset.num_classes, 'class')}",
-        "steps": f"{counted(training.epochs, 'epoch')} of {counted(trainer.steps_per_epoch, 'step')}, "
-        f"{counted(training.batch_size, 'image')} each",
+        "steps": f"{trainer.length}, {counted(training.batch_size, 'image')} each",
         **_average(trainer),
         "backend": f"{backend.name}, {training.dtype} ({backend.reason})",
         "engine": f"{trainer.engine.name}: {trainer.engine.description}",

@@ -31,15 +31,18 @@ class RecipeOption(click.Option):
 class RecipeCommand(click.Command):
     """A command with an option for every field of a recipe; its help lists them by section.
 
-    The options are made only when this command runs, so that other commands start without loading recipes.
+    An option that the command declares itself takes the place of a field's of the same name. The options are made only
+    when this command runs, so that other commands start without loading recipes.
     """
 
     _recipe_options: list[RecipeOption] | None = None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own = super().get_params(ctx)
         if self._recipe_options is None:
-            self._recipe_options = make_recipe_options()
-        return [*super().get_params(ctx), *self._recipe_options]
+            taken = {name for parameter in own for name in parameter.opts}
+            self._recipe_options = [option for option in make_recipe_options() if taken.isdisjoint(option.opts)]
+        return [*own, *self._recipe_options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}

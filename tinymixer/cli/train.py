@@ -9,9 +9,9 @@ import click
 from click.exceptions import Exit
 from click.shell_completion import CompletionItem
 
+from tinymixer.cli.command_clock import command_started
 from tinymixer.cli.output import percent, sparkline, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
-from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.training.trainer import TrainingResult
@@ -51,6 +51,9 @@ def train(
 
     The recipe photos starts from a small Mixer that comes with tinymixer. Add --init-from none to start from scratch.
 
+    How long a run is, --epochs, --steps or --seconds says. With --seconds the run measures its steps first; the time
+    counts from the command to the test figure.
+
     The options below override the recipe's fields; a field without an option keeps the recipe's value. The
     run's folder holds config.toml, metrics.jsonl, best.npz, last.npz and curves.png. Ctrl-C finishes the step, saves,
     and says how to go on.
@@ -61,6 +64,7 @@ def train(
       tinymixer train photos --data my-photos
       tinymixer train fine-tune --data my-photos --init-from first-mixer --image-size 64 --freeze stem
       tinymixer train cifar10-tiny --data cifar-10-binary.tar.gz
+      tinymixer train digits --seconds 20             (as many steps as fit)
       tinymixer train cifar10-nano --epochs 5 --learning-rate 0.001 --out runs/short
       tinymixer train --out runs/short --resume
       tinymixer launch -n 4 train cifar10-nano        (four processes, or GPUs, together)
@@ -79,10 +83,12 @@ def train(
 
         from tinymixer.training.trainer import Trainer
 
-        display = display_on(ranks, quiet)
+        display, started = display_on(ranks, quiet), command_started()
         try:
             init_from = overrides_of(overrides)["fine_tuning.init_from"]  # None: the recipe's suggestion, if it has one
-            trainer = Trainer(resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks)
+            trainer = Trainer(
+                resolved, out, progress=display, resume=resume, init_from=init_from, ranks=ranks, started=started
+            )
             tell_launcher_folder(ranks, trainer.folder.path)
             result = trainer.run()
         finally:
@@ -107,7 +113,7 @@ def _say_result(result: "TrainingResult", quiet: bool) -> None:
     if not quiet:
         tell("")
         _draw_in_terminal(rows)
-    tell(f"{result.status}: {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s{_say_figures(result, rows)}")
+    tell(f"{result.status}: {result.trained} in {result.seconds:.0f} s{_say_figures(result, rows)}")
     if not quiet:
         tell(f"saved    {folder} (learning curves: {folder / 'curves.png'})")
         tell(f"next     tinymixer eval {shlex.quote(str(folder))}")

@@ -145,7 +145,7 @@ def training_batch(
     mix = None
     if mixed:
         alphas, (height, width) = (augmentation.mixup, augmentation.cutmix), images.shape[1:3]
-        mix = draw_mix(*alphas, count, height, width, draws.seed, draws.epoch, draws.step)
+        mix = draw_mix(*alphas, count, height, width, draws.seed, draws.epoch, int(draws.step))
     if mix is None:
         own = make_batch(images, indices[part], augmentation, draws.part(part), mean, std, dtype)
         return own, labels[indices[part]]

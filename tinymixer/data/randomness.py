@@ -10,11 +10,11 @@ from tinymixer.errors import ConfigError, nearest
 
 # Old runs are reproduced by these numbers: new ones may be added, none may be changed. Checkpoint format 1 used 2 and
 # 3; the module `draws` uses 4.
-PURPOSES = {"init": 0, "order": 1, "split": 5, "mixing": 6}
+PURPOSES = {"init": 0, "order": 1, "split": 5, "mixing": 6, "whitening": 7}
 
 
 def generator(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> np.random.Generator:
-    """A new NumPy generator for one purpose ("init", "order", "split" or "mixing") at one step of training.
+    """A new NumPy generator for one purpose, of those in PURPOSES ("init", "order", ...), at one step of training.
 
     (purpose, epoch, step) becomes NumPy's spawn key, so different keys give independent random numbers.
     Raises ConfigError for a number out of range or an unknown purpose.

@@ -54,12 +54,16 @@ class EngineOptions(Options):
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over some steps: the images' losses, correctly classified images, images, and skipped updates."""
+    """Sums over some steps: the images' losses, correctly classified images, images, and skipped updates.
+
+    gradient_norm   global norm of the last step's gradients before clipping; None where it is not known
+    """
 
     loss_sum: float
     correct: int
     images: int
     skipped: int = 0
+    gradient_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Work:
     ranks             the processes that train together
     classes           K, for the soft targets of mixed images
     average           of the weights, which the engine updates after each step that updated the weights; None for none
+    sam_rho           how far from the weights the gradient is taken (`optim/sam.py`); 0 takes it at the weights
     """
 
     images: np.ndarray
@@ -103,6 +108,7 @@ class Work:
     ranks: Ranks = ONE_RANK
     classes: int = 0
     average: WeightAverage | None = None
+    sam_rho: float = 0.0
 
     def micro_batches_of(self, images: int) -> int:
         """In how many parts a rank works through its `images` of the batch: as many at a time as one rank would."""

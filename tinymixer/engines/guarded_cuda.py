@@ -54,6 +54,16 @@ FOLDER = "gpu-proofs"  # in the cache folder
 FEWEST_CHANNELS = 8
 
 
+@dataclasses.dataclass(frozen=True)
+class _Saved:
+    """Host copies of the weights, of the states of the optimizer and the engine, and of the averaged weights."""
+
+    weights: np.ndarray
+    optimizer: dict[str, np.ndarray]
+    engine: dict[str, np.ndarray]
+    average: dict[str, np.ndarray] | None
+
+
 class GuardedCudaEngine(Engine):
     """Trains a stock MlpMixer on a GPU, by the first of the ways that works.
 
@@ -310,7 +320,7 @@ class GuardedCudaEngine(Engine):
                 self._give_up(error)
                 self._restore(saved)
                 self._take_next_way()
-                self.load_state_dict(saved[2])
+                self.load_state_dict(saved.engine)
                 continue
             break
         if first is not None:
@@ -319,15 +329,21 @@ class GuardedCudaEngine(Engine):
             yield first
             yield from self._with_errors_said(results)
 
-    def _saved(self) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Host copies of the weights, of the optimizer's state and of the engine's own."""
-        parameters = self.model.parameters
-        return np.array(parameters.backend.to_numpy(parameters.values)), self._optimizer.state_dict(), self.state_dict()
+    def _saved(self) -> "_Saved":
+        parameters, average = self.model.parameters, self._work.average
+        return _Saved(
+            np.array(parameters.backend.to_numpy(parameters.values)),
+            self._optimizer.state_dict(),
+            self.state_dict(),
+            None if average is None else average.state_dict(),
+        )
 
-    def _restore(self, saved: tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]) -> None:
+    def _restore(self, saved: "_Saved") -> None:
         parameters = self.model.parameters
-        parameters.values[...] = parameters.backend.asarray(saved[0])
-        self._optimizer.load_state_dict(saved[1])
+        parameters.values[...] = parameters.backend.asarray(saved.weights)
+        self._optimizer.load_state_dict(saved.optimizer)
+        if self._work.average is not None and saved.average is not None:
+            self._work.average.load_state_dict(saved.average)
 
     def pixel_logits(
         self,

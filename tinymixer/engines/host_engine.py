@@ -12,6 +12,7 @@ from tinymixer.draws import Draws
 from tinymixer.engines.engine import Engine, Step, Totals, Work
 from tinymixer.engines.independence import require_shareable
 from tinymixer.engines.step import train_step
+from tinymixer.models import has_independent_images
 from tinymixer.optim import Optimizer
 
 
@@ -25,6 +26,12 @@ class HostEngine(Engine):
     def prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
         """This engine, for a training run."""
         self.optimizer, self.work = optimizer, work
+        if work is not None and work.micro_batches > 1 and not has_independent_images(self.model):
+            self.note = (
+                f"micro_batches = {work.micro_batches} computes a batch in parts, and {type(self.model).__name__} does "
+                "not say independent_images = True: where images depend on each other, as in batch normalisation, the "
+                "parts' gradients do not add up to the whole batch's"
+            )
         return self
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
@@ -63,10 +70,11 @@ class HostEngine(Engine):
                 work.micro_batches_of(len(images)),
                 ranks,
                 count,
+                work.sam_rho,
             )
             if work.average is not None:
                 work.average.step(optimizer.steps, self.parallel_map)
-            yield 1, Totals(result.loss * count, result.correct, count)
+            yield 1, Totals(result.loss * count, result.correct, count, gradient_norm=result.gradient_norm)
 
     @np.errstate(over="ignore", invalid="ignore")  # the loss shows that a model has diverged
     def pixel_logits(

@@ -64,6 +64,8 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("gelu_erf", 2 * x)
         yield operation("layer_norm", x, normal(C), normal(C))
         yield operation("mean_over_tokens", x)
+        yield operation("layer_scale", x, normal(C))
+        yield operation("gate", x, normal((S, B, C)))
         yield operation("pool_tokens", x, GRIDS[S])
         yield operation("dropout", x, normal((S, B, C)) > 0.5, 0.3)
         yield operation("drop_path", x, normal(B) > 0.5, 0.3)
@@ -78,6 +80,9 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("self_attention", normal((5, 2, C)), heads)
     for shape, patch_size in (((1, 1, 1, 1), 1), ((2, 3, 9, 1), 3), ((1, 4, 4, 3), 4), ((3, 8, 12, 3), 2)):
         yield operation("images_to_patches", normal(shape), patch_size)
+    overlapping = (((1, 1, 1, 1), 1, 0), ((2, 3, 9, 1), 3, 2), ((1, 4, 4, 3), 4, 3), ((3, 8, 12, 3), 2, 1))
+    for shape, patch_size, overlap in overlapping:
+        yield operation("images_to_windows", normal(shape), patch_size, overlap)
 
 
 def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
@@ -90,6 +95,8 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(layers.Linear, (C, 3), x)
         yield layer(layers.LayerNorm, (C,), x)
         yield layer(layers.Mlp, (C, 5), x, gelu="erf")
+        yield layer(layers.LayerScale, (C, 0.3), x)
+        yield layer(layers.GatedChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.TokenMixing, (S, 3), x)
         yield layer(layers.TokenLinear, (S, 3), x)
         yield layer(layers.TokenPooling, (GRIDS[S],), x)
@@ -98,6 +105,10 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(layers.ClassToken, (C,), x)
         yield layer(layers.ChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.LinearMixerBlock, (S, C), x)
+    variants: dict[str, Any] = {"token_groups": 2, "gated": True, "layer_scale": 0.3}
+    grouped = layers.BlockSizes((2, 2), 4, tokens_mlp_dim=3, channels_mlp_dim=3, dropout=0.2, **variants)
+    yield layer(layers.GroupedTokenMixing, (grouped,), normal((4, 2, 4)), train=True)
+    yield layer(layers.MixerBlock, (grouped,), normal((4, 2, 4)), train=True, drop_path=0.3)
     for S, B, C in SHAPES[:-1]:
         sizes = layers.BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
         for token_mixer in layers.TOKEN_MIXERS:
@@ -118,6 +129,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
         *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
         {"tokens": "attention", "heads": 3},
+        {"overlap": 2, "token_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
     ]
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}

@@ -67,6 +67,11 @@ def squares(size: int, multiprocessors: int) -> Launch:
     return Launch((blocks, 1), (THREADS, 1), WARP * 4)
 
 
+def per_matrix(matrices: int, largest: int) -> Launch:
+    """muon.cu: up to WARP blocks for each matrix, of which the largest has that many elements."""
+    return Launch((min(WARP, divide_up(largest, THREADS * 4)), matrices), (THREADS, 1), WARP * 4)
+
+
 def one_block(threads: int = THREADS) -> Launch:
     """`settle_step`: a single block that computes one sum per quantity."""
     return Launch((1, 1), (threads, 1), WARP * 4)
@@ -160,8 +165,13 @@ def over_rows(rows: int, columns: int, vector: int, multiprocessors: int) -> Lau
     return Launch((chunks, rows), (THREADS, 1), WARP * 4)
 
 
+def per_image(images: int) -> Launch:
+    """`augment_images`: a block for each image, with the floats of two sums over its warps."""
+    return Launch((images, 1), (THREADS, 1), 2 * WARP * 4)
+
+
 def patch_rows(rows: int, features: int, vector: int) -> Launch:
-    """`gather_patches`: neighbouring threads share a row of `features` entries, `vector` each."""
+    """`gather_patches`, `mix_patches`: neighbouring threads share a row of `features` entries, `vector` each."""
     lanes = min(THREADS, features // vector)
     groups = THREADS // lanes
     return Launch((divide_up(rows, groups), 1), (lanes, groups))

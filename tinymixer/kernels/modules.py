@@ -17,7 +17,19 @@ from tinymixer.errors import BackendError
 from tinymixer.kernels.launch import Launch
 from tinymixer.text import reason_of
 
-SOURCES = ("gelu", "layer_norm", "sums", "cross_entropy", "patches", "optimizer", "bernoulli_masks", "stage", "hold")
+SOURCES = (
+    "gelu",
+    "layer_norm",
+    "sums",
+    "cross_entropy",
+    "patches",
+    "augment",
+    "muon",
+    "optimizer",
+    "bernoulli_masks",
+    "stage",
+    "hold",
+)
 COMMON = "common.cuh"
 OPTIONS = ("--std=c++17",)
 

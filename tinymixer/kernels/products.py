@@ -27,6 +27,7 @@ class Products:
     """Row-major products of 2-D arrays in device memory, on one stream.
 
     gemm        cublasGemmEx with its first argument, the handle, filled in
+    gemms       cublasGemmStridedBatchedEx, likewise
     precision   says what the bits of 16-bit arrays mean and how to multiply
     errors      the exceptions that a call may raise
     """
@@ -34,12 +35,13 @@ class Products:
     def __init__(
         self,
         gemm: Callable[..., None],
+        gemms: Callable[..., None],
         precision: Precision,
         capturable: bool,
         close: Callable[[], None],
         errors: tuple[type[Exception], ...] = (RuntimeError,),
     ) -> None:
-        self._gemm, self._precision = gemm, precision
+        self._gemm, self._gemms, self._precision = gemm, gemms, precision
         self.capturable, self.close, self.errors = capturable, close, errors
         self._factors = {value: np.array([value], np.float32) for value in (0.0, 1.0)}
 
@@ -72,6 +74,28 @@ class Products:
             compute, DEFAULT_ALGORITHM,
         )  # fmt: skip
 
+    def multiply_stacks(self, a: Any, b: Any, out: Any, transpose_b: bool = False) -> None:
+        """out[i] (M, N) = a[i] (M, K) @ b[i] (K, N) for each of n matrices, in one call; formats as in `multiply`.
+
+        a (n, M, K), b (n, K, N) or, transposed, (n, N, K), out (n, M, N). Raises ValueError as `multiply` does.
+        """
+        count, rows, inner = a.shape
+        b_inner, columns = b.shape[:0:-1] if transpose_b else b.shape[1:]
+        if inner != b_inner or b.shape[0] != count or tuple(out.shape) != (count, rows, columns):
+            raise ValueError(f"cannot multiply {a.shape} by {b.shape} into {out.shape} ({transpose_b=})")
+        require_flat(a, b, out)
+        in_type, out_type = self._data_type(a), self._data_type(out)
+        compute = self._precision.float_compute if in_type == CUDA_R_32F else self._precision.compute_type
+        self._gemms(
+            int(transpose_b), 0, columns, rows, inner,
+            self._factors[1.0].ctypes.data,
+            b.data.ptr, self._data_type(b), b.shape[2], b.shape[1] * b.shape[2],
+            a.data.ptr, in_type, inner, rows * inner,
+            self._factors[0.0].ctypes.data,
+            out.data.ptr, out_type, columns, rows * columns,
+            count, compute, DEFAULT_ALGORITHM,
+        )  # fmt: skip
+
     def _data_type(self, array: Any) -> int:
         return CUDA_R_32F if array.dtype.itemsize == 4 else self._precision.data_type
 
@@ -92,11 +116,14 @@ def make_products(cupy: Any, stream: Any, precision: Precision) -> tuple[Product
     def gemm(*arguments: int) -> None:
         cublas.gemm_ex(handle, *arguments)
 
+    def gemms(*arguments: int) -> None:
+        cublas.gemm_strided_batched_ex(handle, *arguments)
+
     def close(keep: Any = workspace) -> None:
         """Destroy the handle. The default argument keeps the workspace alive until then."""
         cublas.destroy(handle)
 
-    return Products(gemm, precision, True, close, (RuntimeError, cublas.cuBLASError)), None
+    return Products(gemm, gemms, precision, True, close, (RuntimeError, cublas.cuBLASError)), None
 
 
 def _own_handle() -> tuple[Any, int]:
@@ -114,4 +141,7 @@ def _cupy_products(cupy: Any, precision: Precision) -> Products:
     def gemm(*arguments: int) -> None:
         cublas.gemmEx(cupy.cuda.device.get_cublas_handle(), *arguments)
 
-    return Products(gemm, precision, False, lambda: None)
+    def gemms(*arguments: int) -> None:
+        cublas.gemmStridedBatchedEx(cupy.cuda.device.get_cublas_handle(), *arguments)
+
+    return Products(gemm, gemms, precision, False, lambda: None)

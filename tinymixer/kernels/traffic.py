@@ -13,8 +13,9 @@ READ_AND_WRITTEN = {  # kernel -> positions of the arguments that it changes in 
     "dropout": (0,),
     "sgd_update": (1, 2),
     "adamw_update": (1, 2, 3),
+    "average_weights": (1,),
 }
-OVER_VECTORS = ("sgd_update", "adamw_update", "copy_weights", "gradient_squares")
+OVER_VECTORS = ("sgd_update", "adamw_update", "copy_weights", "gradient_squares", "average_weights", "muon_polynomial")
 
 
 def bytes_moved(name: str, arguments: Sequence[Any]) -> int:
@@ -28,6 +29,16 @@ def bytes_moved(name: str, arguments: Sequence[Any]) -> int:
     if name.startswith("gather_patches"):
         patches = arguments[3]
         return int(patches.nbytes + patches.size)  # and one byte of the uint8 image per entry
+    if name.startswith("augment_images"):  # written in float32, from a byte each; operations stay in the cache
+        return int(arguments[4].nbytes + arguments[4].size)
+    if name.startswith("mix_patches"):  # from an image and its partner, in float32
+        return int(arguments[3].nbytes + 2 * 4 * arguments[3].size)
+    if name.startswith(("muon_begin", "muon_update")):  # of the weights, those that are in matrices
+        stacks = arguments[6 if name.startswith("muon_begin") else 3]
+        copied = name.startswith("muon_update") and arguments[4] is not None
+        return int(stacks.nbytes + stacks.size * (2 * 4 + (arguments[4].itemsize if copied else 0)))
+    if name.startswith("muon_momentum"):  # as if all weights were in matrices, as nearly all are
+        return int(3 * arguments[2].nbytes)
     ndim = 1 if name.startswith(OVER_VECTORS) else 2
     total = sum(argument.nbytes for argument in arguments if getattr(argument, "ndim", 0) >= ndim)
     for kernel, positions in READ_AND_WRITTEN.items():

@@ -2,8 +2,11 @@
 
 from tinymixer.layers.attention import ClassToken, MultiHeadSelfAttention, PositionEmbedding
 from tinymixer.layers.block_sizes import BlockSizes
+from tinymixer.layers.gated_mlp import GatedChannelMixing
+from tinymixer.layers.grouped_token_mixing import GroupedTokenMixing
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
+from tinymixer.layers.layer_scale import LayerScale
 from tinymixer.layers.linear import Linear
 from tinymixer.layers.linear_mixer_block import LinearMixerBlock
 from tinymixer.layers.mixer_block import MixerBlock
@@ -15,8 +18,11 @@ __all__ = [
     "BlockSizes",
     "ChannelMixing",
     "ClassToken",
+    "GatedChannelMixing",
+    "GroupedTokenMixing",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "Linear",
     "LinearMixerBlock",
     "MixerBlock",

@@ -14,6 +14,10 @@ class BlockSizes:
     gelu, dropout      form of the GELU, and dropout rate after it
     heads              heads of self-attention
     layer_norm_eps     epsilon under LayerNorm's square root
+    token_groups       groups of channels with a token-mixing MLP each
+    gated              whether channel mixing has a gate in its hidden layer
+    layer_scale        first value of the branches' LayerScale; 0 for none
+    token_init         first weights of the token-mixing MLP: "lecun", or "local" (`initialisation.local_tokens`)
     """
 
     grid: tuple[int, int]
@@ -24,6 +28,10 @@ class BlockSizes:
     dropout: float = 0.0
     layer_norm_eps: float = 1e-6
     heads: int = 1
+    token_groups: int = 1
+    gated: bool = False
+    layer_scale: float = 0.0
+    token_init: str = "lecun"
 
     @property
     def num_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""Initial values of the parameters, as in the Mixer authors' code (Flax defaults, and a zero head)."""
+"""Initial values of the parameters: as in the Mixer authors' code (Flax defaults, and a zero head), and local ones."""
 
 import math
 
@@ -8,6 +8,7 @@ from tinymixer.parameters import Initialise
 
 # Standard deviation of a standard normal distribution cut off at -2 and 2.
 TRUNCATED_STD = 0.87962566103423978
+LOCAL_SIGMA = 1.0  # patches: how far a unit of local token mixing sees at first
 
 
 def zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -36,3 +37,45 @@ def lecun_normal(fan_in: int) -> Initialise:
         return draws * (math.sqrt(1 / fan_in) / TRUNCATED_STD)
 
     return initialise
+
+
+def local_tokens(grid: tuple[int, int], initialise: Initialise, units_first: bool) -> Initialise:
+    """Token-mixing weights by which each hidden unit acts on neighbouring patches at first.
+
+    grid          patches down and across, S = down * across
+    initialise    draws the weights as they would be otherwise
+    units_first   whether the shape is (DS, S), as weight1's, or (S, DS), as weight2's
+
+    Every unit has a home, a position of the grid (`homes`). Its S weights are multiplied by a Gaussian bump around it,
+
+        exp(-d^2 / (2 LOCAL_SIGMA^2)),   d the distance from the home in patches,
+
+    and by the number that leaves their expected sum of squares as it was. The draws are the same as without bumps, so
+    that nothing else of the model changes.
+    """
+
+    def initialise_locally(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        draws = initialise(generator, shape)  # (DS, S) or (S, DS)
+        places = np.stack(np.divmod(np.arange(grid[0] * grid[1]), grid[1]), axis=1)  # (S, 2), row and column
+        centres = places[homes(grid, shape[0 if units_first else 1])]  # (DS, 2)
+        squares = ((centres[:, None] - places) ** 2).sum(axis=2)  # (DS, S), d^2
+        bumps = np.exp(-squares / (2 * LOCAL_SIGMA**2))  # (DS, S)
+        bumps *= np.sqrt(len(places) / (bumps**2).sum(axis=1, keepdims=True))
+        return draws * (bumps if units_first else bumps.T)
+
+    return initialise_locally
+
+
+def homes(grid: tuple[int, int], units: int) -> np.ndarray:
+    """The position 0..S-1 on the grid that each unit has at home: spread evenly, and again from the first after S.
+
+    Each position is the one farthest from all before it; the first is in the middle.
+    """
+    down, across = grid
+    rows, columns = np.divmod(np.arange(down * across), across)  # (S,) each
+    order = [down // 2 * across + across // 2]
+    nearest = np.full(down * across, np.inf)  # (S,), squared distance to the nearest position in the order
+    while len(order) < min(units, down * across):
+        nearest = np.minimum(nearest, (rows - rows[order[-1]]) ** 2 + (columns - columns[order[-1]]) ** 2)
+        order.append(int(nearest.argmax()))
+    return np.resize(np.array(order), units)

@@ -16,6 +16,7 @@ from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.layers.attention import MultiHeadSelfAttention
 from tinymixer.layers.block_sizes import BlockSizes
+from tinymixer.layers.grouped_token_mixing import GroupedTokenMixing
 from tinymixer.layers.initialisation import lecun_normal, zeros
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.mlp import TokenMixing
@@ -111,8 +112,10 @@ TOKEN_MIXERS: dict[str, TokenMixer | None] = {
 }
 
 
-def token_mixer_of(choice: str | TokenMixer | None) -> TokenMixer | None:
+def token_mixer_of(choice: str | TokenMixer | None, groups: int = 1) -> TokenMixer | None:
     """The token mixer of that name, None for "none"; a class that is passed in comes back unchanged.
+
+    groups   of channels; with more than one, "mlp" means an MLP for each
 
     Raises ConfigError for an unknown name.
     """
@@ -122,4 +125,4 @@ def token_mixer_of(choice: str | TokenMixer | None) -> TokenMixer | None:
         raise ConfigError(
             f"unknown token mixer '{choice}': expected one of {', '.join(TOKEN_MIXERS)}.{nearest(choice, TOKEN_MIXERS)}"
         )
-    return TOKEN_MIXERS[choice]
+    return GroupedTokenMixing if choice == "mlp" and groups > 1 else TOKEN_MIXERS[choice]

@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from tinymixer.borders import IMAGE_VALUES
+from tinymixer.errors import ConfigError
 from tinymixer.layers.attention import require_heads
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.mixer_block import MixerBlock
@@ -10,6 +13,8 @@ from tinymixer.layers.mlp import GELU_FORMS
 from tinymixer.layers.token_mixing import TOKEN_MIXERS
 from tinymixer.models.image_config import PatchConfig
 from tinymixer.options import option
+
+MOST_WHITENED = 2048  # features of a window: the time for the eigenvectors grows with their cube
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,65 @@ class MixerConfig(PatchConfig):
     dropout: float = option(0.0, "Dropout rate after the GELU of each MLP.", minimum=0, below=1)
     drop_path: float = option(0.0, "Stochastic depth: rate of the last block, rising from 0.", minimum=0, below=1)
     layer_norm_eps: float = option(1e-6, "Epsilon under LayerNorm's square root.", above=0, below=1)
+    overlap: int = option(
+        0, "Pixels by which the stem sees beyond each side of a patch, reflected at the image's border.", minimum=0
+    )
+    token_groups: int = option(1, "Groups of channels with a token-mixing MLP each (G).", minimum=1)
+    gated: bool = option(False, "Channel mixing with a gate in its hidden layer (GEGLU).")
+    layer_scale: float = option(
+        0.0,
+        "First value of the number that each channel of a branch is multiplied by (LayerScale); 0: none.",
+        minimum=0,
+    )
+    token_init: str = option(
+        "lecun",
+        "First weights of the token-mixing MLP: lecun, or local, by which each unit acts on neighbouring patches.",
+        choices=("lecun", "local"),
+    )
+    whitened_stem: bool = option(False, "Set the stem's weight from the training images (whitening), and freeze it.")
 
     def require_consistent(self) -> None:
+        if self.overlap >= self.image_size:
+            raise ConfigError(
+                f"overlap {self.overlap} is too large: images of {self.image_size} x {self.image_size} pixels can be "
+                f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
+            )
         super().require_consistent()
         if self.tokens == "attention":
             require_heads(self.hidden_dim, self.heads)
+        if self.token_groups > 1 and self.tokens != "mlp":
+            raise ConfigError(f"token_groups is for tokens = mlp, and tokens is {self.tokens}: leave one of them out")
+        if self.hidden_dim % self.token_groups:
+            raise ConfigError(
+                f"token_groups {self.token_groups} does not divide hidden_dim {self.hidden_dim}: groups have the same "
+                "number of channels"
+            )
+        if self.token_init == "local" and self.tokens != "mlp":
+            raise ConfigError(
+                f"token_init = local is for tokens = mlp, and tokens is {self.tokens}: leave one of them out"
+            )
+        if self.whitened_stem and self.patch_features > MOST_WHITENED:
+            raise ConfigError(
+                f"whitened_stem takes eigenvectors of {self.patch_features:,} numbers each, as many as a "
+                f"window of the stem has, and the limit is {MOST_WHITENED:,}: choose smaller patches or less overlap"
+            )
+        IMAGE_VALUES.require(self.num_tokens * self.patch_features, f"the stem with overlap {self.overlap}")
+
+    @property
+    def window_size(self) -> int:
+        """P + 2 * overlap, height and width of what the stem sees of an image for one token, in pixels."""
+        return self.patch_size + 2 * self.overlap
+
+    @property
+    def patch_features(self) -> int:
+        """window_size^2 * in_channels, the length of what the stem sees for one token; without overlap the patch."""
+        return self.window_size**2 * self.in_channels
+
+    @property
+    def variants(self) -> dict[str, Any]:
+        """The fields, with their values, that make it another network than the paper's: name -> value."""
+        off = {"overlap": 0, "token_groups": 1, "gated": False, "layer_scale": 0.0}
+        return {name: getattr(self, name) for name in off if getattr(self, name) != off[name]}
 
     @property
     def block_sizes(self) -> BlockSizes:
@@ -45,6 +104,10 @@ class MixerConfig(PatchConfig):
             dropout=self.dropout,
             layer_norm_eps=self.layer_norm_eps,
             heads=self.heads,
+            token_groups=self.token_groups,
+            gated=self.gated,
+            layer_scale=self.layer_scale,
+            token_init=self.token_init,
         )
 
     @property
@@ -59,5 +122,6 @@ class MixerConfig(PatchConfig):
     def multiply_adds(self) -> int:
         """Multiply-adds of a forward pass for one image, of MLP-Mixer (tokens = mlp): the matrix products alone."""
         tokens, channels = self.num_tokens, self.hidden_dim
-        block = 2 * tokens * channels * (self.tokens_mlp_dim + self.channels_mlp_dim)
+        products = 3 if self.gated else 2  # of channel mixing
+        block = tokens * channels * (2 * self.tokens_mlp_dim + products * self.channels_mlp_dim)
         return tokens * self.patch_features * channels + self.num_blocks * block + channels * self.num_classes

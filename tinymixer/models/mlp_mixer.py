@@ -64,8 +64,11 @@ class MlpMixer(Model):
         Raises ShapeError when the images have another size or dtype than the model.
         """
         self.check_images(images)
-        ops = self.ops
-        patches, patches_cache = ops.images_to_patches_forward(images, self.config.patch_size)  # (S, B, features)
+        ops, patch_size, overlap = self.ops, self.config.patch_size, self.config.overlap
+        if overlap:
+            patches, patches_cache = ops.images_to_windows_forward(images, patch_size, overlap)  # (S, B, features)
+        else:
+            patches, patches_cache = ops.images_to_patches_forward(images, patch_size)  # (S, B, features)
         x, stem_cache = self.stem.forward(patches)  # (S, B, C)
         block_caches = []
         for block in self.blocks:
@@ -85,6 +88,8 @@ class MlpMixer(Model):
         for block, block_cache in zip(reversed(self.blocks), reversed(block_caches), strict=True):
             dx = block.backward(dx, block_cache)  # (S, B, C)
         dpatches = self.stem.backward(dx, stem_cache)  # (S, B, features)
+        if self.config.overlap:
+            return self.ops.images_to_windows_backward(dpatches, patches_cache)
         return self.ops.images_to_patches_backward(dpatches, patches_cache)
 
     def update_buffers(self, cache: Cache) -> None:

@@ -34,7 +34,7 @@ BLOCK_DIAGONAL, INTERPOLATED = "block-diagonal", "interpolated"
 WAYS = ("auto", "interpolate", "off")  # auto takes block-diagonal where it can
 LINEAR = "linear"  # linear_mixer's token mixing, and MlpMixer's with tokens = "linear"
 POSITIONS = "positions.embedding"  # of a Vision Transformer
-TOKEN_ARRAY = re.compile(r"blocks\.\d+\.token_mixing\.(weight1|bias1|weight2|bias2|weight|bias)")
+TOKEN_ARRAY = re.compile(r"blocks\.\d+\.token_mixing\.(?:\d+\.)?(weight1|bias1|weight2|bias2|weight|bias)")
 
 Grid = tuple[int, int]  # patches down, patches across
 Fit = Callable[[np.ndarray], np.ndarray]
@@ -57,20 +57,26 @@ class Resized:
 def resize_stem(weight: np.ndarray, source: Any, target: Any) -> np.ndarray | None:
     """The stem's weight (P*P*channels, C) for patches that are a whole number of times as large, or for grey images.
 
-    source, target   configurations, with patch_size and in_channels
+    source, target   configurations, with patch_size and in_channels, and perhaps overlap: a window of
+                     patch_size + 2 * overlap pixels takes the place of the patch
 
     Each pixel's weight is repeated over the k x k pixels that take its place and divided by k^2, so the new stem
     computes what the old one does on the image reduced k times. For grey images the weights of the colours are added,
     since a grey picture has the same value in all three. Returns None where nothing has to be fitted, for other
     changes, and for a weight of another model's form.
     """
-    sizes = [(getattr(each, "patch_size", None), getattr(each, "in_channels", None)) for each in (source, target)]
-    (old, before), (new, after) = sizes
-    if not (old and before and new and after) or sizes[0] == sizes[1]:
+    patches, channels, overlaps = (
+        [getattr(each, name, missing) for each in (source, target)]
+        for name, missing in (("patch_size", 0), ("in_channels", 0), ("overlap", 0))
+    )
+    if not all((*patches, *channels)) or all(old == new for old, new in (patches, channels, overlaps)):
         return None
-    if new % old or (before, after) not in ((3, 1), (after, after)) or weight.shape[:-1] != (old * old * before,):
+    times, rest = divmod(patches[1], patches[0])
+    (before, after), old = channels, patches[0] + 2 * overlaps[0]
+    if rest or overlaps[1] != times * overlaps[0]:
         return None
-    times = new // old
+    if (before, after) not in ((3, 1), (after, after)) or weight.shape[:-1] != (old * old * before,):
+        return None
     pixels = weight.reshape(old, old, before, -1)  # (P, P, channels, C)
     pixels = pixels.repeat(times, axis=0).repeat(times, axis=1) / times**2
     if before != after:

@@ -78,11 +78,14 @@ def summary(model: Any) -> str:
     total = sum(row.multiply_adds for row in rows)
     lines.append(("all", type(model).__name__, "", f"{model.parameters.count:,}", f"{total:,}"))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
-    return "\n".join(
+    table = [
         "  ".join(text.ljust(width) if column < 3 else text.rjust(width)
                   for column, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
         for line in lines
-    )  # fmt: skip
+    ]  # fmt: skip
+    if getattr(model.config, "whitened_stem", False):
+        table.append("stem.weight is set from the training images and not trained (whitened_stem)")
+    return "\n".join(table)
 
 
 def _noted(layer: Layer, counting: CountingOperations, rows: list[LayerRow]) -> Any:

@@ -12,8 +12,10 @@ from tinymixer.ops.class_token import (
     take_class_token_forward,
 )
 from tinymixer.ops.dropout import drop_path_backward, drop_path_forward, dropout_backward, dropout_forward
+from tinymixer.ops.gate import gate_backward, gate_forward
 from tinymixer.ops.gelu import gelu_erf_backward, gelu_erf_forward, gelu_tanh_backward, gelu_tanh_forward
 from tinymixer.ops.layer_norm import layer_norm_backward, layer_norm_forward
+from tinymixer.ops.layer_scale import layer_scale_backward, layer_scale_forward
 from tinymixer.ops.linear import linear_backward, linear_forward, token_linear_backward, token_linear_forward
 from tinymixer.ops.mean_over_tokens import mean_over_tokens_backward, mean_over_tokens_forward
 from tinymixer.ops.patches import images_to_patches_backward, images_to_patches_forward
@@ -26,20 +28,27 @@ from tinymixer.ops.softmax_cross_entropy import (
     softmax_cross_entropy_backward,
     softmax_cross_entropy_forward,
 )
+from tinymixer.ops.windows import images_to_windows_backward, images_to_windows_forward
 
 __all__ = [
     "drop_path_backward",
     "drop_path_forward",
     "dropout_backward",
     "dropout_forward",
+    "gate_backward",
+    "gate_forward",
     "gelu_erf_backward",
     "gelu_erf_forward",
     "gelu_tanh_backward",
     "gelu_tanh_forward",
     "images_to_patches_backward",
     "images_to_patches_forward",
+    "images_to_windows_backward",
+    "images_to_windows_forward",
     "layer_norm_backward",
     "layer_norm_forward",
+    "layer_scale_backward",
+    "layer_scale_forward",
     "linear_backward",
     "linear_forward",
     "mean_over_tokens_backward",

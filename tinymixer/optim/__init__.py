@@ -7,6 +7,7 @@ from tinymixer.optim.groups import ParameterGroup
 from tinymixer.optim.muon import Muon
 from tinymixer.optim.newton_schulz import newton_schulz
 from tinymixer.optim.optimizer import Optimizer
+from tinymixer.optim.sam import perturbed
 from tinymixer.optim.schedules import Schedule, constant, cosine, linear, make_schedule, trapezoid
 from tinymixer.optim.sgd import SGD
 
@@ -25,5 +26,6 @@ __all__ = [
     "linear",
     "make_schedule",
     "newton_schulz",
+    "perturbed",
     "trapezoid",
 ]

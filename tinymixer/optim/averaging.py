@@ -43,7 +43,7 @@ class WeightAverage:
         if steps % self.every:
             return
         self.updates += 1
-        share = 1 - min(self.decay, self.updates / (self.updates + RISE))
+        share = self.share(self.updates)
         for average, current in self._pairs():
 
             def update(chunk: slice, average: Any = average, current: Any = current) -> None:
@@ -51,6 +51,10 @@ class WeightAverage:
 
             for _ in parallel_map(update, chunks_of(average)):
                 pass
+
+    def share(self, number: int) -> float:
+        """1 - d of the update of that number, counted from 1."""
+        return 1 - min(self.decay, number / (number + RISE))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -99,6 +99,18 @@ class Segment:
         return self.matrix is None and other.matrix is None and self.start == other.stop and alike
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How one parameter is updated.
+
+    matrix   whether the rule updates it as a whole matrix (Muon), not element by element
+    """
+
+    learning_rate_factor: float
+    weight_decay: float
+    matrix: bool
+
+
 def segments_of(
     parameters: Parameters,
     groups: Sequence[ParameterGroup],

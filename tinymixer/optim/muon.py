@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import sqrt
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -71,6 +71,12 @@ class Muon(AdamW):
                 f"Muon updates matrices, and no trained one has a name that fits '{matrices}': use optimizer = 'adamw'"
             )
 
+    def over(self, parameters: Parameters) -> Self:
+        made = super().over(parameters)
+        made._velocities = parameters.views_of(made.state["mean"])
+        made._stacks = made._stacks_of_one_shape()
+        return made
+
     def updates_matrix(self, name: str, shape: tuple[int, ...], rule: str | None) -> bool:
         if len(shape) != 2:
             if rule == "muon":
@@ -81,6 +87,10 @@ class Muon(AdamW):
     def update_matrices(self, learning_rate: float, parallel_map: ParallelMap = map) -> None:
         for _ in parallel_map(lambda stack: self._update_stack(stack, learning_rate), self._stacks):
             pass
+
+    def directions(self, matrices: Any) -> Any:
+        """What the weights move along, for matrices (n, rows, columns): their orthogonal factors, nearly."""
+        return newton_schulz(matrices, ITERATIONS[self.iterations])
 
     def _stacks_of_one_shape(self) -> list["Stack"]:
         """The matrices in stacks of one shape, learning rate and decay."""
@@ -106,7 +116,7 @@ class Muon(AdamW):
             velocity *= self.momentum
             velocity += gradient
             looked_ahead.append(gradient + self.momentum * velocity)
-        directions = newton_schulz(xp.stack(looked_ahead), ITERATIONS[self.iterations])  # (n, rows, columns)
+        directions = self.directions(xp.stack(looked_ahead))  # (n, rows, columns)
         size = rate * UPDATE_SIZE * sqrt(max(directions.shape[1:]))
         for i, name in enumerate(stack.names):
             weight = self.parameters[name]

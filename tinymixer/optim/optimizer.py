@@ -1,8 +1,7 @@
 """What all update rules share: weight decay of chosen weights, clipping, the step count and the state."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from tinymixer.errors import CheckpointError, ConfigError, nearest
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.optim.clipping import clip, global_norm
-from tinymixer.optim.groups import ParameterGroup, Segment, decays, segments_of
+from tinymixer.optim.groups import ParameterGroup, Segment, Setting, decays, segments_of
 from tinymixer.parameters import Parameters
 
 DECAYS = ("matrices", "all", "none")
@@ -52,15 +51,17 @@ class Optimizer:
         self._elementwise = [segment for segment in self._segments if segment.matrix is None]
         self._decays = parameters.mask(lambda name, shape: decays(shape, decay), bool)  # (size,) a byte per weight
 
-    def step(self, learning_rate: float, parallel_map: ParallelMap = map) -> Any:
+    def step(self, learning_rate: float, parallel_map: ParallelMap = map, norm: Any = None) -> Any:
         """Clip the gradients if asked to, then update the weights in place.
 
         parallel_map   a function like `map` that may update several chunks of the vectors at once
+        norm           what `gradient_norm` returned for these gradients, where the caller has asked already
 
         Returns the global norm of the gradients before clipping, a 0-d array of the backend.
         """
         gradients = self.parameters.gradients
-        norm = global_norm(gradients, parallel_map, (chunk for segment in self._segments for chunk in segment.chunks()))
+        if norm is None:
+            norm = self.gradient_norm(parallel_map)
         if self.clip_norm:
             for segment in self._segments:
                 clip(gradients[segment.span], norm, self.clip_norm)
@@ -80,30 +81,33 @@ class Optimizer:
         self.update_matrices(learning_rate, parallel_map)
         return norm
 
+    def gradient_norm(self, parallel_map: ParallelMap = map) -> Any:
+        """The global norm of the gradients, frozen parameters left out: a 0-d array of the backend."""
+        return global_norm(self.parameters.gradients, parallel_map, self.trained_chunks())
+
+    def trained_chunks(self) -> Iterator[slice]:
+        """The slices of the flat vectors that are trained, a chunk at a time."""
+        return (chunk for segment in self._segments for chunk in segment.chunks())
+
     def over(self, parameters: Parameters) -> Self:
         """The same rule and settings for other parameters of the same names and shapes, before its first step.
 
         They may lie on another backend and have another dtype.
         """
         made = copy.copy(self)
-        made.__dict__.pop("weight_decay", None)
         xp, decays = parameters.backend.xp, self.parameters.backend.to_numpy(self._decays)
         made.parameters, made.steps, made._decays = parameters, 0, parameters.backend.asarray(decays)
         made.state = {name: xp.zeros(parameters.values.shape, dtype=parameters.dtype) for name in self.state}
         return made
 
-    @property
-    def uses_groups(self) -> bool:
-        """Whether there are parameter groups: a kernel that updates all parameters alike cannot follow them."""
-        return bool(self.groups)
-
-    @cached_property
-    def weight_decay(self) -> Any:
-        """The strength of the decay for every single weight (size,), for kernels that update all of them at once."""
-        strengths = self.parameters.backend.xp.zeros(self._decays.shape, dtype=self.parameters.dtype)
+    def setting_of(self, name: str) -> Setting | None:
+        """How the parameter of that name is updated; None where it is frozen."""
+        start = self.parameters.span_of(name).start
         for segment in self._segments:
-            strengths[segment.span] = self._decay_of(segment.span, segment)
-        return strengths
+            if segment.start <= start < segment.stop:
+                strength = segment.weight_decay if decays(self.parameters.shape(name), self.decay) else 0.0
+                return Setting(segment.learning_rate_factor, strength, segment.matrix is not None)
+        return None
 
     def _decay_of(self, chunk: slice, segment: Segment) -> Any:
         return self._decays[chunk].astype(self.parameters.dtype) * segment.weight_decay

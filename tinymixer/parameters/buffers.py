@@ -76,6 +76,11 @@ class Buffers:
             buffers += change
             change.fill(0)
 
+    def zero_buffer_change(self) -> None:
+        """Forget the collected change, as of a step that was given up."""
+        if self.storage.buffers_changed:
+            self.buffer_change.fill(0)
+
     def take_buffers(self, other: Self) -> None:
         """Copy the buffers of another model of the same layout. Raises ConfigError for another layout."""
         if other._buffer_layout.shapes != self._buffer_layout.shapes:

@@ -53,6 +53,11 @@ def foreign_arrays(model: Model, layout: str) -> dict[str, np.ndarray]:
             what += f" with tokens = {model.config.tokens}"
         raise ConfigError(f"{WHOSE[layout]} layout has no names for {what}: it is MLP-Mixer's, with tokens = mlp")
     config = model.config
+    if config.variants:
+        variants = " and ".join(f"{name} = {value}" for name, value in config.variants.items())
+        raise ConfigError(
+            f"{WHOSE[layout]} layout is the paper's Mixer, without {variants}: export this model in layout '{OWN}'"
+        )
     sizes = {
         "PH": config.patch_size, "PW": config.patch_size, "I": config.in_channels, "C": config.hidden_dim,
         "S": config.num_tokens, "DS": config.tokens_mlp_dim, "DC": config.channels_mlp_dim, "K": config.num_classes,

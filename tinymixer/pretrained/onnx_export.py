@@ -31,12 +31,14 @@ from tinymixer.models import (
     model_class,
 )
 from tinymixer.ops.gelu import TANH_CUBIC, TANH_SLOPE
+from tinymixer.ops.windows import places_read
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET = 17
 IR_VERSION = 8  # of the file format; the one of opset 17's time, which every runtime since reads
+TOKEN_BIAS = r"\.token_mixing\.(\d+\.)?bias[12]?$"
 LARGEST = 2_000_000_000  # bytes of weights: a file of protocol buffers ends at 2 GiB
 
 
@@ -184,7 +186,7 @@ def _arrays(model: Model) -> dict[str, np.ndarray]:
     """The parameters, biases over tokens as columns (S, 1), which are added to (B, S, C)."""
     arrays = model.parameters.to_numpy()
     return {
-        name: array[:, None] if array.ndim == 1 and re.search(r"\.token_mixing\.bias[12]?$", name) else array
+        name: array[:, None] if array.ndim == 1 and re.search(TOKEN_BIAS, name) else array
         for name, array in arrays.items()
     }
 
@@ -200,9 +202,14 @@ def _normalised(graph: Graph, pixels: str, mean: ArrayLike, std: ArrayLike, chan
 
 
 def _patches(graph: Graph, images: str, config: Any) -> str:
-    """images (B, H, W, channels)  ->  patches (B, S, P*P*channels), as in `ops/patches.py`"""
+    """images (B, H, W, channels)  ->  patches (B, S, features), as in `ops/patches.py`, or overlapping as in
+    `ops/windows.py`: the rows and columns that the windows read, gathered beside each other"""
     down, across = config.grid
-    size = config.patch_size
+    size, overlap = config.patch_size, getattr(config, "overlap", 0)
+    if overlap:
+        places = graph.constant(places_read(np, config.image_size, size, overlap), np.int64)  # rows, and columns
+        images = graph.add("Gather", graph.add("Gather", images, places, axis=1), places, axis=2)
+        size = config.window_size
     cut = graph.reshape(images, 0, down, size, across, size, config.in_channels)
     cut = graph.add("Transpose", cut, perm=[0, 1, 3, 2, 4, 5])
     return graph.reshape(cut, 0, down * across, config.patch_features)
@@ -236,10 +243,12 @@ def _blocks(graph: Graph, x: str, names: Mapping[str, str], config: MixerConfig 
         graph.scope(f"{block}.token_mixing")
         if tokens != "none":
             normed = _norm(graph, x, names, f"{block}.token_norm", config)
-            x = graph.add("Add", x, TOKENS[tokens](graph, normed, names, f"{block}.token_mixing", config))
+            mixed = TOKENS[tokens](graph, normed, names, f"{block}.token_mixing", config)
+            x = graph.add("Add", x, _scaled(graph, mixed, names, f"{block}.token_scale"))
         graph.scope(f"{block}.channel_mixing")
         normed = _norm(graph, x, names, f"{block}.channel_norm", config)
-        x = graph.add("Add", x, _mlp(graph, normed, names, f"{block}.channel_mixing", config, graph.linear))
+        mixed = _mlp(graph, normed, names, f"{block}.channel_mixing", config, graph.linear)
+        x = graph.add("Add", x, _scaled(graph, mixed, names, f"{block}.channel_scale"))
     graph.scope("pre_head_layer_norm")
     return _norm(graph, x, names, "pre_head_layer_norm", config)
 
@@ -266,12 +275,27 @@ def _mlp(
     config: MixerConfig | ViTConfig,
     linear: Callable[..., str],
 ) -> str:
-    hidden = linear(x, names[f"{prefix}.weight1"], names[f"{prefix}.bias1"])
-    return linear(graph.gelu(hidden, config.gelu), names[f"{prefix}.weight2"], names[f"{prefix}.bias2"])
+    hidden = graph.gelu(linear(x, names[f"{prefix}.weight1"], names[f"{prefix}.bias1"]), config.gelu)
+    if f"{prefix}.gate_weight" in names:
+        gate = linear(x, names[f"{prefix}.gate_weight"], names[f"{prefix}.gate_bias"])
+        hidden = graph.add("Mul", hidden, gate)
+    return linear(hidden, names[f"{prefix}.weight2"], names[f"{prefix}.bias2"])
+
+
+def _scaled(graph: Graph, branch: str, names: Mapping[str, str], prefix: str) -> str:
+    """The branch times its LayerScale, where there is one."""
+    return graph.add("Mul", branch, names[f"{prefix}.scale"]) if f"{prefix}.scale" in names else branch
 
 
 def _token_mlp(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:
-    return _mlp(graph, x, names, prefix, config, graph.token_linear)
+    if config.token_groups == 1:
+        return _mlp(graph, x, names, prefix, config, graph.token_linear)
+    parts = []
+    for i in range(config.token_groups):
+        width = config.hidden_dim // config.token_groups
+        own = graph.add("Gather", x, graph.constant(np.arange(i * width, (i + 1) * width), np.int64), axis=2)
+        parts.append(_mlp(graph, own, names, f"{prefix}.{i}", config, graph.token_linear))
+    return graph.add("Concat", *parts, axis=2)
 
 
 def _token_linear(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:

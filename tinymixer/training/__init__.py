@@ -3,7 +3,7 @@
 from tinymixer.engines.step import StepResult, train_step
 from tinymixer.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinymixer.training.evaluate import Evaluation, accuracy_interval, evaluate
-from tinymixer.training.history import read_rows
+from tinymixer.training.history import read_rows, read_step_rows
 from tinymixer.training.loading import Run, load_model, load_run
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe, load_recipe, recipe_names
@@ -31,6 +31,7 @@ __all__ = [
     "load_recipe",
     "load_run",
     "read_rows",
+    "read_step_rows",
     "recipe_fields",
     "recipe_names",
     "resolve_recipe",

@@ -4,10 +4,13 @@ import dataclasses
 
 from tinymixer.backend import get_backend
 from tinymixer.data import Dataset, generator, load_dataset
+from tinymixer.engines import Work
 from tinymixer.errors import ConfigError, DataError
 from tinymixer.models import Model, architectures, make_model
 from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, WeightAverage, make_schedule
+from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.parameters import Parameters
+from tinymixer.training.length import RunLength, warmup_steps_of
 from tinymixer.training.own_model import describe_model, require_own_parameters
 from tinymixer.training.parts import groups_of
 from tinymixer.training.recipe import Recipe
@@ -37,7 +40,7 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
             weight_decay=options.weight_decay,
             decay=options.decay,
             clip_norm=options.clip_norm,
-            groups=recipe.groups,
+            groups=groups,
         )
     return AdamW(
         parameters,
@@ -56,13 +59,34 @@ def make_average(recipe: Recipe, parameters: Parameters) -> WeightAverage | None
     return WeightAverage(parameters, options.ema_decay, options.ema_every) if options.ema_decay else None
 
 
+def work_of(recipe: Recipe, dataset: Dataset, ranks: Ranks = ONE_RANK, average: WeightAverage | None = None) -> Work:
+    """What all steps of a run by this recipe on this data have in common."""
+    training = recipe.training
+    return Work(
+        dataset.train_images,
+        dataset.train_labels,
+        dataset.mean,
+        dataset.std,
+        training.batch_size,
+        recipe.augmentation,
+        training.label_smoothing,
+        training.micro_batches,
+        training.seed,
+        ranks,
+        dataset.num_classes,
+        average,
+        recipe.optimizer.sam_rho,
+    )
+
+
 def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
     """The recipe's learning rate as a function of the step."""
+    length = RunLength.of(recipe, steps_per_epoch)
     return make_schedule(
         recipe.schedule.schedule,
         recipe.optimizer.learning_rate,
-        recipe.training.epochs * steps_per_epoch,
-        round(recipe.schedule.warmup_epochs * steps_per_epoch),
+        length.steps,
+        warmup_steps_of(recipe, length),
         recipe.schedule.final_learning_rate,
         recipe.schedule.cooldown_share,
     )

@@ -25,7 +25,12 @@ NAMED = 6  # arrays that a sentence names; of the others it gives the number
 HEAD = "head."  # how the names of a head's arrays begin
 RATES = ("dropout", "drop_path")  # fields of a model that are not sizes: always the recipe's
 SIZES = ("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim", "heads", "pool")
-FITTED_SIZES = ("num_tokens", "patch_size", "in_channels")  # arrays are fitted to these where that is possible
+FITTED_SIZES = (
+    "num_tokens",
+    "patch_size",
+    "overlap",
+    "in_channels",
+)  # arrays are fitted to these where that is possible
 
 
 def choose_start(recipe: Recipe, init_from: str | Path | None, has_weights: bool) -> StartingWeights | None:

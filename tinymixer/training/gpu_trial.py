@@ -7,7 +7,7 @@ import numpy as np
 from tinymixer.engines import Work
 from tinymixer.engines.guarded_cuda import GuardedCudaEngine
 from tinymixer.errors import ConfigError
-from tinymixer.training.build import build_model, make_optimizer
+from tinymixer.training.build import build_model, make_average, make_optimizer
 from tinymixer.training.recipe import Recipe
 
 
@@ -34,6 +34,8 @@ def try_on_gpu(recipe: Recipe, precision: str) -> GuardedCudaEngine:
         training.label_smoothing,
         training.micro_batches,
         training.seed,
+        average=make_average(recipe, model.parameters),
+        sam_rho=recipe.optimizer.sam_rho,
     )
     obstacle = GuardedCudaEngine.obstacle(model, training, work, optimizer)
     if obstacle is not None:

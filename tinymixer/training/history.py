@@ -1,7 +1,12 @@
-"""metrics.jsonl: one row per finished epoch. The file survives a crash, and a checkpoint repairs it when resuming."""
+"""metrics.jsonl: one row per finished epoch, and where asked for one every few steps.
+
+The file survives a crash, and a checkpoint repairs it when resuming. A row of steps is told by its field "step", which
+a row of an epoch has not; a row of steps has its place before the row of its epoch.
+"""
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,17 +19,26 @@ from tinymixer.text import shown_value
 
 NUMBERS = (
     "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "images_per_second", "seconds",
-    "learning_rate", "test_loss", "test_accuracy", "test_images",
+    "learning_rate", "test_loss", "test_accuracy", "test_images", "loss", "accuracy", "gradient_norm",
 )  # fmt: skip
 TOGETHER = (("validation_loss", "validation_accuracy"), ("test_accuracy", "test_interval", "tested"))
 LARGEST_FILE = 100_000_000  # bytes; the rows of a million epochs need less
+LARGEST_WITH_STEPS = 50_000_000  # bytes at which rows of steps end: some 250,000 of them
 Row = dict[str, Any]
 TEST_FIGURES = {"test_loss": float, "test_accuracy": float, "test_interval": list, "test_images": int, "tested": str}
 DAMAGED = "metrics.damaged.jsonl"
 
 
-def append_row(path: Path, row: Row, say: Say = say_nothing) -> None:
-    """Append one row and flush it to disk. When that fails, raises TrainingError and leaves no partial row."""
+def is_step_row(row: Row) -> bool:
+    """Whether a row is of some steps, not of an epoch."""
+    return "step" in row
+
+
+def append_row(path: Path, row: Row, say: Say = say_nothing, sync: bool = True) -> None:
+    """Append one row. When that fails, raises TrainingError and leaves no partial row.
+
+    sync   wait until it is on the disk, and all rows before it
+    """
     line = (json.dumps(row) + "\n").encode()
     try:
         with path.open("ab", buffering=0) as file:
@@ -33,7 +47,8 @@ def append_row(path: Path, row: Row, say: Say = say_nothing) -> None:
                 written = file.write(line)
                 if written != len(line):
                     raise OSError("the disk is full")
-                sync_file(file.fileno(), path.parent, say)
+                if sync:
+                    sync_file(file.fileno(), path.parent, say)
             except OSError:
                 file.truncate(size)
                 raise
@@ -44,10 +59,19 @@ def append_row(path: Path, row: Row, say: Say = say_nothing) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.jsonl; [] when there is no such file. A last line that a crash cut short is skipped.
+    """The rows of epochs in a metrics.jsonl; [] when there is no such file. `read_step_rows` has those of steps.
 
-    Raises TrainingError for a file that is not a history.
+    A last line that a crash cut short is skipped. Raises TrainingError for a file that is not a history.
     """
+    return [row for row in _all_rows(path) if not is_step_row(row)]
+
+
+def read_step_rows(path: Path) -> list[Row]:
+    """The rows of steps in a metrics.jsonl (`[training] step_rows`); otherwise as `read_rows`."""
+    return [row for row in _all_rows(path) if is_step_row(row)]
+
+
+def _all_rows(path: Path) -> list[Row]:
     rows, faults, _ = _scan(path)
     if faults:
         number, fault = next(iter(faults.items()))
@@ -58,18 +82,21 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = say_nothing) -> list[Row]:
+def mend_rows(
+    path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = say_nothing, steps: int | None = None
+) -> list[Row]:
     """Make the file agree with a checkpoint that was saved after `epochs` epochs, and return the rows of those epochs.
 
-    kept   the rows stored in the checkpoint; None for a checkpoint without a history
+    kept    the rows stored in the checkpoint; None for a checkpoint without a history
+    steps   of the run, after which the checkpoint was saved; None keeps the rows of steps up to the last epoch's end
 
-    Rows of later epochs are dropped, since a resumed run writes them again. Damaged, missing and changed rows are
-    replaced by the checkpoint's rows where it has them; `say` receives a sentence about it, and a copy of the damaged
-    file stays as metrics.damaged.jsonl.
+    Rows of later epochs and steps are dropped, since a resumed run writes them again. Damaged, missing and changed rows
+    are replaced by the checkpoint's rows where it has them; `say` receives a sentence about it, and a copy of the
+    damaged file stays as metrics.damaged.jsonl.
     """
     found, faults, cut_short = _scan(path)
     damaged = list(faults)
-    by_epoch = {row["epoch"]: row for row in found}
+    by_epoch = {row["epoch"]: row for row in found if not is_step_row(row)}
     rows: list[Row] = []
     missing: list[int] = []
     changed: list[int] = []
@@ -96,8 +123,14 @@ def mend_rows(path: Path, kept: Sequence[Row] | None, epochs: int, say: Say = sa
         ]  # fmt: skip
         mended = "it was mended from the checkpoint" if len(rows) == epochs else "their figures are lost"
         say(f"{path} had {', '.join(what)}: {mended}; the file as it was is kept as {DAMAGED}")
-    if rows != found or damaged or cut_short:
-        write_rows(path, rows, say)
+    by_step = {
+        row["step"]: row
+        for row in found
+        if is_step_row(row) and (row["epoch"] <= epochs if steps is None else row["step"] <= steps)
+    }
+    wanted = _in_order(rows, by_step.values())
+    if wanted != found or damaged or cut_short:
+        _write(path, wanted, say)
     return rows
 
 
@@ -145,8 +178,10 @@ def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
             if number == len(lines) and line.startswith(b"{"):
                 return rows, faults, True
             row = None
-        if not isinstance(row, dict) or type(row.get("epoch")) is not int:
+        if not isinstance(row, dict) or type(row.get("step" if "step" in row else "epoch")) is not int:
             faults[number] = "expected a JSON object with 'epoch'"
+        elif is_step_row(row) and "epoch" not in row:
+            faults[number] = "it has no 'epoch' beside its 'step'"
         elif (fault := _fault(row)) is not None:
             faults[number] = fault
         else:
@@ -155,6 +190,20 @@ def _scan(path: Path) -> tuple[list[Row], dict[int, str], bool]:
 
 
 def write_rows(path: Path, rows: Iterable[Row], say: Say = say_nothing) -> None:
-    """Write the whole history again. Raises CheckpointError when that fails; the old one then stays."""
+    """Write the rows of all epochs again; rows of steps that the file has stay.
+
+    Raises CheckpointError when that fails; the old file then stays.
+    """
+    _write(path, _in_order(rows, (row for row in _scan(path)[0] if is_step_row(row))), say)
+
+
+def _in_order(epochs: Iterable[Row], steps: Iterable[Row]) -> list[Row]:
+    """Rows of both kinds as a run writes them: those of steps, then that of the epoch that ends after them."""
+    return sorted(
+        (*steps, *epochs), key=lambda row: (math.ceil(row["epoch"]), not is_step_row(row), row.get("step", 0))
+    )
+
+
+def _write(path: Path, rows: Iterable[Row], say: Say) -> None:
     with replacing(path, say) as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -48,7 +48,7 @@ class OptimizerOptions(Options):
     newton_schulz_steps: int = option(5, "Muon: steps that make an update orthogonal, 3 or 5.", minimum=3, maximum=5)
     beta1: float = option(0.9, "AdamW: decay of the mean of the gradients.", minimum=0, below=1)
     beta2: float = option(0.999, "AdamW: decay of the mean of their squares.", minimum=0, below=1)
-    adam_eps: float = option(1e-8, "AdamW: added to the denominator.", minimum=0)
+    adam_eps: float = option(1e-8, "AdamW: added to the denominator.", above=0)
     ema_decay: float = option(
         0.0,
         "Average the weights: the share of the average that an update keeps; 0 averages nothing.",
@@ -56,6 +56,12 @@ class OptimizerOptions(Options):
         below=1,
     )
     ema_every: int = option(5, "Steps between two updates of the average.", minimum=1)
+    sam_rho: float = option(
+        0.0,
+        "Sharpness-aware minimisation: take the gradient this far uphill from the weights, in a second pass (usual: "
+        "0.05 to 0.2); 0 takes it at the weights.",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,18 @@ class ScheduleOptions(Options):
 class TrainingOptions(EngineOptions):
     """[training]: the training loop, and how its steps are computed."""
 
-    epochs: int = option(10, "Passes over the training images.", minimum=1)
+    epochs: int = option(
+        10, "Passes over the training images, where neither steps nor seconds say how long the run is.", minimum=1
+    )
+    steps: int = option(
+        0, "Length of the run in steps, so that the last epoch may be a part of one; 0: epochs decide.", minimum=0
+    )
+    seconds: float = option(
+        0.0,
+        "Length of the run in seconds, from the command to the test figure: some steps are measured at the start, and "
+        "the number that fits is written into config.toml as steps; 0: steps or epochs decide.",
+        minimum=0,
+    )
     batch_size: int = option(128, "Images per step.", minimum=1)
     micro_batches: int = option(1, "Parts that a batch is computed in, to save memory.", minimum=1)
     label_smoothing: float = option(0.0, "Share of each target spread evenly over all classes.", minimum=0, below=1)
@@ -89,6 +106,9 @@ class TrainingOptions(EngineOptions):
     eval_batch_size: int = option(128, "Images per batch when a model is evaluated.", minimum=1)
     checkpoint_every_steps: int = option(
         0, "Also save within epochs, every this many steps; 0 saves after epochs only.", minimum=0
+    )
+    step_rows: int = option(
+        0, "Also write a row into metrics.jsonl every this many steps; 0 writes a row per epoch only.", minimum=0
     )
 
 

@@ -35,7 +35,8 @@ def factors_of(text: str) -> dict[str, float]:
 
 
 def groups_of(recipe: "Recipe", names: Sequence[str]) -> list[ParameterGroup]:
-    """The parameter groups of a run: its frozen parts, those with a factor, then the recipe's own groups.
+    """The parameter groups of a run: its frozen parts (with the whitened stem's weight), those with a factor, then the
+    recipe's own groups.
 
     names   of the model's parameters
 
@@ -44,6 +45,9 @@ def groups_of(recipe: "Recipe", names: Sequence[str]) -> list[ParameterGroup]:
     """
     options = recipe.fine_tuning
     frozen = [ParameterGroup(pattern_of(part, names), frozen=True) for part in parts_of(options.freeze)]
+    whitened = ParameterGroup("stem.weight", frozen=True)
+    if getattr(recipe.model, "whitened_stem", False) and _left(whitened, frozen, names):
+        frozen.append(whitened)
     factors: Mapping[str, float] = factors_of(options.learning_rate_factors)
     rated = []
     for part, factor in factors.items():

@@ -9,7 +9,7 @@ from tinymixer.parallel.ranks import Ranks
 from tinymixer.training.build import fit_recipe, load_data
 from tinymixer.training.fine_tuning import sized_like, widened_for
 from tinymixer.training.recipe import Recipe
-from tinymixer.training.resume import with_recorded_precision
+from tinymixer.training.resume import with_recorded_precision, with_recorded_steps
 from tinymixer.training.run_folder import sized_as_before
 from tinymixer.training.starting_weights import StartingWeights
 
@@ -40,4 +40,6 @@ def prepare(
         recipe = widened_for(recipe, weights, say)
     if stated not in (None, dataset.image_size):
         say(f"the images have {dataset.image_size} pixels a side, not {stated}, and so has the model")
-    return with_recorded_precision(recipe, resumed) if resumed else recipe, dataset
+    if resumed:
+        recipe = with_recorded_steps(with_recorded_precision(recipe, resumed), resumed)
+    return recipe, dataset

@@ -65,7 +65,7 @@ class Recipe:
         for title in TITLES:
             object.__setattr__(self, title, printable(getattr(self, title)))
         training, optimizer, schedule = self.training, self.optimizer, self.schedule
-        if schedule.warmup_epochs > training.epochs:
+        if schedule.warmup_epochs > training.epochs and not (training.steps or training.seconds):
             raise ConfigError(
                 f"'warmup_epochs' ({schedule.warmup_epochs:g}) is more than the run's 'epochs' ({training.epochs}): "
                 "choose a shorter warm-up, or more epochs"

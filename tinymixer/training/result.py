@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinymixer.text import counted
 from tinymixer.training.recipe import recipe_names
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class TrainingResult:
     test_interval         95 % confidence interval of the test accuracy, (low, high)
     tested                the checkpoint that was tested, "best" or "last"
     seconds               training time of the run, including the time before it was resumed
+    trained               the length of the run so far, in words: "30 epochs", or "137 steps" where it is given in steps
     """
 
     status: str
@@ -36,6 +38,7 @@ class TrainingResult:
     tested: str | None
     seconds: float
     signal: int | None = None
+    trained: str = ""
 
 
 def make_result(trainer: "Trainer", status: str, signals: Sequence[int | None] = (None,)) -> TrainingResult:
@@ -44,18 +47,19 @@ def make_result(trainer: "Trainer", status: str, signals: Sequence[int | None] =
     row = trainer.rows[-1] if trainer.rows else {}
     test, interval = row.get("test_accuracy"), row.get("test_interval")
     best = state.best_accuracy if state.best_epoch else None
+    trained = counted(trainer.step, "step") if trainer.recipe.training.steps else counted(state.epoch, "epoch")
     if status == "interrupted":
         reached = "" if best is None else f", best validation accuracy {100 * best:.2f} %"
         together = f"launch -n {trainer.ranks.size} " if trainer.ranks.size > 1 else ""
         named = f" {trainer.recipe.name}" if trainer.recipe.name in recipe_names() else ""
         message = (
-            f"stopped after step {trainer.step} of {trainer.total_steps}{reached}; everything is saved. "
+            f"stopped {_where(trainer)}{reached}; everything is saved. "
             f"Go on with: tinymixer {together}train{named} --out {shlex.quote(str(folder))} --resume"
             f"{' (on any number of ranks)' if together else ''}"
         )
     else:
         reached = "" if test is None or interval is None else f", {say_test(row)}"
-        message = f"{status}: {state.epoch} epochs in {state.elapsed_seconds:.0f} s{reached}, saved in {folder}"
+        message = f"{status}: {trained} in {state.elapsed_seconds:.0f} s{reached}, saved in {folder}"
     return TrainingResult(
         status,
         message,
@@ -67,7 +71,15 @@ def make_result(trainer: "Trainer", status: str, signals: Sequence[int | None] =
         row.get("tested"),
         state.elapsed_seconds,
         next((number for number in signals if number is not None), None) if status == "interrupted" else None,
+        trained,
     )
+
+
+def _where(trainer: "Trainer") -> str:
+    training = trainer.recipe.training
+    if training.seconds and not training.steps:
+        return "while measuring how many steps fit"
+    return f"after step {trainer.step} of {trainer.total_steps}"
 
 
 def say_test(row: dict) -> str:

@@ -58,6 +58,16 @@ def with_precision(recipe: Recipe, precision: str) -> Recipe:
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, precision=precision))
 
 
+def with_recorded_steps(recipe: Recipe, folder: str | Path) -> Recipe:
+    """A recipe for resuming the run in `folder`: the steps that were found to fit into its seconds are kept."""
+    training = recipe.training
+    if training.steps or not training.seconds or not RunFolder(folder).config.is_file():
+        return recipe
+    began = RunFolder(folder).read_config().training
+    fitted = began.steps if began.seconds == training.seconds else 0
+    return dataclasses.replace(recipe, training=dataclasses.replace(training, steps=fitted))
+
+
 def with_recorded_precision(recipe: Recipe, folder: str | Path) -> Recipe:
     """A recipe for resuming the run in `folder`: "auto" means the precision that the run was begun in."""
     if recipe.training.precision != "auto" or not RunFolder(folder).config.is_file():

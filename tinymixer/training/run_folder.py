@@ -1,5 +1,6 @@
 """A run's folder: config.toml, metrics.jsonl, last.npz, previous.npz, best.npz and curves.png."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from tinymixer.data import DataDescription
 from tinymixer.errors import TrainingError
 from tinymixer.files import Say, keep_under, remove_leftovers, replacing, say_nothing
 from tinymixer.training.folder_lock import FolderLock
+from tinymixer.training.length import with_one_length
 from tinymixer.training.recipe import DESCRIPTION_TABLE, Recipe, load_recipe, read_toml_file
 
 DEFAULT_ROOT = Path("runs")
@@ -21,7 +23,7 @@ FREE_ON_RESUME = (
         f"training.{name}"
         for name in (
             "eval_batch_size", "checkpoint_every_steps", "engine", "backend", "kernels", "threads", "slice_images",
-            "captured", "check_kernels",
+            "captured", "check_kernels", "step_rows",
         )
     ),
     "fine_tuning.init_from",  # a resumed run has its own weights, whatever it was started from
@@ -105,6 +107,12 @@ class RunFolder:
         with replacing(self.config, self.say) as file:
             file.write(recipe.to_toml({} if data is None else {DESCRIPTION_TABLE: data.to_dict()}).encode())
 
+    def give_up(self) -> None:
+        """Remove the folder of a run that never began, as far as nothing else lies in it."""
+        self.config.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
     def clean_up(self) -> None:
         """Remove the partly written files of a killed run."""
         remove_leftovers(self.path)
@@ -133,7 +141,8 @@ def resolve_recipe(
         overrides |= {"data.data": str(Path(data).absolute())}
     if not resume:
         default = "photos" if data else "digits"
-        return load_recipe(name_or_path or default).with_overrides(overrides)
+        recipe = load_recipe(name_or_path or default)
+        return recipe.with_overrides(with_one_length(recipe, overrides))
     if out is None:
         raise TrainingError("--resume needs the run's folder: add --out FOLDER")
     recipe = RunFolder(out).read_config()
@@ -156,9 +165,12 @@ def sized_as_before(recipe: Recipe, out: str | Path) -> Recipe:
 def require_same_run(started: Recipe, resumed: Recipe, folder: Path) -> None:
     """Raise TrainingError, which names the fields, where resuming with this recipe would change the results.
 
-    `epochs` may change only with the constant schedule, where it changes no learning rate.
+    `epochs` may change only with the constant schedule, where it changes no learning rate, and where it says how long
+    the run is.
     """
-    free = FREE_ON_RESUME + (("training.epochs",) if started.schedule.schedule == "constant" else ())
+    by_epochs = not (started.training.steps or started.training.seconds)
+    may_be_longer = by_epochs and started.schedule.schedule == "constant"
+    free = FREE_ON_RESUME + (("training.epochs",) if may_be_longer else ())
     changed = {name: pair for name, pair in started.differences(resumed).items() if name not in free}
     if changed:
         listed = ", ".join(f"{name} ({before!r} then, {now!r} now)" for name, (before, now) in changed.items())

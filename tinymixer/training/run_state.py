@@ -10,6 +10,7 @@ from tinymixer.errors import CheckpointError
 from tinymixer.training.evaluate import Evaluation
 
 LARGEST = 1e15  # steps, images or seconds of any run
+ROW_SUMS = ("row_loss_sum", "row_correct", "row_images", "row_seconds")
 FEW_IMAGES = 100  # with fewer validation images, which epoch is best is mostly luck
 
 
@@ -27,6 +28,7 @@ class RunState:
     best_epoch        the epoch with the lowest validation loss, 0 before any. The loss decides, not the accuracy: with
                       few images many epochs have the same accuracy
     best_accuracy, best_loss   on the validation images after that epoch
+    row_loss_sum, row_correct, row_images, row_seconds   sums since the last row of steps (`StepRows`)
     """
 
     epoch: int = 0
@@ -41,6 +43,10 @@ class RunState:
     best_epoch: int = 0
     best_accuracy: float = 0.0
     best_loss: float = 0.0
+    row_loss_sum: float = 0.0
+    row_correct: int = 0
+    row_images: int = 0
+    row_seconds: float = 0.0
 
     def add_steps(self, steps: int, loss_sum: float, correct: int, images: int, seconds: float) -> None:
         self.step += steps
@@ -81,6 +87,8 @@ class RunState:
         if number == 1 and isinstance(values, dict):  # format 1 chose the best epoch on the test images: drop it
             values.pop("best_accuracy", None)
             values |= {"validation_images": 0, "best_epoch": 0, "best_accuracy": 0.0, "best_loss": 0.0}
+        if isinstance(values, dict):  # checkpoints from before there were rows of steps have no sums for them
+            values = {name: getattr(cls, name) for name in ROW_SUMS} | values
         if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != expected:
             raise CheckpointError(f"{path} is damaged: its 'state' does not say where the run stands")
         if any(not 0 <= value <= LARGEST for value in values.values()):  # also false for NaN
@@ -94,6 +102,10 @@ class RunState:
         for agree, what in (
             (bool(self.step) == bool(self.images), f"{self.step} steps of the epoch and {self.images} images"),
             (self.correct <= self.images, f"{self.correct} of {self.images} images classified correctly"),
+            (
+                self.row_correct <= self.row_images,
+                f"{self.row_correct} of {self.row_images} images since a row of steps classified correctly",
+            ),
             (self.best_epoch <= self.epoch, f"the best of {self.epoch} epochs to be number {self.best_epoch}"),
             (self.best_accuracy <= 1, f"an accuracy of {self.best_accuracy:g}"),
         ):

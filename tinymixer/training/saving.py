@@ -43,6 +43,7 @@ def _write_checkpoint(trainer: "Trainer", path: Path) -> None:
         engine=_engine_state(trainer),
         average=trainer.average.state_dict() if trainer.average is not None else {},
     )
+    trainer.step_rows.sync()
     if path == trainer.folder.last:
         trainer.folder.keep_last_as_previous()
     save_checkpoint(path, checkpoint, trainer.reports.say_once)
@@ -83,10 +84,11 @@ def _take_over(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     trainer.skipped = trainer.step - trainer.optimizer.steps
     may_skip = trainer.recipe.training.precision == "float16"  # it leaves out an update where a gradient overflows
     expected = trainer.skipped >= 0 if skipped is None and may_skip else trainer.skipped == (skipped or 0)
-    if state.step > trainer.steps_per_epoch or not expected:
+    steps_of_epoch = trainer.length.steps_in(state.epoch)
+    if state.step > steps_of_epoch or not expected:
         raise CheckpointError(
             f"the checkpoint in {folder} is damaged: it stands after step {state.step} of epoch {state.epoch + 1}, of "
-            f"{trainer.steps_per_epoch} steps each, and its optimizer after step {trainer.optimizer.steps}"
+            f"{steps_of_epoch} steps, and its optimizer after step {trainer.optimizer.steps}"
         )
     if trainer.average is not None:
         _restore_average(trainer.average, checkpoint, trainer.optimizer.steps, folder)
@@ -106,6 +108,6 @@ def _restore_average(average: WeightAverage, checkpoint: Checkpoint, steps: int,
 def _mend_folder(trainer: "Trainer", history: list[Row] | None) -> list[Row]:
     folder, say = trainer.folder, trainer.reports.say_once
     folder.clean_up()
-    rows = mend_rows(folder.metrics, history, trainer.state.epoch, say)
+    rows = mend_rows(folder.metrics, history, trainer.state.epoch, say, trainer.step)
     folder.write_config(trainer.recipe, trainer.dataset.description)
     return rows

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinymixer.data import Dataset, epoch_order
-from tinymixer.engines import Step, Work, choose_engine
+from tinymixer.engines import Step, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
-from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of
+from tinymixer.training.budget import Budget, SavingPace
+from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of, work_of
 from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.final_test import final_test, nothing_to_test
 from tinymixer.training.fine_tuning import choose_start, start_with
 from tinymixer.training.history import Row, append_row
+from tinymixer.training.length import RunLength, shortened_warmup
+from tinymixer.training.measuring import fit_to_budget
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
 from tinymixer.training.other_weights import averaged_weights
@@ -37,7 +40,9 @@ from tinymixer.training.sharing import (
     require_same_weights,
     take_device,
 )
+from tinymixer.training.step_rows import StepRows
 from tinymixer.training.stop import StopSignals
+from tinymixer.training.whitening import whiten_stem
 
 
 class Trainer:
@@ -55,6 +60,7 @@ class Trainer:
                 `recipe.fine_tuning` says how sizes and head are chosen
     ranks       the processes that train together (`tinymixer.parallel.launched_ranks`), each with a Trainer of its own.
                 Rank 0's alone writes into the folder; give the others' a `Progress()`, which is silent
+    started     for `[training] seconds`: when the command began, by `time.perf_counter()`; None: now
 
     A share of the training images (`recipe.data.validation_share`) is held back for validation; they alone decide which
     checkpoint is the best and when to stop early. The test images are used once, at the end, with the recommended
@@ -74,7 +80,9 @@ class Trainer:
         model: Model | None = None,
         init_from: str | Path | None = None,
         ranks: Ranks = ONE_RANK,
+        started: float | None = None,
     ) -> None:
+        started = time.perf_counter() if started is None else started
         if resume and out is None:
             raise TrainingError("to resume a run, say in which folder it is: --out FOLDER")
         if resume and init_from is not None:
@@ -92,6 +100,7 @@ class Trainer:
         take_device(ranks, training)
         self.model = model or build_model(recipe)
         self.backend = self.model.backend
+        whiten_stem(self.model, images, self.train_indices, training.seed, ranks, say, own_model=model is not None)
         if not resume:
             recipe = start_with(self.model, weights, recipe, images.class_names, say, asked=init_from is not None)
         self.optimizer = make_optimizer(recipe, self.model.parameters)
@@ -99,18 +108,16 @@ class Trainer:
             say(frozen)
         self.average = make_average(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
-        self.total_steps = training.epochs * self.steps_per_epoch
-        self.schedule = schedule_of(recipe, self.steps_per_epoch)
-        work = Work(
-            images.train_images, images.train_labels, images.mean, images.std, training.batch_size,
-            recipe.augmentation, training.label_smoothing, training.micro_batches, training.seed, ranks,
-            images.num_classes, self.average,
-        )  # fmt: skip
+        self.follow(recipe)
+        work = work_of(recipe, images, ranks, self.average)
         require_same_run_everywhere(ranks, recipe, images.description, self.model)
         self.engine = choose_engine(self.model, options_on_this_rank(ranks, training), work, self.optimizer)
         if not resume:
             recipe = with_precision(recipe, self.engine.precision)
         self.recipe = recipe
+        to_be_fitted = training.seconds and not training.steps
+        self.budget = Budget(training.seconds, started) if to_be_fitted else None  # until its steps are known
+        self.pace = SavingPace(limited=bool(training.seconds))
         self.state = RunState(validation_images=len(self.validation_indices))
         self.folder = folder_on_first_rank(
             ranks,
@@ -120,7 +127,8 @@ class Trainer:
                 else RunFolder.create(recipe, out, images.description, say)
             ),
         )
-        self.rows: list[Row] = []  # of metrics.jsonl
+        self.rows: list[Row] = []  # of metrics.jsonl, of epochs
+        self.step_rows = StepRows(training.step_rows, self.folder.metrics, say)
         self.clock = RunClock()
         self.skipped = 0  # steps of the whole run whose update was left out
 
@@ -132,7 +140,15 @@ class Trainer:
     @property
     def step(self) -> int:
         """Steps done in the whole run."""
-        return self.state.epoch * self.steps_per_epoch + self.state.step
+        return self.length.steps_before(self.state.epoch) + self.state.step
+
+    def follow(self, recipe: Recipe) -> None:
+        """Take over a recipe, with the run's length and learning rates.
+
+        Where the recipe gives seconds, both are provisional until `run` has measured how many steps fit.
+        """
+        self.recipe, self.length = recipe, RunLength.of(recipe, self.steps_per_epoch)
+        self.total_steps, self.schedule = self.length.steps, schedule_of(recipe, self.steps_per_epoch)
 
     def run(self) -> TrainingResult:
         """Train to the end, or until SIGINT, SIGTERM, SIGHUP or `progress.stop()` asks for a stop.
@@ -150,44 +166,51 @@ class Trainer:
             self.folder.lock.release()
 
     def _run(self) -> TrainingResult:
-        restore_run(self) if self.resume else self._save(self.folder.last)
+        if self.resume:
+            restore_run(self)
+        if self.budget is not None and not fit_to_budget(self, self.budget):
+            return self._end("interrupted")
+        if not self.resume:
+            self._save(self.folder.last)
         if self._is_over() and nothing_to_test(self):
             return self._end("already finished")
         self.progress.on_start(self)
         self.reports.say_once(self.engine.note)
+        self.reports.say_once(shortened_warmup(self.recipe, self.length))
         for note in what_is_missing(self.dataset, len(self.validation_indices)):
             self.progress.on_note(note)
         while not self._is_over():
             self._train_epoch()
-            if self._stop_requested() or not self._end_epoch():
+            if self.stop_requested() or not self._end_epoch():
                 self._save(self.folder.last)
                 return self._end("interrupted")
         return self._end("finished" if final_test(self) else "interrupted")
 
-    def _asked_to_stop(self) -> bool:
+    def asked_to_stop(self) -> bool:
         """Whether this process was asked to stop."""
         return self.stop.requested() or self.progress.stop_requested
 
-    def _stop_requested(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether the run is to stop: all ranks answer the same, after the same step."""
-        return self.ranks.stop_agreed(self._asked_to_stop())
+        return self.ranks.stop_agreed(self.asked_to_stop())
 
     # --------------------------------------------------------------------------------------------------------- epochs
 
     def _is_over(self) -> bool:
         training, state = self.recipe.training, self.state
         stopped_early = training.patience and state.epochs_without_progress() >= training.patience
-        return state.epoch >= training.epochs or bool(stopped_early)
+        return state.epoch >= self.length.epochs or bool(stopped_early)
 
     def _train_epoch(self) -> None:
         """Take the remaining steps of the current epoch; stop early when a stop is requested."""
         state, every = self.state, self.recipe.training.checkpoint_every_steps
-        while state.step < self.steps_per_epoch and not self._stop_requested():
+        while state.step < self.length.steps_in(state.epoch) and not self.stop_requested():
             started = time.perf_counter()
             for steps, totals in self.engine.steps(self._plan()):
                 now = time.perf_counter()
                 self.skipped += totals.skipped
                 state.add_steps(steps, totals.loss_sum, totals.correct, totals.images, now - started)
+                self.step_rows.steps(self, steps, totals, now - started)
                 self.reports.steps(self, steps)
                 started = time.perf_counter()
             if every and self.step % every == 0:
@@ -196,10 +219,10 @@ class Trainer:
     def _plan(self) -> Iterator[Step]:
         """Yield steps until the epoch ends, a stop is requested, or a checkpoint is due."""
         training, epoch, first = self.recipe.training, self.state.epoch, self.state.step
-        every, before = training.checkpoint_every_steps, self.state.epoch * self.steps_per_epoch
+        every, before = training.checkpoint_every_steps, self.length.steps_before(epoch)
         order = self.train_indices[epoch_order(training.seed, epoch, len(self.train_indices))]
-        for step in range(first, self.steps_per_epoch):
-            if self._stop_requested():
+        for step in range(first, self.length.steps_in(epoch)):
+            if self.stop_requested():
                 return
             indices = order[step * training.batch_size : (step + 1) * training.batch_size]  # (B,)
             mixed = before + step < (1 - self.recipe.augmentation.mixing_off) * self.total_steps
@@ -237,7 +260,8 @@ class Trainer:
         self.ranks.first(lambda: append_row(self.folder.metrics, row, self.reports.say_once))
         self.rows.append(row)
         require_same_weights(self.ranks, self.model, self.step, self.average)
-        self._save(self.folder.last)
+        if self._is_over() or not self.pace.limited or self.ranks.first(self.pace.is_due):
+            self._save(self.folder.last)
         self.progress.on_epoch(row)
         self.reports.draw_curves_if_due(self)
         return True
@@ -254,7 +278,7 @@ class Trainer:
             else (data.train_images, data.train_labels, self.validation_indices)
         )
         found = evaluate(
-            self.engine, images, labels, data.mean, data.std, size, self._asked_to_stop, indices, self.ranks
+            self.engine, images, labels, data.mean, data.std, size, self.asked_to_stop, indices, self.ranks
         )
         self.reports.say_once(self.engine.note)
         if found is not None and not math.isfinite(found.loss):
@@ -264,11 +288,14 @@ class Trainer:
         return found
 
     def _save(self, path: Path) -> None:
-        save_run(self, path)
+        with self.pace.saving():
+            save_run(self, path)
 
     def _end(self, status: str) -> TrainingResult:
         if status != "already finished":
             self.reports.draw_curves(self)
+        if self.budget is not None and status == "finished":
+            self.progress.on_note(self.budget.how_it_was_met())
         result = make_result(self, status, self.ranks.gather(self.stop.signal))
         self.progress.on_end(result)
         return result

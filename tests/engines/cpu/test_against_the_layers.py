@@ -26,6 +26,7 @@ CONFIGS = {
     ),
     "erf": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=2, gelu="erf"),
     "drop path": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=3, drop_path=0.5),
+    "overlap": MixerConfig(image_size=8, patch_size=4, overlap=2, hidden_dim=16, tokens_mlp_dim=6, num_blocks=2),
     "dropout": MixerConfig(image_size=8, patch_size=2, hidden_dim=16, num_blocks=2, dropout=0.2, drop_path=0.2),
 }
 
@@ -83,12 +84,13 @@ def test_loss_and_gradients_are_those_of_the_layers(name, dtype, count, threads,
     count=st.integers(1, 9),
     threads=st.integers(1, 3),
     slice_images=st.integers(0, 5),
+    overlap=st.integers(0, 3),
 )
-def test_any_sizes_give_the_gradients_of_the_layers(side, patch, sizes, blocks, count, threads, slice_images):
+def test_any_sizes_give_the_gradients_of_the_layers(side, patch, sizes, blocks, count, threads, slice_images, overlap):
     hidden, tokens_mlp, channels_mlp = sizes
     config = MixerConfig(
         image_size=side * patch, in_channels=2, patch_size=patch, hidden_dim=hidden, tokens_mlp_dim=tokens_mlp,
-        channels_mlp_dim=channels_mlp, num_blocks=blocks, num_classes=3,
+        channels_mlp_dim=channels_mlp, num_blocks=blocks, num_classes=3, overlap=min(overlap, side * patch - 1),
     )  # fmt: skip
     model = shaken(config, "float64")
     images, labels = batch(config, count, "float64")

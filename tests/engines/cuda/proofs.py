@@ -31,8 +31,8 @@ def work_for(config, batch=BATCH, seed=0, **fields):
     return Work(images, labels, *colours, batch, **fields)
 
 
-def optimizer_for(parameters, rule=SGD):
-    return rule(parameters, weight_decay=0.1, clip_norm=0.5)
+def optimizer_for(parameters, rule=SGD, **settings):
+    return rule(parameters, weight_decay=0.1, clip_norm=0.5, **settings)
 
 
 def proof_of(cupy, precision, config=CONFIG, rule=SGD, work=None, epilogues="never", **options):

@@ -83,6 +83,7 @@ class Reference:
         self.optimizer = make_optimizer(self.model.parameters)
         self.data, self.augmentation = data(config), augmentation
         self.label_smoothing, self.micro_batches = label_smoothing, micro_batches
+        self.average = None
 
     def run(self, steps):
         images, labels = self.data["pixels"], self.data["labels"]
@@ -97,16 +98,20 @@ class Reference:
                 rate = learning_rate(len(results))
                 options = rate, self.label_smoothing, rng, self.micro_batches
                 results.append(train_step(self.model, self.optimizer, x, y, *options))
+                if self.average is not None:
+                    self.average.step(self.optimizer.steps)
                 if len(results) == steps:
                     return results
         return results
 
 
-def make_step(cupy, config, make_optimizer, **options):
+def make_step(cupy, config, make_optimizer, make_average=None, **options):
     model = MlpMixer(config, backend=CupyBackend("cupy", cupy, ops))
     start(model.parameters)
     optimizer = make_optimizer(model.parameters)
     fill = np.rint(data(config)["mean"] * 255)
+    if make_average is not None:
+        options["average"] = make_average(model.parameters)
     step = CapturedStep(model, optimizer, batch_size=BATCH, fill=fill, **data(config), **options)
     return model, optimizer, step
 

@@ -106,6 +106,24 @@ def test_a_run_with_dropout_in_parts_equals_the_one_on_numpy(tmp_path):
         assert_same_run(found, wanted)
 
 
+STRONG = {
+    "alternate_flip": True, "transforms": "rotate(20, 0.4) rand_augment saturation random_erasing", "mixup": 0.8,
+    "cutmix": 1.0, "mixing_off": 0.4, "micro_batches": 2, "epochs": 2,
+}  # fmt: skip
+
+
+def test_a_run_with_strong_augmentation_equals_the_one_on_numpy(tmp_path):
+    """Mixing ends in the middle of it, in the same recorded graph."""
+    wanted = Trainer(recipe(backend="numpy", **STRONG), tmp_path / "numpy", dataset())
+    wanted.run()
+    with gpu():
+        found = Trainer(recipe(backend="cupy", **STRONG), tmp_path / "run", dataset())
+        assert found.engine.name == "cuda"
+        assert found.engine.way == "captured"
+        found.run()
+        assert_same_run(found, wanted)
+
+
 def interrupted_and_resumed(options, path, stop_at):
     """A run that was broken off after the checkpoint at a step, and the one that goes on from there."""
     first = Trainer(options, path, dataset())

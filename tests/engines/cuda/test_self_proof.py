@@ -22,7 +22,9 @@ from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
 from tinymixer.data import Augmentation
 from tinymixer.engines.cuda import device_mixer, self_proof
+from tinymixer.engines.cuda.image_records import MIX
 from tinymixer.engines.cuda.self_proof import proof_images, proof_weights, prove
+from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.engine import EngineOptions
 from tinymixer.optim import SGD, AdamW
 
@@ -55,9 +57,46 @@ OUTPUTS = [
     ("bias_gelu_forward_rows", 2), ("bias_gelu_backward_columns", 0), ("bias_gelu_backward_columns", 3),
     ("bias_gelu_backward_rows", 0), ("bias_gelu_backward_rows", 3), ("layer_norm_backward", 8),
     ("layer_norm_backward", 9), ("layer_norm_backward", 10), ("layer_norm_backward", 11), ("layer_norm_backward", 12),
-    ("cross_entropy", 5), ("cross_entropy", 6), ("fill_rows", 0), ("finish_sums", 3), ("branch_factors", 4),
-    ("dropout", 0), ("gradient_squares", 1), ("sgd_update", 1), ("sgd_update", 2),
+    ("cross_entropy", 7), ("cross_entropy", 8), ("fill_rows", 0), ("finish_sums", 3), ("branch_factors", 4),
+    ("dropout", 0), ("gradient_squares", 3), ("sgd_update", 1), ("sgd_update", 2),
 ]  # fmt: skip
+
+
+OF_STRONG_AUGMENTATION = [("augment_images", 4), ("mix_patches", 3), ("cross_entropy", 7), ("cross_entropy", 8)]
+STRONG = Augmentation(
+    1, True, 2, alternate_flip=True, transforms="rotate(20, 0.5) contrast(0.5, 0.5) posterize erase(0.3, 0.5)",
+    mixup=0.8, cutmix=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_right_step_with_strong_augmentation_passes(cupy, precision):
+    """One of its two steps is mixed by mixup, the other by CutMix."""
+    proof = proof_of(cupy, precision, work=work_for(CONFIG, augmentation=STRONG), captured=True)
+    assert proof.passed, proof.worst
+
+
+@pytest.mark.parametrize(("kernel", "output"), OF_STRONG_AUGMENTATION)
+def test_five_per_cent_in_its_kernels_are_found(cupy, kernel, output):
+    with planted(kernel, scaled(output)):
+        proof = proof_of(cupy, "bfloat16", work=work_for(CONFIG, augmentation=STRONG))
+    assert any(name.startswith(f"{kernel}<") for name in LAUNCHES)
+    assert not proof.passed, proof.worst
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["mixup's share", "CutMix's box"])
+def test_a_wrong_mix_is_found(cupy, step):
+    """The shares of mixup the other way round; a box that ends two rows too early."""
+
+    def change(arguments, before):
+        if before[0].view(STEP_STATE)[0]["step"] == step:
+            record = np.asarray(arguments[8]).view(MIX)
+            if step == 0:
+                record["own"], record["partner"] = record["partner"].copy(), record["own"].copy()
+            record["bottom"] -= 2 * (record["bottom"] > 0)
+
+    with planted("begin_step", change):
+        assert not proof_of(cupy, "bfloat16", work=work_for(CONFIG, augmentation=STRONG)).passed
 
 
 @pytest.mark.parametrize(("kernel", "output"), OUTPUTS)
@@ -71,8 +110,11 @@ def test_five_per_cent_in_any_kernel_are_found(cupy, kernel, output):
 
 def test_every_kernel_of_a_step_is_among_them(cupy):
     proof_of(cupy, "float16")
+    proof_of(cupy, "float16", work=work_for(CONFIG, augmentation=STRONG))
     launched = {name.split("<")[0] for name in LAUNCHES}
-    assert launched - {"begin_step", "settle_step", "copy_weights"} <= {kernel for kernel, _ in OUTPUTS}
+    assert launched - {"begin_step", "settle_step", "copy_weights"} <= {
+        kernel for kernel, _ in OUTPUTS + OF_STRONG_AUGMENTATION
+    }
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
@@ -109,7 +151,7 @@ def test_a_copy_of_the_weights_that_is_not_renewed_is_found(cupy):
     """16-bit precisions multiply with a copy of the weights: the second step would still use the first step's."""
 
     def stale(arguments, before):
-        arguments[5][...] = before[5]
+        arguments[6][...] = before[6]
 
     with planted("sgd_update", stale):
         proof = proof_of(cupy, "bfloat16")

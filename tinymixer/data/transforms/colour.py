@@ -26,9 +26,14 @@ def channel_offset(images: Array, amounts: Array) -> Array:
 
 
 def contrast(images: Array, factor: Array) -> Array:
-    """Move away from the image's mean grey by a factor (n,): 0 is that grey, 1 changes nothing."""
+    """Move away from the image's mean grey by a factor (n,): 0 is that grey, 1 changes nothing.
+
+    The mean is taken in float64, so that it does not depend on the order in which a library adds: a last digit may
+    move a pixel across one of posterize's steps.
+    """
     xp = namespace(images)
-    middle = xp.mean(grey(images), axis=(1, 2, 3)).reshape(-1, 1, 1, 1)  # (n, 1, 1, 1)
+    mean = xp.mean(grey(images), axis=(1, 2, 3), dtype=np.float64).astype(images.dtype)  # (n,)
+    middle = mean.reshape(-1, 1, 1, 1)  # (n, 1, 1, 1)
     return middle + each(factor) * (images - middle)
 
 

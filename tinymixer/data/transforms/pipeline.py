@@ -109,12 +109,12 @@ def draw(uses: tuple[Use, ...], draws: Draws, height: int, width: int, channels:
             if not len(images):
                 continue
             if isinstance(kind, Geometric):
-                maps = kind.maps(numbers, strength, height, width).where(chosen)
-                drawn.maps = maps if drawn.maps is None else drawn.maps.then(maps)
+                maps = kind.maps(numbers[images], strength[images], height, width)
+                drawn.maps = (drawn.maps or AffineMaps.identity(drawn.count)).then_some(images, maps)
             elif isinstance(kind, Colour):
-                drawn.colour.append((name, images, kind.amounts(numbers, strength)[images]))
+                drawn.colour.append((name, images, kind.amounts(numbers[images], strength[images])))
             elif isinstance(kind, Erasing):
-                drawn.boxes.append((images, kind.boxes(numbers, strength, height, width)[images]))
+                drawn.boxes.append((images, kind.boxes(numbers[images], strength[images], height, width)))
     return drawn
 
 

@@ -28,6 +28,7 @@ from tinymixer.ops import softmax_cross_entropy
 from tinymixer.optim import Optimizer
 from tinymixer.optim.chunks import ParallelMap
 
+KNOWN_VARIANTS = ("overlap",)  # of `MixerConfig.variants`
 FOLDED_BYTES = 24 << 20  # of folded weights that a forward pass keeps at a time
 
 
@@ -254,6 +255,9 @@ def why_not(model: Model) -> str | None:
         return f"it was written for MlpMixer, and this is {type(model).__name__}"
     if model.config.tokens != "mlp":
         return f"it was written for tokens = 'mlp', and these are mixed by '{model.config.tokens}'"
+    unknown = [f"{name} = {value}" for name, value in model.config.variants.items() if name not in KNOWN_VARIANTS]
+    if unknown:
+        return f"it does not know {' and '.join(unknown)}"
     return difference_from_stock(model)
 
 

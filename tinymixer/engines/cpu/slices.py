@@ -48,8 +48,9 @@ def choose_slice(config: MixerConfig, itemsize: int, cache: Cache | None) -> Sli
 
 
 def branch_numbers(config: MixerConfig) -> int:
-    """Numbers that a branch of a block reads and writes for an image: the larger of its two branches."""
+    """Numbers that a part of the model reads and writes for an image: the largest of the two branches and the stem."""
     S, C, DS, DC = config.num_tokens, config.hidden_dim, config.tokens_mlp_dim, config.channels_mlp_dim
     token_mixing = 4 * S * C + 2 * DS * C  # x, x_hat, its gradient, the branch; the hidden layer and GELU's slope
     channel_mixing = 3 * S * C + 2 * S * DC  # x, x_hat, the branch; the hidden layer and GELU's slope
-    return max(token_mixing, channel_mixing)
+    stem = S * config.patch_features + S * C  # patches or overlapping windows, and x
+    return max(token_mixing, channel_mixing, stem)

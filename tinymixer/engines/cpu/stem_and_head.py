@@ -13,20 +13,31 @@ if TYPE_CHECKING:
 import numpy as np
 
 from tinymixer.engines.cpu.layer_norm import normalise, normalise_backward
+from tinymixer.engines.cpu.windows import cut_windows, pad_reflected
 from tinymixer.ops import images_to_patches_forward
 
 
 class Stem:
     """From a slice's images to x (S*n, C), centred over channels, in its workspace."""
 
-    def __init__(self, ws: "Workspace", config: MixerConfig) -> None:
-        self.ws, self.patch_size = ws, config.patch_size
+    def __init__(self, ws: "Workspace", config: MixerConfig, keep: "Keep") -> None:
+        self.ws, self.patch_size, self.window_size = ws, config.patch_size, config.window_size
+        self.overlap = config.overlap
+        if self.overlap:
+            S, n, _ = ws.shape
+            side = config.image_size + 2 * self.overlap
+            self.wide = keep("wide images", n, side, side, config.in_channels)
+            self.patches = keep("windows", S * n, config.patch_features)
 
     def forward(self, folded: Any, images: np.ndarray) -> None:
         """images (n, height, width, in_channels)"""
         x = self.ws.x
-        patches, _ = images_to_patches_forward(images, self.patch_size)  # (S, n, P*P*in_channels)
-        self.patches = patches.reshape(len(x), -1)
+        if self.overlap:
+            pad_reflected(images, self.overlap, self.wide)
+            cut_windows(self.wide, self.patch_size, self.window_size, self.patches)  # (S*n, features)
+        else:
+            patches, _ = images_to_patches_forward(images, self.patch_size)  # (S, n, features)
+            self.patches = patches.reshape(len(x), -1)
         np.matmul(self.patches, folded.stem_weight, out=x)
         np.add(x, folded.stem_bias, x)
 

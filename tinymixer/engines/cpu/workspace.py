@@ -53,7 +53,7 @@ class Workspace:
                 shared[name] = take(size)
             return shared[name][:size].reshape(shape)
 
-        self.stem, self.head = Stem(self, config), Head(self, config, keep)
+        self.stem, self.head = Stem(self, config, keep), Head(self, config, keep)
         self.token_mixing, self.channel_mixing = (
             [branch(self, config, keep) for _ in range(config.num_blocks if train else 1)]
             for branch in (TokenMixing, ChannelMixing)

@@ -6,7 +6,7 @@ from step to step: a step reads its images, crops, masks' key and learning rate 
 (`staging.py`), its counters from `StepState`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -15,19 +15,19 @@ import numpy as np
 from tinymixer.backend import Backend
 from tinymixer.data import Augmentation, cache_folder
 from tinymixer.data.views import AS_IT_IS, View
+from tinymixer.engines.cuda.device_batch import DeviceBatch
 from tinymixer.engines.cuda.device_mixer import DeviceMixer
 from tinymixer.engines.cuda.device_ranks import DeviceRanks
 from tinymixer.engines.cuda.device_update import DeviceUpdate
 from tinymixer.engines.cuda.memory_plan import BatchTooLargeError, out_of_memory, plan_activations
-from tinymixer.engines.cuda.staging import CHOICE_NUMBERS, StagingRing, StepNumbers, pack_choices, pack_colours
+from tinymixer.engines.cuda.staging import StepNumbers, draw_steps, pack_choices
 from tinymixer.engines.cuda.step_results import StepResults
 from tinymixer.engines.cuda.step_state import STEP_STATE
 from tinymixer.engines.cuda.tile_choice import Surroundings, TileChoice, choose_tiles
 from tinymixer.engines.cuda.tile_mlps import TileMlps
 from tinymixer.engines.cuda.weight_stream import WeightStream
-from tinymixer.engines.engine import Totals
+from tinymixer.engines.engine import Step, Totals
 from tinymixer.errors import ConfigError
-from tinymixer.kernels import launch as layouts
 from tinymixer.kernels.epilogues import Epilogues
 from tinymixer.kernels.modules import Kernels
 from tinymixer.kernels.precision import get_precision
@@ -35,7 +35,7 @@ from tinymixer.kernels.products import Products, make_products
 from tinymixer.kernels.timing import HOLD, DeviceTimer
 from tinymixer.kernels.tuning import Tuning
 from tinymixer.models import MlpMixer
-from tinymixer.optim import Optimizer
+from tinymixer.optim import Optimizer, WeightAverage
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
 
 SLOTS = 64  # steps in the ring: the host may be up to this far ahead
@@ -47,6 +47,7 @@ class CapturedStep:
     model, optimizer   on a CuPy backend, in float32; both are updated in place
     pixels, labels     uint8 (N, height, width, colours) and integers (N,), on the host
     mean, std, fill    per colour: of pixels scaled to 0..1; the colour of cutout boxes in pixel values
+    average            of the model's weights, updated in the steps that it is due; None for none
     precision          "float32", "tf32", "bfloat16" or "float16"
     captured           False launches kernel by kernel, with the same result
     micro_batches      number of equal parts in which a batch is computed, to save memory
@@ -86,17 +87,18 @@ class CapturedStep:
         two_streams: bool = True,
         slots: int = SLOTS,
         ranks: Ranks = ONE_RANK,
+        average: WeightAverage | None = None,
     ) -> None:
         backend: Backend = model.backend
         whole_batch, share = batch_size, ranks.part(batch_size)
-        batch_size = share.stop - share.start  # this rank's
+        batch_size, self._share = share.stop - share.start, share  # this rank's
         if micro_batches < 1 or batch_size % micro_batches:
             raise ConfigError(f"micro_batches must divide the batch of {batch_size} images, got {micro_batches}")
         if model.parameters.dtype != np.float32:
             raise ConfigError(f"the fused training step keeps weights in float32, got {model.parameters.dtype}")
         self._cupy = cupy = backend.xp
         self._model, self._optimizer = model, optimizer
-        self._augmentation = augmentation or Augmentation(0, False, 0)
+        augmentation = augmentation or Augmentation(0, False, 0)
         self._label_smoothing, self._precision = label_smoothing, get_precision(precision)
         self.batch_size, config = batch_size, model.config
         device = cupy.cuda.Device()
@@ -122,17 +124,15 @@ class CapturedStep:
                     cupy, config, model.parameters, self._precision, images, multiprocessors, micro_batches,
                     recompute, deterministic, chosen, share.start, whole_batch,
                 )  # fmt: skip
-                self._update = DeviceUpdate(cupy, optimizer, self._precision, whole_batch, slots, multiprocessors)
+                self._update = DeviceUpdate(
+                    cupy, optimizer, self._precision, whole_batch, slots, multiprocessors, average
+                )
                 self._ranks = DeviceRanks(cupy, ranks, share, self._update, model.parameters)
                 self._results = StepResults(cupy, self.stream, self._update, optimizer)
-                self._ring = StagingRing(
-                    cupy, self.stream, slots, batch_size, config.image_size, self._augmentation.cutout
-                )
-                self._pixels = cupy.asarray(np.ascontiguousarray(pixels))
-                self._labels = cupy.asarray(np.ascontiguousarray(labels, np.int64))
-                self._colours = cupy.asarray(pack_colours(fill, mean, std, config.in_channels))  # (3, colours)
-                self._choices = cupy.zeros((batch_size, CHOICE_NUMBERS), np.int32)
-                self._indices = cupy.zeros((batch_size,), np.int32)
+                self._batch = DeviceBatch(
+                    cupy, self.stream, slots, pixels, labels, fill, mean, std, augmentation, config, self._precision,
+                    images, micro_batches, batch_size < whole_batch,
+                )  # fmt: skip
                 self._products, self.note = make_products(cupy, self.stream, self._precision)
                 if two_streams and self._products.capturable:
                     self._mixer.weight_stream = self._second_stream()
@@ -141,7 +141,7 @@ class CapturedStep:
         except cupy.cuda.memory.OutOfMemoryError as error:
             message = out_of_memory(config, batch_size, self._precision, free, recompute, micro_batches, chosen.fused)
             raise BatchTooLargeError(message) from error
-        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, "begin_step<float>", HOLD]
+        names = [*self._mixer.launches.kernel_names, *self._update.kernel_names, *self._batch.kernel_names, HOLD]
         self._kernels = Kernels(cupy, names)
         self._mixer.bind(self._kernels, self._products, pool)
         self.refresh()
@@ -199,11 +199,16 @@ class CapturedStep:
     @property
     def free_slots(self) -> int:
         """How many more steps can be staged now."""
-        return self._ring.free_slots
+        return self._batch.ring.free_slots
+
+    def draw(self, steps: Sequence[Step], seed: int) -> list[StepNumbers]:
+        """The numbers of steps to come, for `stage`."""
+        batch = self._batch
+        return draw_steps(steps, batch.augmentation, seed, self._share, batch.shape, batch.pack)
 
     def stage(self, steps: list[StepNumbers]) -> None:
         """Hand over the numbers of steps to come, in order; at most `free_slots`."""
-        self._ring.stage(steps)
+        self._batch.ring.stage(steps)
 
     def run(self, steps: int = 1) -> None:
         """Start the next `steps` staged steps; returns before the GPU has finished them."""
@@ -215,31 +220,24 @@ class CapturedStep:
                     self._graph.launch(self.stream)
                 else:
                     self._launch()
-                self._ring.take()
+                self._batch.ring.take()
 
     def _launch(self) -> None:
         self._compute_gradients()
-        self._update.update(self._kernels, self._mixer.working)
+        self._update.update(self._kernels, self._products, self._mixer.working)
 
     def _compute_gradients(self) -> None:
         """Everything of a step but the update."""
-        mixer, update, ring, augmentation = self._mixer, self._update, self._ring.device, self._augmentation
-        self._kernels.launch(
-            "begin_step<float>", layouts.flat(self.batch_size), update.device_state, ring["choices"], ring["rates"],
-            ring["keys"], self._choices, self._indices, mixer.key, np.int32(self._ring.slots),
-            np.int32(self.batch_size),
-        )  # fmt: skip
+        mixer, update, batch = self._mixer, self._update, self._batch
+        batch.begin(self._kernels, update.device_state, mixer.key)
         mixer.draw_branches()
         self._ranks.clear()
         for part in range(mixer.parts):
             these = slice(part * mixer.images, (part + 1) * mixer.images)
-            mixer.forward(
-                self._pixels, self._choices[these], self._colours, augmentation.crop_padding, augmentation.cutout,
-                train=True, part=part,
-            )  # fmt: skip
+            batch.forward(mixer, self._kernels, part)
             mixer.loss(
-                self._labels, self._indices[these], update.device_state, self._label_smoothing,
-                self._ranks.losses[these], self._ranks.correct[these],
+                batch.targets(part), update.device_state, self._label_smoothing, self._ranks.losses[these],
+                self._ranks.correct[these],
             )  # fmt: skip
             mixer.backward()
         self._ranks.add_up()
@@ -269,7 +267,7 @@ class CapturedStep:
         before = self._update.read().copy()
         self._compute_gradients()
         self._update.write(skip=1)
-        self._update.update(self._kernels, self._mixer.working)
+        self._update.update(self._kernels, self._products, self._mixer.working)
         self._update.write(**{name: before[name] for name in STEP_STATE.names or ()})
         self.stream.synchronize()
         self.stream.begin_capture()
@@ -297,11 +295,16 @@ class CapturedStep:
         return self._results.recent(steps)
 
     def refresh(self) -> None:
-        """Update the device's copies after weights or optimizer state were loaded from outside."""
+        """Update the device's copies after weights, optimizer state or an average were loaded from outside."""
         with self.stream:
-            self._update.write(updates=self._optimizer.steps, failed_step=0)
+            self._update.take_counts()
             self._update.copy_weights(self._kernels, self._mixer.working)
             self.stream.synchronize()
+
+    def take_loaded_average(self) -> None:
+        """Take over an average that was loaded from outside, before the first step after that."""
+        with self.stream:
+            self._update.take_loaded_average()
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The loss scaling, for a checkpoint: see `DeviceUpdate.state_dict`."""
@@ -319,7 +322,7 @@ class CapturedStep:
     @property
     def training_pixels(self) -> Any:
         """The training images on the GPU, for `logits`."""
-        return self._pixels
+        return self._batch.pixels
 
     def resident(self, images: np.ndarray) -> Any:
         """Images (N, height, width, colours) uint8, copied to the GPU once, for `logits`."""
@@ -337,7 +340,7 @@ class CapturedStep:
             rows = self._cupy.zeros((len(padded), self._model.config.num_classes), np.float32)  # (padded, K)
             for start in range(0, len(padded), batch):
                 these = choices[start : start + batch]
-                self._mixer.forward(pixels, these, self._colours, view.padding, 0, train=False)
+                self._mixer.forward(pixels, these, self._batch.colours, view.padding, 0, train=False)
                 rows[start : start + batch] = self._mixer.buffers["logits"]
             return np.asarray(rows.get())[:count]
 

@@ -45,6 +45,7 @@ class CudaEngine(Engine):
             batch_size=work.batch_size,
             micro_batches=work.micro_batches_of(self._share.stop - self._share.start),
             ranks=work.ranks,
+            average=work.average,
             **step_settings(options, work),
         )
         self.parallel_map = map
@@ -72,12 +73,10 @@ class CudaEngine(Engine):
                 not _parts_of_one_size(work),
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
-            (work.augmentation.uses, "its kernels crop, flip and blank images, and know no stronger transforms"),
-            (work.augmentation.mixup or work.augmentation.cutmix, "its kernels do not mix images"),
-            (work.average is not None, "its kernels do not average the weights"),
-            (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
+            (work.sam_rho, "it takes one gradient a step, and SAM (sam_rho) needs two"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
+            (_other_variants(model), "it does not know token_groups, gated and layer_scale"),
         ):
             if applies:
                 return reason
@@ -91,18 +90,12 @@ class CudaEngine(Engine):
         return f"fused steps in {self._options.precision}, {how}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:
-        from tinymixer.engines.cuda.staging import draw_step
-
         step, work, ranks = self.captured_step, self._work, self._work.ranks
+        step.take_loaded_average()
         plan, unread = iter(plan), None  # unread: steps started whose totals are still to be read, and how
         while True:
             ranks.exchange_requests()  # before the plan is asked for more: so all ranks stop after the same step
-            numbers = [
-                draw_step(
-                    each.indices, work.augmentation, each.learning_rate, work.seed, each.epoch, each.step, self._share
-                )
-                for each in islice(plan, min(STEPS_AT_ONCE, step.free_slots))
-            ]
+            numbers = step.draw(list(islice(plan, min(STEPS_AT_ONCE, step.free_slots))), work.seed)
             if numbers:
                 step.stage(numbers)
                 step.run(len(numbers))
@@ -151,6 +144,11 @@ class CudaEngine(Engine):
 
     def refresh(self) -> None:
         self.captured_step.refresh()
+
+
+def _other_variants(model: Model) -> bool:
+    """Whether the model is a variant of the Mixer that its kernels do not compute: they know overlapping windows."""
+    return any(name != "overlap" for name in getattr(model.config, "variants", ()))
 
 
 def _parts_of_one_size(work: Work) -> bool:

@@ -142,12 +142,18 @@ class DeviceMixer:
 
         In training, hidden units and branches are dropped; `part` is the batch's part that these images are.
         """
-        config, buffers, self._part = self.config, self.buffers, part
+        config, buffers = self.config, self.buffers
         name, layout = self.launches.patches
         self._kernels.launch(
             name, layout, pixels, choices, colours, buffers["patches"], i32(config.image_size), i32(config.in_channels),
-            i32(config.patch_size), i32(padding), i32(cutout_box), i32(self.images), i32(self.rows),
+            i32(config.patch_size), i32(config.overlap), i32(padding), i32(cutout_box), i32(self.images),
+            i32(self.rows),
         )  # fmt: skip
+        self.forward_from_patches(train, part)
+
+    def forward_from_patches(self, train: bool, part: int = 0) -> None:
+        """The rest of `forward`, from `buffers["patches"]` on."""
+        config, buffers, self._part = self.config, self.buffers, part
         self._multiply(buffers["patches"], self._weight("stem.weight"), out=buffers["branch"])
         for block in range(config.num_blocks):
             self._norm(2 * block, train)
@@ -270,12 +276,16 @@ class DeviceMixer:
         """(S*B, C) -> (S, B*C), the same memory: what makes token mixing one product from the left."""
         return array.reshape(self.config.num_tokens, self.images * self.config.hidden_dim)
 
-    def loss(self, labels: Any, indices: Any, state: Any, label_smoothing: float, losses: Any, correct: Any) -> None:
-        """From the logits to each image's loss and correctness (B,), and the logits' gradient times the loss scale."""
+    def loss(self, targets: Any, state: Any, label_smoothing: float, losses: Any, correct: Any) -> None:
+        """From the logits to each image's loss and correctness (B,), and the logits' gradient times the loss scale.
+
+        targets   labels (N,), the images' indices into them (B,), their partners' and the mix, or None for both
+        """
+        labels, indices, partner_indices, mix = targets
         self.sums.clear()  # before the logits' gradient is written, which lies among the partial sums
         self._kernels.launch(
             "cross_entropy<float>", layouts.per_warp(self.images), self.buffers["logits"], labels, indices, None,
-            state, self.dlogits, losses, correct, i32(self.images), i32(self.batch),
+            partner_indices, mix, state, self.dlogits, losses, correct, i32(self.images), i32(self.batch),
             i32(self.config.num_classes), f32(label_smoothing),
         )  # fmt: skip
 

@@ -30,7 +30,17 @@ PATIENCE = 600.0  # seconds after which a proof counts as dead: that long it may
 PASSED, FAILED, TRYING = "passed", "failed", "trying"
 LARGEST_FILE = 1_000_000  # bytes
 NVMATH = "nvmath-python"
-SETTINGS = ("momentum", "nesterov", "decoupled", "betas", "eps", "clip_norm")  # of an optimizer
+SETTINGS = (
+    "momentum",
+    "nesterov",
+    "decoupled",
+    "betas",
+    "eps",
+    "iterations",
+    "matrices",
+    "decay",
+    "clip_norm",
+)  # of an optimizer
 
 
 def kind_of_step(
@@ -54,8 +64,9 @@ def kind_of_step(
             "image_shape": list(work.images.shape[1:]),
             "augmentation": work.augmentation.to_dict(),
             "label_smoothing": work.label_smoothing,
+            "average": None if work.average is None else {"decay": work.average.decay, "every": work.average.every},
         },
-        "optimizer": {"rule": type(optimizer).__name__}
+        "optimizer": {"rule": type(optimizer).__name__, "groups": [group.to_dict() for group in optimizer.groups]}
         | {name: getattr(optimizer, name) for name in SETTINGS if hasattr(optimizer, name)},
         "options": {
             name: getattr(options, name) for name in ("precision", "deterministic", "recompute", "two_streams")

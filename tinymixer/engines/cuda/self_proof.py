@@ -6,13 +6,15 @@ gradient). For each of the two steps it compares, with what the layers compute a
 
     the loss            with the layers' in float64
     every gradient      by its name, with the layers' in float64
-    every update        with the optimizer's in float64, given the fused step's own gradients
+    every update        with the optimizer's in float64, given the fused step's own gradients; so are Muon's momentum
+                        and the averaged weights (`update_proof.py`)
 
 and after them the logits that evaluation would get. What counts as equal, `bounds.py` says: the error that the layers
 have in the step's precision, times four. The run's own model, optimizer and random numbers are not touched, and the
 proof's memory is given back.
 """
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +25,10 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.backend import Backend, CupyBackend
-from tinymixer.data.batches import make_batch
+from tinymixer.data import Augmentation
+from tinymixer.data.batches import make_batch, training_batch
 from tinymixer.draws import Draws
-from tinymixer.engines.cuda.bounds import Comparison, compare, compare_change
+from tinymixer.engines.cuda.bounds import Comparison, compare
 from tinymixer.engines.cuda.capability import FAST_FLOAT64, capability_of
 from tinymixer.engines.cuda.captured_step import CapturedStep
 from tinymixer.engines.cuda.cuda_engine import step_settings
@@ -34,29 +37,28 @@ from tinymixer.engines.cuda.memory_plan import plan_activations
 from tinymixer.engines.cuda.rounded_layers import (
     ROUNDINGS,
     RoundedOperations,
+    Rounding,
     magnitude_operations,
     round_residual_sums,
     rounded_operations,
 )
 from tinymixer.engines.cuda.staging import draw_step
+from tinymixer.engines.cuda.update_proof import Arrays, Update, compare_updates
 from tinymixer.engines.engine import EngineOptions, Work
 from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.kernels.precision import get_precision
 from tinymixer.models import MixerConfig, MlpMixer
 from tinymixer.ops.protocol import Operations
-from tinymixer.optim import Optimizer
+from tinymixer.optim import Muon, Optimizer, WeightAverage
 
 STEPS = 2
 LEARNING_RATE = 0.05
-UPDATE_TOLERANCE = 1e-3  # AdamW's corrections 1 - beta^t have 4 digits in float32
 WEIGHTS_SEED = 20_260_101
 OPERATIONS = {False: 1e12, True: 1e13}  # of a proof's step in float64, where float64 is slow and where it is fast
 ROUNDED = 3  # ways of rounding in which the layers compute the step: chance makes one of them too good now and then
 PART_BYTES = 256 << 20  # of the layers' activations: they compute the batch in parts
 OVERFLOWS = 16  # of float16 that a proof puts up with: each halves the loss scale, from 2^13
 FLOAT32_UNIT = 2.0**-20  # sums of many float32 numbers are this far off, in any order
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,9 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class _FusedStep:
-    """What the fused step did: weights before and after, gradients (by name, host arrays) and the loss."""
+class _FusedStep(Update):
+    """What the fused step did (by name, host arrays), and the loss."""
 
-    before: Arrays
-    after: Arrays
-    gradients: Arrays
     loss: float
     loss_scale: float
 
@@ -106,7 +105,9 @@ def prove(
     comparisons = [*layers.compare_logits(logits, fused[-1].after)]
     for number, step in enumerate(fused):
         comparisons += layers.compare_step(number, step)
-    comparisons += _compare_updates(model.config, optimizer, fused)
+    comparisons += compare_updates(
+        model.config, optimizer, salted_roundings(options.precision), work.average, list(fused), LEARNING_RATE
+    )
     del layers
     give_back_memory(cupy)
     return Proof(tuple(comparisons), images, time.perf_counter() - started)
@@ -159,8 +160,11 @@ def _fused_steps(
     """Take the steps on a twin of the model. Returns them, and the logits (B, K) of the last batch after them."""
     twin = MlpMixer(model.config, backend=_backend(model.backend.xp, ops), seed=None)
     twin.parameters.load(first)
-    with _open(twin, optimizer.over(twin.parameters), work, options, len(batches[0]), epilogues) as step:
-        taken = [_take(step, twin, work, number, batch) for number, batch in enumerate(batches)]
+    rule, average = optimizer.over(twin.parameters), work.average
+    if average is not None:
+        average = WeightAverage(twin.parameters, average.decay, every=1)
+    with _open(twin, rule, average, work, options, len(batches[0]), epilogues) as step:
+        taken = [_take(step, twin, rule, average, work, number, batch) for number, batch in enumerate(batches)]
         if options.captured and not step.captured:  # the first launch tried
             raise NotCapturedError(step.note or "the step could not be captured in a CUDA graph")
         return taken, step.logits(step.training_pixels, batches[-1])
@@ -168,8 +172,9 @@ def _fused_steps(
 
 @contextmanager
 def _open(
-    twin: MlpMixer, optimizer: Optimizer, work: Work, options: EngineOptions, images: int, epilogues: str
-) -> Iterator[CapturedStep]:
+    twin: MlpMixer, optimizer: Optimizer, average: WeightAverage | None, work: Work, options: EngineOptions,
+    images: int, epilogues: str,
+) -> Iterator[CapturedStep]:  # fmt: skip
     shown = slice(0, STEPS * images)
     step = CapturedStep(
         twin,
@@ -178,6 +183,7 @@ def _open(
         work.labels[shown],
         batch_size=images,
         micro_batches=work.micro_batches,
+        average=average,
         **step_settings(options, work),
         epilogues=epilogues,
     )
@@ -191,19 +197,41 @@ def _open(
     step.close()
 
 
-def _take(step: CapturedStep, twin: MlpMixer, work: Work, number: int, batch: np.ndarray) -> _FusedStep:
+def _take(
+    step: CapturedStep, twin: MlpMixer, rule: Optimizer, average: WeightAverage | None, work: Work, number: int,
+    batch: np.ndarray,
+) -> _FusedStep:  # fmt: skip
     """Take one step. In float16 a first overflow only halves the loss scale, as in training; then it is taken again."""
     parameters = twin.parameters
     before = parameters.to_numpy()
     for _ in range(OVERFLOWS):
         scale = float(step.state["loss_scale"])
-        step.stage([draw_step(batch, work.augmentation, LEARNING_RATE, work.seed, 0, number)])
+        augmentation, shape = _augmentation(work, number), work.images.shape[1:]
+        step.stage([draw_step(batch, augmentation, LEARNING_RATE, work.seed, 0, number, shape=shape)])
         step.run()
         if not step.state["skip"]:
             break
     gradients = parameters.to_numpy(parameters.gradients)
     scaled = {name: gradient.astype(np.float64) / scale for name, gradient in gradients.items()}
-    return _FusedStep(before, parameters.to_numpy(), scaled, float(step.recent(1)[0, 0]), scale)
+    momentum = {}
+    if isinstance(rule, Muon):
+        settings = {name: rule.setting_of(name) for name in before}
+        velocities = parameters.to_numpy(rule.state["mean"])
+        momentum = {n: velocities[n] for n, setting in settings.items() if setting is not None and setting.matrix}
+    averages = {} if average is None else parameters.to_numpy(average.values)
+    loss = float(step.recent(1)[0, 0])
+    return _FusedStep(before, parameters.to_numpy(), scaled, momentum, averages, loss, scale)
+
+
+def _augmentation(work: Work, number: int) -> Augmentation:
+    """How a step's images are augmented. Where a run has both mixup and CutMix, the proof has each of them once."""
+    augmentation = work.augmentation
+    if augmentation.mixup and augmentation.cutmix:
+        by_mixup = number % 2 == 0
+        return (
+            dataclasses.replace(augmentation, cutmix=0.0) if by_mixup else dataclasses.replace(augmentation, mixup=0.0)
+        )
+    return augmentation
 
 
 # ---------------------------------------------------------------------------------------------------------- the layers
@@ -213,15 +241,19 @@ def _backend(cupy: Any, operations: Any) -> Backend:
     return CupyBackend("cupy", cupy, operations, "self-proof", "reference")
 
 
+def salted_roundings(precision: str) -> list[Rounding]:
+    """A precision's rounding, and others that are as good."""
+    rounding = ROUNDINGS[precision]
+    return [rounding, *(rounding.salted(salt) for salt in range(1, ROUNDED))]
+
+
 class _Layers:
     """The same steps by the layers: in float64, and in float32 with the precision's roundings."""
 
     def __init__(self, model: MlpMixer, work: Work, batches: list[np.ndarray], precision: str) -> None:
         self._cupy, self._config, self._work, self._batches = model.backend.xp, model.config, work, batches
-        rounding = ROUNDINGS[precision]
-        salted = [rounding.salted(salt) for salt in range(1, ROUNDED)]
-        self._rounded = [rounded_operations(each) for each in (rounding, *salted)]
-        self._unit = max(rounding.unit, FLOAT32_UNIT)
+        self._rounded = [rounded_operations(each) for each in salted_roundings(precision)]
+        self._unit = max(ROUNDINGS[precision].unit, FLOAT32_UNIT)
         # in float64, and about twice the buffers that a fused step keeps
         per_image = 4 * plan_activations(self._config, 1, get_precision("float32")).nbytes
         self._images_at_once = max(1, PART_BYTES // per_image)
@@ -295,8 +327,11 @@ class _Layers:
         """The loss and the gradients of a step's batch, by name."""
         model, work, batch = self._model(weights, operations, dtype), self._work, self._batches[number]
         draws = Draws(work.seed, 0, number, np.arange(len(batch)))
-        pixels = make_batch(work.images, batch, work.augmentation, draws, work.mean, work.std, dtype)
-        labels, asarray, loss = work.labels[batch], self._cupy.asarray, 0.0
+        pixels, labels = training_batch(
+            work.images, work.labels, batch, slice(None), _augmentation(work, number), draws, work.mean, work.std,
+            self._config.num_classes, True, dtype,
+        )  # fmt: skip
+        asarray, loss = self._cupy.asarray, 0.0
         for part in self._parts():
             share = (part.stop - part.start) / len(batch)
             part_loss, _ = loss_and_gradients(
@@ -313,17 +348,3 @@ class _Layers:
         pixels = make_batch(work.images, batch, None, draws, work.mean, work.std, dtype)
         to_numpy, asarray = model.backend.to_numpy, self._cupy.asarray
         return np.concatenate([to_numpy(model.forward(asarray(pixels[part]))[0]) for part in self._parts()])  # (B, K)
-
-
-def _compare_updates(config: MixerConfig, optimizer: Optimizer, steps: list[_FusedStep]) -> Iterator[Comparison]:
-    """How the weights changed, beside the optimizer in float64 on the host, given the fused step's own gradients."""
-    exact = MlpMixer(config, backend="numpy", dtype="float64", seed=None, kernels="reference").parameters
-    rule = optimizer.over(exact)
-    for number, step in enumerate(steps):
-        exact.load({name: weight.astype(np.float64) for name, weight in step.before.items()})
-        exact.load(step.gradients, into=exact.gradients)
-        rule.step(LEARNING_RATE)
-        for name, wanted in exact.to_numpy().items():
-            yield compare_change(
-                f"update of {name}, step {number + 1}", step.before[name], step.after[name], wanted, UPDATE_TOLERANCE
-            )

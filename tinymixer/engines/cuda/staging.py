@@ -6,14 +6,20 @@ device holds `slots` steps: the host fills one half while the GPU computes the s
 finds its slot by the step counter.
 """
 
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinymixer.data import Augmentation, Choices
+from tinymixer.data.transforms.mixing import Mix, draw_mix
 from tinymixer.draws import Draws
 from tinymixer.engines.cuda.bernoulli_masks import KEY_NUMBERS, step_key
+from tinymixer.engines.cuda.image_records import MIX_WORDS, pack_mix
+from tinymixer.engines.engine import Step
 
 CHOICE_NUMBERS = 6  # the fields of `Choice` in cuda/patches.cu
 
@@ -47,16 +53,24 @@ def pack_colours(fill: Any, mean: Any, std: Any, colours: int) -> np.ndarray:
 class StepNumbers:
     """What one step needs from the host.
 
-    indices        int (B,), which images of the data set
+    indices        int (B,), which images of the data set; (2 B,) where partners may be other ranks': those follow
     choices        how they are augmented; None for not at all
     learning_rate
     key            uint32 (4,): of the step's masks (`bernoulli_masks.py`)
+    mix            how images and targets are mixed; None for not at all. A partner stands `shift` places further on
+                   among `indices`.
+    records        int32 (B, words): indices and choices as the kernels read them, where they are packed already
     """
 
     indices: np.ndarray
     choices: Choices | None
     learning_rate: float
     key: np.ndarray
+    mix: Mix | None = None
+    records: np.ndarray | None = None
+
+
+Pack = Callable[[np.ndarray, Choices | None], np.ndarray]  # indices (n,) and choices into records int32 (n, words)
 
 
 def draw_step(
@@ -67,31 +81,97 @@ def draw_step(
     epoch: int,
     step: int,
     share: slice = slice(None),
+    shape: tuple[int, ...] | None = None,
+    mixed: bool = True,
 ) -> StepNumbers:
-    """A step's numbers exactly as `Batches` and `MlpMixer.forward` draw them: the same `Draws`.
+    """A step's numbers exactly as `training_batch` and `MlpMixer.forward` draw them: the same `Draws`.
 
-    `step` counts within the epoch; `share` is the part of the batch that this rank computes.
+    step    counts within the epoch
+    share   the part of the batch that this rank computes
+    shape   height, width and channels of the images, which stronger transforms and mixing go by
+    mixed   whether mixup or CutMix, where there is one, is done in this step
     """
-    choices = None
-    if not augmentation.is_identity:
-        choices = augmentation.draw(Draws(seed, epoch, step, np.arange(len(indices))[share]), indices[share])
-    return StepNumbers(indices[share], choices, learning_rate, step_key(seed, epoch, step))
+    positions, mix = _positions_and_mix(len(indices), augmentation, seed, epoch, step, share, shape, mixed)
+    chosen = indices[positions]
+    choices = _choices(Draws(seed, epoch, step, positions), augmentation, chosen, shape)
+    return StepNumbers(chosen, choices, learning_rate, step_key(seed, epoch, step), mix)
+
+
+def draw_steps(
+    steps: Sequence[Step], augmentation: Augmentation, seed: int, share: slice, shape: tuple[int, ...], pack: Pack
+) -> list[StepNumbers]:
+    """The numbers of several steps with batches of one size: `draw_step`'s, packed.
+
+    All images of an epoch's steps are drawn in one go. For one step at a time NumPy's calls would take longer than
+    their arithmetic, and longer than the GPU takes for a step of a small model.
+    """
+    numbers: list[StepNumbers] = []
+    for epoch, group in itertools.groupby(steps, lambda step: step.epoch):
+        members = list(group)
+        drawn = [
+            _positions_and_mix(len(s.indices), augmentation, seed, epoch, s.step, share, shape, s.mixed)
+            for s in members
+        ]
+        rows = len(drawn[0][0])  # of each step
+        positions = np.concatenate([positions for positions, _ in drawn])  # (steps * rows,)
+        chosen = np.concatenate([s.indices[positions] for s, (positions, _) in zip(members, drawn, strict=True)])
+        draws = Draws(seed, epoch, np.repeat([s.step for s in members], rows), positions)
+        records = pack(chosen, _choices(draws, augmentation, chosen, shape))  # (steps * rows, words)
+        for number, (step, (_, mix)) in enumerate(zip(members, drawn, strict=True)):
+            these = slice(number * rows, (number + 1) * rows)
+            key = step_key(seed, epoch, step.step)
+            numbers.append(StepNumbers(chosen[these], None, step.learning_rate, key, mix, records[these]))
+    return numbers
+
+
+def _positions_and_mix(
+    count: int,
+    augmentation: Augmentation,
+    seed: int,
+    epoch: int,
+    step: int,
+    share: slice,
+    shape: tuple[int, ...] | None,
+    mixed: bool,
+) -> tuple[np.ndarray, Mix | None]:
+    """Which of a batch's `count` images this rank makes, (B,) or (2 B,), and how they are mixed: see `StepNumbers`."""
+    positions, mix = np.arange(count)[share], None  # (B,)
+    if not (augmentation.mixup or augmentation.cutmix):
+        return positions, None
+    assert shape is not None, "mixing goes by the images' size"
+    if mixed:
+        mix = draw_mix(augmentation.mixup, augmentation.cutmix, count, shape[0], shape[1], seed, epoch, step)
+    if len(positions) < count:  # partners may be other ranks' images; where nothing is mixed they are not looked at
+        partners = positions if mix is None else (positions + mix.shift) % count
+        mix = None if mix is None else dataclasses.replace(mix, shift=len(positions))
+        positions = np.concatenate([positions, partners])  # (2 B,)
+    return positions, mix
+
+
+def _choices(
+    draws: Draws, augmentation: Augmentation, indices: np.ndarray, shape: tuple[int, ...] | None
+) -> Choices | None:
+    if augmentation.is_identity:
+        return None
+    return augmentation.draw(draws, indices, None if shape is None else (shape[0], shape[1], shape[2]))
 
 
 class StagingRing:
     """A ring of `slots` steps on the device, filled from pinned host memory in halves.
 
     cupy        the CuPy module;  stream  the stream that steps run on
-    slots       even number of steps;  images  B
+    slots       even number of steps
+    shape       of a step's records, which `pack` makes of its indices and choices: int32 (rows, words)
     """
 
-    def __init__(self, cupy: Any, stream: Any, slots: int, images: int, size: int, cutout_box: int) -> None:
+    def __init__(self, cupy: Any, stream: Any, slots: int, shape: tuple[int, int], pack: Pack) -> None:
         self.slots, self._half = slots, slots // 2
-        self._cupy, self._stream, self._size, self._cutout_box = cupy, stream, size, cutout_box
+        self._cupy, self._stream, self._pack = cupy, stream, pack
         shapes = {
-            "choices": ((slots, images, CHOICE_NUMBERS), np.int32),
+            "records": ((slots, *shape), np.int32),
             "rates": ((slots,), np.float32),
             "keys": ((slots, KEY_NUMBERS), np.uint32),
+            "mixes": ((slots, MIX_WORDS), np.int32),
         }
         self.device = {name: cupy.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._host = {name: pinned_empty(cupy, shape, dtype) for name, (shape, dtype) in shapes.items()}
@@ -123,7 +203,9 @@ class StagingRing:
         if event is not None:
             event.synchronize()  # the GPU has read what these slots held, so pinned and device memory are free
         for i, numbers in enumerate(steps, slot):
-            self._host["choices"][i] = pack_choices(numbers.indices, numbers.choices, self._size, self._cutout_box)
+            packed = self._pack(numbers.indices, numbers.choices) if numbers.records is None else numbers.records
+            self._host["records"][i] = packed
+            self._host["mixes"][i] = pack_mix(numbers.mix)
             self._host["rates"][i] = numbers.learning_rate
             self._host["keys"][i] = numbers.key
         filled = slice(slot, slot + len(steps))

@@ -23,9 +23,9 @@ class StepResults:
     def later(self) -> Callable[[], Totals]:
         """A function that returns the totals of the steps started since the last `later`. This call does not wait.
 
-        The function waits until those steps are done, but not for steps started after them. It updates the optimizer's
-        step count, and raises TrainingError when a loss or gradient was not finite; the weights are then those before
-        that step. Call such functions in the order in which they were made.
+        The function waits until those steps are done, but not for steps started after them. It updates the step
+        counts of the optimizer and of the average, and raises TrainingError when a loss or gradient was not finite; the
+        weights are then those before that step. Call such functions in the order in which they were made.
         """
         host = pinned_empty(self._cupy, (STEP_STATE.itemsize,), np.uint8)
         with self._stream:
@@ -41,11 +41,13 @@ class StepResults:
 
     def _totals_since_last(self, state: np.void) -> Totals:
         self._optimizer.steps = int(state["updates"])
+        self._update.tell_averaged(state)
         if state["failed_step"]:
             raise self._failure(state)
         before, self._counted = self._counted, state.copy()
         new = {name: state[name] - before[name] for name in ("loss_sum", "correct", "images", "skipped")}
-        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]))
+        norm = float(state["gradient_norm"])
+        return Totals(float(new["loss_sum"]), int(new["correct"]), int(new["images"]), int(new["skipped"]), norm)
 
     def _failure(self, state: np.void) -> TrainingError:
         step = int(state["failed_step"]) - 1

@@ -11,6 +11,7 @@ STEP_STATE = np.dtype(
         ("images", np.int64),
         ("skipped", np.int64),
         ("failed_step", np.int64),
+        ("averaged", np.int64),
         ("loss_sum", np.float64),
         ("loss_scale", np.float32),
         ("loss", np.float32),
@@ -19,6 +20,8 @@ STEP_STATE = np.dtype(
         ("learning_rate", np.float32),
         ("mean_correction", np.float32),
         ("square_correction", np.float32),
+        ("average_share", np.float32),
         ("skip", np.int32),
+        ("average_due", np.int32),
     ]
 )

@@ -16,6 +16,7 @@ from tinymixer.gradcheck.planted_faults import (
     layers,
     linear,
     loss,
+    products,
     tokens,
 )
 from tinymixer.gradcheck.planted_faults.registry import PLANTED, PlantedFault
@@ -33,5 +34,6 @@ __all__ = [
     "layers",
     "linear",
     "loss",
+    "products",
     "tokens",
 ]

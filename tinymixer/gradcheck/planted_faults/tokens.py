@@ -14,6 +14,11 @@ def _images(generator: np.random.Generator) -> tuple[Any, ...]:
     return generator.normal(size=(2, 6, 6, 2)), 3
 
 
+def _overlapping(generator: np.random.Generator) -> tuple[Any, ...]:
+    """The same images in windows of 5 x 5 around patches of 3 x 3."""
+    return generator.normal(size=(2, 6, 6, 2)), 3, 1
+
+
 def _tokens(generator: np.random.Generator) -> tuple[Any, ...]:
     return (generator.normal(size=(4, 3, 5)),)
 
@@ -57,6 +62,32 @@ def pixels_of_a_patch_transposed(dpatches: Array, cache: Cache) -> Array:
     size = cache[1]
     grid = dimages.reshape(count, height // size, size, width // size, size, channels)
     return grid.transpose(0, 1, 4, 3, 2, 5).reshape(dimages.shape).copy()
+
+
+@fault("images_to_windows", _overlapping)
+def windows_written_over_each_other(dwindows: Array, cache: Cache) -> Array:
+    """Where windows overlap only the last one's gradient stays: it is written to the pixels and not added."""
+    (count, height, width, channels), size, overlap = cache
+    across, window = width // size, size + 2 * overlap
+    dimages = np.zeros((count, height, width, channels), dwindows.dtype)
+    for token, gradient in enumerate(dwindows.reshape(-1, count, window, window, channels)):
+        top, left = token // across * size - overlap, token % across * size - overlap
+        rows, columns = (np.arange(start, start + window) for start in (top, left))
+        inside = [(each >= 0) & (each < length) for each, length in ((rows, height), (columns, width))]
+        dimages[:, rows[inside[0]][:, None], columns[inside[1]]] = gradient[:, inside[0]][:, :, inside[1]]
+    return dimages
+
+
+@fault("images_to_windows", _overlapping)
+def reflected_border_forgotten(dwindows: Array, cache: Cache) -> Array:
+    """The gradient of what lies beyond the border is dropped, as it would be right with padding by zeros."""
+    (count, height, width, channels), size, overlap = cache
+    across, window = width // size, size + 2 * overlap
+    wide = np.zeros((count, height + 2 * overlap, width + 2 * overlap, channels), dwindows.dtype)
+    for token, gradient in enumerate(dwindows.reshape(-1, count, window, window, channels)):
+        top, left = token // across * size, token % across * size
+        wide[:, top : top + window, left : left + window] += gradient
+    return wide[:, overlap : overlap + height, overlap : overlap + width].copy()
 
 
 @fault("mean_over_tokens", _tokens)

@@ -144,6 +144,7 @@ struct StepState {
     int64 images;             // images seen since then
     int64 skipped;            // steps whose update was left out because a gradient overflowed
     int64 failed_step;        // 1 + the first step with a loss or gradient that cannot be mended, else 0
+    int64 averaged;           // updates of the averaged weights
     double loss_sum;          // sum over images of the loss since then
     float loss_scale;         // what the loss is multiplied by before the backward pass (float16)
     float loss;               // of this step, mean over the batch
@@ -152,5 +153,16 @@ struct StepState {
     float learning_rate;      // of this step
     float mean_correction;    // AdamW: 1 - beta1^t
     float square_correction;  // AdamW: 1 - beta2^t
+    float average_share;      // how far the averaged weights move to the present ones, of the way
     int skip;                 // 1: leave weights and optimizer state alone
+    int average_due;          // 1: this step updates the averaged weights
+};
+
+// How the images of a step are mixed, all of them alike (tinymixer/data/transforms/mixing.py; MIX in
+// tinymixer/engines/cuda/image_records.py names the same fields in the same order).
+struct Mix {
+    int shift;                      // an image's partner stands so many rows further on, counted around; 0: itself
+    int top, bottom, left, right;   // CutMix: the box of the partner's pixels; else empty
+    float own, partner;             // shares of both in all other pixels
+    float target_own, target_partner;  // and in the target
 };

@@ -1,7 +1,8 @@
 // From the data set, resident on the GPU as uint8, to normalised patches of an augmented batch.
 //
 // The host draws what happens to each image (tinymixer/data/augmentation.py) and sends six numbers per image; the
-// batch itself never crosses the bus. Order: crop out of the image padded by reflection, mirror, blank out a box, normalise.
+// batch itself never crosses the bus. Order: crop out of the image padded by reflection, mirror, blank out a box, normalise;
+// then windows around the patches, whose pixels beyond the border are reflected (tinymixer/ops/windows.py).
 #include "common.cuh"
 
 struct Choice {
@@ -48,14 +49,15 @@ __device__ inline float normalised_pixel(
 template <class T>
 __global__ void gather_patches_plain(
     const unsigned char* pixels, const Choice* choices, const float* colours, T* patches, int size, int channels, int patch,
-    int padding, int cutout_box, int batch, int64 entries) {
+    int overlap, int padding, int cutout_box, int batch, int64 entries) {
     const Images images = {size, channels, patch, padding, cutout_box};
     const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= entries) return;
-    const int features = images.patch * images.patch * images.channels;
+    const int window = patch + 2 * overlap, features = window * window * channels;
     const int row = i / features, feature = i - (int64)row * features;  // row: token * batch + image
     const int across = size / patch, token = row / batch, in_patch = feature / channels;
-    const int y = token / across * patch + in_patch / patch, x = token % across * patch + in_patch % patch;
+    const int y = reflected(token / across * patch - overlap + in_patch / window, size);
+    const int x = reflected(token % across * patch - overlap + in_patch % window, size);
     patches[i] =
         from_float<T>(normalised_pixel(pixels, choices[row % batch], images, colours, y, x, feature % channels));
 }
@@ -69,23 +71,25 @@ __global__ void gather_patches_plain(
 template <class T, int V>
 __global__ void gather_patches(
     const unsigned char* pixels, const Choice* choices, const float* colours, T* patches, int size, int channels, int patch,
-    int padding, int cutout_box, int batch, int rows) {
+    int overlap, int padding, int cutout_box, int batch, int rows) {
     const Images images = {size, channels, patch, padding, cutout_box};
     const int row = blockIdx.x * blockDim.y + threadIdx.y;
     if (row >= rows) return;
-    const int features = patch * patch * channels, across = size / patch, token = row / batch;
-    const int top = token / across * patch, left = (token - token / across * across) * patch;
+    const int window = patch + 2 * overlap, features = window * window * channels;
+    const int across = size / patch, token = row / batch;
+    const int top = token / across * patch - overlap, left = (token - token / across * across) * patch - overlap;
     const Choice choice = choices[row - token * batch];
     for (int first = threadIdx.x * V; first < features; first += blockDim.x * V) {  // features is a multiple of V
         const int in_patch = first / channels;
-        int colour = first - in_patch * channels, line = in_patch / patch, column = in_patch - line * patch;
+        int colour = first - in_patch * channels, line = in_patch / window, column = in_patch - line * window;
         float value[V];
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            value[v] = normalised_pixel(pixels, choice, images, colours, top + line, left + column, colour);
+            const int y = reflected(top + line, size), x = reflected(left + column, size);
+            value[v] = normalised_pixel(pixels, choice, images, colours, y, x, colour);
             if (++colour == channels) {
                 colour = 0;
-                if (++column == patch) column = 0, line++;
+                if (++column == window) column = 0, line++;
             }
         }
         store<T, V>(patches + (int64)row * features + first, value);
