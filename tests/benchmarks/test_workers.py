@@ -14,6 +14,7 @@ from tinymixer.bench.models import MODELS, parse_model, step_bytes, step_flops
 from tinymixer.bench.profile_numpy import STAGES, Stopwatch
 from tinymixer.bench.runner import Work, environment, own_entry
 from tinymixer.bench.work import first_weights, loss_of
+from tinymixer.errors import ConfigError
 from tinymixer.ops import softmax_cross_entropy
 
 CONFIG = MODELS["nano"][0]
@@ -22,6 +23,8 @@ CONFIG = MODELS["nano"][0]
 def test_models_by_name_and_by_sizes():
     assert parse_model("small/4") == MixerConfig(hidden_dim=512, tokens_mlp_dim=256, channels_mlp_dim=2048)
     assert parse_model("C=32, L=2") == MixerConfig(hidden_dim=32, num_blocks=2)
+    with pytest.raises(ConfigError, match="bench measures Mixers, and ViT-S/16 is a vit: choose another model"):
+        parse_model("ViT-S/16")
 
 
 def test_counts_of_a_step():

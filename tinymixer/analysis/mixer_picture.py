@@ -21,7 +21,12 @@ BLOCK = (2.22, 4.15)  # the left and right edges of the dotted frame
 # In the block: the x position of each part's centre, and the arrows into, between and out of the parts.
 TWO_PARTS = (2.7, 3.7), ((1.93, 2.22), (3.06, 3.3), (4.18, 4.57))
 ONE_PART = (3.2,), ((1.93, 2.22), (4.18, 4.57))
-TOKEN_WORDS = {"mlp": "token\nmixing", "linear": "token\nLinear", "pool": "token\npooling"}
+TOKEN_WORDS = {
+    "mlp": "token\nmixing",
+    "linear": "token\nLinear",
+    "pool": "token\npooling",
+    "attention": "self-\nattention",
+}
 
 Part = tuple[str, str]  # its name, its colour
 

@@ -21,7 +21,9 @@ def as_images(model: MlpMixer | LinearMixer, block: int) -> np.ndarray:
     parameters = {} if mixing is None else mixing.parameters
     names = [name for name in parameters if name.rpartition(".")[2] in ("weight1", "weight")]
     if not names:
-        raise ConfigError("this block mixes its tokens without weights, if at all: there are none to show")
+        raise ConfigError(
+            "the token mixing of this block has no weight per token, if it has any: there are none to show"
+        )
     weights = [model.backend.to_numpy(parameters[name]) for name in names]  # (DS, S) each
     return np.concatenate(weights).reshape(-1, *model.config.grid)
 

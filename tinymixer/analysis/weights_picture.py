@@ -74,7 +74,7 @@ def panels_of(model: Model, blocks: int = 2) -> tuple[list[tuple[str, np.ndarray
         try:
             units = as_images(model, index)  # (DS, down, across)
         except ConfigError:
-            notes.append("token mixing has no weights in this model: the stem's filters are drawn alone")
+            notes.append("token mixing has no weights per token in this model: the stem's filters are drawn alone")
             break
         title = f"block {index}, token mixing: {len(units)} units of {down} x {across} tokens"
         panels.append((title, mosaic(coloured(units[in_pairs(units)]), pairs=True)))

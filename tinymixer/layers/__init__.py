@@ -1,5 +1,6 @@
 """Layers: they hold parameters, and each composes operations of `tinymixer.ops`."""
 
+from tinymixer.layers.attention import ClassToken, MultiHeadSelfAttention, PositionEmbedding
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.gated_mlp import GatedChannelMixing
 from tinymixer.layers.grouped_token_mixing import GroupedTokenMixing
@@ -17,6 +18,7 @@ __all__ = [
     "TOKEN_MIXERS",
     "BlockSizes",
     "ChannelMixing",
+    "ClassToken",
     "GatedChannelMixing",
     "GroupedTokenMixing",
     "Layer",
@@ -26,6 +28,8 @@ __all__ = [
     "LinearMixerBlock",
     "MixerBlock",
     "Mlp",
+    "MultiHeadSelfAttention",
+    "PositionEmbedding",
     "TokenLinear",
     "TokenMixer",
     "TokenMixing",

@@ -19,6 +19,11 @@ def ones(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.ones(shape)
 
 
+def normal(std: float) -> Initialise:
+    """Normal with mean 0 and that standard deviation."""
+    return lambda generator, shape: std * generator.standard_normal(shape)
+
+
 def lecun_normal(fan_in: int) -> Initialise:
     """LeCun normal (LeCun et al. 1998, section 4.6): variance 1 / fan_in, from a normal cut off at two deviations.
 

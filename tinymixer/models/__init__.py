@@ -15,6 +15,7 @@ from tinymixer.models.registry import (
     register_model,
 )
 from tinymixer.models.stock import difference_from_stock
+from tinymixer.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
     "PRESETS",
@@ -24,6 +25,8 @@ __all__ = [
     "MlpMixer",
     "Model",
     "Prediction",
+    "ViTConfig",
+    "VisionTransformer",
     "architecture_of",
     "architectures",
     "config_class",

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinymixer.borders import IMAGE_VALUES
 from tinymixer.errors import ConfigError
+from tinymixer.layers.attention import require_heads
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import GELU_FORMS
@@ -25,6 +26,7 @@ class MixerConfig(PatchConfig):
 
     tokens: str = option("mlp", "How a block mixes tokens.", choices=tuple(TOKEN_MIXERS))
     tokens_mlp_dim: int = option(64, "Hidden size of the token-mixing MLP (DS), where tokens = mlp.", minimum=1)
+    heads: int = option(4, "Heads of self-attention, where tokens = attention; they divide hidden_dim.", minimum=1)
     channels_mlp_dim: int = option(512, "Hidden size of the channel-mixing MLP (DC).", minimum=1)
     gelu: str = option("tanh", "Form of the GELU.", choices=GELU_FORMS)
     dropout: float = option(0.0, "Dropout rate after the GELU of each MLP.", minimum=0, below=1)
@@ -60,6 +62,8 @@ class MixerConfig(PatchConfig):
                 f"overlap {self.overlap} is too large: images of {self.image_size} x {self.image_size} pixels can be "
                 f"reflected by {self.image_size - 1} at most. With patch_size {self.patch_size}, half of that is usual"
             )
+        if self.tokens == "attention":
+            require_heads(self.hidden_dim, self.heads)
         for name in ("untied_groups", "grouped_channels"):
             self._require_equal_groups(name)
         if self.untied_groups > 1 and self.grouped_channels > 1:
@@ -115,6 +119,7 @@ class MixerConfig(PatchConfig):
             gelu=self.gelu,
             dropout=self.dropout,
             layer_norm_eps=self.layer_norm_eps,
+            heads=self.heads,
             untied_groups=self.untied_groups,
             grouped_channels=self.grouped_channels,
             gated=self.gated,
@@ -129,11 +134,6 @@ class MixerConfig(PatchConfig):
         stem = (self.patch_features + 1) * self.hidden_dim
         head = (self.hidden_dim + 1) * self.num_classes
         return stem + self.num_blocks * block + 2 * self.hidden_dim + head
-
-    @property
-    def parameter_count_without_head(self) -> int:
-        """The number of parameters of all but the classes' own Linear, as table 1 of the paper counts them."""
-        return self.parameter_count - (self.hidden_dim + 1) * self.num_classes
 
     @property
     def multiply_adds(self) -> int:
