@@ -17,6 +17,11 @@ from tinymixer.options import Options
 
 GRIDS = {1: (1, 1), 3: (3, 1), 4: (2, 2), 16: (2, 8)}  # S -> patches down and across
 SHAPES = ((1, 1, 1), (3, 2, 5), (4, 1, 7), (16, 3, 24))  # (S, B, C): size one, odd, even, and one beyond full Jacobians
+IMAGES = (  # (B, height, width, C), side of the windows, stride, padding
+    ((1, 1, 1, 1), 1, 1, 0),
+    ((2, 3, 5, 1), 3, 1, 1),
+    ((3, 7, 6, 2), 3, 2, 1),
+)
 
 Check = tuple[str, Callable[[], Report]]
 
@@ -71,6 +76,27 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("softmax_cross_entropy", normal((S, C)), _rows_of_probabilities(normal((S, C))), 0.1)
     for shape, patch_size in (((1, 1, 1, 1), 1), ((2, 3, 9, 1), 3), ((1, 4, 4, 3), 4), ((3, 8, 12, 3), 2)):
         yield operation("images_to_patches", normal(shape), patch_size)
+    yield from _convolution_checks(normal, operation)
+
+
+def _convolution_checks(normal: Callable[..., np.ndarray], operation: Callable[..., Check]) -> Iterator[Check]:
+    """The operations of convolutional networks: windows that overlap, that leave pixels out, and borders."""
+    for (B, height, width, C), size, stride, padding in IMAGES:
+        x, outputs = normal((B, height, width, C)), C + 1
+        weight = normal((size, size, C, outputs))
+        yield operation("convolution", x, weight, normal(outputs), stride, padding)
+        yield operation("max_pooling", x, size, stride, min(padding, size // 2))
+        yield operation("average_pooling", x, size, stride)
+        yield operation("global_average_pooling", x)
+        yield operation("relu", x)
+        yield operation("batch_norm_inference", x, normal(C), normal(C), normal(C), normal(C) ** 2)
+        yield operation("group_norm", normal((B, height, width, 2 * C)), normal(2 * C), normal(2 * C), 2)
+        yield operation("weight_standardisation", normal((size, 2, C, outputs)))
+        yield operation("scaled_weight_standardisation", normal((size, 2, C, outputs)), normal(outputs))
+        if x.size > C:  # a single value of a channel has no variance
+            yield operation("batch_norm", x, normal(C), normal(C))
+    yield operation("convolution", normal((1, 5, 4, 2)), normal((2, 3, 2, 3)), None, 2)  # without bias
+    yield operation("max_pooling", np.maximum(normal((2, 6, 6, 3)), 0), 3, 2, 1)  # with many ties
 
 
 def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
@@ -118,7 +144,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
 def _operation(backend: Backend, name: str, *inputs: Any) -> Check:
     forward, backward = getattr(backend.ops, f"{name}_forward"), getattr(backend.ops, f"{name}_backward")
     soft = name == "softmax_cross_entropy" and inputs[1].ndim == 2  # its targets are floats, but constants
-    chosen = [0] if soft else None
+    chosen = [0] if soft else [0, 1, 2] if name == "batch_norm_inference" else None  # its statistics are constants
     placed = [backend.asarray(value) if isinstance(value, np.ndarray) else value for value in inputs]
     return name, lambda: check_operation(forward, backward, *placed, name=name, differentiate=chosen)
 

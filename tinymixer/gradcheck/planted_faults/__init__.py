@@ -7,7 +7,17 @@ compare a reader's wrong gradient with these and say which mistake it looks like
         print(fault.name, fault.mistake, fault.check().failures[0].check)
 """
 
-from tinymixer.gradcheck.planted_faults import blocks, contract, gelu, layer_norm, layers, linear, loss, tokens
+from tinymixer.gradcheck.planted_faults import (
+    blocks,
+    contract,
+    convolutions,
+    gelu,
+    layer_norm,
+    layers,
+    linear,
+    loss,
+    tokens,
+)
 from tinymixer.gradcheck.planted_faults.registry import PLANTED, PlantedFault
 
 PLANTED_FAULTS = tuple(PLANTED)
@@ -17,6 +27,7 @@ __all__ = [
     "PlantedFault",
     "blocks",
     "contract",
+    "convolutions",
     "gelu",
     "layer_norm",
     "layers",
