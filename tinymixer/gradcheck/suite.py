@@ -114,12 +114,30 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(layers.TokenPooling, (GRIDS[S],), x)
         yield layer(layers.ChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.LinearMixerBlock, (S, C), x)
+    yield from _convolution_layer_checks(normal, layer)
     for S, B, C in SHAPES[:-1]:
         sizes = layers.BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
         for token_mixer in layers.TOKEN_MIXERS:
             yield layer(
                 layers.MixerBlock, (sizes, token_mixer), normal((S, B, C)), token_mixer, train=True, drop_path=0.3
             )
+
+
+def _convolution_layer_checks(normal: Callable[..., np.ndarray], layer: Callable[..., Check]) -> Iterator[Check]:
+    """The layers of convolutional networks, batch norm with the batch's statistics and with kept ones."""
+    x = normal((2, 4, 5, 2))
+    for kind in (layers.Convolution, layers.StandardisedConvolution, layers.ScaledStandardisedConvolution):
+        yield layer(kind, (2, 3, 3, 2), x)
+    for train in (True, False):
+        yield layer(layers.BatchNorm, (2,), x, train=train)
+    yield layer(layers.GroupNorm, (2, 1), x)
+    yield layer(layers.Relu, (1.5,), x)
+    yield layer(layers.MaxPooling, (3, 2, 1), x)
+    yield layer(layers.AveragePooling, (2,), x)
+    yield layer(layers.GlobalAveragePooling, (), x)
+    branch = {"norm": layers.Part(layers.BatchNorm, 2), "convolution": layers.Part(layers.Convolution, 2, 3, 3, 2)}
+    yield layer(layers.Chain, (branch,), x, train=True)
+    yield layer(layers.Residual, (branch, {"convolution": branch["convolution"]}, 0.5), x, train=True)
 
 
 def model_checks(seed: int, backend: Backend) -> Iterator[Check]:

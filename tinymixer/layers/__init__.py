@@ -1,24 +1,40 @@
 """Layers: they hold parameters, and each composes operations of `tinymixer.ops`."""
 
 from tinymixer.layers.block_sizes import BlockSizes
+from tinymixer.layers.chain import Chain, Part, Residual
+from tinymixer.layers.convolution import Convolution, ScaledStandardisedConvolution, StandardisedConvolution
+from tinymixer.layers.image_norms import BatchNorm, GroupNorm
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.layer_norm import LayerNorm
 from tinymixer.layers.linear import Linear
 from tinymixer.layers.linear_mixer_block import LinearMixerBlock
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import ChannelMixing, Mlp, TokenMixing
+from tinymixer.layers.pooling import AveragePooling, GlobalAveragePooling, MaxPooling, Relu
 from tinymixer.layers.token_mixing import TOKEN_MIXERS, TokenLinear, TokenMixer, TokenPooling
 
 __all__ = [
     "TOKEN_MIXERS",
+    "AveragePooling",
+    "BatchNorm",
     "BlockSizes",
+    "Chain",
     "ChannelMixing",
+    "Convolution",
+    "GlobalAveragePooling",
+    "GroupNorm",
     "Layer",
     "LayerNorm",
     "Linear",
     "LinearMixerBlock",
+    "MaxPooling",
     "MixerBlock",
     "Mlp",
+    "Part",
+    "Relu",
+    "Residual",
+    "ScaledStandardisedConvolution",
+    "StandardisedConvolution",
     "TokenLinear",
     "TokenMixer",
     "TokenMixing",

@@ -1,4 +1,4 @@
-"""Initial values of the parameters, as in the Mixer authors' code (Flax defaults, and a zero head)."""
+"""Initial values of the parameters: as in the Mixer authors' code (Flax defaults, and a zero head), and He's."""
 
 import math
 
@@ -16,6 +16,15 @@ def zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def ones(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.ones(shape)
+
+
+def he_normal(fan_in: int) -> Initialise:
+    """He et al. 2015 (arXiv 1502.01852), eq. 10: normal with variance 2 / fan_in, for layers before a ReLU."""
+
+    def initialise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return generator.standard_normal(shape) * math.sqrt(2 / fan_in)
+
+    return initialise
 
 
 def lecun_normal(fan_in: int) -> Initialise:

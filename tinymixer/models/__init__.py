@@ -1,5 +1,6 @@
 """Whole networks, registered by name: `Model` is their common contract; read `mlp_mixer.py` first."""
 
+from tinymixer.models.convnet import ConvNet, ConvNetConfig
 from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.mlp_mixer import MlpMixer
@@ -14,16 +15,21 @@ from tinymixer.models.registry import (
     model_class,
     register_model,
 )
+from tinymixer.models.resnet import ResNet, ResNetConfig
 from tinymixer.models.stock import difference_from_stock
 
 __all__ = [
     "PRESETS",
+    "ConvNet",
+    "ConvNetConfig",
     "LinearMixer",
     "LinearMixerConfig",
     "MixerConfig",
     "MlpMixer",
     "Model",
     "Prediction",
+    "ResNet",
+    "ResNetConfig",
     "architecture_of",
     "architectures",
     "config_class",

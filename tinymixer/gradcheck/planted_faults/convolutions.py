@@ -12,11 +12,11 @@ from tinymixer.ops.batch_norm import BatchNormCache
 
 def _convolved(generator: np.random.Generator) -> tuple[Any, ...]:
     """As many outputs as inputs and square kernels, so that a wrong transpose keeps the shape; windows overlap."""
-    return generator.normal(size=(2, 4, 4, 2)), generator.normal(size=(3, 3, 2, 2)), generator.normal(size=2), 1, 1
+    return generator.normal(size=(2, 3, 3, 2)), generator.normal(size=(3, 3, 2, 2)), generator.normal(size=2), 1, 1
 
 
 def _pooled(generator: np.random.Generator) -> tuple[Any, ...]:
-    return generator.normal(size=(2, 5, 5, 2)), 3, 2
+    return generator.normal(size=(1, 5, 5, 1)), 3, 2
 
 
 def _normalised(generator: np.random.Generator) -> tuple[Any, ...]:
