@@ -12,7 +12,15 @@ from tinymixer.backend import Backend, get_backend
 from tinymixer.gradcheck.layer import check_layer, check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
-from tinymixer.models import LinearMixerConfig, MixerConfig, make_model, model_class
+from tinymixer.models import (
+    BitConfig,
+    LinearMixerConfig,
+    MixerConfig,
+    NfResNetConfig,
+    ResNetConfig,
+    make_model,
+    model_class,
+)
 from tinymixer.options import Options
 
 GRIDS = {1: (1, 1), 3: (3, 1), 4: (2, 2), 16: (2, 8)}  # S -> patches down and across
@@ -155,6 +163,13 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
         yield _model("mlp_mixer", MixerConfig(**sizes), backend, generator, train="drop_path" in fields)
+    images = {"image_size": 4, "in_channels": 2, "width": 2, "depths": "1", "block": "bottleneck", "num_classes": 3}
+    for architecture, config, fields in (
+        ("resnet", ResNetConfig, {}),
+        ("bit", BitConfig, {"groups": 1}),
+        ("nf_resnet", NfResNetConfig, {}),
+    ):
+        yield _model(architecture, config.from_dict(images | fields), backend, generator, train=True)
     for sizes in patches[:2]:
         yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
 
