@@ -10,7 +10,14 @@ from tinymixer.engines import Step, Work, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
-from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of
+from tinymixer.training.build import (
+    build_model,
+    make_average,
+    make_optimizer,
+    require_batch,
+    schedule_of,
+    whole_batch_note,
+)
 from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.final_test import final_test, nothing_to_test
@@ -97,6 +104,8 @@ class Trainer:
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         if frozen := frozen_words(self.optimizer.groups, self.model.parameters):
             say(frozen)
+        if note := whole_batch_note(self.model, training.micro_batches):
+            say(note)
         self.average = make_average(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.total_steps = training.epochs * self.steps_per_epoch

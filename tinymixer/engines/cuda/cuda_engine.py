@@ -75,6 +75,7 @@ class CudaEngine(Engine):
             (work.augmentation.uses, "its kernels crop, flip and blank images, and know no stronger transforms"),
             (work.augmentation.mixup or work.augmentation.cutmix, "its kernels do not mix images"),
             (work.average is not None, "its kernels do not average the weights"),
+            (optimizer.agc, "its kernels do not clip gradients adaptively (agc)"),
             (optimizer.uses_groups, "it treats all parameters alike (no parameter groups)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
