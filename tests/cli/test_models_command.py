@@ -3,7 +3,9 @@
 
 def test_the_list(tinymixer):
     rows = {row["name"]: row for row in tinymixer("models", "--json").json}
-    assert list(rows) == ["S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"]
+    assert list(rows)[:8] == ["S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"]
+    assert (rows["ViT-S/16"]["parameters_with_head"], rows["ViT-S/16"]["tokens_mlp_dim"]) == (22_050_664, None)
+    assert rows["ViT-nano"]["num_classes"] == 10
     assert rows["H/14"]["parameters"] == 431_069_952
     b16 = rows["B/16"]
     assert (b16["parameters"], b16["parameters_with_head"], b16["num_classes"]) == (59_111_472, 59_880_472, 1000)

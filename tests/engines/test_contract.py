@@ -23,7 +23,7 @@ SIZES = {"image_size": 8, "in_channels": 1, "patch_size": 4, "hidden_dim": 8, "n
 DROPPED = {"dropout": 0.2, "drop_path": 0.3}
 ENGINES = ("reference", "cpu")
 MODELS = [(name, {}) for name in architectures()] + [
-    ("mlp_mixer", {"tokens": kind}) for kind in ("linear", "pool", "none")
+    ("mlp_mixer", {"tokens": kind}) for kind in ("linear", "pool", "attention", "none")
 ]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 

@@ -76,7 +76,7 @@ def test_without_a_token_mixer_there_is_no_branch_and_tokens_do_not_meet(token_m
     assert moved.tolist() == [False, False, False, True, False, False]
 
 
-@pytest.mark.parametrize("token_mixer", ["mlp", "linear", "pool"])
+@pytest.mark.parametrize("token_mixer", ["mlp", "linear", "pool", "attention"])
 def test_with_one_they_do(token_mixer):
     block = MixerBlock(SIZES, token_mixer, dtype="float64")
     x = RNG.standard_normal((6, 2, 5))
@@ -148,7 +148,9 @@ def test_a_model_passes_updates_on_to_its_blocks():
 
 
 def test_wrong_choices_and_shapes_are_sentences():
-    with pytest.raises(ConfigError, match=r"unknown token mixer 'linera': .*mlp, linear, pool, none.* mean 'linear'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown token mixer 'linera': .*mlp, linear, pool, attention, none.* mean 'linear'"
+    ):
         MixerBlock(SIZES, "linera")
     for token_mixer, words in (("linear", r"with S=6, got \(5, 2, 5\)"), ("pool", "2 x 3 patches has 6 tokens")):
         with pytest.raises(ShapeError, match=words):

@@ -58,6 +58,11 @@ INPUTS = {
     ),
     "weight_standardisation": ({"weight": normal((3, 2, 2, 3))}, {}),
     "scaled_weight_standardisation": ({"weight": normal((3, 2, 2, 3)), "gain": normal(3)}, {"N": 12}),
+    "softmax": ({"x": normal((3, 4))}, {}),
+    "self_attention": ({"qkv": normal((3, 2, 12))}, {"S": 3, "B": 2, "heads": 2, "D": 2}),
+    "position_embedding": ({"x": normal((4, 2, 3)), "embedding": normal((4, 3))}, {}),
+    "prepend_class_token": ({"x": normal((4, 2, 3)), "token": normal(3)}, {}),
+    "take_class_token": ({"x": normal((4, 2, 3))}, {}),
     "residual": ({"x": normal((3, 4))}, {}),
     "used_twice": ({"x": normal((2, 3)), "weight": normal((3, 3))}, {}),
     "broadcast": ({"x": normal((4, 3)), "bias": normal(3)}, {}),
@@ -110,7 +115,7 @@ def test_the_gradient_on_the_sheet_is_right(name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_sheet_agrees_with_the_package(name):
     forward, backward, inputs, constants = _pair(name)
-    extra = [constants[key] for key in ("target", "keep", "rate", "mean", "variance", "G") if key in constants]
+    extra = [constants[key] for key in ("target", "keep", "rate", "mean", "variance", "G", "heads") if key in constants]
     extra += [constants["P"]] if "P" in constants else []
     extra += [constants["stride"]] if "stride" in constants else []
     extra += [(2, 3)] if "near" in constants else []  # the grid

@@ -12,7 +12,7 @@ from tinymixer.models import (
     make_model,
 )
 
-SIZES = {"image_size": 8, "in_channels": 3, "patch_size": 4, "hidden_dim": 6, "num_blocks": 2} | {"width": 4}
+SIZES = {"image_size": 8, "in_channels": 3, "patch_size": 4, "hidden_dim": 8, "num_blocks": 2} | {"width": 4}
 
 
 @pytest.fixture(params=architectures())

@@ -33,18 +33,23 @@ def test_the_formula_counts_what_the_model_has(fields):
 def test_the_count_is_right_for_every_token_mixer(tokens, side, channels, hidden, blocks):
     config = MixerConfig(
         image_size=side, patch_size=1, hidden_dim=channels, tokens=tokens, tokens_mlp_dim=hidden,
-        channels_mlp_dim=hidden + 1, num_blocks=blocks,
+        channels_mlp_dim=hidden + 1, num_blocks=blocks, heads=1,
     )  # fmt: skip
     S, C, DS, DC = config.num_tokens, channels, hidden, hidden + 1
     norm, channel_mixing = 2 * C, 2 * C * DC + DC + C
-    token_branch = {"mlp": norm + 2 * S * DS + DS + S, "linear": norm + S * S + S, "pool": norm, "none": 0}[tokens]
+    token_branch = {
+        "mlp": norm + 2 * S * DS + DS + S, "linear": norm + S * S + S, "pool": norm, "none": 0,
+        "attention": norm + 4 * C * C + 4 * C,
+    }[tokens]  # fmt: skip
     stem_and_head = 4 * C + norm + 10 * (C + 1)
     assert config.parameter_count == stem_and_head + blocks * (token_branch + norm + channel_mixing)
     assert MlpMixer(config).parameters.count == config.parameter_count
 
 
 def test_an_unknown_token_mixer_suggests_the_nearest():
-    with pytest.raises(ConfigError, match=r"'tokens' expects one of mlp, linear, pool, none, got 'pol'.*mean 'pool'"):
+    with pytest.raises(
+        ConfigError, match=r"'tokens' expects one of mlp, linear, pool, attention, none, got 'pol'.*mean 'pool'"
+    ):
         MixerConfig(tokens="pol")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinymixer.errors import ConfigError
-from tinymixer.models import PRESETS, MlpMixer, preset
+from tinymixer.models import PRESETS, MlpMixer, make_model, preset
 from tinymixer.models.presets import find_preset
 from tinymixer.models.summary import layer_rows
 
@@ -20,16 +20,24 @@ PAPER = {  # parameters without the head
 
 
 def test_parameter_counts_are_exact():
-    assert list(PRESETS) == ["S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"]
+    mixers = [name for name, found in PRESETS.items() if found.architecture == "mlp_mixer"]
+    assert mixers == ["S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"]
     for name, count in PAPER.items():
         assert preset(name).parameter_count_without_head == count, name
     assert preset("B/16").parameter_count == 59_880_472
     assert preset("S/8").num_tokens == 784
 
 
-@pytest.mark.parametrize("name", ["S/32", "B/16"])
+def test_parameter_counts_of_vision_transformers_are_exact():
+    assert preset("ViT-S/16").parameter_count == 22_050_664
+    assert preset("ViT-nano").parameter_count == pytest.approx(1_132_170, rel=0.025)  # cifar10-nano's
+    assert preset("ViT-best").parameter_count == pytest.approx(4.4e6, rel=0.025)
+    assert (preset("ViT-nano").num_classes, preset("ViT-nano", 100).num_classes) == (10, 100)
+
+
+@pytest.mark.parametrize("name", ["S/32", "B/16", "ViT-S/16"])
 def test_counts_are_those_of_a_model_that_is_built(name):
-    model = MlpMixer(preset(name), seed=None)
+    model = make_model(PRESETS[name].architecture, preset(name), seed=None)
     assert model.parameters.count == model.config.parameter_count
     assert sum(row.multiply_adds for row in layer_rows(model)) == model.config.multiply_adds
 
@@ -50,6 +58,7 @@ def test_fields_can_be_changed():
 @pytest.mark.parametrize("written", ["B/16", "b/16", "B_16", "Mixer-B_16", " B-16 "])
 def test_ways_of_writing_a_name(written):
     assert find_preset(written) is PRESETS["B/16"]
+    assert find_preset("vit_s_16") is find_preset("ViT-S/16") is PRESETS["ViT-S/16"]
 
 
 def test_unknown_names_and_fields():

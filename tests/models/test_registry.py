@@ -16,7 +16,7 @@ from tinymixer.models import (
     registry,
 )
 
-SIZES = {"image_size": 8, "patch_size": 4, "hidden_dim": 6, "num_blocks": 1}
+SIZES = {"image_size": 8, "patch_size": 4, "hidden_dim": 8, "num_blocks": 1}
 
 
 def sized(name, sizes):

@@ -14,7 +14,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not ins
 from tinymixer import MixerConfig, MlpMixer  # noqa: E402  after the checks above
 from tinymixer.data.dataset import normalise  # noqa: E402
 from tinymixer.errors import ConfigError  # noqa: E402
-from tinymixer.models import LinearMixer, LinearMixerConfig  # noqa: E402
+from tinymixer.models import LinearMixer, LinearMixerConfig, VisionTransformer, ViTConfig  # noqa: E402
 from tinymixer.pretrained.onnx_export import BODIES, OPSET, export_onnx  # noqa: E402
 from tinymixer.training import load_run  # noqa: E402
 
@@ -47,7 +47,7 @@ def assert_same(path, model, images):
 
 
 @pytest.mark.parametrize("gelu", ["tanh", "erf"])
-@pytest.mark.parametrize("tokens", ["mlp", "linear", "pool", "none"])
+@pytest.mark.parametrize("tokens", ["mlp", "linear", "pool", "attention", "none"])
 def test_every_token_mixer_and_both_gelus(tmp_path, tokens, gelu):
     model = random_weights(
         MlpMixer(dataclasses.replace(MIXER, tokens=tokens, gelu=gelu, dropout=0.5, drop_path=0.5), seed=1)
@@ -62,6 +62,15 @@ def test_the_linear_mixer(tmp_path):
     model = random_weights(LinearMixer(LinearMixerConfig(**SIZES), seed=1))
     export_onnx(model, tmp_path / "model.onnx")
     assert_same(tmp_path / "model.onnx", model, np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype(np.float32))
+
+
+@pytest.mark.parametrize("pool", ["class", "mean"])
+def test_the_vision_transformer(tmp_path, pool):
+    model = random_weights(VisionTransformer(ViTConfig(**SIZES, heads=5, channels_mlp_dim=30, pool=pool), seed=1))
+    export_onnx(model, tmp_path / "model.onnx")
+    for count in (1, 3):
+        images = np.random.default_rng(count).normal(size=(count, 12, 12, 3)).astype(np.float32)
+        assert_same(tmp_path / "model.onnx", model, images)
 
 
 @settings(deadline=None, max_examples=10)

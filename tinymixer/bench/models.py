@@ -26,8 +26,13 @@ def parse_model(text: str) -> MixerConfig:
     """
     if text in MODELS:
         return MODELS[text][0]
-    if find_preset(text) is not None:
-        return preset(text)
+    if (found := find_preset(text)) is not None:
+        if found.architecture != "mlp_mixer":
+            raise ConfigError(
+                f"bench measures Mixers, and {found.name} is a {found.architecture}: choose another model"
+            )
+        config: MixerConfig = preset(text)
+        return config
     if "=" not in text:
         raise ConfigError(
             f"unknown model '{text}': expected {', '.join(MODELS)}, a published size such as B/16, or sizes such as "

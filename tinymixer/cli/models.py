@@ -16,9 +16,9 @@ TRAINING_COPIES = 4  # weights, gradients, and AdamW's two moments
 
 @click.command(short_help="List the published sizes of models, or the layers of one.")
 @click.argument("name", required=False, metavar="[NAME]")
-@click.option("--num-classes", type=click.IntRange(min=1), default=1000, show_default=True, help="Classes of the head.")
+@click.option("--num-classes", type=click.IntRange(min=1), help="Classes of the head; 1000, or 10 at CIFAR-10's size.")
 @json_option
-def models(name: str | None, num_classes: int, as_json: bool) -> None:
+def models(name: str | None, num_classes: int | None, as_json: bool) -> None:
     """List the published sizes of models; with NAME, show the layers and weights of that one.
 
     Parameters are counted without the head, as in the paper's table; multiply-adds and memory with it. Memory is that
@@ -32,7 +32,7 @@ def models(name: str | None, num_classes: int, as_json: bool) -> None:
       tinymixer train photos --data my-photos --architecture S/16
     """
     from tinymixer.models import PRESETS
-    from tinymixer.models.presets import known_preset
+    from tinymixer.models.presets import PUBLISHED_CLASSES, known_preset
 
     if name is not None:
         _show_one(known_preset(name), num_classes, as_json)
@@ -45,14 +45,15 @@ def models(name: str | None, num_classes: int, as_json: bool) -> None:
     for row in rows:
         table.add_row(
             row["name"], f"{row['parameters']:,}", str(row["layers"]), str(row["tokens"]), str(row["hidden_dim"]),
-            str(row["tokens_mlp_dim"]), str(row["channels_mlp_dim"]), _in_short(row["multiply_adds"]),
+            str(row["tokens_mlp_dim"] or "-"), str(row["channels_mlp_dim"]), _in_short(row["multiply_adds"]),
             _megabytes(row["weights_bytes"]), _megabytes(row["training_bytes"]),
         )  # fmt: skip
     print_table(table)
     tell(
         wrapped(
-            f"Images of 224 x 224, {num_classes:,} classes. L blocks, S tokens, C channels; DS and DC are the hidden "
-            "sizes of token and channel mixing. Parameters without the head."
+            f"Images of 224 x 224, {num_classes or PUBLISHED_CLASSES:,} classes, where nothing else is said. L blocks, "
+            "S patches, C channels; DS and DC are the hidden sizes of token and channel mixing. Parameters without the "
+            "head."
         )
     )
     for row in rows:
@@ -60,7 +61,7 @@ def models(name: str | None, num_classes: int, as_json: bool) -> None:
             tell(wrapped(f"{row['name']}: {row['note']}."))
 
 
-def _row(preset: "Preset", num_classes: int) -> dict[str, Any]:
+def _row(preset: "Preset", num_classes: int | None) -> dict[str, Any]:
     from tinymixer.models import preset as configuration
 
     config = configuration(preset.name, num_classes)
@@ -69,13 +70,13 @@ def _row(preset: "Preset", num_classes: int) -> dict[str, Any]:
         "architecture": preset.architecture,
         "parameters": config.parameter_count_without_head,
         "parameters_with_head": config.parameter_count,
-        "num_classes": num_classes,
+        "num_classes": config.num_classes,
         "image_size": config.image_size,
         "patch_size": config.patch_size,
         "layers": config.num_blocks,
         "tokens": config.num_tokens,
         "hidden_dim": config.hidden_dim,
-        "tokens_mlp_dim": config.tokens_mlp_dim,
+        "tokens_mlp_dim": getattr(config, "tokens_mlp_dim", None),
         "channels_mlp_dim": config.channels_mlp_dim,
         "multiply_adds": config.multiply_adds,
         "weights_bytes": FLOAT32 * config.parameter_count,
@@ -84,7 +85,7 @@ def _row(preset: "Preset", num_classes: int) -> dict[str, Any]:
     }
 
 
-def _show_one(preset: "Preset", num_classes: int, as_json: bool) -> None:
+def _show_one(preset: "Preset", num_classes: int | None, as_json: bool) -> None:
     from tinymixer.models import make_model
     from tinymixer.models import preset as configuration
     from tinymixer.models.summary import grouped_rows, layer_rows
@@ -133,4 +134,4 @@ def _in_short(count: int) -> str:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -18,6 +18,7 @@ from tinymixer.models import (
     MixerConfig,
     NfResNetConfig,
     ResNetConfig,
+    ViTConfig,
     make_model,
     model_class,
 )
@@ -80,8 +81,15 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("pool_tokens", x, GRIDS[S])
         yield operation("dropout", x, normal((S, B, C)) > 0.5, 0.3)
         yield operation("drop_path", x, normal(B) > 0.5, 0.3)
+        yield operation("softmax", 2 * x)
+        yield operation("self_attention", normal((S, B, 3 * C)), 1)
+        yield operation("position_embedding", x, normal((S, C)))
+        yield operation("prepend_class_token", x, normal(C))
+        yield operation("take_class_token", x)
         yield operation("softmax_cross_entropy", normal((S, C)), np.arange(S) % C)
         yield operation("softmax_cross_entropy", normal((S, C)), _rows_of_probabilities(normal((S, C))), 0.1)
+    for C, heads in ((12, 2), (27, 3)):
+        yield operation("self_attention", normal((5, 2, C)), heads)
     for shape, patch_size in (((1, 1, 1, 1), 1), ((2, 3, 9, 1), 3), ((1, 4, 4, 3), 4), ((3, 8, 12, 3), 2)):
         yield operation("images_to_patches", normal(shape), patch_size)
     yield from _convolution_checks(normal, operation)
@@ -120,6 +128,9 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield layer(layers.TokenMixing, (S, 3), x)
         yield layer(layers.TokenLinear, (S, 3), x)
         yield layer(layers.TokenPooling, (GRIDS[S],), x)
+        yield layer(layers.MultiHeadSelfAttention, (C, 1), x)
+        yield layer(layers.PositionEmbedding, (S, C), x)
+        yield layer(layers.ClassToken, (C,), x)
         yield layer(layers.ChannelMixing, (C, 5), x, train=True, dropout=0.3)
         yield layer(layers.LinearMixerBlock, (S, C), x)
     yield from _convolution_layer_checks(normal, layer)
@@ -159,6 +170,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     mixers: list[dict[str, Any]] = [
         *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
         *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
+        {"tokens": "attention", "heads": 3},
     ]
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
@@ -172,6 +184,10 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield _model(architecture, config.from_dict(images | fields), backend, generator, train=True)
     for sizes in patches[:2]:
         yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
+    transformers: list[dict[str, Any]] = [{"heads": 3, "drop_path": 0.3}, {"heads": 5, "pool": "mean", "gelu": "erf"}]
+    for sizes, fields in zip(patches, transformers, strict=False):
+        config = ViTConfig(channels_mlp_dim=4, num_blocks=1, **sizes, **fields)
+        yield _model("vit", config, backend, generator, train="drop_path" in fields)
 
 
 def _operation(backend: Backend, name: str, *inputs: Any) -> Check:

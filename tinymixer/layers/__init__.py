@@ -1,5 +1,6 @@
 """Layers: they hold parameters, and each composes operations of `tinymixer.ops`."""
 
+from tinymixer.layers.attention import ClassToken, MultiHeadSelfAttention, PositionEmbedding
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.chain import Chain, Part, Residual
 from tinymixer.layers.convolution import Convolution, ScaledStandardisedConvolution, StandardisedConvolution
@@ -20,6 +21,7 @@ __all__ = [
     "BlockSizes",
     "Chain",
     "ChannelMixing",
+    "ClassToken",
     "Convolution",
     "GlobalAveragePooling",
     "GroupNorm",
@@ -30,7 +32,9 @@ __all__ = [
     "MaxPooling",
     "MixerBlock",
     "Mlp",
+    "MultiHeadSelfAttention",
     "Part",
+    "PositionEmbedding",
     "Relu",
     "Residual",
     "ScaledStandardisedConvolution",

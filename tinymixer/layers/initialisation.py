@@ -27,6 +27,11 @@ def he_normal(fan_in: int) -> Initialise:
     return initialise
 
 
+def normal(std: float) -> Initialise:
+    """Normal with mean 0 and that standard deviation."""
+    return lambda generator, shape: std * generator.standard_normal(shape)
+
+
 def lecun_normal(fan_in: int) -> Initialise:
     """LeCun normal (LeCun et al. 1998, section 4.6): variance 1 / fan_in, from a normal cut off at two deviations.
 

@@ -5,7 +5,8 @@ A token mixer is a layer from x (S, B, C) to y (S, B, C) with two class methods 
     specification_for(sizes)        its parameters
     for_block(sizes, **keywords)    the layer itself
 
-`TokenMixing`, the Mixer's own, stands in `mlp.py` beside channel mixing, which is the same MLP. To add another, write
+`TokenMixing`, the Mixer's own, stands in `mlp.py` beside channel mixing, which is the same MLP, and the transformer's,
+`MultiHeadSelfAttention`, in `attention.py`. To add another, write
 such a layer and put it into TOKEN_MIXERS (or hand the class to `MixerBlock`); the block stays as it is.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, Protocol, Self
 
 from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError, nearest
+from tinymixer.layers.attention import MultiHeadSelfAttention
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.initialisation import lecun_normal, zeros
 from tinymixer.layers.layer import Layer
@@ -104,6 +106,7 @@ TOKEN_MIXERS: dict[str, TokenMixer | None] = {
     "mlp": TokenMixing,
     "linear": TokenLinear,
     "pool": TokenPooling,
+    "attention": MultiHeadSelfAttention,
     "none": None,
 }
 

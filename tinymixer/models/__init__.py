@@ -19,6 +19,7 @@ from tinymixer.models.registry import (
 )
 from tinymixer.models.resnet import ResNet, ResNetConfig
 from tinymixer.models.stock import difference_from_stock
+from tinymixer.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
     "PRESETS",
@@ -36,6 +37,8 @@ __all__ = [
     "Prediction",
     "ResNet",
     "ResNetConfig",
+    "ViTConfig",
+    "VisionTransformer",
     "architecture_of",
     "architectures",
     "config_class",

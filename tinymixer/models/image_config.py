@@ -51,6 +51,11 @@ class PatchConfig(Options):
         return 0
 
     @property
+    def parameter_count_without_head(self) -> int:
+        """The number of parameters of all but the classes' own Linear, as table 1 of the paper counts them."""
+        return self.parameter_count - (self.hidden_dim + 1) * self.num_classes
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Patches down and across the image."""
         side = self.image_size // self.patch_size

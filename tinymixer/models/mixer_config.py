@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from tinymixer.layers.attention import require_heads
 from tinymixer.layers.block_sizes import BlockSizes
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import GELU_FORMS
@@ -20,11 +21,17 @@ class MixerConfig(PatchConfig):
 
     tokens: str = option("mlp", "How a block mixes tokens.", choices=tuple(TOKEN_MIXERS))
     tokens_mlp_dim: int = option(64, "Hidden size of the token-mixing MLP (DS), where tokens = mlp.", minimum=1)
+    heads: int = option(4, "Heads of self-attention, where tokens = attention; they divide hidden_dim.", minimum=1)
     channels_mlp_dim: int = option(512, "Hidden size of the channel-mixing MLP (DC).", minimum=1)
     gelu: str = option("tanh", "Form of the GELU.", choices=GELU_FORMS)
     dropout: float = option(0.0, "Dropout rate after the GELU of each MLP.", minimum=0, below=1)
     drop_path: float = option(0.0, "Stochastic depth: rate of the last block, rising from 0.", minimum=0, below=1)
     layer_norm_eps: float = option(1e-6, "Epsilon under LayerNorm's square root.", above=0, below=1)
+
+    def require_consistent(self) -> None:
+        super().require_consistent()
+        if self.tokens == "attention":
+            require_heads(self.hidden_dim, self.heads)
 
     @property
     def block_sizes(self) -> BlockSizes:
@@ -37,6 +44,7 @@ class MixerConfig(PatchConfig):
             gelu=self.gelu,
             dropout=self.dropout,
             layer_norm_eps=self.layer_norm_eps,
+            heads=self.heads,
         )
 
     @property
@@ -46,11 +54,6 @@ class MixerConfig(PatchConfig):
         stem = (self.patch_features + 1) * self.hidden_dim
         head = (self.hidden_dim + 1) * self.num_classes
         return stem + self.num_blocks * block + 2 * self.hidden_dim + head
-
-    @property
-    def parameter_count_without_head(self) -> int:
-        """The number of parameters of all but the classes' own Linear, as table 1 of the paper counts them."""
-        return self.parameter_count - (self.hidden_dim + 1) * self.num_classes
 
     @property
     def multiply_adds(self) -> int:

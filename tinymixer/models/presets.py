@@ -1,7 +1,9 @@
-"""The published sizes of models, by name: `preset("B/16")` is the configuration of Mixer-B/16.
+"""Sizes of models, by name: `preset("B/16")` is the configuration of Mixer-B/16.
 
-From table 1 of MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): a letter for the size, and the side of a patch.
-S/8 is not in that table; its weights were published with GSAM (Zhuang et al. 2022, arXiv 2203.08065).
+Mixers are from table 1 of MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): a letter for the size, and the side of
+a patch. S/8 is not in that table; its weights were published with GSAM (Zhuang et al. 2022, arXiv 2203.08065). Other
+models carry their name in front. ViT-S/16 is the size of DeiT-S (Touvron et al. 2021, arXiv 2012.12877, table 1). The
+sizes for CIFAR-10 are ours, chosen to have about as many parameters as the Mixers that they are compared with.
 """
 
 from collections.abc import Mapping
@@ -10,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from tinymixer.errors import ConfigError, nearest
-from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.registry import config_class
 
 PUBLISHED_CLASSES = 1000  # of ImageNet-1k, on which the paper's figures are given
@@ -19,18 +20,20 @@ PUBLISHED_SIZE = 224  # pixels a side
 
 @dataclass(frozen=True)
 class Preset:
-    """A model of a published size.
+    """A model of a size that has a name.
 
-    name           as the paper writes it, "B/16"
+    name           as the paper writes it, "B/16"; models other than Mixers with their own name, "ViT-S/16"
     architecture   the registered name of the model
     sizes          fields of its configuration, all but the number of classes
     note           what a reader of a list should know; "" for nothing
+    num_classes    of the data set that the size is for
     """
 
     name: str
     architecture: str
     sizes: Mapping[str, Any]
     note: str = ""
+    num_classes: int = PUBLISHED_CLASSES
 
 
 def _mixers() -> dict[str, Preset]:
@@ -57,13 +60,32 @@ def _mixers() -> dict[str, Preset]:
     return presets
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(_mixers())
+def _vits() -> dict[str, Preset]:
+    published = {"image_size": PUBLISHED_SIZE, "patch_size": 16, "hidden_dim": 384, "num_blocks": 12, "heads": 6}
+    cifar10 = {"image_size": 32, "patch_size": 4, "num_blocks": 6}
+    nano = cifar10 | {"hidden_dim": 128, "heads": 4, "channels_mlp_dim": 448}
+    best = cifar10 | {"hidden_dim": 256, "heads": 8, "channels_mlp_dim": 896}
+    return {
+        "ViT-S/16": Preset("ViT-S/16", "vit", MappingProxyType(published | {"channels_mlp_dim": 1536})),
+        "ViT-nano": Preset(
+            "ViT-nano", "vit", MappingProxyType(nano), "for CIFAR-10, about as large as cifar10-nano", num_classes=10
+        ),
+        "ViT-best": Preset(
+            "ViT-best", "vit", MappingProxyType(best), "for CIFAR-10, about as large as cifar10-best", num_classes=10
+        ),
+    }
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(_mixers() | _vits())
 
 
 def find_preset(name: str) -> Preset | None:
     """The preset of that name, as the paper writes it ("B/16") or a file name ("b_16", "Mixer-B_16"); else None."""
-    plain = name.strip().upper().replace("_", "/").replace("-", "/").removeprefix("MIXER/")
-    return PRESETS.get(plain)
+    return {_plain(known): found for known, found in PRESETS.items()}.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    return name.strip().upper().replace("_", "/").replace("-", "/").removeprefix("MIXER/")
 
 
 def known_preset(name: str) -> Preset:
@@ -76,12 +98,13 @@ def known_preset(name: str) -> Preset:
     return found
 
 
-def preset(name: str, num_classes: int = PUBLISHED_CLASSES, **changes: Any) -> MixerConfig:
-    """The configuration of the published size of that name; changes are other fields of it, such as gelu="erf".
+def preset(name: str, num_classes: int | None = None, **changes: Any) -> Any:
+    """The configuration of the size of that name; changes are other fields of it, such as gelu="erf".
+
+    num_classes   None for as many as the size is for: 1000, or CIFAR-10's 10
 
     Raises ConfigError for an unknown name, and for fields that do not fit.
     """
     found = known_preset(name)
-    config = config_class(found.architecture).from_dict({**found.sizes, "num_classes": num_classes, **changes})
-    assert isinstance(config, MixerConfig)  # the one architecture with presets so far
-    return config
+    classes = found.num_classes if num_classes is None else num_classes
+    return config_class(found.architecture).from_dict({**found.sizes, "num_classes": classes, **changes})

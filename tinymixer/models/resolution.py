@@ -12,6 +12,8 @@ interpolated     for any other ratio, and where DS stays: an approximation. The 
 
                      y = U mix(D x)        D (S, S') averages, U (S', S) interpolates; the rows of both sum to 1
 
+A Vision Transformer has an embedding per token instead, which is interpolated over the grid (ViT, section 3.2).
+
 Larger images with patches of the same size have more tokens, and so they do where the stem is fitted as well but the
 patches grow less than the images.
 """
@@ -26,10 +28,12 @@ import numpy as np
 from tinymixer.errors import ConfigError
 from tinymixer.models.linear_mixer import LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
+from tinymixer.models.vit import ViTConfig
 
 BLOCK_DIAGONAL, INTERPOLATED = "block-diagonal", "interpolated"
 WAYS = ("auto", "interpolate", "off")  # auto takes block-diagonal where it can
 LINEAR = "linear"  # linear_mixer's token mixing, and MlpMixer's with tokens = "linear"
+POSITIONS = "positions.embedding"  # of a Vision Transformer
 TOKEN_ARRAY = re.compile(r"blocks\.\d+\.token_mixing\.(weight1|bias1|weight2|bias2|weight|bias)")
 
 Grid = tuple[int, int]  # patches down, patches across
@@ -77,10 +81,10 @@ def resize_stem(weight: np.ndarray, source: Any, target: Any) -> np.ndarray | No
 def resize_tokens(
     arrays: Mapping[str, np.ndarray], source: Any, target: Any, way: str = "auto", other_patches: bool = False
 ) -> Resized:
-    """Fit the token-mixing arrays of a model to the grid of another one.
+    """Fit the token-mixing arrays of a model, or its position embeddings, to the grid of another one.
 
     arrays           the source's parameters by name
-    source, target   configurations, of an MlpMixer or a LinearMixer
+    source, target   configurations, of an MlpMixer, a LinearMixer or a VisionTransformer
     way              "auto"; "interpolate", also where block-diagonal would be exact; or "off"
     other_patches    whether patch_size may differ, since the stem was fitted (`resize_stem`)
 
@@ -90,6 +94,8 @@ def resize_tokens(
     """
     if way not in WAYS:
         raise ConfigError(f"token mixing is fitted by one of {', '.join(WAYS)}, got '{way}'")
+    if isinstance(source, ViTConfig) and isinstance(target, ViTConfig):
+        return _resized_positions(arrays, source, target, way, other_patches)
     kind = _token_mixing(source)
     if way == "off" or kind is None or kind != _token_mixing(target):
         return Resized()
@@ -108,6 +114,22 @@ def resize_tokens(
         if found := TOKEN_ARRAY.fullmatch(name):
             fitted[name] = np.ascontiguousarray(fits[found[1]](array).astype(array.dtype, copy=False))
     return Resized(fitted, used, factor)
+
+
+def _resized_positions(
+    arrays: Mapping[str, np.ndarray], source: ViTConfig, target: ViTConfig, way: str, other_patches: bool
+) -> Resized:
+    """The position embeddings interpolated over the new grid; the class token's stays as it is."""
+    same = (source.hidden_dim, source.pool) == (target.hidden_dim, target.pool)
+    same &= other_patches or source.patch_size == target.patch_size
+    if way == "off" or source.grid == target.grid or not same or POSITIONS not in arrays:
+        return Resized()
+    (down, across), (new_down, new_across) = source.grid, target.grid
+    up = np.kron(resampling(down, new_down), resampling(across, new_across))  # (S', S)
+    before = source.sequence_length - source.num_tokens  # 1 for the class token, else 0
+    old = arrays[POSITIONS]  # (S or S+1, C)
+    new = np.concatenate([old[:before], up @ old[before:]]).astype(old.dtype)  # (S' or S'+1, C)
+    return Resized({POSITIONS: new}, INTERPOLATED)
 
 
 def whole_factor(source: Grid, target: Grid) -> int:
@@ -193,6 +215,8 @@ def describe(resized: Resized, source: Any, target: Any, names: Iterable[str] | 
     """A sentence about what was fitted how, for the first lines of a run."""
     count = len(list(names if names is not None else resized.arrays))
     sizes = f"{_words(source.grid)} to {_words(target.grid)} patches"
+    if POSITIONS in resized.arrays:
+        return f"the position embeddings were interpolated from {sizes}"
     if resized.way == BLOCK_DIAGONAL:
         parts = resized.factor**2
         return (

@@ -42,6 +42,11 @@ class CountingOperations:
         self.multiply_adds += x.size * weight.shape[1]
         return np.zeros((*x.shape[:-1], weight.shape[1]), x.dtype), None
 
+    def self_attention_forward(self, qkv: Array, heads: int) -> tuple[Array, Cache]:
+        tokens, images, channels = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+        self.multiply_adds += 2 * tokens * tokens * images * channels  # q k^T and a v
+        return np.zeros((tokens, images, channels), qkv.dtype), None
+
     def token_linear_forward(self, x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         self.multiply_adds += x.size * weight.shape[0]
         return np.zeros((weight.shape[0], *x.shape[1:]), x.dtype), None

@@ -17,6 +17,12 @@ from tinymixer.ops.batch_norm import (
     batch_norm_inference_backward,
     batch_norm_inference_forward,
 )
+from tinymixer.ops.class_token import (
+    prepend_class_token_backward,
+    prepend_class_token_forward,
+    take_class_token_backward,
+    take_class_token_forward,
+)
 from tinymixer.ops.convolution import convolution_backward, convolution_forward
 from tinymixer.ops.dropout import drop_path_backward, drop_path_forward, dropout_backward, dropout_forward
 from tinymixer.ops.gelu import gelu_erf_backward, gelu_erf_forward, gelu_tanh_backward, gelu_tanh_forward
@@ -27,7 +33,10 @@ from tinymixer.ops.max_pooling import max_pooling_backward, max_pooling_forward
 from tinymixer.ops.mean_over_tokens import mean_over_tokens_backward, mean_over_tokens_forward
 from tinymixer.ops.patches import images_to_patches_backward, images_to_patches_forward
 from tinymixer.ops.pool_tokens import pool_tokens_backward, pool_tokens_forward
+from tinymixer.ops.position_embedding import position_embedding_backward, position_embedding_forward
 from tinymixer.ops.relu import relu_backward, relu_forward
+from tinymixer.ops.self_attention import self_attention_backward, self_attention_forward
+from tinymixer.ops.softmax import softmax_backward, softmax_forward
 from tinymixer.ops.softmax_cross_entropy import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
@@ -73,13 +82,23 @@ __all__ = [
     "mean_over_tokens_forward",
     "pool_tokens_backward",
     "pool_tokens_forward",
+    "position_embedding_backward",
+    "position_embedding_forward",
+    "prepend_class_token_backward",
+    "prepend_class_token_forward",
     "relu_backward",
     "relu_forward",
     "scaled_weight_standardisation_backward",
     "scaled_weight_standardisation_forward",
+    "self_attention_backward",
+    "self_attention_forward",
+    "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
+    "softmax_forward",
+    "take_class_token_backward",
+    "take_class_token_forward",
     "token_linear_backward",
     "token_linear_forward",
     "weight_standardisation_backward",

@@ -145,7 +145,9 @@ def default_preprocessing(layout: str, path: Path, num_classes: int, size: int, 
 def size_name(config: MixerConfig) -> str:
     """ "Mixer-B/16" for a published size, else the sizes in words."""
     for preset in PRESETS.values():
-        if all(getattr(config, name) == value for name, value in preset.sizes.items()):
+        if preset.architecture == "mlp_mixer" and all(
+            getattr(config, name) == value for name, value in preset.sizes.items()
+        ):
             return f"Mixer-{preset.name}"
     return (
         f"a Mixer of {config.num_blocks} blocks, {config.hidden_dim} channels and {config.num_tokens} tokens "

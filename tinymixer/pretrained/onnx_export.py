@@ -6,6 +6,7 @@ may have any length.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from tinymixer.models import (
     MixerConfig,
     MlpMixer,
     Model,
+    VisionTransformer,
+    ViTConfig,
     architecture_of,
     architectures,
     difference_from_stock,
@@ -171,9 +174,7 @@ def _graph_of(model: Model, mean: ArrayLike | None, std: ArrayLike | None) -> Gr
     names = {name: graph.constant(array, name=name) for name, array in _arrays(model).items()}
     graph.scope("stem")
     tokens = graph.linear(_patches(graph, images, config), names["stem.weight"], names["stem.bias"])  # (B, S, C)
-    features = graph.add(
-        "ReduceMean", BODIES[type(model)](graph, tokens, names, config), axes=[1], keepdims=0
-    )  # (B, C)
+    features = BODIES[type(model)](graph, tokens, names, config)  # (B, C)
     graph.scope("head")
     graph.linear(features, names["head.weight"], names["head.bias"])  # (B, K)
     return graph
@@ -183,7 +184,7 @@ def _arrays(model: Model) -> dict[str, np.ndarray]:
     """The parameters, biases over tokens as columns (S, 1), which are added to (B, S, C)."""
     arrays = model.parameters.to_numpy()
     return {
-        name: array[:, None] if array.ndim == 1 and ".token_mixing." in name else array
+        name: array[:, None] if array.ndim == 1 and re.search(r"\.token_mixing\.bias[12]?$", name) else array
         for name, array in arrays.items()
     }
 
@@ -208,13 +209,34 @@ def _patches(graph: Graph, images: str, config: Any) -> str:
 
 
 def _mixer_body(graph: Graph, x: str, names: Mapping[str, str], config: MixerConfig) -> str:
-    """The blocks and the last LayerNorm of an MlpMixer: x (B, S, C) -> (B, S, C)"""
+    """The blocks, the last LayerNorm and the mean of an MlpMixer: x (B, S, C) -> (B, C)"""
+    return _mean(graph, _blocks(graph, x, names, config, config.tokens))
+
+
+def _vit_body(graph: Graph, x: str, names: Mapping[str, str], config: ViTConfig) -> str:
+    """Class token, positions, blocks, the last LayerNorm, and class token or mean: x (B, S, C) -> (B, C)"""
+    graph.scope("positions")
+    if config.pool == "class":  # a token of zeros before the others, to which the class token is added
+        x = graph.add("Pad", x, graph.constant([0, 1, 0, 0, 0, 0], np.int64))
+        token = graph.reshape(names["class_token.token"], 1, config.hidden_dim)
+        x = graph.add("Add", x, graph.add("Pad", token, graph.constant([0, 0, config.num_tokens, 0], np.int64)))
+    x = _blocks(graph, graph.add("Add", x, names["positions.embedding"]), names, config, "attention")
+    return _mean(graph, x) if config.pool == "mean" else graph.add("Gather", x, graph.constant(0, np.int64), axis=1)
+
+
+def _mean(graph: Graph, x: str) -> str:
+    """x (B, S, C)  ->  (B, C)"""
+    return graph.add("ReduceMean", x, axes=[1], keepdims=0)
+
+
+def _blocks(graph: Graph, x: str, names: Mapping[str, str], config: MixerConfig | ViTConfig, tokens: str) -> str:
+    """The blocks and the last LayerNorm: x (B, S, C) -> (B, S, C)"""
     for index in range(config.num_blocks):
         block = f"blocks.{index}"
         graph.scope(f"{block}.token_mixing")
-        if config.tokens != "none":
+        if tokens != "none":
             normed = _norm(graph, x, names, f"{block}.token_norm", config)
-            x = graph.add("Add", x, TOKENS[config.tokens](graph, normed, names, f"{block}.token_mixing", config))
+            x = graph.add("Add", x, TOKENS[tokens](graph, normed, names, f"{block}.token_mixing", config))
         graph.scope(f"{block}.channel_mixing")
         normed = _norm(graph, x, names, f"{block}.channel_norm", config)
         x = graph.add("Add", x, _mlp(graph, normed, names, f"{block}.channel_mixing", config, graph.linear))
@@ -223,21 +245,26 @@ def _mixer_body(graph: Graph, x: str, names: Mapping[str, str], config: MixerCon
 
 
 def _linear_body(graph: Graph, x: str, names: Mapping[str, str], config: LinearMixerConfig) -> str:
-    """The blocks of a LinearMixer: x (B, S, C) -> (B, S, C)"""
+    """The blocks and the mean of a LinearMixer: x (B, S, C) -> (B, C)"""
     for index in range(config.num_blocks):
         for part, linear in (("token_mixing", graph.token_linear), ("channel_mixing", graph.linear)):
             prefix = f"blocks.{index}.{part}"
             graph.scope(prefix)
             x = graph.add("Add", x, linear(x, names[f"{prefix}.weight"], names[f"{prefix}.bias"]))
-    return x
+    return _mean(graph, x)
 
 
-def _norm(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig) -> str:
+def _norm(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig | ViTConfig) -> str:
     return graph.layer_norm(x, names[f"{prefix}.scale"], names[f"{prefix}.bias"], config.layer_norm_eps)
 
 
 def _mlp(
-    graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig, linear: Callable[..., str]
+    graph: Graph,
+    x: str,
+    names: Mapping[str, str],
+    prefix: str,
+    config: MixerConfig | ViTConfig,
+    linear: Callable[..., str],
 ) -> str:
     hidden = linear(x, names[f"{prefix}.weight1"], names[f"{prefix}.bias1"])
     return linear(graph.gelu(hidden, config.gelu), names[f"{prefix}.weight2"], names[f"{prefix}.bias2"])
@@ -262,9 +289,32 @@ def _pool(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: M
     return graph.add("Sub", graph.add("Transpose", rows, perm=[0, 2, 1]), x)
 
 
-TOKENS: dict[str, Callable[..., str]] = {"mlp": _token_mlp, "linear": _token_linear, "pool": _pool}
-# The models that can be written: what stands between stem and mean. A new model adds its own here.
-BODIES: dict[type[Model], Callable[..., str]] = {MlpMixer: _mixer_body, LinearMixer: _linear_body}
+def _attention(graph: Graph, x: str, names: Mapping[str, str], prefix: str, config: MixerConfig | ViTConfig) -> str:
+    """Self-attention in heads between its two Linears (`ops/self_attention.py`), in the layout (B, heads, S, D)."""
+    width = config.hidden_dim // config.heads
+    qkv = graph.linear(x, names[f"{prefix}.weight_qkv"], names[f"{prefix}.bias_qkv"])  # (B, S, 3C)
+    split = graph.reshape(qkv, 0, -1, 3, config.heads, width)
+    split = graph.add("Transpose", split, perm=[2, 0, 3, 1, 4])  # (3, B, heads, S, D)
+    q, k, v = (graph.add("Gather", split, graph.constant(part, np.int64), axis=0) for part in range(3))
+    scores = graph.add("MatMul", q, graph.add("Transpose", k, perm=[0, 1, 3, 2]))  # (B, heads, S, S)
+    a = graph.add("Softmax", graph.add("Mul", scores, graph.constant(width**-0.5)), axis=-1)
+    mixed = graph.add("Transpose", graph.add("MatMul", a, v), perm=[0, 2, 1, 3])  # (B, S, heads, D)
+    mixed = graph.reshape(mixed, 0, -1, config.hidden_dim)
+    return graph.linear(mixed, names[f"{prefix}.weight_out"], names[f"{prefix}.bias_out"])
+
+
+TOKENS: dict[str, Callable[..., str]] = {
+    "mlp": _token_mlp,
+    "linear": _token_linear,
+    "pool": _pool,
+    "attention": _attention,
+}
+# The models that can be written: what stands between stem and head, (B, S, C) -> (B, C). A new model adds its own here.
+BODIES: dict[type[Model], Callable[..., str]] = {
+    MlpMixer: _mixer_body,
+    LinearMixer: _linear_body,
+    VisionTransformer: _vit_body,
+}
 
 
 def _metadata(

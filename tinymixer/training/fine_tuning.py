@@ -24,7 +24,7 @@ SCRATCH = "none"  # the value of `init_from` that starts from random weights
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
 HEAD = "head."  # how the names of a head's arrays begin
 RATES = ("dropout", "drop_path")  # fields of a model that are not sizes: always the recipe's
-SIZES = ("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim")
+SIZES = ("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim", "heads", "pool")
 FITTED_SIZES = ("num_tokens", "patch_size", "in_channels")  # arrays are fitted to these where that is possible
 
 
@@ -78,9 +78,11 @@ def begin_with(
     (`models/resolution.py`), and `say` tells how. Where all arrays are loaded as they are, something is
     said of averaged weights alone.
 
-    Raises ConfigError where no array fits, and for a new head where the model has no array "head....".
+    Raises ConfigError where no array fits, where the weights' self-attention has another number of heads (its arrays
+    would fit, and mean something else), and for a new head where the model has no array "head....".
     """
     options = options or FineTuningOptions()
+    _require_same_heads(weights, model.config)
     own = model.parameters.to_numpy()
     given, stem, resized = _fitted(weights, model.config, options)
     if options.new_head:
@@ -189,6 +191,18 @@ def _fitted(
     return arrays | dict(resized.arrays), words, resized
 
 
+def _require_same_heads(weights: StartingWeights, config: Any) -> None:
+    theirs, ours = (
+        getattr(each, "heads", None) if getattr(each, "tokens", "attention") == "attention" else None
+        for each in (weights.config, config)
+    )
+    if None not in (theirs, ours) and theirs != ours:
+        raise ConfigError(
+            f"{weights.source} has {theirs} heads of self-attention, and this model {ours}: its weights mean something "
+            f"with {theirs} alone. Add --heads {theirs}, or start from scratch with --init-from none"
+        )
+
+
 def _whole_body_fits(model: Model, weights: StartingWeights, options: FineTuningOptions) -> bool:
     """Whether model and fitted weights have the same arrays of the same shapes, but for the head's."""
     shapes = [
@@ -200,6 +214,8 @@ def _whole_body_fits(model: Model, weights: StartingWeights, options: FineTuning
 
 def _other_sizes(theirs: Any, ours: Any) -> str:
     """The sizes in which two configurations differ, such as ": it has num_blocks 4, not 2"."""
+    if type(theirs) is not type(ours):
+        return ": it is another kind of model"
     for names in (SIZES, FITTED_SIZES):
         pairs = {name: (getattr(theirs, name, None), getattr(ours, name, None)) for name in names}
         differing = [f"{name} {one}, not {other}" for name, (one, other) in pairs.items() if one != other]

@@ -8,6 +8,7 @@ compare a reader's wrong gradient with these and say which mistake it looks like
 """
 
 from tinymixer.gradcheck.planted_faults import (
+    attention,
     blocks,
     contract,
     convolutions,
@@ -25,6 +26,7 @@ PLANTED_FAULTS = tuple(PLANTED)
 __all__ = [
     "PLANTED_FAULTS",
     "PlantedFault",
+    "attention",
     "blocks",
     "contract",
     "convolutions",
