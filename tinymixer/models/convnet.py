@@ -68,6 +68,16 @@ class ConvNetConfig(Options):
         specification = Chain.specification(self.parts()).values()
         return sum(math.prod(spec.shape) for spec in specification if not isinstance(spec, BufferSpec))
 
+    @property
+    def parameter_count_without_head(self) -> int:
+        """The number of parameters of all but the classes' own Linear."""
+        return self.parameter_count - (self.channels(len(self.stages) - 1) + 1) * self.num_classes
+
+    @property
+    def num_blocks(self) -> int:
+        """The number of blocks in all stages."""
+        return sum(self.stages)
+
 
 class ConvNet(Model):
     """A chain of the parts that its configuration lists, from images to logits."""
