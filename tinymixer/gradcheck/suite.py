@@ -176,12 +176,12 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
         yield _model("mlp_mixer", MixerConfig(**sizes), backend, generator, train="drop_path" in fields)
     images = {"image_size": 4, "in_channels": 2, "width": 2, "depths": "1", "block": "bottleneck", "num_classes": 3}
-    for architecture, config, fields in (
+    for architecture, kind, fields in (
         ("resnet", ResNetConfig, {}),
         ("bit", BitConfig, {"groups": 1}),
         ("nf_resnet", NfResNetConfig, {}),
     ):
-        yield _model(architecture, config.from_dict(images | fields), backend, generator, train=True)
+        yield _model(architecture, kind.from_dict(images | fields), backend, generator, train=True)
     for sizes in patches[:2]:
         yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
     transformers: list[dict[str, Any]] = [{"heads": 3, "drop_path": 0.3}, {"heads": 5, "pool": "mean", "gelu": "erf"}]
