@@ -1,9 +1,13 @@
 """The convolution of images with a kernel: one matrix product over all windows (im2col)."""
 
+import numpy as np
+
 from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 from tinymixer.ops.sliding import Windows
+
+CACHE = 2**20  # bytes of columns that are made at once
 
 
 def convolution_forward(
@@ -31,11 +35,14 @@ def convolution_forward(
     kh, kw, inputs, outputs = weight.shape
     expect_shape("x", x, "B height width I", I=inputs)
     windows = Windows(x.shape[1:3], (kh, kw), stride, padding)
-    y = _columns(x, windows) @ weight.reshape(-1, outputs)  # (B*down*across, O)
     if bias is not None:
         expect_shape("bias", bias, "O", O=outputs)
-        y = y + bias
-    return y.reshape(x.shape[0], windows.down, windows.across, outputs), (x, weight, bias is not None, windows)
+    kernel, parts = weight.reshape(-1, outputs), []
+    for group in _groups(x, windows):
+        part = _columns(x[group], windows) @ kernel  # (images*down*across, O)
+        parts.append(part if bias is None else part + bias)
+    y = _joined(parts).reshape(x.shape[0], windows.down, windows.across, outputs)
+    return y, (x, weight, bias is not None, windows)
 
 
 def convolution_backward(dy: Array, cache: Cache) -> tuple[Array, ...]:
@@ -55,15 +62,34 @@ def convolution_backward(dy: Array, cache: Cache) -> tuple[Array, ...]:
     xp = namespace(dy)
     x, weight, has_bias, windows = cache
     inputs, outputs = weight.shape[2:]
-    images, down, across = x.shape[0], windows.down, windows.across
-    expect_shape("dy", dy, "B down across O", B=images, down=down, across=across, O=outputs)
-    dy_rows = dy.reshape(-1, outputs)  # (B*down*across, O)
-    dweight = (_columns(x, windows).T @ dy_rows).reshape(weight.shape)  # (kh, kw, I, O)
-    dcolumns = (dy_rows @ weight.reshape(-1, outputs).T).reshape(images, down, across, -1, inputs)
-    dx = windows.put_back([dcolumns[:, :, :, place] for place in range(dcolumns.shape[3])])  # (B, height, width, I)
+    down, across = windows.down, windows.across
+    expect_shape("dy", dy, "B down across O", B=x.shape[0], down=down, across=across, O=outputs)
+    kernel, dkernel, parts = weight.reshape(-1, outputs), 0.0, []
+    for group in _groups(x, windows):
+        rows = dy[group].reshape(-1, outputs)  # (images*down*across, O)
+        dkernel = dkernel + _columns(x[group], windows).T @ rows  # (kh*kw*I, O)
+        dcolumns = (rows @ kernel.T).reshape(-1, down, across, kernel.shape[0] // inputs, inputs)
+        parts.append(windows.put_back([dcolumns[:, :, :, place] for place in range(dcolumns.shape[3])]))
+    dx, dweight = _joined(parts), dkernel.reshape(weight.shape)  # (B, height, width, I), (kh, kw, I, O)
     if not has_bias:
         return dx, dweight
-    return dx, dweight, xp.sum(dy_rows, axis=0, dtype=statistics_dtype(dy)).astype(dy.dtype, copy=False)
+    return dx, dweight, xp.sum(dy, axis=(0, 1, 2), dtype=statistics_dtype(dy)).astype(dy.dtype, copy=False)
+
+
+def _groups(x: Array, windows: Windows) -> list[slice]:
+    """Groups of images whose columns fit into a processor's cache: kh*kw times x does not, and memory is slow.
+
+    A GPU takes all images at once.
+    """
+    images = x.shape[0]
+    columns = windows.down * windows.across * windows.size[0] * windows.size[1] * x.shape[3] * x.dtype.itemsize
+    together = max(1, CACHE // columns) if isinstance(x, np.ndarray) and columns else max(1, images)
+    return [slice(start, start + together) for start in range(0, max(1, images), together)]
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The groups' arrays, one after the other along the images."""
+    return namespace(parts[0]).concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _columns(x: Array, windows: Windows) -> Array:
