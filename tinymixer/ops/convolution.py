@@ -64,10 +64,11 @@ def convolution_backward(dy: Array, cache: Cache) -> tuple[Array, ...]:
     inputs, outputs = weight.shape[2:]
     down, across = windows.down, windows.across
     expect_shape("dy", dy, "B down across O", B=x.shape[0], down=down, across=across, O=outputs)
-    kernel, dkernel, parts = weight.reshape(-1, outputs), 0.0, []
+    kernel, parts = weight.reshape(-1, outputs), []
+    dkernel = xp.zeros(kernel.shape, dtype=weight.dtype)  # (kh*kw*I, O)
     for group in _groups(x, windows):
         rows = dy[group].reshape(-1, outputs)  # (images*down*across, O)
-        dkernel = dkernel + _columns(x[group], windows).T @ rows  # (kh*kw*I, O)
+        dkernel += _columns(x[group], windows).T @ rows
         dcolumns = (rows @ kernel.T).reshape(-1, down, across, kernel.shape[0] // inputs, inputs)
         parts.append(windows.put_back([dcolumns[:, :, :, place] for place in range(dcolumns.shape[3])]))
     dx, dweight = _joined(parts), dkernel.reshape(weight.shape)  # (B, height, width, I), (kh, kw, I, O)
