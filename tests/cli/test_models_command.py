@@ -6,6 +6,8 @@ def test_the_list(tinymixer):
     assert list(rows)[:8] == ["S/32", "S/16", "S/8", "B/32", "B/16", "L/32", "L/16", "H/14"]
     assert (rows["ViT-S/16"]["parameters_with_head"], rows["ViT-S/16"]["tokens_mlp_dim"]) == (22_050_664, None)
     assert rows["ViT-nano"]["num_classes"] == 10
+    assert (rows["ResNet-50"]["parameters_with_head"], rows["ResNet-50"]["tokens"]) == (25_557_032, None)
+    assert rows["ResNet-18"]["multiply_adds"] == 1_814_073_344
     assert rows["H/14"]["parameters"] == 431_069_952
     b16 = rows["B/16"]
     assert (b16["parameters"], b16["parameters_with_head"], b16["num_classes"]) == (59_111_472, 59_880_472, 1000)

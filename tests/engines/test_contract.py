@@ -13,10 +13,13 @@ from tinymixer.engines import EngineOptions, ReferenceEngine, choose_engine
 from tinymixer.engines.cpu import CpuMixer
 from tinymixer.engines.reference import loss_and_gradients
 from tinymixer.errors import CheckpointError, ConfigError
-from tinymixer.models import MixerConfig, architectures, config_class, make_model
+from tinymixer.models import MixerConfig, architectures, config_class, has_independent_images, make_model
 from tinymixer.training import Recipe, Trainer, evaluate, load_run, read_rows
 
-SIZES = {"image_size": 8, "in_channels": 1, "patch_size": 4, "hidden_dim": 8, "num_blocks": 2}
+SIZES = {"image_size": 8, "in_channels": 1, "patch_size": 4, "hidden_dim": 8, "num_blocks": 2} | {
+    "width": 4,
+    "depths": "1-1",
+}
 DROPPED = {"dropout": 0.2, "drop_path": 0.3}
 ENGINES = ("reference", "cpu")
 MODELS = [(name, {}) for name in architectures()] + [
@@ -83,6 +86,8 @@ def test_micro_batches_change_no_mask(name, more, engine):
     computed = engine_for(model, engine)
     if computed is None:
         return
+    if not has_independent_images(model):  # batch norm: micro-batches give other numbers, and the run says so
+        pytest.skip(f"{name} computes with the whole batch's statistics")
     draws = Draws(5, 1, 2, np.arange(20))
     computed.loss_and_gradients(images, labels, 0.0, draws)
     whole = model.parameters.gradients.copy()

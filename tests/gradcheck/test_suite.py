@@ -35,7 +35,7 @@ def test_everything_this_package_differentiates_passes(everything):
 def test_every_operation_and_layer_is_among_them(everything):
     names = {row.name for row in everything[0].rows}
     assert {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")} <= names
-    assert set(layers.__all__) - {"Layer", "BlockSizes", "TokenMixer", "TOKEN_MIXERS"} <= names
+    assert set(layers.__all__) - {"Layer", "BlockSizes", "Part", "TokenMixer", "TOKEN_MIXERS"} <= names
     assert {model_class(name).__name__ for name in architectures()} <= names
 
 

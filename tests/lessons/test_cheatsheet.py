@@ -24,6 +24,7 @@ normal = np.random.default_rng(0).standard_normal
 KEEP = normal((4, 3, 5)) > 0
 ROW, COLUMN = np.divmod(np.arange(6), 3)  # tokens of a grid of 2 x 3 patches
 NEAR = np.maximum(abs(ROW[:, None] - ROW), abs(COLUMN[:, None] - COLUMN)) <= 1
+SIDE_BY_SIDE = {"B": 2, "P": 2, "C": 3, "down": 2, "across": 3, "stride": 2}  # windows of 2 x 2 over 4 x 6 pixels
 
 # name -> the inputs that are differentiated by, and the constants
 INPUTS = {
@@ -54,6 +55,25 @@ INPUTS = {
     "pool_tokens": ({"x": normal((6, 2, 3))}, {"near": NEAR}),
     "dropout": ({"x": normal((4, 3, 5))}, {"keep": KEEP, "rate": 0.25}),
     "drop_path": ({"x": normal((4, 3, 5))}, {"keep": KEEP[0, :, 0], "rate": 0.25}),
+    "convolution": (
+        {"x": normal((2, 4, 5, 2)), "weight": normal((3, 2, 2, 3)), "bias": normal(3)},
+        {"sliding": np.lib.stride_tricks.sliding_window_view, "kh": 3, "kw": 2},
+    ),
+    "max_pooling": ({"x": normal((2, 4, 6, 3))}, SIDE_BY_SIDE),
+    "average_pooling": ({"x": normal((2, 4, 6, 3))}, SIDE_BY_SIDE),
+    "global_average_pooling": ({"x": normal((2, 4, 6, 3))}, {}),
+    "relu": ({"x": normal((3, 4))}, {}),
+    "batch_norm": ({"x": normal((5, 4)), "scale": normal(4), "bias": normal(4)}, {}),
+    "batch_norm_inference": (
+        {"x": normal((5, 4)), "scale": normal(4), "bias": normal(4)},
+        {"mean": normal(4), "variance": normal(4) ** 2},
+    ),
+    "group_norm": (
+        {"x": normal((2, 3, 2, 4)), "scale": normal(4), "bias": normal(4)},
+        {"B": 2, "C": 4, "G": 2},
+    ),
+    "weight_standardisation": ({"weight": normal((3, 2, 2, 3))}, {}),
+    "scaled_weight_standardisation": ({"weight": normal((3, 2, 2, 3)), "gain": normal(3)}, {"N": 12}),
     "softmax": ({"x": normal((3, 4))}, {}),
     "self_attention": ({"qkv": normal((3, 2, 12))}, {"S": 3, "B": 2, "heads": 2, "D": 2}),
     "position_embedding": ({"x": normal((4, 2, 3)), "embedding": normal((4, 3))}, {}),
@@ -111,8 +131,8 @@ def test_the_gradient_on_the_sheet_is_right(name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_sheet_agrees_with_the_package(name):
     forward, backward, inputs, constants = _pair(name)
-    extra = [constants[key] for key in ("target", "keep", "rate", "heads") if key in constants]
-    extra += [constants[key] for key in ("P", "overlap") if key in constants]
+    names = ("target", "keep", "rate", "mean", "variance", "G", "heads", "P", "overlap", "stride")
+    extra = [constants[key] for key in names if key in constants]
     extra += [(2, 3)] if "near" in constants else []  # the grid
     y, cache = getattr(ops, f"{name}_forward")(*inputs.values(), *extra)
     mine, my_cache = forward(*inputs.values())

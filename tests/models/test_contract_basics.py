@@ -12,12 +12,14 @@ from tinymixer.models import (
     make_model,
 )
 
-SIZES = {"image_size": 8, "in_channels": 3, "patch_size": 4, "hidden_dim": 8, "num_blocks": 2}
+SIZES = {"image_size": 8, "in_channels": 3, "patch_size": 4, "hidden_dim": 8, "num_blocks": 2} | {"width": 4}
 
 
 @pytest.fixture(params=architectures())
 def model(request):
-    return make_model(request.param, config_class(request.param)(**SIZES), seed=1)
+    options = config_class(request.param)
+    sizes = {key: value for key, value in SIZES.items() if key in options.__dataclass_fields__}
+    return make_model(request.param, options(**sizes), seed=1)
 
 
 def images(count, dtype="float32"):
@@ -46,7 +48,8 @@ def test_images_that_do_not_fit_are_refused(model, wrong, message):
 
 
 def test_stock_models_treat_each_image_by_itself(model):
-    assert has_independent_images(model)
+    """All of them when they predict; in training too, but for batch norm's."""
+    assert has_independent_images(model) == (not model.parameters.buffer_names)
     model.parameters.values[...] = np.random.default_rng(1).standard_normal(model.parameters.values.shape)
     together = model.forward(images(4))[0]
     alone = [model.forward(images(4)[i : i + 1])[0][0] for i in range(4)]

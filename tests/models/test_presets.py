@@ -35,6 +35,14 @@ def test_parameter_counts_of_vision_transformers_are_exact():
     assert (preset("ViT-nano").num_classes, preset("ViT-nano", 100).num_classes) == (10, 100)
 
 
+def test_parameter_counts_of_convolutional_networks_are_exact():
+    assert preset("ResNet-18").parameter_count == 11_689_512
+    assert preset("resnet_50").parameter_count == 25_557_032
+    for name in ("R18", "BiT", "NF"):
+        assert preset(f"{name}-nano").parameter_count == pytest.approx(1_132_170, rel=0.05)
+        assert preset(f"{name}-best").parameter_count == pytest.approx(4.4e6, rel=0.025)
+
+
 @pytest.mark.parametrize("name", ["S/32", "B/16", "ViT-S/16"])
 def test_counts_are_those_of_a_model_that_is_built(name):
     model = make_model(PRESETS[name].architecture, preset(name), seed=None)

@@ -29,8 +29,10 @@ CONFIG = MixerConfig(
 def test_stock_models_are_stock():
     for name in architectures():
         for keywords in ({}, {"dtype": "float64", "seed": 3}, {"seed": None}, {"backend": STRICT}):
-            fields = {"image_size": 8, "hidden_dim": 8, "num_blocks": 2}
-            assert difference_from_stock(make_model(name, config_class(name)(**fields), **keywords)) is None
+            sizes = {"image_size": 8, "hidden_dim": 8, "num_blocks": 2, "width": 4}
+            options = config_class(name)
+            fields = {key: value for key, value in sizes.items() if key in options.__dataclass_fields__}
+            assert difference_from_stock(make_model(name, options(**fields), **keywords)) is None
     for tokens in ("linear", "pool", "attention", "none"):
         assert difference_from_stock(MlpMixer(MixerConfig(image_size=8, tokens=tokens))) is None
 

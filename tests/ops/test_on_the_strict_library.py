@@ -36,6 +36,16 @@ OPERATIONS = {
     "pool_tokens": ((floats(6, 2, 5),), ((2, 3),)),
     "dropout": ((floats(6, 5), RNG.random((6, 5)) > 0.5), (0.5,)),
     "drop_path": ((floats(6, 4, 5), np.array([True, False, True, True])), (0.25,)),
+    "convolution": ((floats(2, 5, 4, 3), floats(3, 2, 3, 4), floats(4)), (2, 1)),
+    "max_pooling": ((floats(2, 5, 4, 3),), (3, 2, 1)),
+    "average_pooling": ((floats(2, 5, 4, 3),), (2, 1)),
+    "global_average_pooling": ((floats(2, 5, 4, 3),), ()),
+    "relu": ((floats(3, 4),), ()),
+    "batch_norm": ((floats(2, 3, 2, 4), floats(4), floats(4)), (1e-5,)),
+    "batch_norm_inference": ((floats(2, 3, 2, 4), floats(4), floats(4), floats(4), floats(4) ** 2), (1e-5,)),
+    "group_norm": ((floats(2, 3, 2, 4), floats(4), floats(4)), (2, 1e-5)),
+    "weight_standardisation": ((floats(3, 2, 3, 4),), (1e-10,)),
+    "scaled_weight_standardisation": ((floats(3, 2, 3, 4), floats(4)), (1e-6,)),
 }
 
 

@@ -44,16 +44,16 @@ def models(name: str | None, num_classes: int | None, as_json: bool) -> None:
     table = make_table(["name", "parameters", "L", "S", "C", "DS", "DC", "multiply-\nadds", "weights", "training"])
     for row in rows:
         table.add_row(
-            row["name"], f"{row['parameters']:,}", str(row["layers"]), str(row["tokens"]), str(row["hidden_dim"]),
-            str(row["tokens_mlp_dim"] or "-"), str(row["channels_mlp_dim"]), _in_short(row["multiply_adds"]),
-            _megabytes(row["weights_bytes"]), _megabytes(row["training_bytes"]),
+            row["name"], f"{row['parameters']:,}", str(row["layers"]), str(row["tokens"] or "-"),
+            str(row["hidden_dim"]), str(row["tokens_mlp_dim"] or "-"), str(row["channels_mlp_dim"] or "-"),
+            _in_short(row["multiply_adds"]), _megabytes(row["weights_bytes"]), _megabytes(row["training_bytes"]),
         )  # fmt: skip
     print_table(table)
     tell(
         wrapped(
             f"Images of 224 x 224, {num_classes or PUBLISHED_CLASSES:,} classes, where nothing else is said. L blocks, "
-            "S patches, C channels; DS and DC are the hidden sizes of token and channel mixing. Parameters without the "
-            "head."
+            "S patches, C channels (of a convolutional network's first stage); DS and DC are the hidden sizes of token "
+            "and channel mixing. Parameters without the head."
         )
     )
     for row in rows:
@@ -72,17 +72,27 @@ def _row(preset: "Preset", num_classes: int | None) -> dict[str, Any]:
         "parameters_with_head": config.parameter_count,
         "num_classes": config.num_classes,
         "image_size": config.image_size,
-        "patch_size": config.patch_size,
+        "patch_size": getattr(config, "patch_size", None),
         "layers": config.num_blocks,
-        "tokens": config.num_tokens,
-        "hidden_dim": config.hidden_dim,
+        "tokens": getattr(config, "num_tokens", None),
+        "hidden_dim": getattr(config, "hidden_dim", None) or config.width,
         "tokens_mlp_dim": getattr(config, "tokens_mlp_dim", None),
-        "channels_mlp_dim": config.channels_mlp_dim,
-        "multiply_adds": config.multiply_adds,
+        "channels_mlp_dim": getattr(config, "channels_mlp_dim", None),
+        "multiply_adds": _multiply_adds(preset.architecture, config),
         "weights_bytes": FLOAT32 * config.parameter_count,
         "training_bytes": FLOAT32 * TRAINING_COPIES * config.parameter_count,
         "note": preset.note,
     }
+
+
+def _multiply_adds(architecture: str, config: Any) -> int:
+    """Multiply-adds for one image: by a formula where the model has one, else counted layer by layer."""
+    if hasattr(config, "multiply_adds"):
+        return int(config.multiply_adds)
+    from tinymixer.models import make_model
+    from tinymixer.models.summary import layer_rows
+
+    return sum(row.multiply_adds for row in layer_rows(make_model(architecture, config, seed=None)))
 
 
 def _show_one(preset: "Preset", num_classes: int | None, as_json: bool) -> None:

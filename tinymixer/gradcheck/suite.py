@@ -12,11 +12,25 @@ from tinymixer.backend import Backend, get_backend
 from tinymixer.gradcheck.layer import check_layer, check_model
 from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
-from tinymixer.models import LinearMixerConfig, MixerConfig, ViTConfig, make_model, model_class
+from tinymixer.models import (
+    BitConfig,
+    LinearMixerConfig,
+    MixerConfig,
+    NfResNetConfig,
+    ResNetConfig,
+    ViTConfig,
+    make_model,
+    model_class,
+)
 from tinymixer.options import Options
 
 GRIDS = {1: (1, 1), 3: (3, 1), 4: (2, 2), 16: (2, 8)}  # S -> patches down and across
 SHAPES = ((1, 1, 1), (3, 2, 5), (4, 1, 7), (16, 3, 24))  # (S, B, C): size one, odd, even, and one beyond full Jacobians
+IMAGES = (  # (B, height, width, C), side of the windows, stride, padding
+    ((1, 1, 1, 1), 1, 1, 0),
+    ((2, 3, 5, 1), 3, 1, 1),
+    ((3, 7, 6, 2), 3, 2, 1),
+)
 
 Check = tuple[str, Callable[[], Report]]
 
@@ -83,6 +97,27 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
     overlapping = (((1, 1, 1, 1), 1, 0), ((2, 3, 9, 1), 3, 2), ((1, 4, 4, 3), 4, 3), ((3, 8, 12, 3), 2, 1))
     for shape, patch_size, overlap in overlapping:
         yield operation("images_to_windows", normal(shape), patch_size, overlap)
+    yield from _convolution_checks(normal, operation)
+
+
+def _convolution_checks(normal: Callable[..., np.ndarray], operation: Callable[..., Check]) -> Iterator[Check]:
+    """The operations of convolutional networks: windows that overlap, that leave pixels out, and borders."""
+    for (B, height, width, C), size, stride, padding in IMAGES:
+        x, outputs = normal((B, height, width, C)), C + 1
+        weight = normal((size, size, C, outputs))
+        yield operation("convolution", x, weight, normal(outputs), stride, padding)
+        yield operation("max_pooling", x, size, stride, min(padding, size // 2))
+        yield operation("average_pooling", x, size, stride)
+        yield operation("global_average_pooling", x)
+        yield operation("relu", x)
+        yield operation("batch_norm_inference", x, normal(C), normal(C), normal(C), normal(C) ** 2)
+        yield operation("group_norm", normal((B, height, width, 2 * C)), normal(2 * C), normal(2 * C), 2)
+        yield operation("weight_standardisation", normal((size, 2, C, outputs)))
+        yield operation("scaled_weight_standardisation", normal((size, 2, C, outputs)), normal(outputs))
+        if x.size > C:  # a single value of a channel has no variance
+            yield operation("batch_norm", x, normal(C), normal(C))
+    yield operation("convolution", normal((1, 5, 4, 2)), normal((2, 3, 2, 3)), None, 2)  # without bias
+    yield operation("max_pooling", np.maximum(normal((2, 6, 6, 3)), 0), 3, 2, 1)  # with many ties
 
 
 def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
@@ -111,12 +146,30 @@ def layer_checks(seed: int, backend: Backend) -> Iterator[Check]:
     yield layer(layers.MixerBlock, (untied,), normal((4, 2, 4)), train=True, drop_path=0.3)
     yield layer(layers.GroupedTokenMixing, (4, 3, 2), normal((4, 2, 6)), train=True, dropout=0.3)
     yield layer(layers.GroupedTokenMixing, (3, 2, 3), normal((3, 1, 9)), gelu="erf")
+    yield from _convolution_layer_checks(normal, layer)
     for S, B, C in SHAPES[:-1]:
         sizes = layers.BlockSizes(GRIDS[S], C, tokens_mlp_dim=3, channels_mlp_dim=4, dropout=0.2)
         for token_mixer in layers.TOKEN_MIXERS:
             yield layer(
                 layers.MixerBlock, (sizes, token_mixer), normal((S, B, C)), token_mixer, train=True, drop_path=0.3
             )
+
+
+def _convolution_layer_checks(normal: Callable[..., np.ndarray], layer: Callable[..., Check]) -> Iterator[Check]:
+    """The layers of convolutional networks, batch norm with the batch's statistics and with kept ones."""
+    x = normal((2, 4, 5, 2))
+    for kind in (layers.Convolution, layers.StandardisedConvolution, layers.ScaledStandardisedConvolution):
+        yield layer(kind, (2, 3, 3, 2), x)
+    for train in (True, False):
+        yield layer(layers.BatchNorm, (2,), x, train=train)
+    yield layer(layers.GroupNorm, (2, 1), x)
+    yield layer(layers.Relu, (1.5,), x)
+    yield layer(layers.MaxPooling, (3, 2, 1), x)
+    yield layer(layers.AveragePooling, (2,), x)
+    yield layer(layers.GlobalAveragePooling, (), x)
+    branch = {"norm": layers.Part(layers.BatchNorm, 2), "convolution": layers.Part(layers.Convolution, 2, 3, 3, 2)}
+    yield layer(layers.Chain, (branch,), x, train=True)
+    yield layer(layers.Residual, (branch, {"convolution": branch["convolution"]}, 0.5), x, train=True)
 
 
 def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
@@ -136,6 +189,13 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
         yield _model("mlp_mixer", MixerConfig(**sizes), backend, generator, train="drop_path" in fields)
+    images = {"image_size": 4, "in_channels": 2, "width": 2, "depths": "1", "block": "bottleneck", "num_classes": 3}
+    for architecture, kind, fields in (
+        ("resnet", ResNetConfig, {}),
+        ("bit", BitConfig, {"groups": 1}),
+        ("nf_resnet", NfResNetConfig, {}),
+    ):
+        yield _model(architecture, kind.from_dict(images | fields), backend, generator, train=True)
     for sizes in patches[:2]:
         yield _model("linear_mixer", LinearMixerConfig(num_blocks=2, **sizes), backend, generator, train=False)
     transformers: list[dict[str, Any]] = [{"heads": 3, "drop_path": 0.3}, {"heads": 5, "pool": "mean", "gelu": "erf"}]
@@ -147,7 +207,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
 def _operation(backend: Backend, name: str, *inputs: Any) -> Check:
     forward, backward = getattr(backend.ops, f"{name}_forward"), getattr(backend.ops, f"{name}_backward")
     soft = name == "softmax_cross_entropy" and inputs[1].ndim == 2  # its targets are floats, but constants
-    chosen = [0] if soft else None
+    chosen = [0] if soft else [0, 1, 2] if name == "batch_norm_inference" else None  # its statistics are constants
     placed = [backend.asarray(value) if isinstance(value, np.ndarray) else value for value in inputs]
     return name, lambda: check_operation(forward, backward, *placed, name=name, differentiate=chosen)
 

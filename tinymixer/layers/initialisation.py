@@ -1,4 +1,4 @@
-"""Initial values of the parameters: as in the Mixer authors' code (Flax defaults, and a zero head), and local ones."""
+"""Initial values of the parameters: as in the Mixer authors' code (Flax defaults, and a zero head), local, and He's."""
 
 import math
 
@@ -17,6 +17,15 @@ def zeros(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def ones(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.ones(shape)
+
+
+def he_normal(fan_in: int) -> Initialise:
+    """He et al. 2015 (arXiv 1502.01852), eq. 10: normal with variance 2 / fan_in, for layers before a ReLU."""
+
+    def initialise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return generator.standard_normal(shape) * math.sqrt(2 / fan_in)
+
+    return initialise
 
 
 def normal(std: float) -> Initialise:

@@ -1,9 +1,12 @@
 """Whole networks, registered by name: `Model` is their common contract; read `mlp_mixer.py` first."""
 
+from tinymixer.models.bit import Bit, BitConfig
+from tinymixer.models.convnet import ConvNet, ConvNetConfig
 from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.mlp_mixer import MlpMixer
 from tinymixer.models.model import Model, has_independent_images
+from tinymixer.models.nf_resnet import NfResNet, NfResNetConfig
 from tinymixer.models.prediction import Prediction
 from tinymixer.models.presets import PRESETS, preset
 from tinymixer.models.registry import (
@@ -14,17 +17,26 @@ from tinymixer.models.registry import (
     model_class,
     register_model,
 )
+from tinymixer.models.resnet import ResNet, ResNetConfig
 from tinymixer.models.stock import difference_from_stock
 from tinymixer.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
     "PRESETS",
+    "Bit",
+    "BitConfig",
+    "ConvNet",
+    "ConvNetConfig",
     "LinearMixer",
     "LinearMixerConfig",
     "MixerConfig",
     "MlpMixer",
     "Model",
+    "NfResNet",
+    "NfResNetConfig",
     "Prediction",
+    "ResNet",
+    "ResNetConfig",
     "ViTConfig",
     "VisionTransformer",
     "architecture_of",

@@ -2,8 +2,10 @@
 
 Mixers are from table 1 of MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): a letter for the size, and the side of
 a patch. S/8 is not in that table; its weights were published with GSAM (Zhuang et al. 2022, arXiv 2203.08065). Other
-models carry their name in front. ViT-S/16 is the size of DeiT-S (Touvron et al. 2021, arXiv 2012.12877, table 1). The
-sizes for CIFAR-10 are ours, chosen to have about as many parameters as the Mixers that they are compared with.
+models carry their name in front. ViT-S/16 is the size of DeiT-S (Touvron et al. 2021, arXiv 2012.12877, table 1),
+ResNet-18 and ResNet-50 are from table 1 of He et al. 2016 (arXiv 1512.03385). The sizes for CIFAR-10 are ours, chosen
+to have about as many parameters as the Mixers that they are compared with: R18 is a ResNet-18, BiT and NF (NF-ResNet)
+have its blocks.
 """
 
 from collections.abc import Mapping
@@ -76,7 +78,27 @@ def _vits() -> dict[str, Preset]:
     }
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(_mixers() | _vits())
+def _convolutional() -> dict[str, Preset]:
+    imagenet = {"image_size": PUBLISHED_SIZE, "width": 64, "stem": "imagenet"}
+    presets = {
+        "ResNet-18": Preset(
+            "ResNet-18", "resnet", MappingProxyType(imagenet | {"depths": "2-2-2-2", "block": "basic"})
+        ),
+        "ResNet-50": Preset(
+            "ResNet-50", "resnet", MappingProxyType(imagenet | {"depths": "3-4-6-3", "block": "bottleneck"})
+        ),
+    }
+    cifar10 = {"image_size": 32, "depths": "2-2-2-2", "block": "basic", "stem": "cifar"}
+    for name, architecture in (("R18", "resnet"), ("BiT", "bit"), ("NF", "nf_resnet")):
+        for size, width in (("nano", 20), ("best", 40)):
+            presets[f"{name}-{size}"] = Preset(
+                f"{name}-{size}", architecture, MappingProxyType(cifar10 | {"width": width}),
+                f"for CIFAR-10, about as large as cifar10-{size}", num_classes=10,
+            )  # fmt: skip
+    return presets
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(_mixers() | _vits() | _convolutional())
 
 
 def find_preset(name: str) -> Preset | None:

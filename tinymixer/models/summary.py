@@ -1,5 +1,6 @@
 """A table of a model's layers, with their output shapes, parameters and multiply-adds."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from tinymixer import ops
 from tinymixer.backend import Backend
 from tinymixer.layers.layer import Layer
 from tinymixer.ops.array_library import Array, Cache
+from tinymixer.ops.sliding import Windows
 
 
 @dataclass
@@ -48,6 +50,14 @@ class CountingOperations:
     def token_linear_forward(self, x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         self.multiply_adds += x.size * weight.shape[0]
         return np.zeros((weight.shape[0], *x.shape[1:]), x.dtype), None
+
+    def convolution_forward(
+        self, x: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0
+    ) -> tuple[Array, Cache]:
+        windows = Windows(x.shape[1:3], weight.shape[:2], stride, padding)
+        y = np.zeros((x.shape[0], windows.down, windows.across, weight.shape[3]), x.dtype)
+        self.multiply_adds += y.size * math.prod(weight.shape[:3])
+        return y, None
 
 
 def layer_rows(model: Any) -> list[LayerRow]:

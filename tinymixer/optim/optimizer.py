@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer.errors import CheckpointError, ConfigError, nearest
+from tinymixer.optim.agc import clip_adaptively
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.optim.clipping import clip, global_norm
 from tinymixer.optim.groups import ParameterGroup, Segment, Setting, decays, segments_of
@@ -23,12 +24,16 @@ class Optimizer:
     clip_norm      bound on the global norm of the gradients; None or 0 clips nothing
     groups         parameters with settings of their own (`ParameterGroup`); the first that matches a name counts
 
+    `agc`, set on the object, is the factor of adaptive gradient clipping (`optim/agc.py`); 0 clips nothing so.
+
     A subclass defines `state` (name -> flat vector), the numbers that change from step to step (`step_numbers`), and
     how they update a chunk of the vectors (`update`). Its temporary arrays are then as long as a chunk, not as the
     model. A rule that needs whole matrices says which (`updates_matrix`) and updates them (`update_matrices`).
     The host computes the numbers and passes them to `update`; a captured GPU step reads them from device memory
     instead. Raises ConfigError for values out of range, and for a group that no parameter belongs to.
     """
+
+    agc: float = 0.0
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class Optimizer:
         if self.clip_norm:
             for segment in self._segments:
                 clip(gradients[segment.span], norm, self.clip_norm)
+        if self.agc:
+            clip_adaptively(self.parameters, self.agc)
         self.steps += 1
         numbers = {
             factor: self.step_numbers(learning_rate * factor)

@@ -6,7 +6,7 @@ from tinymixer.backend import get_backend
 from tinymixer.data import Dataset, generator, load_dataset
 from tinymixer.engines import Work
 from tinymixer.errors import ConfigError, DataError
-from tinymixer.models import Model, architectures, make_model
+from tinymixer.models import Model, architectures, has_independent_images, make_model
 from tinymixer.optim import SGD, AdamW, Muon, Optimizer, Schedule, WeightAverage, make_schedule
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.parameters import Parameters
@@ -18,6 +18,12 @@ from tinymixer.training.recipe import Recipe
 
 def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
     """The recipe's optimizer for these parameters."""
+    optimizer = _update_rule(recipe, parameters)
+    optimizer.agc = recipe.optimizer.agc
+    return optimizer
+
+
+def _update_rule(recipe: Recipe, parameters: Parameters) -> Optimizer:
     options, groups = recipe.optimizer, groups_of(recipe, parameters.names)
     if options.optimizer == "sgd":
         return SGD(
@@ -139,6 +145,19 @@ def require_batch(recipe: Recipe, dataset: Dataset, images: int) -> None:
             f"batch_size {recipe.training.batch_size} exceeds the {images} training images of '{dataset.name}'{kept}: "
             f"choose {images} or less"
         )
+
+
+def whole_batch_note(model: Model, micro_batches: int) -> str | None:
+    """A sentence where batches in parts train something else than whole ones: the images depend on each other."""
+    if micro_batches == 1 or has_independent_images(model):
+        return None
+    name = type(model).__name__
+    why = " (batch norm computes with the statistics of what it is given)" if model.parameters.buffer_names else ""
+    return (
+        f"{name} does not treat images independently of each other{why}, so micro_batches = {micro_batches} trains on "
+        f"{micro_batches} small batches and not on the whole one: the result is another. Take a smaller batch_size to "
+        "save memory, or leave micro_batches at 1"
+    )
 
 
 def build_model(recipe: Recipe) -> Model:

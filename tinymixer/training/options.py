@@ -41,6 +41,9 @@ class OptimizerOptions(Options):
     weight_decay: float = option(0.0, "Strength of the weight decay.", minimum=0)
     decay: str = option("matrices", "Which weights decay.", choices=("matrices", "all", "none"))
     clip_norm: float = option(0.0, "Largest global norm of the gradients; 0 clips nothing.", minimum=0)
+    agc: float = option(
+        0.0, "Largest norm of a unit's gradient beside its weights' (adaptive clipping); 0 clips nothing.", minimum=0
+    )
     momentum: float = option(0.9, "SGD: share of the last velocity that is kept.", minimum=0, below=1)
     nesterov: bool = option(False, "SGD: look ahead along the velocity (Nesterov).")
     decoupled: bool = option(False, "SGD: shrink the weights directly instead of adding the decay to the gradient.")

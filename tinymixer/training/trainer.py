@@ -11,7 +11,15 @@ from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
 from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.training.budget import Budget, SavingPace
-from tinymixer.training.build import build_model, make_average, make_optimizer, require_batch, schedule_of, work_of
+from tinymixer.training.build import (
+    build_model,
+    make_average,
+    make_optimizer,
+    require_batch,
+    schedule_of,
+    whole_batch_note,
+    work_of,
+)
 from tinymixer.training.clock import RunClock
 from tinymixer.training.evaluate import Evaluation, evaluate
 from tinymixer.training.final_test import final_test, nothing_to_test
@@ -106,6 +114,8 @@ class Trainer:
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         if frozen := frozen_words(self.optimizer.groups, self.model.parameters):
             say(frozen)
+        if note := whole_batch_note(self.model, training.micro_batches):
+            say(note)
         self.average = make_average(recipe, self.model.parameters)
         self.steps_per_epoch = len(self.train_indices) // training.batch_size
         self.follow(recipe)

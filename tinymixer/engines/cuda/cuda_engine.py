@@ -74,6 +74,7 @@ class CudaEngine(Engine):
                 "it takes parts of one size (--micro-batches must divide the batch)",
             ),
             (work.sam_rho, "it takes one gradient a step, and SAM (sam_rho) needs two"),
+            (optimizer.agc, "its kernels do not clip gradients adaptively (agc)"),
             (type(optimizer) not in UPDATE_KERNELS, f"it has no kernel for the update of {type(optimizer).__name__}"),
             (getattr(model.config, "tokens", None) != "mlp", "it was written for MlpMixer with tokens = 'mlp'"),
             (_other_variants(model), "it does not know untied_groups, grouped_channels, gated and layer_scale"),
