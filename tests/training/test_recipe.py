@@ -18,7 +18,10 @@ DIGITS = load_recipe("digits")
 
 
 def test_the_package_has_its_recipes():
-    assert recipe_names() == ["cifar10-nano", "cifar10-tiny", "digits", "digits-linear", "fine-tune", "photos"]
+    assert recipe_names() == [
+        *("cifar10-15min", "cifar10-1hour", "cifar10-best", "cifar10-fast", "cifar10-nano", "cifar10-tiny", "cifar100"),
+        *("digits", "digits-linear", "fashion-mnist", "fine-tune", "photos"),
+    ]
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name
