@@ -25,7 +25,7 @@ def test_a_table_the_accuracy_and_a_picture(tinymixer, run):
     assert f"accuracy {100 * row['test_accuracy']:.2f} %" in outcome.out
     low, high = row["test_interval"]
     assert f"95 % interval {100 * low:.1f} % to {100 * high:.1f} %" in outcome.out
-    assert f"{row['tested']} weights" in outcome.out
+    assert f"{row['tested']} averaged weights" in outcome.out
     table = [line.split() for line in outcome.out.splitlines() if line.strip()[:1].isdigit()]
     assert [line[0] for line in table] == [str(digit) for digit in range(10)]
     assert sum(int(line[1]) for line in table) == 360

@@ -48,16 +48,17 @@ def test_without_a_terminal_it_prints_plain_lines_one_for_each_epoch(tinymixer, 
     assert outcome.err == ""
     assert "\r" not in outcome.out
     lines = outcome.out.splitlines()
-    assert [line.split()[0] for line in lines[:7]] == [
+    assert [line.split()[0] for line in lines[:8]] == [
         "recipe",
         "model",
         "data",
         "steps",
+        "average",
         "backend",
         "engine",
         "folder",
     ]
-    assert "numpy, float32" in lines[4]
+    assert "numpy, float32" in lines[5]
     epochs = [line for line in lines if line.lstrip().startswith(("1/2", "2/2"))]
     rows = [json.loads(row) for row in (tmp_path / "runs/digits/metrics.jsonl").read_text().splitlines()]
     for line, row in zip(epochs, rows, strict=True):
@@ -159,5 +160,5 @@ def test_recipe_names_complete_in_the_shell():
     from tinymixer.cli.program import program
 
     complete = ShellComplete(program, {}, "tinymixer", "_TINYMIXER_COMPLETE")
-    assert [item.value for item in complete.get_completions(["train"], "cifar")] == ["cifar10-nano", "cifar10-tiny"]
+    assert [item.value for item in complete.get_completions(["train"], "cifar10-n")] == ["cifar10-nano"]
     assert [item.type for item in complete.get_completions(["train"], "mine")] == ["file"]

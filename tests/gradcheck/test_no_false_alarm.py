@@ -90,6 +90,43 @@ def pooled(S, B, C, generator, floats):
     return floats(S * B, 2, C), (S, B)
 
 
+def attended(S, B, C, generator, floats):
+    return floats(S, B, 6 * C), int(generator.integers(1, 3))
+
+
+def positioned(S, B, C, generator, floats):
+    return floats(S, B, C), floats(S, C)
+
+
+def convolved(S, B, C, generator, floats):
+    stride, padding = (int(number) for number in generator.integers(1, 3, 2))
+    return floats(B, S + 1, 3, C), floats(2, 3, C, S), floats(S), stride, padding
+
+
+def seen_through_windows(S, B, C, generator, floats):
+    return floats(B, S + 1, 3, C), 2, int(generator.integers(1, 3))
+
+
+def normalised_by_batch(S, B, C, generator, floats):
+    return floats(B + 1, S, 2, C), floats(C), floats(C)
+
+
+def normalised_by_kept_statistics(S, B, C, generator, floats):
+    return floats(B, S, 2, C), floats(C), floats(C), floats(C), floats(C) ** 2 + 0.1
+
+
+def normalised_by_groups(S, B, C, generator, floats):
+    return floats(B, S, 2, 2 * C), floats(2 * C), floats(2 * C), 2
+
+
+def standardised(S, B, C, generator, floats):
+    return (floats(2, 2, C, S),)
+
+
+def standardised_with_gain(S, B, C, generator, floats):
+    return floats(2, 2, C, S), floats(S)
+
+
 def dropout(S, B, C, generator, floats):
     return floats(S, B, C), generator.random((S, B, C)) > 0.3, 0.3
 
@@ -114,7 +151,26 @@ OPERATIONS = {
     "pool_tokens": ("pool_tokens", pooled),
     "dropout": ("dropout", dropout),
     "drop_path": ("drop_path", drop_path),
+    "softmax": ("softmax", gelu),
+    "self_attention": ("self_attention", attended),
+    "position_embedding": ("position_embedding", positioned),
+    "prepend_class_token": ("prepend_class_token", scaled),
+    "take_class_token": ("take_class_token", gelu),
+    "convolution": ("convolution", convolved),
+    "max_pooling": ("max_pooling", seen_through_windows),
+    "average_pooling": ("average_pooling", seen_through_windows),
+    "global_average_pooling": ("global_average_pooling", lambda *case: convolved(*case)[:1]),
+    "relu": ("relu", gelu),
+    "batch_norm": ("batch_norm", normalised_by_batch),
+    "batch_norm_inference": ("batch_norm_inference", normalised_by_kept_statistics),
+    "group_norm": ("group_norm", normalised_by_groups),
+    "weight_standardisation": ("weight_standardisation", standardised),
+    "scaled_weight_standardisation": ("scaled_weight_standardisation", standardised_with_gain),
 }
+
+
+# Inputs that the backward pass gives a gradient for, where others are floats, too.
+DIFFERENTIATED = {"softmax_cross_entropy, soft targets": [0], "batch_norm_inference": [0, 1, 2]}
 
 
 def test_every_operation_is_listed_here():
@@ -129,8 +185,9 @@ def test_every_operation_is_listed_here():
 def test_an_operation_of_this_package_passes(which, case):
     name, draw = OPERATIONS[which]
     forward, backward = getattr(ops, f"{name}_forward"), getattr(ops, f"{name}_backward")
-    soft = draw is softly_labelled
-    report = check_operation(forward, backward, *draw(*case), differentiate=[0] if soft else None, tolerance=TOLERANCE)
+    report = check_operation(
+        forward, backward, *draw(*case), differentiate=DIFFERENTIATED.get(which), tolerance=TOLERANCE
+    )
     assert report.passed, str(report)
 
 

@@ -202,7 +202,9 @@ def test_the_memory_order_of_no_input_changes_a_number(cupy, case, dtype, data):
         floats = x.dtype.kind == "f"
         parameter = floats and name == "layer_norm" and x.ndim == 1  # which have kernels in float32 alone
         x = x.astype("float32" if parameter else dtype) if floats else x
-        host, device = laid_out(cupy, x, data.draw(st.sampled_from(LAYOUTS)))
+        # One number repeated has no variance: the standardised weight is then its rounding, times 1e5.
+        layouts = LAYOUTS[:-1] if name == "weight_standardisation" else LAYOUTS
+        host, device = laid_out(cupy, x, data.draw(st.sampled_from(layouts)))
         hosts.append(host.astype(np.float64) if floats else host)
         devices.append(device)
     fused = fused_operations(cupy)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,12 +17,9 @@ from tests.training.small_runs import (
     without_times,
 )
 from tests.training.test_checkpoint import rewritten
-from tinymixer.engines import Work
-from tinymixer.engines.cuda.cuda_engine import CudaEngine
 from tinymixer.errors import CheckpointError, ConfigError
 from tinymixer.models.image_config import PatchConfig
 from tinymixer.training import Trainer, evaluate, load_checkpoint, load_model, load_run, read_rows, save_checkpoint
-from tinymixer.training.build import make_average, make_optimizer
 from tinymixer.training.loading import normalisation
 from tinymixer.training.weights import load_weights
 
@@ -219,13 +215,3 @@ def test_an_average_of_another_number_of_steps_is_not_resumed(run, tmp_path):
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(ConfigError, match=name):
         small_recipe(**{name: value})
-
-
-def test_a_gpu_run_that_averages_is_left_to_the_layers(run):
-    model, recipe = load_model(run, backend="numpy")
-    optimizer, average = make_optimizer(recipe, model.parameters), make_average(recipe, model.parameters)
-    images, labels = np.zeros((8, 8, 8, 1), np.uint8), np.zeros(8, int)
-    work = Work(images, labels, np.zeros(1), np.ones(1), 8, recipe.augmentation, average=average)
-    on_a_gpu = SimpleNamespace(backend=SimpleNamespace(name="cupy"), config=model.config)
-    obstacle = CudaEngine.obstacle(on_a_gpu, recipe.training, work, optimizer)
-    assert obstacle == "its kernels do not average the weights"

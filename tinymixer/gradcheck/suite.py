@@ -184,7 +184,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         *({}, {"gelu": "erf"}, {"dropout": 0.2, "drop_path": 0.3}),
         *({"tokens": "linear"}, {"tokens": "pool", "drop_path": 0.3}, {"tokens": "none"}),
         {"tokens": "attention", "heads": 3},
-        {"overlap": 2, "untied_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
+        {"hidden_dim": 6, "overlap": 2, "untied_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
     ]
     for i, fields in enumerate(mixers):
         sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
