@@ -568,12 +568,13 @@ print(result.message)
 # notes 98.3 to 99.4 % for it on the test images, over five seeds.
 #
 # ## Reading a learning curve
-# Most of what goes wrong in training shows in the curve of the loss. Three short runs of a smaller Mixer, alike but for the
-# learning rate:
+# Most of what goes wrong in training shows in the curve of the loss. Three short runs of a smaller Mixer with AdamW and without an average, alike but for
+# the learning rate:
 
 # %%
 smaller = load_recipe("digits").with_overrides(
     {"hidden_dim": 32, "tokens_mlp_dim": 16, "channels_mlp_dim": 128, "num_blocks": 2}
+    | {"optimizer": "adamw", "ema_decay": 0.0, "schedule": "cosine"}
 )
 cases = {"too small: 0.0001": 0.0001, "about right: 0.01": 0.01, "too large: 1": 1.0}
 figure, axes = new_figure(1, 3, width=7, height=2.4, sharey=True)
@@ -625,7 +626,7 @@ for path in sorted(trainer.folder.path.iterdir()):
 # %% [markdown]
 # * `config.toml`: the recipe, every default written out. With it the run can be repeated.
 # * `metrics.jsonl`: a row per finished epoch, which we read above.
-# * `last.npz`: weights, the optimizer's state (AdamW's two means, the count of steps) and where the run stands. Written beside and
+# * `last.npz`: weights and their average, the optimizer's state (AdamW's two means, Muon's velocities, the count of steps) and where the run stands. Written beside and
 #   renamed, so that a power cut at any moment leaves a readable file.
 # * `previous.npz`: the checkpoint before. Should `last.npz` be damaged all the same, a resumed run goes on from here and says so.
 # * `best.npz`: the same from the epoch with the lowest validation loss. (Choosing by test accuracy would flatter; lesson 13 says why.)
