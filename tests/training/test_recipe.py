@@ -204,3 +204,11 @@ class TestModels:
         assert Recipe.from_toml(recipe.to_toml()) == recipe
         with pytest.raises(ConfigError, match="no field 'patern'"):
             Recipe.from_toml('[[groups]]\npatern = "stem.*"')
+
+
+def test_a_published_size_is_the_paper_s_network_whatever_the_recipe_had():
+    recipe = load_recipe("cifar10-15min").with_overrides({"architecture": "S/16", "dropout": 0.1})
+    assert recipe.model.variants == {}
+    assert recipe.model.dropout == 0.1
+    assert recipe.model.hidden_dim == 512
+    assert load_recipe("cifar10-15min").with_overrides({"architecture": "S/16", "overlap": 2}).model.overlap == 2

@@ -25,13 +25,12 @@ from tinymixer.models.resolution import (
 )
 from tinymixer.training.options import FineTuningOptions
 from tinymixer.training.own_model import OwnConfig
-from tinymixer.training.recipe import FROM_DATA, Recipe
+from tinymixer.training.recipe import RATES, Recipe
 from tinymixer.training.starting_weights import StartingWeights, weights_to_begin_with
 
 SCRATCH = "none"  # the value of `init_from` that starts from random weights
 NAMED = 6  # arrays that a sentence names; of the others it gives the number
 HEAD = "head."  # how the names of a head's arrays begin
-RATES = ("dropout", "drop_path")  # fields of a model that are not sizes: always the recipe's
 SIZES = (
     *("hidden_dim", "num_blocks", "tokens", "tokens_mlp_dim", "channels_mlp_dim"),
     *("untied_groups", "grouped_channels", "heads", "pool"),

@@ -34,6 +34,7 @@ from tinymixer.training.recipe_fields import SECTIONS, find_field, parse, sectio
 TITLES = ("name", "description")
 DESCRIPTION_TABLE = "data_description"  # the table in a run's config.toml that holds the `DataDescription`
 LARGEST_FILE = 1_000_000  # bytes of a recipe
+RATES = ("dropout", "drop_path")  # fields of a model that are not sizes: always the recipe's own
 FROM_DATA = ("image_size", "in_channels", "num_classes")  # model fields that a recipe may leave out: the data sets them
 
 
@@ -177,6 +178,8 @@ class Recipe:
             # Own pictures are resized to the published size; the images of a data set have the size that they have.
             sizes = {name: value for name, value in published.sizes.items() if own_images or name != "image_size"}
             architecture, changes = published.architecture, sizes | changes
+            # What makes the recipe's model another network than the paper's (overlap, gated, ...) does not stay.
+            stated = {name: value for name, value in stated.items() if name in (*FROM_DATA, *RATES)}
             if not own_images:
                 stated.pop("image_size", None)
         if architecture != self.architecture:
