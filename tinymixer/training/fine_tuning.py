@@ -25,7 +25,7 @@ from tinymixer.models.resolution import (
 )
 from tinymixer.training.options import FineTuningOptions
 from tinymixer.training.own_model import OwnConfig
-from tinymixer.training.recipe import RATES, Recipe
+from tinymixer.training.recipe import FROM_DATA, RATES, Recipe
 from tinymixer.training.starting_weights import StartingWeights, weights_to_begin_with
 
 SCRATCH = "none"  # the value of `init_from` that starts from random weights
