@@ -55,7 +55,7 @@ def test_a_planted_fault_is_caught(name, record_property):
     caught_by = list(dict.fromkeys(row.check for row in report.failures))
     worst = report.failures[0].error if report.failures else float("nan")
     checks = ", ".join(caught_by) or "MISSED"
-    record_property("planted fault", f"{fault.operation:<22} {fault.name:<44} {worst:>8.1e}  {checks}")
+    record_property("planted fault", f"{fault.operation:<29} {fault.name:<44} {worst:>8.1e}  {checks}")
     assert not report.passed, f"not caught: {fault.mistake}"
     if name in CONTRACT:
         assert CONTRACT[name] in caught_by
