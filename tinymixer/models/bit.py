@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tinymixer.errors import ConfigError
-from tinymixer.layers.chain import Part, Parts, Residual
+from tinymixer.layers.chain import Part, Parts
 from tinymixer.layers.convolution import StandardisedConvolution
 from tinymixer.layers.image_norms import GroupNorm
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.linear import Linear
-from tinymixer.layers.pooling import GlobalAveragePooling, MaxPooling, Relu
-from tinymixer.models.convnet import ConvNet, ConvNetConfig
+from tinymixer.layers.pooling import GlobalAveragePooling, Relu
+from tinymixer.models.convnet import ConvNet, ConvNetConfig, first_convolution, pre_activation
 from tinymixer.models.registry import register_model
 from tinymixer.options import option
 
@@ -35,36 +35,19 @@ class BitConfig(ConvNetConfig):
         The first block of a stage changes channels or size, and its shortcut starts from what norm and ReLU make of x,
         as in the authors' code; in all others it is x itself (He et al. 2016b, arXiv 1603.05027, eq. 3 to 5).
         """
-        parts, inputs = stem(self), self.width
-        for stage, depth in enumerate(self.stages):
-            for i in range(depth):
-                inner, outputs, stride = self.width * 2**stage, self.channels(stage), 2 if stage and not i else 1
-                first = {"norm1": Part(GroupNorm, inputs, self.groups), "relu1": Part(Relu)}
-                rest = BRANCHES[self.block](inputs, inner, stride, self.groups)
-                name = f"stages.{stage}.{i}"
-                if inputs == outputs and stride == 1:
-                    parts[name] = Part(Residual, first | rest, {})
-                else:
-                    shortcut = {"convolution": Part(StandardisedConvolution, inputs, outputs, 1, stride)}
-                    parts |= {f"{name}.{layer}": part for layer, part in first.items()}
-                    parts[f"{name}.sum"] = Part(Residual, rest, shortcut)
-                inputs = outputs
+        parts = first_convolution(self, StandardisedConvolution)
+        for block in self.blocks():
+            first = {"norm1": Part(GroupNorm, block.inputs, self.groups), "relu1": Part(Relu)}
+            rest = BRANCHES[self.block](block.inputs, block.inner, block.stride, self.groups)
+            projection = Part(StandardisedConvolution, block.inputs, block.outputs, 1, block.stride)
+            shortcut = {} if block.keeps_shape else {"convolution": projection}
+            parts |= pre_activation(f"stages.{block.place}", first, rest, shortcut)
         return parts | {
-            "norm": Part(GroupNorm, inputs, self.groups),
+            "norm": Part(GroupNorm, self.features, self.groups),
             "relu": Part(Relu),
             "pooling": Part(GlobalAveragePooling),
-            "head": Part(Linear, inputs, self.num_classes, initialise=zeros),
+            "head": Part(Linear, self.features, self.num_classes, initialise=zeros),
         }
-
-
-def stem(config: BitConfig) -> dict[str, Part]:
-    """The first convolution, without a norm, which the first block begins with."""
-    if config.stem == "cifar":
-        return {"stem.convolution": Part(StandardisedConvolution, config.in_channels, config.width, 3)}
-    return {
-        "stem.convolution": Part(StandardisedConvolution, config.in_channels, config.width, 7, 2),
-        "stem.pooling": Part(MaxPooling, 3, 2, 1),
-    }
 
 
 def basic_branch(inputs: int, width: int, stride: int, groups: int) -> dict[str, Part]:

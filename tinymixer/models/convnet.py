@@ -1,19 +1,43 @@
 """What the convolutional networks share: their sizes, and a model that is a chain of parts."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tinymixer.borders import BLOCKS, CLASSES, IMAGE_VALUES, PARAMETERS, WIDTH
 from tinymixer.draws import Draws
 from tinymixer.errors import ConfigError
-from tinymixer.layers.chain import Chain, Parts
+from tinymixer.layers.chain import Chain, Part, Parts, Residual
+from tinymixer.layers.pooling import MaxPooling
 from tinymixer.models.model import Model
 from tinymixer.ops.array_library import Array, Cache
 from tinymixer.options import Options, option
 from tinymixer.parameters import BufferSpec
 
 EXPANSIONS = {"basic": 1, "bottleneck": 4}  # channels that a block returns, as a multiple of its inner width
+
+
+@dataclass(frozen=True)
+class BlockPlace:
+    """A block's place in the network, and its sizes.
+
+    place            "<stage>.<block>", both counted from 0
+    inputs, outputs  channels of x, and of what the block returns
+    inner            channels between its convolutions
+    stride           2 where the block halves the image, as the first of each stage but the first does
+    """
+
+    place: str
+    inputs: int
+    inner: int
+    outputs: int
+    stride: int
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether x can be added to the branch as it is."""
+        return self.inputs == self.outputs and self.stride == 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +69,7 @@ class ConvNetConfig(Options):
             )
         BLOCKS.require(max(sum(self.stages), 2 ** (len(self.stages) - 1)), name)
         CLASSES.require(self.num_classes, name)
-        WIDTH.require(self.channels(len(self.stages) - 1), f"the last stage of {name}")
+        WIDTH.require(self.features, f"the last stage of {name}")
         IMAGE_VALUES.require(self.image_size**2 * self.in_channels, name)
         PARAMETERS.require(self.parameter_count, name)
 
@@ -57,6 +81,20 @@ class ConvNetConfig(Options):
     def channels(self, stage: int) -> int:
         """The channels that the blocks of a stage return."""
         return self.width * 2**stage * EXPANSIONS[self.block]
+
+    def blocks(self) -> Iterator[BlockPlace]:
+        """The blocks of all stages, in the order of the forward pass."""
+        inputs = self.width
+        for stage, depth in enumerate(self.stages):
+            for i in range(depth):
+                outputs = self.channels(stage)
+                yield BlockPlace(f"{stage}.{i}", inputs, self.width * 2**stage, outputs, 2 if stage and not i else 1)
+                inputs = outputs
+
+    @property
+    def features(self) -> int:
+        """The channels of the last stage, which the head sees."""
+        return self.channels(len(self.stages) - 1)
 
     def parts(self) -> Parts:
         """The layers of the network by name, in the order of the forward pass."""
@@ -71,12 +109,35 @@ class ConvNetConfig(Options):
     @property
     def parameter_count_without_head(self) -> int:
         """The number of parameters of all but the classes' own Linear."""
-        return self.parameter_count - (self.channels(len(self.stages) - 1) + 1) * self.num_classes
+        return self.parameter_count - (self.features + 1) * self.num_classes
 
     @property
     def num_blocks(self) -> int:
         """The number of blocks in all stages."""
         return sum(self.stages)
+
+
+def first_convolution(config: ConvNetConfig, kind: Any) -> dict[str, Part]:
+    """The stem of a network whose first block begins with a norm or ReLU: one convolution of a kind (and pooling)."""
+    if config.stem == "cifar":
+        return {"stem.convolution": Part(kind, config.in_channels, config.width, 3)}
+    return {
+        "stem.convolution": Part(kind, config.in_channels, config.width, 7, 2),
+        "stem.pooling": Part(MaxPooling, 3, 2, 1),
+    }
+
+
+def pre_activation(name: str, first: Parts, rest: Parts, shortcut: Parts, weight: float = 1.0) -> dict[str, Part]:
+    """A block of pre-activation: x + weight * rest(first(x)), or shortcut(first(x)) + weight * rest(first(x)).
+
+    first      norm and ReLU before the branch
+    shortcut   empty for x itself
+    """
+    if not shortcut:
+        return {name: Part(Residual, {**first, **rest}, {}, weight)}
+    return {f"{name}.{layer}": part for layer, part in first.items()} | {
+        f"{name}.sum": Part(Residual, rest, shortcut, weight)
+    }
 
 
 class ConvNet(Model):

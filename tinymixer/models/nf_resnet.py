@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tinymixer.layers.chain import Part, Parts, Residual
+from tinymixer.layers.chain import Part, Parts
 from tinymixer.layers.convolution import ScaledStandardisedConvolution
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.linear import Linear
-from tinymixer.layers.pooling import GlobalAveragePooling, MaxPooling, Relu
-from tinymixer.models.convnet import ConvNet, ConvNetConfig
+from tinymixer.layers.pooling import GlobalAveragePooling, Relu
+from tinymixer.models.convnet import ConvNet, ConvNetConfig, first_convolution, pre_activation
 from tinymixer.models.registry import register_model
 from tinymixer.options import option
 
@@ -31,36 +31,19 @@ class NfResNetConfig(ConvNetConfig):
         starts from x / beta too, and the variance starts again from 1. ReLU takes the division by beta with it, since
         relu(x / beta) = relu(x) / beta.
         """
-        parts, inputs, variance = stem(self), self.width, 1.0
-        for stage, depth in enumerate(self.stages):
-            for i in range(depth):
-                inner, outputs, stride = self.width * 2**stage, self.channels(stage), 2 if stage and not i else 1
-                first = {"relu1": Part(Relu, RELU_GAIN / math.sqrt(variance))}
-                rest = BRANCHES[self.block](inputs, inner, stride)
-                name = f"stages.{stage}.{i}"
-                if inputs == outputs and stride == 1:
-                    parts[name] = Part(Residual, first | rest, {}, self.alpha)
-                else:
-                    shortcut = {"convolution": Part(ScaledStandardisedConvolution, inputs, outputs, 1, stride)}
-                    parts |= {f"{name}.{layer}": part for layer, part in first.items()}
-                    parts[f"{name}.sum"] = Part(Residual, rest, shortcut, self.alpha)
-                    variance = 1.0
-                inputs, variance = outputs, variance + self.alpha**2
+        parts, variance = first_convolution(self, ScaledStandardisedConvolution), 1.0
+        for block in self.blocks():
+            first = {"relu1": Part(Relu, RELU_GAIN / math.sqrt(variance))}
+            rest = BRANCHES[self.block](block.inputs, block.inner, block.stride)
+            projection = Part(ScaledStandardisedConvolution, block.inputs, block.outputs, 1, block.stride)
+            shortcut = {} if block.keeps_shape else {"convolution": projection}
+            parts |= pre_activation(f"stages.{block.place}", first, rest, shortcut, self.alpha)
+            variance = (variance if block.keeps_shape else 1.0) + self.alpha**2
         return parts | {
             "relu": Part(Relu, RELU_GAIN),
             "pooling": Part(GlobalAveragePooling),
-            "head": Part(Linear, inputs, self.num_classes, initialise=zeros),
+            "head": Part(Linear, self.features, self.num_classes, initialise=zeros),
         }
-
-
-def stem(config: NfResNetConfig) -> dict[str, Part]:
-    """The first convolution; the first block begins with a ReLU."""
-    if config.stem == "cifar":
-        return {"stem.convolution": Part(ScaledStandardisedConvolution, config.in_channels, config.width, 3)}
-    return {
-        "stem.convolution": Part(ScaledStandardisedConvolution, config.in_channels, config.width, 7, 2),
-        "stem.pooling": Part(MaxPooling, 3, 2, 1),
-    }
 
 
 def basic_branch(inputs: int, width: int, stride: int) -> dict[str, Part]:

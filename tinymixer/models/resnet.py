@@ -24,20 +24,15 @@ class ResNetConfig(ConvNetConfig):
 
     def parts(self) -> Parts:
         """Table 1: stem, stages of blocks, global average pooling, head. Each stage but the first halves the image."""
-        parts, inputs = stem(self), self.width
-        for stage, depth in enumerate(self.stages):
-            for i in range(depth):
-                inner, outputs, stride = self.width * 2**stage, self.channels(stage), 2 if stage and not i else 1
-                branch = BRANCHES[self.block](inputs, inner, stride)
-                same = inputs == outputs and stride == 1
-                parts[f"stages.{stage}.{i}"] = Part(
-                    Residual, branch, {} if same else projection(inputs, outputs, stride)
-                )
-                parts[f"relu.{stage}.{i}"] = Part(Relu)
-                inputs = outputs
+        parts = stem(self)
+        for block in self.blocks():
+            branch = BRANCHES[self.block](block.inputs, block.inner, block.stride)
+            shortcut = {} if block.keeps_shape else projection(block.inputs, block.outputs, block.stride)
+            parts[f"stages.{block.place}"] = Part(Residual, branch, shortcut)
+            parts[f"relu.{block.place}"] = Part(Relu)
         return parts | {
             "pooling": Part(GlobalAveragePooling),
-            "head": Part(Linear, inputs, self.num_classes, initialise=zeros),
+            "head": Part(Linear, self.features, self.num_classes, initialise=zeros),
         }
 
 
