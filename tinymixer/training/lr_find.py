@@ -5,13 +5,14 @@ rate along a line; here it rises exponentially, so that each power of ten gets t
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from tinymixer.data import Dataset, epoch_order
-from tinymixer.engines import Step, choose_engine
+from tinymixer.data import Dataset
+from tinymixer.engines import choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.files import Say, say_nothing
 from tinymixer.models import Model
@@ -19,6 +20,7 @@ from tinymixer.parallel.ranks import ONE_RANK
 from tinymixer.training.build import build_model, make_optimizer, require_batch, work_of
 from tinymixer.training.fine_tuning import choose_start, start_with
 from tinymixer.training.memory import out_of_memory
+from tinymixer.training.plan import planned_steps
 from tinymixer.training.prepare import prepare
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.whitening import whiten_stem
@@ -120,7 +122,7 @@ def find_learning_rate(
     losses: list[float] = []
     ended, mean, best = "", 0.0, math.inf
     try:
-        for step in _plan(chosen, training.batch_size, training.seed, rates):
+        for step in islice(planned_steps(chosen, training.batch_size, training.seed, rates.item), steps):
             try:
                 # A plan of one step: engines that report several steps at once then report this one alone.
                 totals = [totals for _, totals in engine.steps([step])]
@@ -155,13 +157,3 @@ def smoothed(losses: np.ndarray, width: float) -> np.ndarray:
     places = np.arange(len(values))
     weights = np.exp(-0.5 * ((places[:, None] - places) / width) ** 2)  # (N, N)
     return weights @ values / weights.sum(axis=1)
-
-
-def _plan(chosen: np.ndarray, batch_size: int, seed: int, rates: np.ndarray) -> Iterator[Step]:
-    """The run's own first steps, epoch after epoch, with these learning rates."""
-    per_epoch = len(chosen) // batch_size
-    for number, rate in enumerate(rates):
-        epoch, step = divmod(number, per_epoch)
-        if step == 0:
-            order = chosen[epoch_order(seed, epoch, len(chosen))]
-        yield Step(order[step * batch_size : (step + 1) * batch_size], epoch, step, float(rate))

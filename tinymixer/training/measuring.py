@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinymixer.data import epoch_order
 from tinymixer.engines import Step
 from tinymixer.errors import TrainingError
 from tinymixer.files import SUFFIX
@@ -18,6 +17,7 @@ from tinymixer.training.evaluate import evaluate
 from tinymixer.training.history import append_row
 from tinymixer.training.other_weights import averaged_weights
 from tinymixer.training.pictures import try_to_draw_curves
+from tinymixer.training.plan import planned_steps
 from tinymixer.training.run_state import FEW_IMAGES
 from tinymixer.training.saving import save_run
 
@@ -129,15 +129,12 @@ def _seconds_of_steps(trainer: "Trainer", budget: Budget, first: int, count: int
 
 def _plan(trainer: "Trainer", first: int, count: int) -> Iterator[Step]:
     """The run's own steps from `first` on, with its own batches, at a learning rate of 0."""
-    training, indices = trainer.recipe.training, trainer.train_indices
-    order, of_epoch = indices, -1
-    for number in range(first, first + count):
+    training = trainer.recipe.training
+    steps = planned_steps(trainer.train_indices, training.batch_size, training.seed, lambda number: 0.0, first)
+    for _ in range(count):
         if trainer.stop_requested():
             return
-        epoch, step = divmod(number, trainer.steps_per_epoch)
-        if epoch != of_epoch:
-            order, of_epoch = indices[epoch_order(training.seed, epoch, len(indices))], epoch
-        yield Step(order[step * training.batch_size : (step + 1) * training.batch_size], epoch, step, 0.0)
+        yield next(steps)
 
 
 def _seconds_of_an_evaluated_image(trainer: "Trainer", budget: Budget) -> float | None:

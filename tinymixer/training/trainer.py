@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinymixer.data import Dataset, epoch_order
+from tinymixer.data import Dataset
 from tinymixer.engines import Step, choose_engine
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.models import Model
@@ -31,6 +31,7 @@ from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
 from tinymixer.training.other_weights import averaged_weights
 from tinymixer.training.parts import frozen_words
+from tinymixer.training.plan import planned_steps
 from tinymixer.training.prepare import prepare
 from tinymixer.training.progress import Progress
 from tinymixer.training.recipe import Recipe
@@ -228,16 +229,15 @@ class Trainer:
 
     def _plan(self) -> Iterator[Step]:
         """Yield steps until the epoch ends, a stop is requested, or a checkpoint is due."""
-        training, epoch, first = self.recipe.training, self.state.epoch, self.state.step
-        every, before = training.checkpoint_every_steps, self.length.steps_before(epoch)
-        order = self.train_indices[epoch_order(training.seed, epoch, len(self.train_indices))]
-        for step in range(first, self.length.steps_in(epoch)):
+        training, state, first = self.recipe.training, self.state, self.step
+        every = training.checkpoint_every_steps
+        mixed = (1 - self.recipe.augmentation.mixing_off) * self.total_steps
+        steps = planned_steps(self.train_indices, training.batch_size, training.seed, self.schedule, first, mixed)
+        for number in range(first, first + self.length.steps_in(state.epoch) - state.step):
             if self.stop_requested():
                 return
-            indices = order[step * training.batch_size : (step + 1) * training.batch_size]  # (B,)
-            mixed = before + step < (1 - self.recipe.augmentation.mixing_off) * self.total_steps
-            yield Step(indices, epoch, step, self.schedule(before + step), mixed)
-            if every and (before + step + 1) % every == 0:
+            yield next(steps)
+            if every and (number + 1) % every == 0:
                 return
 
     def _end_epoch(self) -> bool:
