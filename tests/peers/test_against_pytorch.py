@@ -6,7 +6,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make peers")
 from torch.nn import functional  # noqa: E402  after the check above
 
-from tests.peers.torch_mixer import gradients_of, torch_mixer_of  # noqa: E402
+from tests.peers.side_by_side import (  # noqa: E402
+    batch,
+    relative,
+    to_torch,
+    worst_loss_of_twenty_steps,
+)
+from tests.peers.torch_mixer import layout, torch_mixer_of  # noqa: E402
+from tests.peers.torch_weights import gradients_of  # noqa: E402
 from tests.shaken import shaken  # noqa: E402
 from tinymixer import MixerConfig, MlpMixer, ops  # noqa: E402
 from tinymixer.optim import SGD, AdamW  # noqa: E402
@@ -25,26 +32,12 @@ CONFIGS = {
 }
 
 
-def batch(config, dtype, count=16):
-    shape = (count, config.image_size, config.image_size, config.in_channels)
-    return RNG.standard_normal(shape).astype(dtype), RNG.integers(0, config.num_classes, count)
-
-
-def to_torch(images):
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-
-
-def relative(ours, theirs, floor=0.0):
-    """Largest deviation relative to the largest entry of the tensor (or to the floor, for a tensor that is zero)."""
-    return np.abs(ours - theirs).max() / max(np.abs(theirs).max(), floor)
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_every_gradient_agrees_to_1e_9_in_float64(name, label_smoothing):
     model = shaken(CONFIGS[name], "float64")
     torch_model = torch_mixer_of(model)
-    images, labels = batch(model.config, "float64")
+    images, labels = batch(RNG, model.config, "float64")
 
     logits, cache = model.forward(images)
     loss, dlogits = ops.softmax_cross_entropy(logits, labels, label_smoothing)
@@ -58,7 +51,7 @@ def test_every_gradient_agrees_to_1e_9_in_float64(name, label_smoothing):
 
     assert float(loss) == pytest.approx(torch_loss.item(), rel=1e-12)
     assert relative(dimages, torch_images.grad.numpy().transpose(0, 2, 3, 1)) < 1e-9
-    expected = gradients_of(torch_model, model.config, model.parameters.names)
+    expected = gradients_of(torch_model, layout, model.config, model.parameters.names)
     # The token-mixing output bias is the same for all channels, so every later LayerNorm takes it out again: its true
     # gradient is zero, and what both libraries have there is rounding, which is held to the largest gradient instead.
     floor = 1e-6 * max(np.abs(gradient).max() for gradient in expected.values())
@@ -74,23 +67,8 @@ def test_twenty_steps_of_sgd_agree_to_1e_4_in_float32(name, nesterov):
     torch_model = torch_mixer_of(model)
     ours = SGD(model.parameters, momentum=0.9, nesterov=nesterov, weight_decay=1e-3, decay="all")
     theirs = torch.optim.SGD(torch_model.parameters(), lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=1e-3)
-    batches = [batch(model.config, "float32", 32) for _ in range(4)]
-    worst = 0.0
-    for step in range(20):
-        images, labels = batches[step % len(batches)]
-        model.parameters.zero_gradients()
-        logits, cache = model.forward(images)
-        loss, dlogits = ops.softmax_cross_entropy(logits, labels)
-        model.backward(dlogits, cache)
-        ours.step(0.05)
-
-        theirs.zero_grad()
-        torch_loss = functional.cross_entropy(torch_model(to_torch(images)), torch.from_numpy(labels))
-        torch_loss.backward()
-        theirs.step()
-        worst = max(worst, abs(float(loss) / torch_loss.item() - 1))
-    print(f"{name}: worst loss of 20 steps {worst:.1e}, last loss {float(loss):.3f}")
-    assert worst < 1e-4
+    batches = [batch(RNG, model.config, "float32", 32) for _ in range(4)]
+    assert worst_loss_of_twenty_steps(name, model, torch_model, ours, theirs, batches) < 1e-4
 
 
 @pytest.mark.parametrize("decay", ["all", "none"])
@@ -103,7 +81,7 @@ def test_adamw_and_clipping_agree_with_pytorch(decay):
         torch_model.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=weight_decay
     )
     for _ in range(10):
-        images, labels = batch(model.config, "float64")
+        images, labels = batch(RNG, model.config, "float64")
         model.parameters.zero_gradients()
         logits, cache = model.forward(images)
         loss, dlogits = ops.softmax_cross_entropy(logits, labels)

@@ -6,7 +6,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make peers")
 from torch.nn import functional  # noqa: E402  after the check above
 
-from tests.peers.torch_vit import gradients_of, torch_vit_of  # noqa: E402
+from tests.peers.side_by_side import (  # noqa: E402
+    batch,
+    relative,
+    to_torch,
+    worst_loss_of_twenty_steps,
+)
+from tests.peers.torch_vit import layout, torch_vit_of  # noqa: E402
+from tests.peers.torch_weights import gradients_of  # noqa: E402
 from tinymixer import ops  # noqa: E402
 from tinymixer.models import VisionTransformer, ViTConfig  # noqa: E402
 from tinymixer.optim import SGD  # noqa: E402
@@ -20,20 +27,6 @@ CONFIGS = {
         image_size=9, in_channels=1, patch_size=3, hidden_dim=20, heads=5, num_blocks=2, pool="mean", gelu="erf"
     ),
 }
-
-
-def batch(config, dtype, count=16):
-    shape = (count, config.image_size, config.image_size, config.in_channels)
-    return RNG.standard_normal(shape).astype(dtype), RNG.integers(0, config.num_classes, count)
-
-
-def to_torch(images):
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-
-
-def relative(ours, theirs, floor=0.0):
-    """Largest deviation relative to the largest entry of the tensor (or to the floor, for a tensor that is zero)."""
-    return np.abs(ours - theirs).max() / max(np.abs(theirs).max(), floor)
 
 
 def heads_first(x, heads):
@@ -79,7 +72,7 @@ def test_every_gradient_agrees_to_1e_9_in_float64(name):
     model = VisionTransformer(CONFIGS[name], dtype="float64", seed=0)
     for parameter in model.parameters:
         model.parameters[parameter][...] += 0.1 * RNG.standard_normal(model.parameters.shape(parameter))
-    torch_model, (images, labels) = torch_vit_of(model), batch(model.config, "float64")
+    torch_model, (images, labels) = torch_vit_of(model), batch(RNG, model.config, "float64")
     logits, cache = model.forward(images)
     loss, dlogits = ops.softmax_cross_entropy(logits, labels, 0.1)
     dimages = model.backward(dlogits, cache)
@@ -91,7 +84,7 @@ def test_every_gradient_agrees_to_1e_9_in_float64(name):
     assert relative(dimages, torch_images.grad.numpy().transpose(0, 2, 3, 1)) < 1e-9
     # The bias of the keys adds the same to all scores of a row, which softmax takes out again: its true gradient is
     # zero. It is a third of bias_qkv, so the whole vector is compared.
-    expected = gradients_of(torch_model, model.config, model.parameters.names)
+    expected = gradients_of(torch_model, layout, model.config, model.parameters.names)
     worst = {key: relative(model.parameters.gradient(key), expected[key]) for key in expected}
     print(f"{name}: worst gradient {max(worst, key=worst.get)} {max(worst.values()):.1e}")
     assert max(worst.values()) < 1e-9, worst
@@ -103,19 +96,5 @@ def test_twenty_steps_of_sgd_agree_to_1e_4_in_float32(name):
     torch_model = torch_vit_of(model)
     ours = SGD(model.parameters, momentum=0.9, weight_decay=1e-3, decay="all")
     theirs = torch.optim.SGD(torch_model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
-    batches = [batch(model.config, "float32", 32) for _ in range(4)]
-    worst = 0.0
-    for step in range(20):
-        images, labels = batches[step % len(batches)]
-        model.parameters.zero_gradients()
-        logits, cache = model.forward(images)
-        loss, dlogits = ops.softmax_cross_entropy(logits, labels)
-        model.backward(dlogits, cache)
-        ours.step(0.05)
-        theirs.zero_grad()
-        torch_loss = functional.cross_entropy(torch_model(to_torch(images)), torch.from_numpy(labels))
-        torch_loss.backward()
-        theirs.step()
-        worst = max(worst, abs(float(loss) / torch_loss.item() - 1))
-    print(f"{name}: worst loss of 20 steps {worst:.1e}, last loss {float(loss):.3f}")
-    assert worst < 1e-4
+    batches = [batch(RNG, model.config, "float32", 32) for _ in range(4)]
+    assert worst_loss_of_twenty_steps(name, model, torch_model, ours, theirs, batches) < 1e-4

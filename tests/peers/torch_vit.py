@@ -6,6 +6,8 @@ It shares nothing with the package but the names, so that agreement means someth
 import torch
 from torch import nn
 
+from tests.peers.torch_weights import with_our_weights
+
 NAMES = (  # ours, PyTorch's
     ("token_mixing.weight_qkv", "attention.in_proj_weight"),
     ("token_mixing.bias_qkv", "attention.in_proj_bias"),
@@ -82,17 +84,4 @@ def layout(name, config):
 
 def torch_vit_of(model):
     """A TorchViT with the same weights and dtype."""
-    torch_model = TorchViT(model.config).to(getattr(torch, str(model.parameters.dtype)))
-    weights = dict(torch_model.named_parameters())
-    with torch.no_grad():
-        for name, array in model.parameters.to_numpy().items():
-            theirs, carry, _ = layout(name, model.config)
-            weights.pop(theirs).copy_(torch.from_numpy(carry(array).copy()))
-    assert not weights, f"PyTorch's parameters {sorted(weights)} have no counterpart"
-    return torch_model
-
-
-def gradients_of(torch_model, config, names):
-    """The PyTorch model's gradients under our names and in our layout."""
-    theirs = dict(torch_model.named_parameters())
-    return {name: layout(name, config)[2](theirs[layout(name, config)[0]].grad.numpy()) for name in names}
+    return with_our_weights(TorchViT(model.config), model, layout)
