@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 
 from tests.kernels import emulator
+from tests.kernels.fake_cupy import LAUNCHES
 from tests.kernels.formats import packed, unpacked
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.backend import CupyBackend
@@ -69,6 +70,14 @@ def scaled(output, by=1.05):
         write(array, np.where(np.asarray(array) == old, values, values * np.float32(by)))
 
     return change
+
+
+def assert_five_per_cent_are_found(kernel, output, prove):
+    """`prove()` fails where an output of a kernel is 5 % too large."""
+    with planted(kernel, scaled(output)):
+        proof = prove()
+    assert any(name.startswith(f"{kernel}<") for name in LAUNCHES)
+    assert not proof.passed, proof.worst
 
 
 def write(array, values):

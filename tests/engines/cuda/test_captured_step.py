@@ -33,19 +33,6 @@ OPTIMIZERS = {
 }
 
 
-@pytest.fixture
-def stand_in(emulated):
-    with fake_gpu() as module:
-        yield module
-
-
-@pytest.fixture(params=["stand-in", pytest.param("on a GPU", marks=pytest.mark.gpu)])
-def cupy(request):
-    if request.param == "stand-in":
-        return request.getfixturevalue("stand_in")
-    return pytest.importorskip("cupy")
-
-
 def host(vector):
     return np.array(vector.get())
 

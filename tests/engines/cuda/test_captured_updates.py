@@ -46,13 +46,6 @@ def stand_in(emulated, monkeypatch):
         yield module
 
 
-@pytest.fixture(params=["stand-in", pytest.param("on a GPU", marks=pytest.mark.gpu)])
-def cupy(request):
-    if request.param == "stand-in":
-        return request.getfixturevalue("stand_in")
-    return pytest.importorskip("cupy")
-
-
 def average_of(parameters):
     return WeightAverage(parameters, 0.05, every=2)  # 1 - n / (n + 50) at first, then 0.95
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.engines.cuda.test_captured_step import BATCH, OPTIMIZERS, Reference, config_with, host, make_step, numbers
 from tests.kernels import fake_cupy
-from tests.kernels.fake_cupy import LAUNCHES, fake_gpu
+from tests.kernels.fake_cupy import LAUNCHES
 from tests.kernels.fake_cutile import Usage, fake_cutile
 from tinymixer import MixerConfig
 from tinymixer.engines.cuda.memory_plan import FusedMlps, plan_activations
@@ -21,12 +21,6 @@ BOTH = FusedMlps("both", "both")
 TILE_NAMES = {
     "token_forward", "token_backward", "channel_forward", "channel_backward_input", "channel_backward_weights",
 }  # fmt: skip
-
-
-@pytest.fixture
-def stand_in(emulated):
-    with fake_gpu() as module:
-        yield module
 
 
 @pytest.fixture
