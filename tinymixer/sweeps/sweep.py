@@ -15,7 +15,7 @@ from tinymixer.sweeps.plan import SweepPlan
 from tinymixer.sweeps.results import TrialRow, rows_of, trial_folder, write_results
 from tinymixer.sweeps.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, TrialResult, run_trial
 from tinymixer.training.recipe import Recipe
-from tinymixer.training.run_folder import FREE_ON_RESUME, RunFolder, folder_name, resolve_recipe
+from tinymixer.training.run_folder import FREE_ON_RESUME, RunFolder, first_free_folder, resolve_recipe
 from tinymixer.training.stop import StopSignals
 
 DEFAULT_ROOT = Path("sweeps")
@@ -228,15 +228,9 @@ def _same_plan(
 
 def _new_folder(recipe: Recipe, out: str | Path | None) -> Path:
     """Make the folder of a new sweep. Raises TrainingError where that cannot be, or it holds a run."""
-    name, number = folder_name(recipe.name), 1
     try:
-        while out is None:
-            path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
-            try:
-                path.mkdir(parents=True)
-                return path
-            except FileExistsError:
-                number += 1
+        if out is None:
+            return first_free_folder(DEFAULT_ROOT, recipe.name)
         path = Path(out)
         if RunFolder(path).holds_a_run:
             raise TrainingError(f"{shown_path(path)} holds a training run: choose another --out for the sweep")

@@ -1,6 +1,7 @@
 """Builds what a recipe asks for: optimizer, schedule, data and model."""
 
 import dataclasses
+from typing import Any
 
 from tinymixer.backend import get_backend
 from tinymixer.data import Dataset, generator, load_dataset
@@ -24,39 +25,25 @@ def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
 
 
 def _update_rule(recipe: Recipe, parameters: Parameters) -> Optimizer:
-    options, groups = recipe.optimizer, groups_of(recipe, parameters.names)
+    options = recipe.optimizer
+    common: dict[str, Any] = {
+        "weight_decay": options.weight_decay,
+        "decay": options.decay,
+        "clip_norm": options.clip_norm,
+        "groups": groups_of(recipe, parameters.names),
+    }
     if options.optimizer == "sgd":
         return SGD(
             parameters,
             momentum=options.momentum,
             nesterov=options.nesterov,
-            weight_decay=options.weight_decay,
-            decay=options.decay,
-            clip_norm=options.clip_norm,
             decoupled=options.decoupled,
-            groups=groups,
+            **common,
         )
+    common |= {"betas": (options.beta1, options.beta2), "eps": options.adam_eps}
     if options.optimizer == "muon":
-        return Muon(
-            parameters,
-            momentum=options.muon_momentum,
-            iterations=options.newton_schulz_steps,
-            betas=(options.beta1, options.beta2),
-            eps=options.adam_eps,
-            weight_decay=options.weight_decay,
-            decay=options.decay,
-            clip_norm=options.clip_norm,
-            groups=groups,
-        )
-    return AdamW(
-        parameters,
-        betas=(options.beta1, options.beta2),
-        eps=options.adam_eps,
-        weight_decay=options.weight_decay,
-        decay=options.decay,
-        clip_norm=options.clip_norm,
-        groups=groups,
-    )
+        return Muon(parameters, momentum=options.muon_momentum, iterations=options.newton_schulz_steps, **common)
+    return AdamW(parameters, **common)
 
 
 def make_average(recipe: Recipe, parameters: Parameters) -> WeightAverage | None:

@@ -60,7 +60,7 @@ class RunFolder:
         Raises TrainingError where the folder holds a run already, another process trains into it, or it cannot be made.
         """
         try:
-            folder = cls(_new_default_folder(recipe.name) if path is None else path, say)
+            folder = cls(first_free_folder(DEFAULT_ROOT, recipe.name) if path is None else path, say)
             folder.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             reason = getattr(error, "strerror", None) or error
@@ -190,11 +190,11 @@ def require_same_data(then: DataDescription | None, now: DataDescription, folder
         )
 
 
-def _new_default_folder(name: str) -> Path:
-    """Make and return the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
+def first_free_folder(root: Path, name: str) -> Path:
+    """Make and return the first of NAME, NAME-2, ... in a folder that does not exist yet. Raises OSError."""
     name, number = folder_name(name), 1
     while True:
-        path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
+        path = root / (name if number == 1 else f"{name}-{number}")
         try:
             path.mkdir(parents=True)
             return path

@@ -1,6 +1,6 @@
 """A fused step proves itself: two steps of it are held to the layers, on the same GPU and the same data.
 
-The proof trains a twin of the model on images of the run's own data set: the same sizes, optimizer, augmentation,
+The proof trains a copy of the model on images of the run's own data set: the same sizes, optimizer, augmentation,
 masks, batch and precision, with weights of its own (a fresh model's head is zero, and so would be nearly every
 gradient). For each of the two steps it compares, with what the layers compute at the weights that the fused step had:
 
@@ -157,14 +157,14 @@ def _fused_steps(
     first: Arrays,
     epilogues: str,
 ) -> tuple[list[_FusedStep], np.ndarray]:
-    """Take the steps on a twin of the model. Returns them, and the logits (B, K) of the last batch after them."""
-    twin = MlpMixer(model.config, backend=_backend(model.backend.xp, ops), seed=None)
-    twin.parameters.load(first)
-    rule, average = optimizer.over(twin.parameters), work.average
+    """Take the steps on a copy of the model. Returns them, and the logits (B, K) of the last batch after them."""
+    copy = MlpMixer(model.config, backend=_backend(model.backend.xp, ops), seed=None)
+    copy.parameters.load(first)
+    rule, average = optimizer.over(copy.parameters), work.average
     if average is not None:
-        average = WeightAverage(twin.parameters, average.decay, every=1)
-    with _open(twin, rule, average, work, options, len(batches[0]), epilogues) as step:
-        taken = [_take(step, twin, rule, average, work, number, batch) for number, batch in enumerate(batches)]
+        average = WeightAverage(copy.parameters, average.decay, every=1)
+    with _open(copy, rule, average, work, options, len(batches[0]), epilogues) as step:
+        taken = [_take(step, copy, rule, average, work, number, batch) for number, batch in enumerate(batches)]
         if options.captured and not step.captured:  # the first launch tried
             raise NotCapturedError(step.note or "the step could not be captured in a CUDA graph")
         return taken, step.logits(step.training_pixels, batches[-1])
@@ -172,12 +172,12 @@ def _fused_steps(
 
 @contextmanager
 def _open(
-    twin: MlpMixer, optimizer: Optimizer, average: WeightAverage | None, work: Work, options: EngineOptions,
+    copy: MlpMixer, optimizer: Optimizer, average: WeightAverage | None, work: Work, options: EngineOptions,
     images: int, epilogues: str,
 ) -> Iterator[CapturedStep]:  # fmt: skip
     shown = slice(0, STEPS * images)
     step = CapturedStep(
-        twin,
+        copy,
         optimizer,
         work.images[shown],
         work.labels[shown],
@@ -198,11 +198,11 @@ def _open(
 
 
 def _take(
-    step: CapturedStep, twin: MlpMixer, rule: Optimizer, average: WeightAverage | None, work: Work, number: int,
+    step: CapturedStep, copy: MlpMixer, rule: Optimizer, average: WeightAverage | None, work: Work, number: int,
     batch: np.ndarray,
 ) -> _FusedStep:  # fmt: skip
     """Take one step. In float16 a first overflow only halves the loss scale, as in training; then it is taken again."""
-    parameters = twin.parameters
+    parameters = copy.parameters
     before = parameters.to_numpy()
     for _ in range(OVERFLOWS):
         scale = float(step.state["loss_scale"])
