@@ -19,6 +19,10 @@ from tinymixer import Dataset, Trainer, load_dataset, load_recipe
 OWN = ["cat", "dog", "horse", "ship", "truck"]
 OTHERS = ["airplane", "automobile", "bird", "deer", "frog"]
 SCRATCH = {"init_from": "none", "learning_rate": 1e-3}
+AS_FIRST_MIXER = {  # what cifar10-tiny was when first-mixer was trained
+    "optimizer": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05, "ema_decay": 0.0, "token_init": "lecun",
+    "alternate_flip": False, "label_smoothing": 0.0, "schedule": "cosine", "warmup_epochs": 0.5,
+}  # fmt: skip
 TEST_IMAGES = 200  # of each class
 
 
@@ -55,7 +59,8 @@ def train_on_others(cifar: Dataset, epochs: int, out: Path) -> Path:
     labels = renumbered(cifar.train_labels[numbers], cifar.class_names, OTHERS)
     images = cifar.train_images[numbers]
     dataset = Dataset.from_arrays(images, labels, images[:0], labels[:0], class_names=OTHERS)
-    return Trainer(load_recipe("cifar10-tiny").with_overrides({"epochs": epochs}), out, dataset).run().folder
+    recipe = load_recipe("cifar10-tiny").with_overrides(AS_FIRST_MIXER | {"epochs": epochs})
+    return Trainer(recipe, out, dataset).run().folder
 
 
 @click.command(help=__doc__)
