@@ -15,6 +15,7 @@ from tinymixer.parallel.ranks import ManyRanks, own_cores, share_of_cores, share
 from tinymixer.parallel.watchdog import Watchdog
 
 PATIENCE = 5.0  # seconds in which the others may end too, before a rank that has failed ends them
+LAST_WORDS = 1.0  # seconds for the launcher to pass on what a rank said; at an abort, MPICH's may drop the rest
 LONGEST_WAIT = 600.0  # seconds; a step, or rank 0's saving of a checkpoint, takes no longer
 SAY = Callable[[str], None]
 
@@ -98,6 +99,7 @@ class MpiRanks(ManyRanks):
         return self._ending.allgather(sentence)
 
     def abort(self, code: int = 1) -> None:
+        time.sleep(LAST_WORDS)
         self._mpi.COMM_WORLD.Abort(code)
 
     def _device_failure(self) -> str | None:
