@@ -94,6 +94,11 @@ def attended(S, B, C, generator, floats):
     return floats(S, B, 6 * C), int(generator.integers(1, 3))
 
 
+def attended_with_relative_positions(S, B, C, generator, floats):
+    height, heads = 1 + S % 3, 1 + C % 2
+    return floats(1, height, 1 + B % 2, 3 * heads), floats(2 * height - 1, 1), floats(1 + 2 * (B % 2), 1), heads
+
+
 def positioned(S, B, C, generator, floats):
     return floats(S, B, C), floats(S, C)
 
@@ -153,6 +158,7 @@ OPERATIONS = {
     "drop_path": ("drop_path", drop_path),
     "softmax": ("softmax", gelu),
     "self_attention": ("self_attention", attended),
+    "relative_attention": ("relative_attention", attended_with_relative_positions),
     "position_embedding": ("position_embedding", positioned),
     "prepend_class_token": ("prepend_class_token", scaled),
     "take_class_token": ("take_class_token", gelu),

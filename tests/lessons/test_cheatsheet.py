@@ -76,6 +76,10 @@ INPUTS = {
     "scaled_weight_standardisation": ({"weight": normal((3, 2, 2, 3)), "gain": normal(3)}, {"N": 12}),
     "softmax": ({"x": normal((3, 4))}, {}),
     "self_attention": ({"qkv": normal((3, 2, 12))}, {"S": 3, "B": 2, "heads": 2, "D": 2}),
+    "relative_attention": (
+        {"qkv": normal((1, 2, 2, 12)), "r_height": normal((3, 2)), "r_width": normal((3, 2))},
+        {"heads": 2, "B": 1, "S": 4, "D": 2, "h": np.array([0, 0, 1, 1]), "w": np.array([0, 1, 0, 1])},
+    ),
     "position_embedding": ({"x": normal((4, 2, 3)), "embedding": normal((4, 3))}, {}),
     "prepend_class_token": ({"x": normal((4, 2, 3)), "token": normal(3)}, {}),
     "take_class_token": ({"x": normal((4, 2, 3))}, {}),

@@ -27,6 +27,7 @@ OPERATIONS = {
     "softmax_cross_entropy": ((floats(4, 3), np.array([0, 2, 1, 1])), (0.1,)),
     "softmax": ((floats(4, 2, 3),), ()),
     "self_attention": ((floats(5, 3, 12),), (2,)),
+    "relative_attention": ((floats(3, 3, 2, 12), floats(5, 2), floats(3, 2)), (2,)),
     "position_embedding": ((floats(6, 2, 5), floats(6, 5)), ()),
     "prepend_class_token": ((floats(6, 2, 5), floats(5)), ()),
     "take_class_token": ((floats(6, 2, 5),), ()),

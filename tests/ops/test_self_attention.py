@@ -76,7 +76,7 @@ def test_chunks_of_images_change_nothing_and_no_array_has_the_scores_of_the_batc
     assert [part for part in cache if isinstance(part, np.ndarray)] == [qkv]  # the cache is the input alone
     monkeypatch.setattr(module, "CHUNK", 1)  # one image has more scores than that: one at a time
     np.testing.assert_array_equal(ops.self_attention_forward(qkv, 2)[0], whole)
-    assert [part.stop - part.start for part in module._chunks(7, 20, 2)] == [3, 3, 3, 3, 3, 3, 2]  # at most 8
+    assert [part.stop - part.start for part in module.chunks(7, 20, 2)] == [3, 3, 3, 3, 3, 3, 2]  # at most 8
 
 
 def test_wrong_shapes_are_said():

@@ -14,6 +14,7 @@ from tinymixer.gradcheck.operation import check_operation
 from tinymixer.gradcheck.report import Report
 from tinymixer.models import (
     BitConfig,
+    BoTNetConfig,
     LinearMixerConfig,
     MixerConfig,
     NfResNetConfig,
@@ -92,6 +93,9 @@ def operation_checks(seed: int, backend: Backend) -> Iterator[Check]:
         yield operation("softmax_cross_entropy", normal((S, C)), _rows_of_probabilities(normal((S, C))), 0.1)
     for C, heads in ((12, 2), (27, 3)):
         yield operation("self_attention", normal((5, 2, C)), heads)
+    for shape, heads, D in (((1, 3, 2, 12), 2, 2), ((2, 1, 2, 9), 3, 1)):
+        qkv, tables = normal(shape), (normal((2 * side - 1, D)) for side in shape[1:3])
+        yield operation("relative_attention", qkv, *tables, heads)
     for shape, patch_size in (((1, 1, 1, 1), 1), ((2, 3, 9, 1), 3), ((1, 4, 4, 3), 4), ((3, 8, 12, 3), 2)):
         yield operation("images_to_patches", normal(shape), patch_size)
     overlapping = (((1, 1, 1, 1), 1, 0), ((2, 3, 9, 1), 3, 2), ((1, 4, 4, 3), 4, 3), ((3, 8, 12, 3), 2, 1))
@@ -167,6 +171,7 @@ def _convolution_layer_checks(normal: Callable[..., np.ndarray], layer: Callable
     yield layer(layers.MaxPooling, (3, 2, 1), x)
     yield layer(layers.AveragePooling, (2,), x)
     yield layer(layers.GlobalAveragePooling, (), x)
+    yield layer(layers.RelativeAttention, (4, 2, 3, 2), normal((2, 3, 2, 12)))
     branch = {"norm": layers.Part(layers.BatchNorm, 2), "convolution": layers.Part(layers.Convolution, 2, 3, 3, 2)}
     yield layer(layers.Chain, (branch,), x, train=True)
     yield layer(layers.Residual, (branch, {"convolution": branch["convolution"]}, 0.5), x, train=True)
@@ -194,6 +199,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         ("resnet", ResNetConfig, {}),
         ("bit", BitConfig, {"groups": 1}),
         ("nf_resnet", NfResNetConfig, {}),
+        ("botnet", BoTNetConfig, {"heads": 2}),
     ):
         yield _model(architecture, kind.from_dict(images | fields), backend, generator, train=True)
     for sizes in patches[:2]:

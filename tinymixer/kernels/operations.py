@@ -84,6 +84,8 @@ class FusedOperations:
     softmax_backward = staticmethod(ops.softmax_backward)
     self_attention_forward = staticmethod(ops.self_attention_forward)
     self_attention_backward = staticmethod(ops.self_attention_backward)
+    relative_attention_forward = staticmethod(ops.relative_attention_forward)
+    relative_attention_backward = staticmethod(ops.relative_attention_backward)
     position_embedding_forward = staticmethod(ops.position_embedding_forward)
     position_embedding_backward = staticmethod(ops.position_embedding_backward)
     prepend_class_token_forward = staticmethod(ops.prepend_class_token_forward)

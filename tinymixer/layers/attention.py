@@ -108,10 +108,8 @@ class ClassToken(Layer):
         return dx
 
 
-def require_heads(hidden_dim: int, heads: int) -> None:
-    """Raise ConfigError unless the channels divide into that many heads."""
-    if heads < 1 or hidden_dim % heads:
-        fitting = [str(count) for count in range(1, min(hidden_dim, 32) + 1) if hidden_dim % count == 0]
-        raise ConfigError(
-            f"{heads} heads do not divide hidden_dim {hidden_dim}: choose heads from {', '.join(fitting)}"
-        )
+def require_heads(channels: int, heads: int, name: str = "hidden_dim") -> None:
+    """Raise ConfigError unless the channels, which have that name, divide into that many heads."""
+    if heads < 1 or channels % heads:
+        fitting = [str(count) for count in range(1, min(channels, 32) + 1) if channels % count == 0]
+        raise ConfigError(f"{heads} heads do not divide {name} {channels}: choose heads from {', '.join(fitting)}")

@@ -1,6 +1,7 @@
 """Whole networks, registered by name: `Model` is their common contract; read `mlp_mixer.py` first."""
 
 from tinymixer.models.bit import Bit, BitConfig
+from tinymixer.models.botnet import BoTNet, BoTNetConfig
 from tinymixer.models.convnet import ConvNet, ConvNetConfig
 from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
@@ -25,6 +26,8 @@ __all__ = [
     "PRESETS",
     "Bit",
     "BitConfig",
+    "BoTNet",
+    "BoTNetConfig",
     "ConvNet",
     "ConvNetConfig",
     "LinearMixer",

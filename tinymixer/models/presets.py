@@ -3,9 +3,9 @@
 Mixers are from table 1 of MLP-Mixer (Tolstikhin et al. 2021, arXiv 2105.01601): a letter for the size, and the side of
 a patch. S/8 is not in that table; its weights were published with GSAM (Zhuang et al. 2022, arXiv 2203.08065). Other
 models carry their name in front. ViT-S/16 is the size of DeiT-S (Touvron et al. 2021, arXiv 2012.12877, table 1),
-ResNet-18 and ResNet-50 are from table 1 of He et al. 2016 (arXiv 1512.03385). The sizes for CIFAR-10 are ours, chosen
-to have about as many parameters as the Mixers that they are compared with: R18 is a ResNet-18, BiT and NF (NF-ResNet)
-have its blocks.
+ResNet-18 and ResNet-50 are from table 1 of He et al. 2016 (arXiv 1512.03385), BoTNet-50 is from table 1 of Srinivas et
+al. 2021 (arXiv 2101.11605). The sizes for CIFAR-10 are ours, chosen to have about as many parameters as the Mixers that
+they are compared with: R18 is a ResNet-18, BiT and NF (NF-ResNet) have its blocks, BoT (BoTNet) has bottleneck blocks.
 """
 
 from collections.abc import Mapping
@@ -87,12 +87,18 @@ def _convolutional() -> dict[str, Preset]:
         "ResNet-50": Preset(
             "ResNet-50", "resnet", MappingProxyType(imagenet | {"depths": "3-4-6-3", "block": "bottleneck"})
         ),
+        "BoTNet-50": Preset(
+            "BoTNet-50", "botnet", MappingProxyType(imagenet | {"depths": "3-4-6-3", "block": "bottleneck", "heads": 4})
+        ),
     }
-    cifar10 = {"image_size": 32, "depths": "2-2-2-2", "block": "basic", "stem": "cifar"}
-    for name, architecture in (("R18", "resnet"), ("BiT", "bit"), ("NF", "nf_resnet")):
+    cifar10 = {"image_size": 32, "depths": "2-2-2-2", "stem": "cifar"}
+    basic, bottleneck = {"block": "basic"}, {"block": "bottleneck", "heads": 4}
+    for name, architecture, block in (
+        ("R18", "resnet", basic), ("BiT", "bit", basic), ("NF", "nf_resnet", basic), ("BoT", "botnet", bottleneck)
+    ):  # fmt: skip
         for size, width in (("nano", 20), ("best", 40)):
             presets[f"{name}-{size}"] = Preset(
-                f"{name}-{size}", architecture, MappingProxyType(cifar10 | {"width": width}),
+                f"{name}-{size}", architecture, MappingProxyType(cifar10 | block | {"width": width}),
                 f"for CIFAR-10, about as large as cifar10-{size}", num_classes=10,
             )  # fmt: skip
     return presets

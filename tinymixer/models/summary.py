@@ -47,6 +47,14 @@ class CountingOperations:
         self.multiply_adds += 2 * tokens * tokens * images * channels  # q k^T and a v
         return np.zeros((tokens, images, channels), qkv.dtype), None
 
+    def relative_attention_forward(
+        self, qkv: Array, r_height: Array, r_width: Array, heads: int
+    ) -> tuple[Array, Cache]:
+        images, height, width, channels = *qkv.shape[:3], qkv.shape[3] // 3
+        places = images * height * width
+        self.multiply_adds += places * channels * (2 * height * width + height + width)  # q k^T, a v; q r^T
+        return np.zeros((images, height, width, channels), qkv.dtype), None
+
     def token_linear_forward(self, x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         self.multiply_adds += x.size * weight.shape[0]
         return np.zeros((weight.shape[0], *x.shape[1:]), x.dtype), None

@@ -36,6 +36,7 @@ from tinymixer.ops.mean_over_tokens import mean_over_tokens_backward, mean_over_
 from tinymixer.ops.patches import images_to_patches_backward, images_to_patches_forward
 from tinymixer.ops.pool_tokens import pool_tokens_backward, pool_tokens_forward
 from tinymixer.ops.position_embedding import position_embedding_backward, position_embedding_forward
+from tinymixer.ops.relative_attention import relative_attention_backward, relative_attention_forward
 from tinymixer.ops.relu import relu_backward, relu_forward
 from tinymixer.ops.self_attention import self_attention_backward, self_attention_forward
 from tinymixer.ops.softmax import softmax_backward, softmax_forward
@@ -95,6 +96,8 @@ __all__ = [
     "position_embedding_forward",
     "prepend_class_token_backward",
     "prepend_class_token_forward",
+    "relative_attention_backward",
+    "relative_attention_forward",
     "relu_backward",
     "relu_forward",
     "scaled_weight_standardisation_backward",

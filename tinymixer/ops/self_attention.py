@@ -5,7 +5,7 @@ beside each other. The products of attention are per image and head, so they are
 memory, (B, heads, S, D): `reshape` and `transpose` copy nothing, and both array libraries multiply such views.
 
 **Memory.** The scores of a batch are an array (B, heads, S, S), for many tokens the largest of the whole network. It is
-never made. Scores are made for a few images at a time (`_chunks`), used and dropped, and the backward pass makes them
+never made. Scores are made for a few images at a time (`chunks`), used and dropped, and the backward pass makes them
 again from queries and keys. So the cache is the input alone, as in FlashAttention (Dao et al. 2022, arXiv 2205.14135,
 section 3.1), and a chunk stays in a processor's cache. The price is one product of six, and one softmax, done twice.
 """
@@ -44,21 +44,18 @@ def self_attention_forward(qkv: Array, heads: int) -> tuple[Array, Cache]:
         )
     width = channels // (3 * heads)
     y = xp.zeros((tokens, images, heads, width), dtype=qkv.dtype)  # (S, B, heads, D)
-    for part in _chunks(tokens, images, heads):
-        q, k, v = _heads(qkv[:, part], heads)  # (b, heads, S, D) each
-        a, _ = softmax_forward(_scaled(q) @ k.transpose(0, 1, 3, 2))  # (b, heads, S, S)
+    for part in chunks(tokens, images, heads):
+        q, k, v = split_heads(qkv[:, part], heads)  # (b, heads, S, D) each
+        a, _ = softmax_forward(scaled(q) @ k.transpose(0, 1, 3, 2))  # (b, heads, S, S)
         y[:, part] = (a @ v).transpose(2, 0, 1, 3)  # (S, b, heads, D)
     return y.reshape(tokens, images, heads * width), (qkv, heads)
 
 
 def self_attention_backward(dy: Array, cache: Cache) -> Array:
-    """The forward's two products and its softmax, backwards, for each image and head:
+    """The forward's two products and its softmax, backwards, for each image and head (`attention_backward`).
 
-        da = dy v^T        dv = a^T dy                        since y = a v
-        ds = softmax_backward(da)                             since a = softmax(s)
-        dq = ds k / sqrt(D)        dk = ds^T q / sqrt(D)      since s = q k^T / sqrt(D)
-
-    q, k and v are slices of qkv, so their gradients are the same slices of dqkv.
+    q, k and v are slices of qkv, so their gradients are the same slices of dqkv. The factor 1 / sqrt(D) stands before
+    q in the forward, and before its gradient here.
 
     dy (S, B, C)  ->  dqkv (S, B, 3*C)
     """
@@ -67,33 +64,48 @@ def self_attention_backward(dy: Array, cache: Cache) -> Array:
     tokens, images, channels = qkv.shape
     expect_shape("dy", dy, "S B C", S=tokens, B=images, C=channels // 3)
     dqkv = xp.zeros((tokens, images, 3, heads, channels // (3 * heads)), dtype=dy.dtype)  # (S, B, 3, heads, D)
-    for part in _chunks(tokens, images, heads):
-        q, k, v = _heads(qkv[:, part], heads)  # (b, heads, S, D) each
-        (dy_heads,) = _heads(dy[:, part], heads, parts=1)  # (b, heads, S, D)
-        q = _scaled(q)
-        a, softmax_cache = softmax_forward(q @ k.transpose(0, 1, 3, 2))  # (b, heads, S, S), as in the forward
-        ds = softmax_backward(dy_heads @ v.transpose(0, 1, 3, 2), softmax_cache)  # (b, heads, S, S)
-        dq = _scaled(ds @ k)  # (b, heads, S, D) each
-        dk = ds.transpose(0, 1, 3, 2) @ q
-        dv = a.transpose(0, 1, 3, 2) @ dy_heads
-        for place, gradient in enumerate((dq, dk, dv)):
+    for part in chunks(tokens, images, heads):
+        q, k, v = split_heads(qkv[:, part], heads)  # (b, heads, S, D) each
+        (dy_heads,) = split_heads(dy[:, part], heads, parts=1)  # (b, heads, S, D)
+        q = scaled(q)
+        weights = softmax_forward(q @ k.transpose(0, 1, 3, 2))  # (b, heads, S, S), as in the forward
+        dq, dk, dv, _ = attention_backward(dy_heads, q, k, v, weights)  # (b, heads, S, D) each
+        for place, gradient in enumerate((scaled(dq), dk, dv)):
             dqkv[:, part, place] = gradient.transpose(2, 0, 1, 3)  # (S, b, heads, D)
     return dqkv.reshape(tokens, images, channels)
 
 
-def _chunks(tokens: int, images: int, heads: int) -> Iterator[slice]:
+def attention_backward(
+    dy: Array, q: Array, k: Array, v: Array, weights: tuple[Array, Cache]
+) -> tuple[Array, Array, Array, Array]:
+    """The gradients of a few images' queries, keys, values and scores, all heads first:
+
+        da = dy v^T        dv = a^T dy        since y = a v
+        ds = softmax_backward(da)             since a = softmax(s)
+        dq = ds k          dk = ds^T q        since s = q k^T, with q divided by sqrt(D) already
+
+    weights   a (b, heads, S, S) and its cache, as softmax returned them
+
+    dy, q, k, v (b, heads, S, D)  ->  dq, dk, dv (b, heads, S, D), ds (b, heads, S, S)
+    """
+    a, softmax_cache = weights
+    ds = softmax_backward(dy @ v.transpose(0, 1, 3, 2), softmax_cache)  # (b, heads, S, S)
+    return ds @ k, ds.transpose(0, 1, 3, 2) @ q, a.transpose(0, 1, 3, 2) @ dy, ds
+
+
+def chunks(tokens: int, images: int, heads: int) -> Iterator[slice]:
     """Slices of the images: of at most CHUNK scores, but no more than MOST_CHUNKS slices, of an image at least."""
     step = max(1, CHUNK // (heads * tokens * tokens), -(-images // MOST_CHUNKS))
     return (slice(start, min(start + step, images)) for start in range(0, images, step))
 
 
-def _heads(x: Array, heads: int, parts: int = 3) -> list[Array]:
+def split_heads(x: Array, heads: int, parts: int = 3) -> list[Array]:
     """x (S, b, parts*C)  ->  views (b, heads, S, D), one for each part: queries, keys and values"""
     tokens, images, channels = x.shape
     split = x.reshape(tokens, images, parts, heads, channels // (parts * heads))  # (S, b, parts, heads, D)
     return [split[:, :, part].transpose(1, 2, 0, 3) for part in range(parts)]
 
 
-def _scaled(x: Array) -> Array:
+def scaled(x: Array) -> Array:
     """x / sqrt(D). It is applied to queries, which are fewer numbers than the scores where S > D."""
     return x * float(x.shape[-1] ** -0.5)

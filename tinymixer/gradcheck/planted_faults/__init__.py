@@ -18,6 +18,7 @@ from tinymixer.gradcheck.planted_faults import (
     linear,
     loss,
     products,
+    relative_attention,
     tokens,
 )
 from tinymixer.gradcheck.planted_faults.registry import PLANTED, PlantedFault
@@ -37,5 +38,6 @@ __all__ = [
     "linear",
     "loss",
     "products",
+    "relative_attention",
     "tokens",
 ]
