@@ -1,4 +1,4 @@
-"""ResNet, BiT and NF-ResNet: their sizes, that they learn, and what batch norm's whole batches mean for a run."""
+"""ResNet, BiT, NF-ResNet, BoTNet: their sizes, that they learn, and what batch norm's whole batches mean for a run."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,14 @@ from tinymixer.engines.cpu.threads import ThreadTeam
 from tinymixer.engines.independence import require_shareable
 from tinymixer.engines.step import train_step
 from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.models import Bit, NfResNet, ResNet, config_class, make_model
+from tinymixer.models import config_class, make_model, model_class
 from tinymixer.models.nf_resnet import RELU_GAIN
 from tinymixer.models.summary import layer_rows
 from tinymixer.optim import AdamW
 from tinymixer.training import Trainer, load_run
 
-NAMES = ("resnet", "bit", "nf_resnet")
+NAMES = ("resnet", "bit", "nf_resnet", "botnet")
+BATCH_NORM = ("resnet", "botnet")
 IMAGENET = {"image_size": 224, "num_classes": 1000, "width": 64, "stem": "imagenet"}
 SMALL = {"image_size": 8, "in_channels": 1, "width": 4, "depths": "1-1"}
 
@@ -36,7 +37,8 @@ def test_parameter_counts_are_those_of_the_papers_networks():
 def test_a_built_model_has_the_parameters_of_its_configuration(name, block):
     model = small(name, block=block)
     assert model.parameters.count == model.config.parameter_count == sum(row.parameters for row in layer_rows(model))
-    assert (type(model).independent_images, bool(model.parameters.buffer_names)) == (name != "resnet", name == "resnet")
+    assert type(model).independent_images == (name not in BATCH_NORM)
+    assert bool(model.parameters.buffer_names) == (name in BATCH_NORM)
 
 
 def test_multiply_adds_of_resnet_18():
@@ -152,6 +154,6 @@ def test_a_run_with_batch_norm_lends_weights_and_statistics_to_another(tmp_path)
     assert any("stem.norm.variance" in name for name in average.files if "average" in name)
 
 
-@pytest.mark.parametrize("kind", [ResNet, Bit, NfResNet])
-def test_a_model_prints_itself(kind):
-    assert kind(config_class({ResNet: "resnet", Bit: "bit", NfResNet: "nf_resnet"}[kind])(**SMALL)).summary()
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_prints_itself(name):
+    assert model_class(name)(config_class(name)(**SMALL)).summary()

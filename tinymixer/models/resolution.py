@@ -12,7 +12,9 @@ interpolated     for any other ratio, and where DS stays: an approximation. The 
 
                      y = U mix(D x)        D (S, S') averages, U (S', S) interpolates; the rows of both sum to 1
 
-A Vision Transformer has an embedding per token instead, which is interpolated over the grid (ViT, section 3.2).
+A Vision Transformer has an embedding per token instead, which is interpolated over the grid (ViT, section 3.2). A
+BoTNet has a vector per offset between two places, which is interpolated over the offsets: what was two rows away of
+four is four rows away of eight.
 
 Larger images with patches of the same size have more tokens, and so they do where the stem is fitted as well but the
 patches grow less than the images.
@@ -26,6 +28,8 @@ from typing import Any
 import numpy as np
 
 from tinymixer.errors import ConfigError
+from tinymixer.layers.chain import Chain
+from tinymixer.models.botnet import BoTNetConfig
 from tinymixer.models.linear_mixer import LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.vit import ViTConfig
@@ -34,6 +38,7 @@ BLOCK_DIAGONAL, INTERPOLATED = "block-diagonal", "interpolated"
 WAYS = ("auto", "interpolate", "off")  # auto takes block-diagonal where it can
 LINEAR = "linear"  # linear_mixer's token mixing, and MlpMixer's with tokens = "linear"
 POSITIONS = "positions.embedding"  # of a Vision Transformer
+OFFSETS = re.compile(r"stages\.\d+\.\d+\.branch\.attention\d\.r_(?:height|width)")  # of a BoTNet
 TOKEN_ARRAY = re.compile(r"blocks\.\d+\.token_mixing\.(?:\d+\.)?(weight1|bias1|weight2|bias2|weight|bias)")
 
 Grid = tuple[int, int]  # patches down, patches across
@@ -87,10 +92,10 @@ def resize_stem(weight: np.ndarray, source: Any, target: Any) -> np.ndarray | No
 def resize_tokens(
     arrays: Mapping[str, np.ndarray], source: Any, target: Any, way: str = "auto", other_patches: bool = False
 ) -> Resized:
-    """Fit the token-mixing arrays of a model, or its position embeddings, to the grid of another one.
+    """Fit the token-mixing arrays of a model, or its position embeddings, to the image size of another one.
 
     arrays           the source's parameters by name
-    source, target   configurations, of an MlpMixer, a LinearMixer or a VisionTransformer
+    source, target   configurations, of an MlpMixer, a LinearMixer, a VisionTransformer or a BoTNet
     way              "auto"; "interpolate", also where block-diagonal would be exact; or "off"
     other_patches    whether patch_size may differ, since the stem was fitted (`resize_stem`)
 
@@ -102,6 +107,8 @@ def resize_tokens(
         raise ConfigError(f"token mixing is fitted by one of {', '.join(WAYS)}, got '{way}'")
     if isinstance(source, ViTConfig) and isinstance(target, ViTConfig):
         return _resized_positions(arrays, source, target, way, other_patches)
+    if isinstance(source, BoTNetConfig) and isinstance(target, BoTNetConfig):
+        return _resized_offsets(arrays, target, way)
     kind = _token_mixing(source)
     if way == "off" or kind is None or kind != _token_mixing(target) or seen_at_once(source) != seen_at_once(target):
         return Resized()
@@ -147,6 +154,20 @@ def _resized_positions(
     old = arrays[POSITIONS]  # (S or S+1, C)
     new = np.concatenate([old[:before], up @ old[before:]]).astype(old.dtype)  # (S' or S'+1, C)
     return Resized({POSITIONS: new}, INTERPOLATED)
+
+
+def _resized_offsets(arrays: Mapping[str, np.ndarray], target: BoTNetConfig, way: str) -> Resized:
+    """The tables of relative positions, interpolated to the target's numbers of offsets: offset 0 stays where it is.
+
+    A table of another width (other channels or heads) is left as it is.
+    """
+    fitted, wanted = {}, Chain.specification(target.parts())
+    for name, old in arrays.items():  # old (2*n - 1, D)
+        if way != "off" and OFFSETS.fullmatch(name) and name in wanted:
+            offsets, depth = wanted[name].shape
+            if old.shape[1:] == (depth,) and len(old) != offsets:
+                fitted[name] = (resampling(len(old), offsets) @ old).astype(old.dtype)
+    return Resized(fitted, INTERPOLATED) if fitted else Resized()
 
 
 def whole_factor(source: Grid, target: Grid) -> int:
@@ -231,6 +252,11 @@ def resampling(old: int, new: int) -> np.ndarray:
 def describe(resized: Resized, source: Any, target: Any, names: Iterable[str] | None = None) -> str:
     """A sentence about what was fitted how, for the first lines of a run."""
     count = len(list(names if names is not None else resized.arrays))
+    if isinstance(target, BoTNetConfig):
+        return (
+            f"{count} tables of relative positions were interpolated from images of {source.image_size} pixels a side "
+            f"to {target.image_size}, which is an approximation"
+        )
     sizes = f"{_words(source.grid)} to {_words(target.grid)} patches"
     if POSITIONS in resized.arrays:
         return f"the position embeddings were interpolated from {sizes}"

@@ -22,13 +22,6 @@ def offsets_counted_backwards(dy: Array, cache: Cache) -> tuple[Array, Array, Ar
 
 
 @fault("relative_attention", _qkv_and_tables)
-def offsets_off_by_one(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """The tables' gradients are shifted by one row: offset 0 is taken to stand at n, and it stands at n - 1."""
-    dqkv, dr_height, dr_width = ops.relative_attention_backward(dy, cache)
-    return dqkv, np.roll(dr_height, 1, axis=0), np.roll(dr_width, 1, axis=0)
-
-
-@fault("relative_attention", _qkv_and_tables)
 def rows_taken_for_columns(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """The gradients of the two tables stand in each other's place, which square images let through."""
     dqkv, dr_height, dr_width = ops.relative_attention_backward(dy, cache)
@@ -41,15 +34,6 @@ def relative_positions_not_scaled(dy: Array, cache: Cache) -> tuple[Array, Array
     dqkv, dr_height, dr_width = ops.relative_attention_backward(dy, cache)
     root = float(cache[1].shape[1] ** 0.5)
     return dqkv, dr_height * root, dr_width * root
-
-
-@fault("relative_attention", _qkv_and_tables)
-def offsets_averaged(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """An offset's gradient is the mean over the pairs of rows that are so far apart, not the sum."""
-    dqkv, dr_height, dr_width = ops.relative_attention_backward(dy, cache)
-    n = (len(dr_height) + 1) // 2
-    pairs = (n - np.abs(np.arange(1 - n, n)))[:, None]  # 1, 2, ..., n, ..., 2, 1
-    return dqkv, dr_height / pairs, dr_width / pairs
 
 
 @fault("relative_attention", _qkv_and_tables)
