@@ -1,4 +1,4 @@
-"""Convolutions, poolings, norms and the networks of them give PyTorch's values, gradients, statistics and steps."""
+"""Convolutions, poolings, norms, relative attention and networks of them: PyTorch's values, gradients and steps."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make peers")
 from torch.nn import functional as F  # noqa: E402, N812  after the check above
 
-from tests.peers.torch_convnets import TWINS, to_ours, to_torch  # noqa: E402
+from tests.peers.torch_convnets import TWINS, attend, to_ours, to_torch  # noqa: E402
 from tinymixer import ops  # noqa: E402
 from tinymixer.models import config_class, make_model  # noqa: E402
 from tinymixer.optim import SGD  # noqa: E402
@@ -43,6 +43,10 @@ def convolved(x, weight, bias, stride, padding):
     return channels_last(F.conv2d(images_first(x), weight.permute(3, 2, 0, 1), bias, stride, padding))
 
 
+def attended(qkv, r_height, r_width, heads):
+    return channels_last(attend(images_first(qkv), r_height, r_width, heads))
+
+
 X = normal((3, 7, 6, 4))
 TIES = np.maximum(X, 0)
 OPERATIONS = {
@@ -63,6 +67,7 @@ OPERATIONS = {
         (2, 1e-5),
         lambda x, scale, bias, groups, eps: channels_last(F.group_norm(images_first(x), groups, scale, bias, eps)),
     ),
+    "relative_attention": ((normal((3, 3, 4, 24)), normal((5, 4)), normal((7, 4))), (2,), attended),
     "weight_standardisation": ((normal((3, 3, 4, 5)),), (1e-10,), standardised),
     "scaled_weight_standardisation": (
         (normal((3, 3, 4, 5)), normal(5)),
@@ -92,6 +97,7 @@ CASES = [(name, {}) for name in TWINS] + [
     ("resnet", {"block": "bottleneck", "stem": "imagenet", "image_size": 32}),
     ("bit", {"block": "bottleneck", "groups": 2}),
     ("nf_resnet", {"block": "bottleneck", "stem": "imagenet", "image_size": 32}),
+    ("botnet", {"block": "basic", "stem": "imagenet", "image_size": 32, "heads": 2}),
 ]
 
 

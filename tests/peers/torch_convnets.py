@@ -1,4 +1,4 @@
-"""ResNet, BiT and NF-ResNet as a PyTorch user would write them, with `torch.nn.functional` on named weights.
+"""ResNet, BiT, NF-ResNet and BoTNet as a PyTorch user would write them, with `torch.nn.functional` on named weights.
 
 They share nothing with the package but the names of the weights, so that agreement means something.
 """
@@ -144,4 +144,35 @@ class TorchNfResNet(TorchConvNet):
         return x + self.config.alpha * self.rest(pre, f"{name}.branch", stride)
 
 
-TWINS = {"resnet": TorchResNet, "bit": TorchBit, "nf_resnet": TorchNfResNet}
+class TorchBoTNet(TorchResNet):
+    """A ResNet whose blocks of the last stage call `attend` where they would call the 3 x 3 convolution."""
+
+    def conv(self, x, name, stride=1):
+        """A block's convolution of that name, or attention in its place; the 1 x 1 convolutions are left."""
+        if f"{name}.weight" in self.weights:
+            return super().conv(x, name, stride)
+        number = name[-1]
+        block = name.removesuffix(f"convolution{number}")
+        y = attend(
+            super().conv(x, f"{block}qkv{number}"),
+            self.weights[f"{block}attention{number}.r_height"],
+            self.weights[f"{block}attention{number}.r_width"],
+            self.config.heads,
+        )
+        return F.avg_pool2d(y, 2) if stride == 2 else y
+
+
+def attend(qkv, r_height, r_width, heads):
+    """qkv (B, 3C, height, width)  ->  (B, C, height, width), with a vector for each pair of places written out."""
+    images, _, height, width = qkv.shape
+    q, k, v = qkv.reshape(images, 3, heads, -1, height, width).unbind(1)  # (B, heads, D, height, width)
+    rows, columns = torch.arange(height), torch.arange(width)
+    down = r_height[rows[None, :] - rows[:, None] + height - 1]  # (height, height, D): from h to g
+    across = r_width[columns[None, :] - columns[:, None] + width - 1]  # (width, width, D): from w to u
+    r = down[:, None, :, None] + across[None, :, None, :]  # (height, width, height, width, D)
+    scores = torch.einsum("bndhw,bndgu->bnhwgu", q, k) + torch.einsum("bndhw,hwgud->bnhwgu", q, r)
+    weights = (scores / math.sqrt(q.shape[2])).flatten(-2).softmax(-1).unflatten(-1, (height, width))
+    return torch.einsum("bnhwgu,bndgu->bndhw", weights, v).flatten(1, 2)
+
+
+TWINS = {"resnet": TorchResNet, "bit": TorchBit, "nf_resnet": TorchNfResNet, "botnet": TorchBoTNet}
