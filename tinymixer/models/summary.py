@@ -50,10 +50,10 @@ class CountingOperations:
     def relative_attention_forward(
         self, qkv: Array, r_height: Array, r_width: Array, heads: int
     ) -> tuple[Array, Cache]:
-        images, height, width, channels = *qkv.shape[:3], qkv.shape[3] // 3
-        places = images * height * width
-        self.multiply_adds += places * channels * (2 * height * width + height + width)  # q k^T, a v; q r^T
-        return np.zeros((images, height, width, channels), qkv.dtype), None
+        height, width = qkv.shape[1:3]
+        y = np.zeros((*qkv.shape[:3], qkv.shape[3] // 3), qkv.dtype)
+        self.multiply_adds += y.size * (2 * height * width + height + width)  # q k^T and a v; q r^T
+        return y, None
 
     def token_linear_forward(self, x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         self.multiply_adds += x.size * weight.shape[0]

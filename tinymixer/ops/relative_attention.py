@@ -70,7 +70,8 @@ def relative_attention_backward(dy: Array, cache: Cache) -> tuple[Array, Array, 
     images, height, width, channels = qkv.shape
     expect_shape("dy", dy, "B height width C", B=images, height=height, width=width, C=channels // 3)
     down, across = _by_place(r_height), _by_place(r_width)  # (height, height, D), (width, width, D)
-    ddown, dacross = (xp.zeros(each.shape, dtype=statistics_dtype(dy)) for each in (down, across))
+    wide = statistics_dtype(dy)
+    ddown, dacross = (xp.zeros(each.shape, dtype=wide) for each in (down, across))
     dqkv = xp.zeros((images, height * width, 3, heads, r_height.shape[1]), dtype=dy.dtype)  # (B, S, 3, heads, D)
     for part in chunks(height * width, images, heads):
         q, k, v = split_heads(_tokens(qkv[part]), heads)  # (b, heads, S, D) each
@@ -80,8 +81,8 @@ def relative_attention_backward(dy: Array, cache: Cache) -> tuple[Array, Array, 
         dq, dk, dv, ds = attention_backward(dy_heads, q, k, v, weights)
         grid = q.reshape(*q.shape[:2], height, width, -1)  # (b, heads, height, width, D)
         ds = ds.reshape(*grid.shape[:4], height, width)
-        ds_rows = xp.sum(ds, axis=5)  # (b, heads, height, width, height): of all j in the same row
-        ds_columns = xp.sum(ds, axis=4).transpose(0, 1, 3, 2, 4)  # (b, heads, width, height, width)
+        ds_rows = xp.sum(ds, axis=5, dtype=wide)  # (b, heads, height, width, height): of all j in the same row
+        ds_columns = xp.sum(ds, axis=4, dtype=wide).transpose(0, 1, 3, 2, 4)  # (b, heads, width, height, width)
         dgrid = ds_rows @ down + (ds_columns @ across).transpose(0, 1, 3, 2, 4)  # (b, heads, height, width, D)
         ddown += _summed(ds_rows, grid)
         dacross += _summed(ds_columns, grid.transpose(0, 1, 3, 2, 4))
@@ -120,8 +121,7 @@ def _by_offset(dvectors: Array) -> Array:
 
 def _summed(ds: Array, grid: Array) -> Array:
     """ds (b, heads, n, m, n), queries (b, heads, n, m, D)  ->  (n, n, D), summed over images, heads and the m places"""
-    products = ds.transpose(0, 1, 2, 4, 3) @ grid  # (b, heads, n, n, D)
-    return namespace(ds).sum(products, axis=(0, 1), dtype=statistics_dtype(ds))
+    return namespace(ds).sum(ds.transpose(0, 1, 2, 4, 3) @ grid, axis=(0, 1))
 
 
 def _tokens(x: Array) -> Array:
