@@ -1,4 +1,4 @@
-"""Mistakes in self-attention with relative positions: which offset, whose gradient, and how much of it."""
+"""Mistakes in self-attention with relative positions: which offset, which table, and whose gradient."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from tinymixer.ops.array_library import Array, Cache
 
 
 def _qkv_and_tables(generator: np.random.Generator) -> tuple[Any, ...]:
-    """An image of 2 x 2 places, two heads of 2 channels: both tables have the same shape."""
-    return generator.normal(size=(1, 2, 2, 12)), generator.normal(size=(3, 2)), generator.normal(size=(3, 2)), 2
+    """An image of 2 x 2 places, two heads of one channel: both tables have the same shape."""
+    return generator.normal(size=(1, 2, 2, 6)), generator.normal(size=(3, 1)), generator.normal(size=(3, 1)), 2
 
 
 @fault("relative_attention", _qkv_and_tables)
@@ -26,14 +26,6 @@ def rows_taken_for_columns(dy: Array, cache: Cache) -> tuple[Array, Array, Array
     """The gradients of the two tables stand in each other's place, which square images let through."""
     dqkv, dr_height, dr_width = ops.relative_attention_backward(dy, cache)
     return dqkv, dr_width, dr_height
-
-
-@fault("relative_attention", _qkv_and_tables)
-def relative_positions_not_scaled(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """The forward divides queries by sqrt(D) before they meet the tables; the tables' gradients are not divided."""
-    dqkv, dr_height, dr_width = ops.relative_attention_backward(dy, cache)
-    root = float(cache[1].shape[1] ** 0.5)
-    return dqkv, dr_height * root, dr_width * root
 
 
 @fault("relative_attention", _qkv_and_tables)
