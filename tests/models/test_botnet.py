@@ -39,11 +39,17 @@ def test_what_is_not_the_last_stage_is_a_resnets():
 def test_sizes_that_do_not_fit_are_refused_before_anything_is_built():
     with pytest.raises(ConfigError, match="3 heads do not divide the last stage's channels 8: choose heads from 1, 2"):
         dataclasses.replace(CONFIG, heads=3)
-    with pytest.raises(ConfigError, match="halves an even number of pixels a side, and gets 5 with image_size 5"):
-        dataclasses.replace(CONFIG, image_size=5)
-    assert dataclasses.replace(CONFIG, image_size=5, depths="1").stages == (1,)  # without pooling any size will do
     with pytest.raises(ConfigError, match="4 heads do not divide channels 6"):
         RelativeAttention(6, 4, 2, 2)
+
+
+@pytest.mark.parametrize("block", ["bottleneck", "basic"])
+def test_odd_numbers_of_pixels_are_halved_and_rounded_up_as_a_resnet_does(block):
+    model = BoTNet(dataclasses.replace(CONFIG, image_size=5, block=block), dtype="float64")
+    x = np.random.default_rng(0).standard_normal((2, 5, 5, 1))
+    for layer in model.chain.layers[:-2]:
+        x, _ = layer.forward(x)
+    assert x.shape == (2, 3, 3, model.config.features)
 
 
 def test_relative_positions_are_interpolated_over_the_offsets():

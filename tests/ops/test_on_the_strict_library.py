@@ -39,7 +39,7 @@ OPERATIONS = {
     "drop_path": ((floats(6, 4, 5), np.array([True, False, True, True])), (0.25,)),
     "convolution": ((floats(2, 5, 4, 3), floats(3, 2, 3, 4), floats(4)), (2, 1)),
     "max_pooling": ((floats(2, 5, 4, 3),), (3, 2, 1)),
-    "average_pooling": ((floats(2, 5, 4, 3),), (2, 1)),
+    "average_pooling": ((floats(2, 5, 4, 3),), (2, 2, True)),
     "global_average_pooling": ((floats(2, 5, 4, 3),), ()),
     "relu": ((floats(3, 4),), ()),
     "batch_norm": ((floats(2, 3, 2, 4), floats(4), floats(4)), (1e-5,)),

@@ -55,6 +55,11 @@ OPERATIONS = {
     "max_pooling": ((X,), (3, 2, 1), lambda x, *sizes: channels_last(F.max_pool2d(images_first(x), *sizes))),
     "max_pooling, ties": ((TIES,), (3, 2, 1), lambda x, *sizes: channels_last(F.max_pool2d(images_first(x), *sizes))),
     "average_pooling": ((X,), (3, 2), lambda x, *sizes: channels_last(F.avg_pool2d(images_first(x), *sizes))),
+    "average_pooling, overhang": (
+        (X,),
+        (2, 2, True),
+        lambda x, *sizes: channels_last(F.avg_pool2d(images_first(x), 2, ceil_mode=True, count_include_pad=False)),
+    ),
     "global_average_pooling": ((X,), (), lambda x: x.mean(dim=(1, 2))),
     "relu": ((TIES,), (), F.relu),
     "batch_norm": (
@@ -97,7 +102,7 @@ CASES = [(name, {}) for name in TWINS] + [
     ("resnet", {"block": "bottleneck", "stem": "imagenet", "image_size": 32}),
     ("bit", {"block": "bottleneck", "groups": 2}),
     ("nf_resnet", {"block": "bottleneck", "stem": "imagenet", "image_size": 32}),
-    ("botnet", {"block": "basic", "stem": "imagenet", "image_size": 32, "heads": 2}),
+    ("botnet", {"block": "basic", "stem": "imagenet", "image_size": 20, "heads": 2}),  # sides 20, 5, 3, 2
 ]
 
 

@@ -159,7 +159,7 @@ class TorchBoTNet(TorchResNet):
             self.weights[f"{block}attention{number}.r_width"],
             self.config.heads,
         )
-        return F.avg_pool2d(y, 2) if stride == 2 else y
+        return F.avg_pool2d(y, 2, ceil_mode=True) if stride == 2 else y
 
 
 def attend(qkv, r_height, r_width, heads):

@@ -121,6 +121,7 @@ def _convolution_checks(normal: Callable[..., np.ndarray], operation: Callable[.
         if x.size > C:  # a single value of a channel has no variance
             yield operation("batch_norm", x, normal(C), normal(C))
     yield operation("convolution", normal((1, 5, 4, 2)), normal((2, 3, 2, 3)), None, 2)  # without bias
+    yield operation("average_pooling", normal((1, 3, 3, 1)), 2, 2, True)  # windows that hang over
     yield operation("max_pooling", np.maximum(normal((2, 6, 6, 3)), 0), 3, 2, 1)  # with many ties
 
 

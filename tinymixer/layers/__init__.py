@@ -14,7 +14,7 @@ from tinymixer.layers.linear import Linear
 from tinymixer.layers.linear_mixer_block import LinearMixerBlock
 from tinymixer.layers.mixer_block import MixerBlock
 from tinymixer.layers.mlp import ChannelMixing, Mlp, TokenMixing
-from tinymixer.layers.pooling import AveragePooling, GlobalAveragePooling, MaxPooling, Relu
+from tinymixer.layers.pooling import AveragePooling, GlobalAveragePooling, MaxPooling, OverhangingAveragePooling, Relu
 from tinymixer.layers.relative_attention import RelativeAttention
 from tinymixer.layers.token_mixing import TOKEN_MIXERS, TokenLinear, TokenMixer, TokenPooling
 from tinymixer.layers.untied_token_mixing import UntiedTokenMixing
@@ -41,6 +41,7 @@ __all__ = [
     "MixerBlock",
     "Mlp",
     "MultiHeadSelfAttention",
+    "OverhangingAveragePooling",
     "Part",
     "PositionEmbedding",
     "RelativeAttention",

@@ -72,6 +72,17 @@ class AveragePooling(Layer):
         return self.ops.average_pooling_backward(dy, cache)
 
 
+class OverhangingAveragePooling(AveragePooling):
+    """As AveragePooling; where size does not divide the image, the last windows hang over its lower and right border.
+
+    Their means are over the pixels that they have, and the image comes out of size / size, rounded up.
+    """
+
+    def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
+        """x (B, height, width, C)  ->  y (B, height / size, width / size, C), rounded up, and cache"""
+        return self.ops.average_pooling_forward(x, self.size, self.size, overhang=True)
+
+
 class GlobalAveragePooling(Layer):
     """The mean of each channel over the image. See `ops/average_pooling.py`."""
 

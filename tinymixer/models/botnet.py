@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tinymixer.errors import ConfigError
 from tinymixer.layers.attention import require_heads
 from tinymixer.layers.chain import Part, Parts, Residual
 from tinymixer.layers.convolution import Convolution
 from tinymixer.layers.image_norms import BatchNorm
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.linear import Linear
-from tinymixer.layers.pooling import AveragePooling, GlobalAveragePooling, Relu
+from tinymixer.layers.pooling import GlobalAveragePooling, OverhangingAveragePooling, Relu
 from tinymixer.layers.relative_attention import RelativeAttention
 from tinymixer.models import resnet
 from tinymixer.models.convnet import EXPANSIONS, ConvNet, ConvNetConfig
@@ -34,7 +33,7 @@ class BoTNetConfig(ConvNetConfig):
     def parts(self) -> Parts:
         """Table 1: a ResNet's stem and stages c2 to c4, c5 with attention, global average pooling, head.
 
-        Raises ConfigError where the heads do not divide the channels, or attention cannot halve the image.
+        Raises ConfigError where the heads do not divide the channels.
         """
         parts, side = resnet.stem(self), self.side_after_stem
         for number, block in enumerate(self.blocks()):
@@ -42,16 +41,11 @@ class BoTNetConfig(ConvNetConfig):
                 branch = resnet.BRANCHES[self.block](block.inputs, block.inner, block.stride)
             else:
                 require_heads(block.inner, self.heads, "the last stage's channels")
-                if side % block.stride:
-                    raise ConfigError(
-                        f"the last stage's 2 x 2 pooling halves an even number of pixels a side, and gets {side} with "
-                        f"image_size {self.image_size}: choose another image_size, or fewer stages in 'depths'"
-                    )
                 branch = BRANCHES[self.block](block.inputs, block.inner, block.stride, self.heads, side)
             shortcut = {} if block.keeps_shape else resnet.projection(block.inputs, block.outputs, block.stride)
             parts[f"stages.{block.place}"] = Part(Residual, branch, shortcut)
             parts[f"relu.{block.place}"] = Part(Relu)
-            side = -(-side // block.stride)  # halved and rounded up
+            side = halved(side, block.stride)
         return parts | {
             "pooling": Part(GlobalAveragePooling),
             "head": Part(Linear, self.features, self.num_classes, initialise=zeros),
@@ -60,7 +54,7 @@ class BoTNetConfig(ConvNetConfig):
     @property
     def side_after_stem(self) -> int:
         """Height and width of the images that the first stage gets: halved twice by the ImageNet stem, rounded up."""
-        return self.image_size if self.stem == "cifar" else -(-self.image_size // 4)
+        return self.image_size if self.stem == "cifar" else halved(self.image_size, 4)
 
 
 def bottleneck_branch(inputs: int, width: int, stride: int, heads: int, side: int) -> Parts:
@@ -83,7 +77,7 @@ def basic_branch(inputs: int, width: int, stride: int, heads: int, side: int) ->
         **attention("1", inputs, width, stride, heads, side),
         "norm1": Part(BatchNorm, width),
         "relu1": Part(Relu),
-        **attention("2", width, width, 1, heads, side // stride),
+        **attention("2", width, width, 1, heads, halved(side, stride)),
         "norm2": Part(BatchNorm, width),
     }
 
@@ -92,13 +86,19 @@ def attention(number: str, inputs: int, width: int, stride: int, heads: int, sid
     """Figure 4: 1 x 1 convolutions W_Q, W_K and W_V, here one of three times as many outputs, then MHSA.
 
     Attention has no stride, so where the convolution that it replaces has stride 2, 2 x 2 average pooling follows
-    (section 3). There is no output projection: the 1 x 1 convolution of the block takes its place.
+    (section 3). Of an odd number of rows the last one is pooled by itself, as in the authors' code. There is no output
+    projection: the 1 x 1 convolution of the block takes its place.
     """
     parts = {
         f"qkv{number}": Part(Convolution, inputs, 3 * width),
         f"attention{number}": Part(RelativeAttention, width, heads, side, side),
     }
-    return parts | ({f"pooling{number}": Part(AveragePooling, stride)} if stride > 1 else {})
+    return parts | ({f"pooling{number}": Part(OverhangingAveragePooling, stride)} if stride > 1 else {})
+
+
+def halved(side: int, stride: int) -> int:
+    """The pixels a side after windows with that stride, rounded up."""
+    return -(-side // stride)
 
 
 BRANCHES = {"basic": basic_branch, "bottleneck": bottleneck_branch}

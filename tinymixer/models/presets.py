@@ -93,10 +93,13 @@ def _convolutional() -> dict[str, Preset]:
     }
     cifar10 = {"image_size": 32, "depths": "2-2-2-2", "stem": "cifar"}
     basic, bottleneck = {"block": "basic"}, {"block": "bottleneck", "heads": 4}
-    for name, architecture, block in (
-        ("R18", "resnet", basic), ("BiT", "bit", basic), ("NF", "nf_resnet", basic), ("BoT", "botnet", bottleneck)
-    ):  # fmt: skip
-        for size, width in (("nano", 20), ("best", 40)):
+    for name, architecture, block, widths in (
+        ("R18", "resnet", basic, (20, 40)),
+        ("BiT", "bit", basic, (20, 40)),
+        ("NF", "nf_resnet", basic, (20, 40)),
+        ("BoT", "botnet", bottleneck, (21, 41)),
+    ):
+        for size, width in zip(("nano", "best"), widths, strict=True):
             presets[f"{name}-{size}"] = Preset(
                 f"{name}-{size}", architecture, MappingProxyType(cifar10 | block | {"width": width}),
                 f"for CIFAR-10, about as large as cifar10-{size}", num_classes=10,

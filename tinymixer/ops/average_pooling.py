@@ -1,12 +1,25 @@
 """Average pooling: the mean of each window, and of the whole image."""
 
+from typing import NamedTuple
+
+from tinymixer.errors import ShapeError
 from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 from tinymixer.ops.sliding import Windows
 
 
-def average_pooling_forward(x: Array, size: int, stride: int) -> tuple[Array, Cache]:
+class AveragePoolingCache(NamedTuple):
+    """Windows over the images with what hangs over, pixels of the image in each window (down, across, 1), the image."""
+
+    windows: Windows
+    pixels: Array
+    image: tuple[int, int]
+
+
+def average_pooling_forward(
+    x: Array, size: int, stride: int, overhang: bool = False
+) -> tuple[Array, AveragePoolingCache]:
     """The mean of each window of size x size pixels, for each channel by itself.
 
     x (B, height, width, C)  ->  y (B, down, across, C)
@@ -15,30 +28,46 @@ def average_pooling_forward(x: Array, size: int, stride: int) -> tuple[Array, Ca
 
     down = (height - size) / stride + 1, rounded down; pixels that no window reaches do not count.
 
-    Raises ShapeError when no window fits.
+    overhang   down is rounded up: the last windows may hang over the lower and the right border, so that every pixel
+               is reached, and their mean is over the n < size^2 pixels that they have
+
+    Raises ShapeError when no window fits, and for windows that hang over with pixels between them.
 
     See: "average_pooling" in lessons/cheatsheet.md, tests/ops/test_average_pooling.py
     """
     xp = namespace(x)
     expect_shape("x", x, "B height width C")
-    windows = Windows(x.shape[1:3], (size, size), stride, 0)
-    total = xp.zeros((x.shape[0], windows.down, windows.across, x.shape[3]), dtype=statistics_dtype(x))
-    for place in windows.take(x):  # (B, down, across, C)
+    images, height, width, channels = x.shape
+    if overhang and stride > size:
+        raise ShapeError(f"windows of {size} pixels that hang over need a stride of {size} or less, got {stride}")
+    lower, right = (-(side - size) % stride if overhang else 0 for side in (height, width))
+    windows = Windows((height + lower, width + right), (size, size), stride, 0)
+    framed = x
+    if lower or right:
+        framed = xp.zeros((images, height + lower, width + right, channels), dtype=x.dtype)
+        framed[:, :height, :width] = x
+    total = xp.zeros((images, windows.down, windows.across, channels), dtype=statistics_dtype(x))
+    for place in windows.take(framed):  # (B, down, across, C)
         total += place
-    return (total / size**2).astype(x.dtype, copy=False), windows
+    rows = [min(size, height - stride * u) for u in range(windows.down)]
+    columns = [min(size, width - stride * v) for v in range(windows.across)]
+    pixels = xp.asarray([[[row * column] for column in columns] for row in rows], dtype=total.dtype)
+    return (total / pixels).astype(x.dtype, copy=False), AveragePoolingCache(windows, pixels, (height, width))
 
 
-def average_pooling_backward(dy: Array, cache: Cache) -> Array:
-    """Every pixel of a window has weight 1/size^2 in its mean; a pixel in several windows receives the sum:
+def average_pooling_backward(dy: Array, cache: AveragePoolingCache) -> Array:
+    """Every pixel of a window has weight 1/n in its mean, n = size^2 or fewer where the window hangs over; a pixel in
+    several windows receives the sum:
 
-        dx[b, h, w, c] = 1/size^2 * sum of dy[b, u, v, c] over the windows over (h, w)
+        dx[b, h, w, c] = sum of dy[b, u, v, c] / n[u, v] over the windows over (h, w)
 
     dy (B, down, across, C)  ->  dx (B, height, width, C)
     """
-    windows = cache
+    windows, pixels, (height, width) = cache
     expect_shape("dy", dy, "B down across C", down=windows.down, across=windows.across)
-    count = windows.size[0] * windows.size[1]
-    return windows.put_back([dy / count] * count)
+    share = (dy / pixels).astype(dy.dtype, copy=False)
+    dx = windows.put_back([share] * (windows.size[0] * windows.size[1]))
+    return dx if windows.image == (height, width) else dx[:, :height, :width].copy()
 
 
 def global_average_pooling_forward(x: Array) -> tuple[Array, Cache]:

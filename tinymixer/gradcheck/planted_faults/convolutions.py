@@ -79,7 +79,7 @@ def mean_in_the_place_of_the_maximum(dy: Array, cache: Cache) -> Array:
 @fault("average_pooling", _pooled)
 def window_not_divided(dy: Array, cache: Cache) -> Array:
     """Every pixel of a window receives the whole gradient: 1 / size^2 is missing."""
-    return ops.average_pooling_backward(dy, cache) * (cache.size[0] * cache.size[1])
+    return ops.average_pooling_backward(dy, cache) * cache.pixels
 
 
 @fault("global_average_pooling", lambda generator: (generator.normal(size=(2, 3, 2, 3)),))
