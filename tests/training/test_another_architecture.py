@@ -7,8 +7,10 @@ import pytest
 from tests.training.small_runs import Recorder, small_dataset
 from tinymixer.data import load_dataset
 from tinymixer.errors import ConfigError
-from tinymixer.models import architectures, preset
+from tinymixer.models import architectures, make_model, preset
+from tinymixer.optim import Muon
 from tinymixer.parallel.ranks import ONE_RANK
+from tinymixer.training.build import make_optimizer
 from tinymixer.training.prepare import prepare
 from tinymixer.training.recipe import load_recipe, recipe_names
 
@@ -83,3 +85,11 @@ def test_the_run_says_which_size_it_chose():
     prepare(recipe.with_overrides({"batch_size": 8}), small_dataset(), None, None, None, ONE_RANK, heard.on_note)
     assert heard.notes == [recipe.size_note]
     assert recipe.with_overrides({"width": 8}).size_note == ""
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_muon_has_matrices_in_every_architecture(architecture):
+    """Most recipes take Muon: a model without matrices for it could not be trained by them."""
+    recipe = given("digits", architecture).fitted_to(load_dataset("digits"))
+    optimizer = make_optimizer(recipe, make_model(recipe.architecture, recipe.model).parameters)
+    assert isinstance(optimizer, Muon)
