@@ -17,7 +17,7 @@ from tinymixer.optim.newton_schulz import FIVE_STEPS, THREE_STEPS, newton_schulz
 from tinymixer.optim.optimizer import check_range
 from tinymixer.parameters import Parameters
 
-MATRICES = ("blocks.*", "stages.*")  # of Mixers and Vision Transformers, and of convolutional networks
+MATRICES = ("blocks.*", "stages.*.weight")  # of Mixers and Vision Transformers, and of convolutional networks
 ITERATIONS = {3: THREE_STEPS, 5: FIVE_STEPS}
 UPDATE_SIZE = 0.2  # root mean square of an update's elements, about that of AdamW's
 STACK = 4  # matrices that NumPy works on at a time, so that threads can share them; other libraries take all at once
