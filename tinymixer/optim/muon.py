@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinymixer.errors import ConfigError
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, namespace
 from tinymixer.optim.adamw import AdamW
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.optim.groups import ParameterGroup, decays
@@ -17,14 +17,14 @@ from tinymixer.optim.newton_schulz import FIVE_STEPS, THREE_STEPS, newton_schulz
 from tinymixer.optim.optimizer import check_range
 from tinymixer.parameters import Parameters
 
-BLOCK_MATRICES = "blocks.*"
+MATRICES = ("blocks.*", "stages.*.weight")  # of Mixers and Vision Transformers, and of convolutional networks
 ITERATIONS = {3: THREE_STEPS, 5: FIVE_STEPS}
 UPDATE_SIZE = 0.2  # root mean square of an update's elements, about that of AdamW's
 STACK = 4  # matrices that NumPy works on at a time, so that threads can share them; other libraries take all at once
 
 
 class Muon(AdamW):
-    """Momentum, orthogonalised (Jordan 2024), for the matrices of the blocks; AdamW for all other parameters.
+    """Momentum, orthogonalised (Jordan 2024), for the blocks' matrices and kernels; AdamW for all other parameters.
 
     A gradient matrix has few large singular values and many small ones, so gradient descent moves along few directions.
     The orthogonal factor of the momentum moves along all of them equally far:
@@ -36,9 +36,10 @@ class Muon(AdamW):
 
     The elements of U V^T have a root mean square of 1 / sqrt(max(rows, columns)), so an update's is 0.2, which is what
     AdamW's updates usually have: one learning rate and one weight decay serve both rules (Liu et al. 2025, arXiv
-    2502.16982, section 2.2).
+    2502.16982, section 2.2). The kernel of a convolution, (kh, kw, I, O), is the matrix (kh*kw*I, O) that it multiplies
+    windows with.
 
-    matrices    pattern of the names of the matrices that Muon updates; a `ParameterGroup` with a `rule` decides first
+    matrices    patterns of the names of the matrices that Muon updates; a `ParameterGroup` with a `rule` decides first
     momentum    share of the last velocity that is kept
     iterations  Newton-Schulz steps, 3 or 5
     betas, eps  of AdamW; the rest as in `Optimizer`. A matrix keeps its velocity where AdamW keeps the mean
@@ -57,18 +58,19 @@ class Muon(AdamW):
         decay: str = "matrices",
         clip_norm: float | None = None,
         groups: Sequence[ParameterGroup] = (),
-        matrices: str = BLOCK_MATRICES,
+        matrices: Sequence[str] = MATRICES,
     ) -> None:
         check_range("momentum", momentum, 0, below=1)
         if iterations not in ITERATIONS:
             raise ConfigError(f"iterations of Newton-Schulz are 3 or 5, got {iterations!r}")
-        self.momentum, self.iterations, self.matrices = momentum, iterations, matrices
+        self.momentum, self.iterations, self.matrices = momentum, iterations, tuple(matrices)
         super().__init__(parameters, betas, eps, weight_decay, decay, clip_norm, groups)
         self._velocities = parameters.views_of(self.state["mean"])
         self._stacks = self._stacks_of_one_shape()
         if not self._stacks:
             raise ConfigError(
-                f"Muon updates matrices, and no trained one has a name that fits '{matrices}': use optimizer = 'adamw'"
+                f"Muon updates matrices, and no trained one has a name that fits {' or '.join(map(repr, matrices))}: "
+                "use optimizer = 'adamw'"
             )
 
     def over(self, parameters: Parameters) -> Self:
@@ -78,11 +80,11 @@ class Muon(AdamW):
         return made
 
     def updates_matrix(self, name: str, shape: tuple[int, ...], rule: str | None) -> bool:
-        if len(shape) != 2:
+        if len(shape) not in (2, 4):
             if rule == "muon":
-                raise ConfigError(f"rule = 'muon' is for matrices, and '{name}' has the shape {shape}")
+                raise ConfigError(f"rule = 'muon' is for matrices and kernels, and '{name}' has the shape {shape}")
             return False
-        return rule == "muon" if rule else fnmatchcase(name, self.matrices)
+        return rule == "muon" if rule else any(fnmatchcase(name, pattern) for pattern in self.matrices)
 
     def update_matrices(self, learning_rate: float, parallel_map: ParallelMap = map) -> None:
         for _ in parallel_map(lambda stack: self._update_stack(stack, learning_rate), self._stacks):
@@ -112,16 +114,21 @@ class Muon(AdamW):
         rate, xp = learning_rate * stack.learning_rate_factor, namespace(self.parameters.values)
         looked_ahead = []
         for name in stack.names:
-            gradient, velocity = self.parameters.gradient(name), self._velocities[name]  # (rows, columns) each
+            gradient, velocity = _matrix(self.parameters.gradient(name)), _matrix(self._velocities[name])
             velocity *= self.momentum
             velocity += gradient
             looked_ahead.append(gradient + self.momentum * velocity)
         directions = self.directions(xp.stack(looked_ahead))  # (n, rows, columns)
         size = rate * UPDATE_SIZE * sqrt(max(directions.shape[1:]))
         for i, name in enumerate(stack.names):
-            weight = self.parameters[name]
+            weight = _matrix(self.parameters[name])  # (rows, columns)
             weight *= 1 - rate * stack.weight_decay
             weight -= size * directions[i]
+
+
+def _matrix(array: Array) -> Array:
+    """A view of a parameter as a matrix: a kernel (kh, kw, I, O) as (kh*kw*I, O)."""
+    return array.reshape(-1, array.shape[-1])
 
 
 @dataclass(frozen=True)
