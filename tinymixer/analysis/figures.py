@@ -12,6 +12,8 @@ from tinymixer.text import printable, reason_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SVG_FONTS = ["DejaVu Sans", "Verdana", "Helvetica", "Arial"]  # Matplotlib's own, and others that most readers have
+
 
 @contextlib.contextmanager
 def plain_settings() -> Iterator[None]:
@@ -57,10 +59,11 @@ def save_picture(figure: "Figure", path: Path, alt: str = "") -> None:
         text.set_parse_math(False)
         text.set_text(printable(text.get_text(), keep="\n"))
     vector = path.suffix.lower() == ".svg"
-    metadata = {"Title": alt} if alt else {}
+    metadata: dict[str, str | None] = {"Title": alt} if alt else {}
     if vector:
-        metadata["Date"] = None  # type: ignore[assignment]
-    with replacing(path) as file, matplotlib.rc_context({"svg.hashsalt": "tinymixer", "svg.fonttype": "none"}):
+        metadata |= dict.fromkeys(("Date", "Creator", "Format", "Type"))  # not written
+    settings: Any = {"svg.hashsalt": "tinymixer", "svg.fonttype": "none", "font.sans-serif": SVG_FONTS}
+    with replacing(path) as file, matplotlib.rc_context(settings if vector else {}):
         figure.savefig(file, format="svg" if vector else "png", transparent=True, metadata=metadata or None)
 
 

@@ -20,11 +20,10 @@ FONT, SMALL = 9.0, 7.5
 LINE = 1.22  # height of a line of text, in heights of its letters
 MARGIN, TOP, LEGEND = 6.0, 36.0, 22.0
 CHAIN, PART, LANE = 140.0, 108.0, 66.0  # widths of the boxes of the network, of a block, and of a block's shortcut
-PADDING, GAP, LONGEST_GAP = 5.0, 13.0, 26.0
+PADDING, GAP, LONGEST_GAP = 5.0, 12.0, 26.0
 FRAME, TITLE, RADIUS = 10.0, 16.0, 6.5  # margin in a block's frame, height of its title, radius of a sum's circle
 KINDS_IN_A_COLUMN = 2
-
-PHOTO_DOTS = 200  # dots per inch of a PNG
+DOTS = 200  # per inch of a PNG
 
 
 def draw_model(model: Any, path: Path) -> str:
@@ -51,10 +50,10 @@ def _figure(parts: ModelParts) -> "Figure":
     columns_height = max(sum(_block_height(block) for block in column) + (len(column) - 1) * GAP for column in columns)
     boxes = sum(_height(box, CHAIN) for box in parts.chain)
     arrows = len(parts.chain) - 1
-    gap = min(LONGEST_GAP, max(GAP, (columns_height - boxes) / arrows))
+    gap = min(LONGEST_GAP, max(GAP, (columns_height - boxes) // arrows))
     height = TOP + max(columns_height, boxes + arrows * gap) + LEGEND + (LEGEND / 2 if parts.note else 0)
 
-    figure = transparent_figure(width / 72, height / 72, PHOTO_DOTS)
+    figure = transparent_figure(width / 72, height / 72, DOTS)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -209,9 +208,10 @@ def _arrow(axes: "Axes", x: float, start: float, stop: float) -> None:
 def _rectangle(axes: "Axes", left: float, top: float, width: float, height: float, **style: Any) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    shape = "round,pad=0,rounding_size=3"
-    axes.add_patch(FancyBboxPatch((left, top), width, height, boxstyle=shape, facecolor="none", linewidth=1, **style))
+    look: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=3", "facecolor": "none"}
+    axes.add_patch(FancyBboxPatch((left, top), width, height, clip_on=False, joinstyle="round", **look, **style))
 
 
 def _text(axes: "Axes", x: float, y: float, text: str, size: float, **style: Any) -> None:
-    axes.text(x, y, text, **{"ha": "center", "va": "center_baseline", "fontsize": size, "color": INK} | style)
+    words: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size, "color": INK}
+    axes.text(x, y, text, **(words | style))

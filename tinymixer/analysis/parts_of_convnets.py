@@ -7,6 +7,7 @@ the name of its class.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from inspect import signature
 from itertools import groupby
 from typing import Any
@@ -38,7 +39,7 @@ def convnet_parts(config: ConvNetConfig) -> ModelParts:
         )
     image = Box("image", "", _image(config.image_size, config.in_channels))
     kinds = _kinds(list(config.blocks()), of_blocks)
-    narrow = any("C/" in box.detail for kind in kinds for box in kind.boxes)
+    narrow = any("C/" in box.detail or "C channels" in box.detail for kind in kinds for box in kind.boxes)
     return ModelParts(
         type(config).noun.split(" ", 1)[-1],
         config.parameter_count,
@@ -99,7 +100,7 @@ def _stem(parts: Sequence[Named], side: int, width: int) -> tuple[Box, ...]:
     """One box for all parts before the blocks; its details are their names."""
     if not parts:
         return ()
-    boxes = [_block_box(part, width, "") for _, part in parts]
+    boxes = [_block_box(part, width) for _, part in parts]
     details = "\n".join(f"{box.name}\n{box.detail}" if box.detail else box.name for box in _joined(boxes))
     details = details.replace("\nstride", ", stride")
     mixes = next((box.mixes for box in boxes if box.mixes), NEITHER)
@@ -126,7 +127,7 @@ def _kinds(blocks: Sequence[BlockPlace], of_blocks: Mapping[str, Sequence[Named]
     """The blocks that differ in more than their sizes, one of each; the first ones of the stages come first."""
     kinds: dict[Any, list[BlockPlace]] = {}
     for block in blocks:
-        kinds.setdefault(tuple(_items(of_blocks[block.place])), []).append(block)
+        kinds.setdefault(tuple(_items(of_blocks[block.place], block.outputs, None)), []).append(block)
     count = 1 + max(_stage(block) for block in blocks)
     made = []
     for members in kinds.values():
@@ -155,8 +156,8 @@ def _list(numbers: Sequence[int]) -> str:
     return " and ".join([", ".join(map(str, numbers[:-1])), str(numbers[-1])]) if numbers[1:] else str(numbers[0])
 
 
-def _items(parts: Iterable[Named], stage_channels: int = 0, stride_note: str = "") -> list[Item]:
-    """The parts of a block as boxes and sums; without channels of the stage, without what differs between stages."""
+def _items(parts: Iterable[Named], stage_channels: int, stride_note: str | None) -> list[Item]:
+    """The parts of a block as boxes and sums (see `_block_box`)."""
     found: list[Item] = []
     for _, part in parts:
         if issubclass(part.kind, Residual):
@@ -189,15 +190,18 @@ def _joined(items: Sequence[Any]) -> list[Any]:
     return joined
 
 
-def _block_box(part: Part, stage_channels: int, stride_note: str) -> Box:
-    """A layer of a block as a box, with its channels where they are not those of the stage, and its stride."""
+def _block_box(part: Part, stage_channels: int, stride_note: str | None = "") -> Box:
+    """A layer of a block as a box, with its channels where they are not those of the stage (C), and its stride.
+
+    stride_note   follows the stride; with None the stride is left out
+    """
     sizes, box = _sizes(part), _box(part)
-    details, channels = [], sizes.get("outputs", stage_channels)
-    if stage_channels and sizes.get("stride", 1) > 1:
+    details, share = [], Fraction(sizes.get("outputs", stage_channels), stage_channels)
+    if stride_note is not None and sizes.get("stride", 1) > 1:
         details.append(f"stride {sizes['stride']}{stride_note}")
-    if stage_channels and channels != stage_channels:
-        ratio = stage_channels / channels
-        details.append(f"C/{ratio:.0f} channels" if ratio == round(ratio) else f"{channels} channels")
+    if share != 1:
+        times = "" if share.numerator == 1 else share.numerator
+        details.append(f"{times}C/{share.denominator} channels" if share.denominator > 1 else f"{times}C channels")
     return replace(box, detail="\n".join([*details, box.detail] if box.detail else details))
 
 

@@ -44,7 +44,7 @@ def parts_of(model: Any) -> ModelParts:
 
 def _unknown(model: Any) -> ConfigError:
     return ConfigError(
-        f"there is no picture of {type(model).__name__}: a MlpMixer, a LinearMixer, a VisionTransformer and a ConvNet "
+        f"there is no picture of {type(model).__name__}: an MlpMixer, a LinearMixer, a VisionTransformer and a ConvNet "
         "(a chain of parts, such as a ResNet) can be drawn"
     )
 
