@@ -109,6 +109,8 @@ def test_a_bottleneck_says_where_it_is_narrow_and_where_it_strides():
         "C/4 channels", "stride 2 (1 in stage 1)\nC/4 channels", "", "stride 2 (1 in stage 1)",
     ]  # fmt: skip
     assert parts.note == "C: the channels of the stage."
+    (only,) = parts_of(ResNetConfig(width=4, depths="1-1-1-1-1", block="bottleneck")).blocks
+    assert (only.title, only.boxes[2].detail) == ("every block", "stride 2 (1 in stage 1)\nC/4 channels")
     assert chain(preset("ResNet-50"))[1:6] == [
         ("stem", "56 x 56 x 64"), ("stage 1: 3 blocks", "56 x 56 x 256"), ("stage 2: 4 blocks", "28 x 28 x 512"),
         ("stage 3: 6 blocks", "14 x 14 x 1024"), ("stage 4: 3 blocks", "7 x 7 x 2048"),

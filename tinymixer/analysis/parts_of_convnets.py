@@ -131,22 +131,38 @@ def _kinds(blocks: Sequence[BlockPlace], of_blocks: Mapping[str, Sequence[Named]
     count = 1 + max(_stage(block) for block in blocks)
     made = []
     for members in kinds.values():
-        shown, steps = members[-1], {block.stride for block in members}
-        unlike = [_stage(block) + 1 for block in members if block.stride != shown.stride]
-        note = f" ({members[0].stride} in stage {_list(unlike)})" if len(steps) > 1 else ""
+        shown = max(reversed(members), key=lambda block: block.stride)
         first = all(block.place.endswith(".0") for block in members)
         stages = sorted({_stage(block) for block in members})
         title = "every block" if len(kinds) == 1 else _title(first, stages, count)
-        made.append((not first, Block(title, tuple(_items(of_blocks[shown.place], shown.outputs, note)))))
+        made.append(
+            (
+                not first,
+                Block(title, tuple(_items(of_blocks[shown.place], shown.outputs, _stride_note(shown, members)))),
+            )
+        )
     return [block for _, block in sorted(made, key=lambda pair: pair[0])]
 
 
+def _stride_note(shown: BlockPlace, members: Sequence[BlockPlace]) -> str:
+    """What follows the stride of the block that is drawn for its kind: where in the kind it is another one."""
+    others = [block for block in members if block.stride != shown.stride]
+    if not others:
+        return ""
+    stages = sorted({_stage(block) for block in others})
+    alone = all(block in others for block in members if _stage(block) in stages)
+    return f" ({others[0].stride} in {_stages(stages) if alone else 'others'})"
+
+
 def _title(first: bool, stages: Sequence[int], count: int) -> str:
-    numbers = [stage + 1 for stage in stages]
-    which = "every stage" if len(numbers) == count else f"stage{'s' * (len(numbers) > 1)} {_list(numbers)}"
     if first:
-        return f"first block of {which}"
-    return "all other blocks" if len(numbers) == count else f"other blocks of {which}"
+        return f"first block of {'every stage' if len(stages) == count else _stages(stages)}"
+    return "all other blocks" if len(stages) == count else f"other blocks of {_stages(stages)}"
+
+
+def _stages(stages: Sequence[int]) -> str:
+    """Stages 0, 1 and 2 as "stages 1 to 3"."""
+    return f"stage{'s' * (len(stages) > 1)} {_list([stage + 1 for stage in stages])}"
 
 
 def _list(numbers: Sequence[int]) -> str:
