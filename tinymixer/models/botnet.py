@@ -9,7 +9,7 @@ from tinymixer.layers.convolution import Convolution
 from tinymixer.layers.image_norms import BatchNorm
 from tinymixer.layers.initialisation import zeros
 from tinymixer.layers.linear import Linear
-from tinymixer.layers.pooling import GlobalAveragePooling, OverhangingAveragePooling, Relu
+from tinymixer.layers.pooling import AveragePooling, GlobalAveragePooling, OverhangingAveragePooling, Relu
 from tinymixer.layers.relative_attention import RelativeAttention
 from tinymixer.models import resnet
 from tinymixer.models.convnet import EXPANSIONS, ConvNet, ConvNetConfig
@@ -93,7 +93,8 @@ def attention(number: str, inputs: int, width: int, stride: int, heads: int, sid
         f"qkv{number}": Part(Convolution, inputs, 3 * width),
         f"attention{number}": Part(RelativeAttention, width, heads, side, side),
     }
-    return parts | ({f"pooling{number}": Part(OverhangingAveragePooling, stride)} if stride > 1 else {})
+    pooling = OverhangingAveragePooling if side % stride else AveragePooling
+    return parts | ({f"pooling{number}": Part(pooling, stride)} if stride > 1 else {})
 
 
 def halved(side: int, stride: int) -> int:
