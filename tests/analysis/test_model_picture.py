@@ -136,7 +136,14 @@ def test_the_same_model_gives_the_same_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("vit", "ViT-nano"), ("resnet", "R18-nano"), ("bit", "BiT-nano"), ("nf_resnet", "NF-nano")]
+    ("file", "name"),
+    [
+        ("vit", "ViT-nano"),
+        ("resnet", "R18-nano"),
+        ("bit", "BiT-nano"),
+        ("nf_resnet", "NF-nano"),
+        ("botnet", "BoT-nano"),
+    ],
 )
 def test_the_pictures_in_docs_are_those_of_the_models(file, name):
     """Where this fails: `tinymixer models NAME --picture docs/FILE.svg`."""
