@@ -1,9 +1,9 @@
-"""Muon: matrices move by the orthogonal factor of their momentum, everything else by AdamW."""
+"""Muon: matrices and kernels move by the orthogonal factor of their momentum, everything else by AdamW."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from math import sqrt
+from math import prod, sqrt
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +17,15 @@ from tinymixer.optim.newton_schulz import FIVE_STEPS, THREE_STEPS, newton_schulz
 from tinymixer.optim.optimizer import check_range
 from tinymixer.parameters import Parameters
 
-BLOCK_MATRICES = "blocks.*"
+BLOCK_MATRICES = ("blocks.*", "stages.*")  # names of what stands in blocks, and in a convolutional network's stages
 ITERATIONS = {3: THREE_STEPS, 5: FIVE_STEPS}
+MATRIX_AXES = (2, 4)  # of a matrix, and of a kernel
 UPDATE_SIZE = 0.2  # root mean square of an update's elements, about that of AdamW's
 STACK = 4  # matrices that NumPy works on at a time, so that threads can share them; other libraries take all at once
 
 
 class Muon(AdamW):
-    """Momentum, orthogonalised (Jordan 2024), for the matrices of the blocks; AdamW for all other parameters.
+    """Momentum, orthogonalised (Jordan 2024), for the matrices and kernels of the blocks; AdamW for all else.
 
     A gradient matrix has few large singular values and many small ones, so gradient descent moves along few directions.
     The orthogonal factor of the momentum moves along all of them equally far:
@@ -38,7 +39,10 @@ class Muon(AdamW):
     AdamW's updates usually have: one learning rate and one weight decay serve both rules (Liu et al. 2025, arXiv
     2502.16982, section 2.2).
 
-    matrices    pattern of the names of the matrices that Muon updates; a `ParameterGroup` with a `rule` decides first
+    A convolution's kernel (height, width, inputs, outputs) counts as the matrix (height * width * inputs, outputs) that
+    `ops/convolution.py` multiplies windows with, as in Jordan's own code.
+
+    matrices    patterns of the names of what Muon updates; a `ParameterGroup` with a `rule` decides first
     momentum    share of the last velocity that is kept
     iterations  Newton-Schulz steps, 3 or 5
     betas, eps  of AdamW; the rest as in `Optimizer`. A matrix keeps its velocity where AdamW keeps the mean
@@ -57,7 +61,7 @@ class Muon(AdamW):
         decay: str = "matrices",
         clip_norm: float | None = None,
         groups: Sequence[ParameterGroup] = (),
-        matrices: str = BLOCK_MATRICES,
+        matrices: Sequence[str] = BLOCK_MATRICES,
     ) -> None:
         check_range("momentum", momentum, 0, below=1)
         if iterations not in ITERATIONS:
@@ -68,7 +72,8 @@ class Muon(AdamW):
         self._stacks = self._stacks_of_one_shape()
         if not self._stacks:
             raise ConfigError(
-                f"Muon updates matrices, and no trained one has a name that fits '{matrices}': use optimizer = 'adamw'"
+                "Muon updates matrices and kernels, and no trained one has a name that fits "
+                f"{' or '.join(repr(pattern) for pattern in matrices)}: use optimizer = 'adamw'"
             )
 
     def over(self, parameters: Parameters) -> Self:
@@ -78,11 +83,11 @@ class Muon(AdamW):
         return made
 
     def updates_matrix(self, name: str, shape: tuple[int, ...], rule: str | None) -> bool:
-        if len(shape) != 2:
+        if len(shape) not in MATRIX_AXES:
             if rule == "muon":
-                raise ConfigError(f"rule = 'muon' is for matrices, and '{name}' has the shape {shape}")
+                raise ConfigError(f"rule = 'muon' is for matrices and kernels, and '{name}' has the shape {shape}")
             return False
-        return rule == "muon" if rule else fnmatchcase(name, self.matrices)
+        return rule == "muon" if rule else any(fnmatchcase(name, pattern) for pattern in self.matrices)
 
     def update_matrices(self, learning_rate: float, parallel_map: ParallelMap = map) -> None:
         for _ in parallel_map(lambda stack: self._update_stack(stack, learning_rate), self._stacks):
@@ -98,6 +103,7 @@ class Muon(AdamW):
         for segment in self._segments:
             if segment.matrix is not None:
                 shape = self.parameters.shape(segment.matrix)
+                shape = prod(shape[:-1]), shape[-1]
                 decay = segment.weight_decay if decays(shape, self.decay) else 0.0
                 key = (shape, segment.learning_rate_factor, decay)
                 alike.setdefault(key, []).append(segment.matrix)
@@ -112,16 +118,23 @@ class Muon(AdamW):
         rate, xp = learning_rate * stack.learning_rate_factor, namespace(self.parameters.values)
         looked_ahead = []
         for name in stack.names:
-            gradient, velocity = self.parameters.gradient(name), self._velocities[name]  # (rows, columns) each
+            gradient, velocity = _as_matrix(self.parameters.gradient(name)), _as_matrix(self._velocities[name])
             velocity *= self.momentum
             velocity += gradient
             looked_ahead.append(gradient + self.momentum * velocity)
         directions = self.directions(xp.stack(looked_ahead))  # (n, rows, columns)
         size = rate * UPDATE_SIZE * sqrt(max(directions.shape[1:]))
         for i, name in enumerate(stack.names):
-            weight = self.parameters[name]
+            weight = _as_matrix(self.parameters[name])
             weight *= 1 - rate * stack.weight_decay
             weight -= size * directions[i]
+
+
+def _as_matrix(view: Any) -> Any:
+    """A matrix as it is, a kernel (height, width, inputs, outputs) as (height * width * inputs, outputs), of the same
+    memory.
+    """
+    return view.reshape(-1, view.shape[-1])
 
 
 @dataclass(frozen=True)
