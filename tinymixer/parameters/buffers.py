@@ -1,6 +1,6 @@
 """Statistics that are kept with the weights but not trained: how they are named, changed and copied."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,8 @@ class Buffers:
     A forward pass never writes to them. It leaves new statistics in its cache, and `Layer.update_buffers(cache)` writes
     them into the buffers, once per step.
     """
+
+    prefix: str
 
     def _set_buffers(self, storage: Storage, span: slice, layout: Layout) -> None:
         self.storage, self._buffer_span, self._buffer_layout = storage, span, layout
@@ -36,6 +38,18 @@ class Buffers:
         if name not in self._buffer_views:
             raise KeyError(f"no buffer is named '{name}'.{nearest(name, self._buffer_views)}")
         return self._buffer_views[name]
+
+    def keep_constant(self, layers: Iterable[str]) -> None:
+        """From now on the layers of these names ("stem.norm") compute with the buffers that they have, in training too.
+
+        A frozen batch norm is such a layer: it normalises with the statistics that it was trained with.
+        """
+        self.storage.constant = frozenset(layers)
+
+    @property
+    def buffers_are_constant(self) -> bool:
+        """Whether the layer whose parameters these are computes with the buffers that it has."""
+        return self.prefix in self.storage.constant
 
     @property
     def buffer_change(self) -> Any:
