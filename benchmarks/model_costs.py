@@ -14,7 +14,6 @@ from tinymixer import Trainer, load_dataset
 from tinymixer.bench.memory import held_bytes, reset_peak
 from tinymixer.data import Dataset
 from tinymixer.models import make_model
-from tinymixer.models.summary import layer_rows
 from tinymixer.training import Recipe
 from tinymixer.training.budget import RESERVE, Budget, Costs
 from tinymixer.training.measuring import measure
@@ -55,7 +54,7 @@ def measured(
     whole_epoch = len(dataset.train_images) // recipe.training.batch_size
     return {
         "parameters": built.parameters.count,
-        "multiply_adds": sum(row.multiply_adds for row in layer_rows(built)),
+        "multiply_adds": built.multiply_adds,
         "step_seconds": costs.step,
         "images_per_second": recipe.training.batch_size / costs.step,
         "memory_bytes": memory_of(recipe, data),
