@@ -62,10 +62,8 @@ def page(text: str) -> str:
         before, _, rest = text.partition(start)
         _, found, after = rest.partition(end)
         if not found:
-            raise click.ClickException(
-                f"{PAGE} has no place for the table '{name}' ({start.strip()} ... {end.strip()})"
-            )
-        text = before + start + table + end + after
+            raise click.ClickException(f"{PAGE} has no place for the table '{name}': {start.strip()} ...{end}")
+        text = before + start + table() + end + after
     return text
 
 

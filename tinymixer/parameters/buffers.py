@@ -17,8 +17,6 @@ class Buffers:
     them into the buffers, once per step.
     """
 
-    prefix: str
-
     def _set_buffers(self, storage: Storage, span: slice, layout: Layout) -> None:
         self.storage, self._buffer_span, self._buffer_layout = storage, span, layout
         self._buffers = cut(storage.buffers, span)
@@ -45,11 +43,6 @@ class Buffers:
         A frozen batch norm is such a layer: it normalises with the statistics that it was trained with.
         """
         self.storage.constant = frozenset(layers)
-
-    @property
-    def buffers_are_constant(self) -> bool:
-        """Whether the layer whose parameters these are computes with the buffers that it has."""
-        return self.prefix in self.storage.constant
 
     @property
     def buffer_change(self) -> Any:
