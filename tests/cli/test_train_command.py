@@ -69,6 +69,12 @@ def test_without_a_terminal_it_prints_plain_lines_one_for_each_epoch(tinymixer, 
     assert lines[-1].split(maxsplit=1)[1] == "tinymixer eval runs/digits"
 
 
+def test_a_run_without_the_fast_engine_says_why(tinymixer):
+    outcome = tinymixer("train", "--steps", "1", "--gated", "--tokens-mlp-dim", "4", *SMALL)
+    assert outcome.code == 0
+    assert "(not the cpu engine: it does not know gated = True)" in outcome.out
+
+
 def test_quiet_prints_the_result_alone(tinymixer):
     outcome = tinymixer("train", "--epochs", "1", "--quiet", *SMALL)
     assert len(outcome.out.splitlines()) == 1

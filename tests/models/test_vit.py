@@ -76,10 +76,12 @@ def test_a_training_step_on_the_strict_library_is_numpys():
         np.testing.assert_array_equal(strict, ours)
 
 
-def test_a_recipe_keeps_its_sizes_or_takes_a_size_with_a_name():
+def test_a_recipe_gives_its_size_or_takes_a_size_with_a_name():
     nano = load_recipe("cifar10-nano").with_overrides({"architecture": "vit", "pool": "mean"})
-    assert nano.model.to_dict() | {"heads": 4, "pool": "mean", "num_blocks": 8} == nano.model.to_dict()
-    assert (nano.model.hidden_dim, nano.model.channels_mlp_dim, nano.optimizer.learning_rate) == (128, 512, 2e-3)
+    assert nano.model.to_dict() | {"heads": 4, "pool": "mean", "num_blocks": 8, "patch_size": 4} == nano.model.to_dict()
+    assert (nano.model.hidden_dim, nano.model.channels_mlp_dim, nano.optimizer.learning_rate) == (108, 432, 2e-3)
+    same = load_recipe("cifar10-nano").with_overrides({"architecture": "vit", "hidden_dim": 128})
+    assert (same.model.hidden_dim, same.model.channels_mlp_dim, same.size_note) == (128, 512, "")
     best = load_recipe("cifar10-nano").with_overrides({"architecture": "ViT-best"})
     assert (best.architecture, best.model.hidden_dim, best.model.heads) == ("vit", 256, 8)
     with pytest.raises(ConfigError, match="'tokens_mlp_dim' in the recipe is not a field of vit: mlp_mixer has it"):

@@ -15,7 +15,9 @@ from tinymixer import MixerConfig, MlpMixer  # noqa: E402  after the checks abov
 from tinymixer.data.dataset import normalise  # noqa: E402
 from tinymixer.errors import ConfigError  # noqa: E402
 from tinymixer.models import LinearMixer, LinearMixerConfig, VisionTransformer, ViTConfig  # noqa: E402
-from tinymixer.pretrained.onnx_export import BODIES, OPSET, export_onnx  # noqa: E402
+from tinymixer.pretrained.onnx_export import export_onnx  # noqa: E402
+from tinymixer.pretrained.onnx_graph import OPSET  # noqa: E402
+from tinymixer.pretrained.onnx_tokens import BODIES  # noqa: E402
 from tinymixer.training import load_run  # noqa: E402
 
 pytestmark = pytest.mark.peers
@@ -130,7 +132,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     changed = MlpMixer(MIXER)
     changed.blocks = changed.blocks[:1]
     for subject, options, words in (
-        (Mine(MIXER), {}, "there is no ONNX form of .*Mine yet: expected one of linear_mixer, mlp_mixer"),
+        (Mine(MIXER), {}, "there is no ONNX form of .*Mine yet: expected one of bit, linear_mixer, mlp_mixer"),
         (changed, {}, "as its class builds it, and MlpMixer.blocks has 1 items"),
         (MlpMixer(MIXER, dtype="float64"), {}, "written in float32"),
         (model, {"mean": [0.5] * 3}, "mean and std go together"),
@@ -141,6 +143,8 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ConfigError, match=words):
             export_onnx(subject, path, **options)
     monkeypatch.delitem(BODIES, MlpMixer)
-    with pytest.raises(ConfigError, match="no ONNX form of mlp_mixer yet: expected one of linear_mixer"):
+    with pytest.raises(
+        ConfigError, match="no ONNX form of mlp_mixer yet: expected one of bit, linear_mixer, nf_resnet"
+    ):
         export_onnx(model, path)
     assert not path.exists()

@@ -5,9 +5,7 @@ import pytest
 
 from tests.training.small_runs import small_dataset, small_recipe
 from tinymixer.engines import host_engine
-from tinymixer.models import architectures, make_model
-from tinymixer.training import Progress, Trainer, load_recipe
-from tinymixer.training.build import make_optimizer
+from tinymixer.training import Progress, Trainer
 
 STRONG = {
     "optimizer": "muon",
@@ -73,10 +71,3 @@ def test_mixing_is_off_for_the_last_share_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(host_engine, "training_batch", noted)
     total = trained(tmp_path / "run", mixing_off=0.3).total_steps
     assert mixed == [step < 0.7 * total for step in range(total)]
-
-
-@pytest.mark.parametrize("architecture", architectures())
-def test_every_architecture_is_trained_by_a_recipe_that_updates_with_muon(architecture):
-    recipe = load_recipe("digits").with_overrides({"architecture": architecture})
-    assert recipe.optimizer.optimizer == "muon"
-    make_optimizer(recipe, make_model(architecture, recipe.model, seed=None).parameters)

@@ -83,13 +83,16 @@ def test_which_groups_a_run_has():
     names = MlpMixer(small_recipe().model).parameters.names
     recipe = dataclasses.replace(
         small_recipe(freeze="head", learning_rate_factors="blocks.0.channel_*=0.5"),
-        groups=(ParameterGroup("head.*", learning_rate_factor=10), ParameterGroup("blocks.*", weight_decay=0)),
+        groups=(ParameterGroup("head.*", learning_rate_factor=10), ParameterGroup("blocks.1.*", weight_decay=0)),
     )
     assert groups_of(recipe, names) == [
         ParameterGroup("head.*", frozen=True),
         ParameterGroup("blocks.0.channel_*", learning_rate_factor=0.5),
-        ParameterGroup("blocks.*", weight_decay=0),
+        ParameterGroup("blocks.1.*", weight_decay=0),
     ]
+    both = dataclasses.replace(recipe, groups=(ParameterGroup("blocks.*", weight_decay=0),))
+    with pytest.raises(ConfigError, match=r"the recipe's group 'blocks\.\*' sets blocks\.0\.channel_.* too: give that"):
+        groups_of(both, names)
     with pytest.raises(ConfigError, match=r"the model has no part 'heat'.*Did you mean 'head'"):
         groups_of(small_recipe(freeze="heat"), names)
     with pytest.raises(ConfigError, match=r"'blocks\.0' is frozen, so it has no learning rate"):

@@ -177,10 +177,10 @@ class TestModels:
         finally:
             registry._MODELS.pop("with_momentum")
 
-    def test_another_architecture_keeps_the_sizes_it_has(self):
-        recipe = load_recipe("digits").with_overrides({"architecture": "linear_mixer"})
+    def test_another_architecture_keeps_what_it_has_too(self):
+        recipe = load_recipe("digits").with_overrides({"architecture": "linear_mixer", "hidden_dim": 60})
         assert type(recipe.model) is LinearMixerConfig
-        assert (recipe.model.hidden_dim, recipe.model.patch_size) == (64, 2)
+        assert (recipe.model.hidden_dim, recipe.model.num_blocks, recipe.model.patch_size) == (60, 4, 2)
         with pytest.raises(ConfigError, match=r"'tokens_mlp_dim' .* is not a field of linear_mixer: mlp_mixer has it"):
             load_recipe("digits").with_overrides({"architecture": "linear_mixer", "tokens_mlp_dim": 8})
         with pytest.raises(ConfigError, match=r"unknown architecture 'mlp_mixr'.*Did you mean 'mlp_mixer'"):

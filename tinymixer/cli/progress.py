@@ -109,10 +109,17 @@ def introduction(trainer: "Trainer") -> dict[str, str]:
         "steps": f"{trainer.length}, {counted(training.batch_size, 'image')} each",
         **_average(trainer),
         "backend": f"{backend.name}, {training.dtype} ({backend.reason})",
-        "engine": f"{trainer.engine.name}: {trainer.engine.description}",
+        "engine": f"{trainer.engine.name}: {trainer.engine.description}{_why_no_faster(trainer)}",
         **_ranks(trainer),
         "folder": f"{trainer.folder.path} (Ctrl-C stops there and saves)",
     }
+
+
+def _why_no_faster(trainer: "Trainer") -> str:
+    """Why a run on the reference engine did not get the fast one for its array library; "" for any other run."""
+    faster = "cuda" if trainer.backend.name == "cupy" else "cpu"
+    reason = trainer.engine.passed_over.get(faster) if trainer.engine.name == "reference" else None
+    return f" (not the {faster} engine: {reason})" if reason else ""
 
 
 def _ranks(trainer: "Trainer") -> dict[str, str]:

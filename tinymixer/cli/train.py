@@ -79,6 +79,8 @@ def train(
         if print_recipe:
             if ranks.rank == 0:
                 click.echo(resolved.to_toml(), nl=False)
+                if resolved.size_note:
+                    tell(f"note: {resolved.size_note}", to_stderr=True)
             return
 
         from tinymixer.training.trainer import Trainer

@@ -26,13 +26,15 @@ def choose_engine(
     Raises ConfigError, with the reasons, where the named engine, or with "auto" every engine, cannot compute it.
     """
     options = options or EngineOptions()
-    obstacles = {}
+    obstacles: dict[str, str] = {}
     for engine in FASTEST_FIRST:
         if options.engine not in ("auto", engine.name):
             continue
         obstacle = engine.obstacle(model, options, work, optimizer)
         if obstacle is None:
-            return engine.make(model, options, work, optimizer)
+            chosen = engine.make(model, options, work, optimizer)
+            chosen.passed_over = obstacles
+            return chosen
         obstacles[engine.name] = obstacle
     raise ConfigError(
         "; ".join(f"the {name} engine cannot compute this: {reason}" for name, reason in obstacles.items())

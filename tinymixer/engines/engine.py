@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -123,6 +124,7 @@ class Engine:
     parallel_map   a function like `map` that the optimizer's update may use to work on several chunks at once
     note           a sentence for the user where something did not go as planned; else None
     precision      number format of activations and products; "float32" where all are as wide as the weights
+    passed_over    why each faster engine could not take the model, by the engine's name
 
     A faster engine takes only the models that it was written for; `obstacle` says why it cannot take another.
     """
@@ -132,6 +134,7 @@ class Engine:
     parallel_map: ParallelMap
     note: str | None = None
     precision: str = "float32"
+    passed_over: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def obstacle(

@@ -62,7 +62,8 @@ class ReferenceEngine(HostEngine):
     def description(self) -> str:
         if self._why_whole is not None:
             return f"layer by layer, batches whole ({self._why_whole})"
-        return f"layer by layer, in slices of {self.slice_images} on {self.threads} threads"
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"layer by layer, in slices of {self.slice_images} on {threads}"
 
     @property
     def arithmetic(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """BiT's ResNet (Kolesnikov et al. 2020, arXiv 1912.11370): group norm, standardised weights, pre-activation."""
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tinymixer.errors import ConfigError
 from tinymixer.layers.chain import Part, Parts
@@ -28,6 +29,12 @@ class BitConfig(ConvNetConfig):
         if self.width % self.groups:
             raise ConfigError(f"'groups' {self.groups} does not divide 'width' {self.width}: choose a divisor of it")
         super().require_consistent()
+
+    @classmethod
+    def sizes_at(cls, width: int) -> dict[str, Any]:
+        """With the number of groups nearest to four that divides the width into two channels or more."""
+        fitting = [groups for groups in range(1, width // 2 + 1) if width % groups == 0] or [1]
+        return {"width": width, "groups": min(fitting, key=lambda groups: abs(math.log(groups / 4)))}
 
     def parts(self) -> Parts:
         """ResNet-v2 with every batch norm replaced by group norm (section 3.2 and 3.3): stem, stages, norm, head.

@@ -73,6 +73,11 @@ class ConvNetConfig(Options):
         IMAGE_VALUES.require(self.image_size**2 * self.in_channels, name)
         PARAMETERS.require(self.parameter_count, name)
 
+    @classmethod
+    def sizes_at(cls, width: int) -> dict[str, Any]:
+        """The fields that make a network so many channels wide, the width's own first (see `models/sizing.py`)."""
+        return {"width": width}
+
     @property
     def stages(self) -> tuple[int, ...]:
         """The number of blocks in each stage."""

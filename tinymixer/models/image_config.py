@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tinymixer.borders import BLOCKS, CLASSES, IMAGE_VALUES, PARAMETERS, WIDTH
 from tinymixer.errors import ConfigError
@@ -44,6 +44,11 @@ class PatchConfig(Options):
                 + ", ".join(map(str, nearest))
             )
         PARAMETERS.require(self.parameter_count, name)
+
+    @classmethod
+    def sizes_at(cls, width: int) -> dict[str, Any]:
+        """The fields that make a model so many channels wide, the width's own first (see `models/sizing.py`)."""
+        return {"hidden_dim": width}
 
     @property
     def parameter_count(self) -> int:

@@ -92,6 +92,11 @@ class MixerConfig(PatchConfig):
                 f"{name} {count} does not divide hidden_dim {self.hidden_dim}: groups have the same number of channels"
             )
 
+    @classmethod
+    def sizes_at(cls, width: int) -> dict[str, Any]:
+        """As in table 1 of the paper: DS is half of C, and DC four times C."""
+        return {"hidden_dim": width, "tokens_mlp_dim": max(1, width // 2), "channels_mlp_dim": 4 * width}
+
     @property
     def window_size(self) -> int:
         """P + 2 * overlap, height and width of what the stem sees of an image for one token, in pixels."""

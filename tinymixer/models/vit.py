@@ -43,6 +43,11 @@ class ViTConfig(PatchConfig):
         require_heads(self.hidden_dim, self.heads)
         super().require_consistent()
 
+    @classmethod
+    def sizes_at(cls, width: int) -> dict[str, Any]:
+        """As in table 1 of the paper: DC is four times C."""
+        return {"hidden_dim": width, "channels_mlp_dim": 4 * width}
+
     @property
     def sequence_length(self) -> int:
         """Tokens in a block: the patches and, with pool = class, the class token."""

@@ -1,15 +1,15 @@
-"""Muon: matrices and kernels move by the orthogonal factor of their momentum, everything else by AdamW."""
+"""Muon: matrices move by the orthogonal factor of their momentum, everything else by AdamW."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from math import prod, sqrt
+from math import sqrt
 from typing import Any, Self
 
 import numpy as np
 
 from tinymixer.errors import ConfigError
-from tinymixer.ops.array_library import namespace
+from tinymixer.ops.array_library import Array, namespace
 from tinymixer.optim.adamw import AdamW
 from tinymixer.optim.chunks import ParallelMap
 from tinymixer.optim.groups import ParameterGroup, decays
@@ -17,15 +17,14 @@ from tinymixer.optim.newton_schulz import FIVE_STEPS, THREE_STEPS, newton_schulz
 from tinymixer.optim.optimizer import check_range
 from tinymixer.parameters import Parameters
 
-BLOCK_MATRICES = ("blocks.*", "stages.*")  # names of what stands in blocks, and in a convolutional network's stages
+MATRICES = ("blocks.*", "stages.*.weight")  # of Mixers and Vision Transformers, and of convolutional networks
 ITERATIONS = {3: THREE_STEPS, 5: FIVE_STEPS}
-MATRIX_AXES = (2, 4)  # of a matrix, and of a kernel
 UPDATE_SIZE = 0.2  # root mean square of an update's elements, about that of AdamW's
 STACK = 4  # matrices that NumPy works on at a time, so that threads can share them; other libraries take all at once
 
 
 class Muon(AdamW):
-    """Momentum, orthogonalised (Jordan 2024), for the matrices and kernels of the blocks; AdamW for all else.
+    """Momentum, orthogonalised (Jordan 2024), for the blocks' matrices and kernels; AdamW for all other parameters.
 
     A gradient matrix has few large singular values and many small ones, so gradient descent moves along few directions.
     The orthogonal factor of the momentum moves along all of them equally far:
@@ -37,12 +36,10 @@ class Muon(AdamW):
 
     The elements of U V^T have a root mean square of 1 / sqrt(max(rows, columns)), so an update's is 0.2, which is what
     AdamW's updates usually have: one learning rate and one weight decay serve both rules (Liu et al. 2025, arXiv
-    2502.16982, section 2.2).
+    2502.16982, section 2.2). The kernel of a convolution, (kh, kw, I, O), is the matrix (kh*kw*I, O) that it multiplies
+    windows with.
 
-    A convolution's kernel (height, width, inputs, outputs) counts as the matrix (height * width * inputs, outputs) that
-    `ops/convolution.py` multiplies windows with, as in Jordan's own code.
-
-    matrices    patterns of the names of what Muon updates; a `ParameterGroup` with a `rule` decides first
+    matrices    patterns of the names of the matrices that Muon updates; a `ParameterGroup` with a `rule` decides first
     momentum    share of the last velocity that is kept
     iterations  Newton-Schulz steps, 3 or 5
     betas, eps  of AdamW; the rest as in `Optimizer`. A matrix keeps its velocity where AdamW keeps the mean
@@ -61,19 +58,19 @@ class Muon(AdamW):
         decay: str = "matrices",
         clip_norm: float | None = None,
         groups: Sequence[ParameterGroup] = (),
-        matrices: Sequence[str] = BLOCK_MATRICES,
+        matrices: Sequence[str] = MATRICES,
     ) -> None:
         check_range("momentum", momentum, 0, below=1)
         if iterations not in ITERATIONS:
             raise ConfigError(f"iterations of Newton-Schulz are 3 or 5, got {iterations!r}")
-        self.momentum, self.iterations, self.matrices = momentum, iterations, matrices
+        self.momentum, self.iterations, self.matrices = momentum, iterations, tuple(matrices)
         super().__init__(parameters, betas, eps, weight_decay, decay, clip_norm, groups)
         self._velocities = parameters.views_of(self.state["mean"])
         self._stacks = self._stacks_of_one_shape()
         if not self._stacks:
             raise ConfigError(
-                "Muon updates matrices and kernels, and no trained one has a name that fits "
-                f"{' or '.join(repr(pattern) for pattern in matrices)}: use optimizer = 'adamw'"
+                f"Muon updates matrices, and no trained one has a name that fits {' or '.join(map(repr, matrices))}: "
+                "use optimizer = 'adamw'"
             )
 
     def over(self, parameters: Parameters) -> Self:
@@ -83,7 +80,7 @@ class Muon(AdamW):
         return made
 
     def updates_matrix(self, name: str, shape: tuple[int, ...], rule: str | None) -> bool:
-        if len(shape) not in MATRIX_AXES:
+        if len(shape) not in (2, 4):
             if rule == "muon":
                 raise ConfigError(f"rule = 'muon' is for matrices and kernels, and '{name}' has the shape {shape}")
             return False
@@ -103,7 +100,6 @@ class Muon(AdamW):
         for segment in self._segments:
             if segment.matrix is not None:
                 shape = self.parameters.shape(segment.matrix)
-                shape = prod(shape[:-1]), shape[-1]
                 decay = segment.weight_decay if decays(shape, self.decay) else 0.0
                 key = (shape, segment.learning_rate_factor, decay)
                 alike.setdefault(key, []).append(segment.matrix)
@@ -118,23 +114,21 @@ class Muon(AdamW):
         rate, xp = learning_rate * stack.learning_rate_factor, namespace(self.parameters.values)
         looked_ahead = []
         for name in stack.names:
-            gradient, velocity = _as_matrix(self.parameters.gradient(name)), _as_matrix(self._velocities[name])
+            gradient, velocity = _matrix(self.parameters.gradient(name)), _matrix(self._velocities[name])
             velocity *= self.momentum
             velocity += gradient
             looked_ahead.append(gradient + self.momentum * velocity)
         directions = self.directions(xp.stack(looked_ahead))  # (n, rows, columns)
         size = rate * UPDATE_SIZE * sqrt(max(directions.shape[1:]))
         for i, name in enumerate(stack.names):
-            weight = _as_matrix(self.parameters[name])
+            weight = _matrix(self.parameters[name])  # (rows, columns)
             weight *= 1 - rate * stack.weight_decay
             weight -= size * directions[i]
 
 
-def _as_matrix(view: Any) -> Any:
-    """A matrix as it is, a kernel (height, width, inputs, outputs) as (height * width * inputs, outputs), of the same
-    memory.
-    """
-    return view.reshape(-1, view.shape[-1])
+def _matrix(array: Array) -> Array:
+    """A view of a parameter as a matrix: a kernel (kh, kw, I, O) as (kh*kw*I, O)."""
+    return array.reshape(-1, array.shape[-1])
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ def groups_of(recipe: "Recipe", names: Sequence[str]) -> list[ParameterGroup]:
 
     names   of the model's parameters
 
-    A group of the recipe all of whose parameters fall into the first two is left out, since those come first. Raises
-    ConfigError for a part that no parameter belongs to, and for a factor of a part that is frozen.
+    A group of the recipe all of whose parameters are frozen is left out. Raises ConfigError for a part that no
+    parameter belongs to, for a factor of a part that is frozen, and for one of parameters that a group of the recipe
+    sets too: only the first group of a parameter counts, so its other settings would be lost.
     """
     options = recipe.fine_tuning
     frozen = [ParameterGroup(pattern_of(part, names), frozen=True) for part in parts_of(options.freeze)]
@@ -55,8 +56,15 @@ def groups_of(recipe: "Recipe", names: Sequence[str]) -> list[ParameterGroup]:
         group = ParameterGroup(pattern_of(part, names), learning_rate_factor=factor)
         if not _left(group, frozen, names):
             raise ConfigError(f"'{part}' is frozen, so it has no learning rate: leave it out of learning_rate_factors")
+        for other in recipe.groups:
+            both = [name for name in names if _fits(name, group) and _fits(name, other)]
+            if any(not any(_fits(name, earlier) for earlier in frozen) for name in both):
+                raise ConfigError(
+                    f"learning_rate_factors names '{part}', and the recipe's group '{other.pattern}' sets {both[0]} "
+                    "too: give that group a learning_rate_factor instead"
+                )
         rated.append(group)
-    return [*frozen, *rated, *(group for group in recipe.groups if _counts(group, [*frozen, *rated], names))]
+    return [*frozen, *rated, *(group for group in recipe.groups if _counts(group, frozen, names))]
 
 
 def pattern_of(part: str, names: Sequence[str]) -> str:
@@ -111,10 +119,14 @@ def _frozen_names(groups: Sequence[ParameterGroup], names: Sequence[str]) -> set
 
 def _counts(group: ParameterGroup, earlier: Sequence[ParameterGroup], names: Sequence[str]) -> bool:
     """Whether a group of the recipe has parameters left; one that fits no name is kept, for the optimizer to refuse."""
-    return _left(group, earlier, names) or not any(fnmatchcase(name, group.pattern) for name in names)
+    return _left(group, earlier, names) or not any(_fits(name, group) for name in names)
 
 
 def _left(group: ParameterGroup, earlier: Sequence[ParameterGroup], names: Sequence[str]) -> bool:
     """Whether a parameter of the group belongs to none of the earlier groups."""
-    own = [name for name in names if fnmatchcase(name, group.pattern)]
-    return any(not any(fnmatchcase(name, other.pattern) for other in earlier) for name in own)
+    own = [name for name in names if _fits(name, group)]
+    return any(not any(_fits(name, other) for other in earlier) for name in own)
+
+
+def _fits(name: str, group: ParameterGroup) -> bool:
+    return fnmatchcase(name, group.pattern)

@@ -33,6 +33,8 @@ def prepare(
     asked, sizes_from_weights = recipe, recipe.fine_tuning.sizes_from == "weights" and model is None
     if sizes_from_weights:
         recipe = ranks.first(lambda: sized_as_before(asked, resumed)) if resumed else sized_like(recipe, weights)
+    if model is None and recipe.size_note:
+        say(recipe.size_note)
     dataset = dataset or load_data(recipe)
     stated = None if model is not None or "image_size" in recipe.from_data else recipe.model.image_size
     recipe = fit_recipe(recipe, dataset, model)

@@ -15,9 +15,11 @@ from typing import Any
 
 from tinymixer.borders import guarded, read_text, shown_path
 from tinymixer.data import Augmentation, Dataset
+from tinymixer.data.manifest import DATASETS, load_manifest
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.models import MixerConfig, architectures, config_class
 from tinymixer.models.presets import find_preset
+from tinymixer.models.sizing import sizes_like
 from tinymixer.optim import ParameterGroup
 from tinymixer.options import Options, checked_value, plain_value
 from tinymixer.text import printable
@@ -46,6 +48,7 @@ class Recipe:
     model          its configuration
     from_data      names of model fields that the recipe leaves out; `fitted_to` takes them from the data, and until
                    then `model` holds placeholder values
+    size_note      a sentence about sizes that `with_overrides` chose for another architecture; it is not written
     groups         groups of parameters, by patterns of their names, with settings of their own
     """
 
@@ -61,6 +64,7 @@ class Recipe:
     fine_tuning: FineTuningOptions = field(default_factory=FineTuningOptions)
     groups: tuple[ParameterGroup, ...] = ()
     from_data: tuple[str, ...] = ()
+    size_note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         for title in TITLES:
@@ -150,9 +154,10 @@ class Recipe:
         """This recipe with some fields replaced. Text is converted to the field's type; None leaves a field unchanged.
 
         A field is given by its qualified name ("model.hidden_dim"), or by its short name where only one section has it.
-        Dashes may replace underscores, as on the command line. `architecture` replaces [model] by that architecture
-        with the same sizes, or by a published size such as "S/16". Raises ConfigError for an unknown field or a value
-        that does not fit.
+        Dashes may replace underscores, as on the command line. `architecture` replaces [model] by that architecture,
+        with the width at which it has about as many parameters (`size_note` says which) and the other fields that both
+        have, or by a published size such as "S/16". Where its width is given, the sizes that both have stay, too.
+        Raises ConfigError for an unknown field or a value that does not fit.
         """
         changes: dict[str, dict[str, Any]] = {}
         for given_name, value in overrides.items():
@@ -162,15 +167,19 @@ class Recipe:
                 changes.setdefault(found.section, {})[found.name] = parsed
         replaced: dict[str, Any] = {}
         if "model" in changes:
-            dataset = changes.get("data", {}).get("dataset", self.data.dataset)
-            replaced = self._changed_model(changes.pop("model"), own_images=dataset == "own")
+            data = self.data.to_dict() | changes.get("data", {})
+            fine_tuning = self.fine_tuning.to_dict() | changes.get("fine_tuning", {})
+            replaced = self._changed_model(changes.pop("model"), data, fine_tuning["sizes_from"] == "weights")
         for section, new in changes.items():
             replaced[section] = _build_section(
                 section, SECTIONS[section], getattr(self, section).to_dict() | new, "the recipe"
             )
         return dataclasses.replace(self, **replaced)
 
-    def _changed_model(self, changes: dict[str, Any], own_images: bool) -> dict[str, Any]:
+    def _changed_model(
+        self, changes: dict[str, Any], data: Mapping[str, Any], sizes_from_weights: bool
+    ) -> dict[str, Any]:
+        own_images, size_note = data["dataset"] == "own", ""
         architecture = checked_value("architecture", changes.pop("architecture", self.architecture), str, {})
         stated = {name: value for name, value in self.model.to_dict().items() if name not in self.from_data}
         published = None if architecture in architectures() else find_preset(architecture)
@@ -185,7 +194,43 @@ class Recipe:
         if architecture != self.architecture:
             names = [info.name for info in config_class(architecture).field_infos()]
             stated = {name: value for name, value in stated.items() if name in names}
-        return _model_parts({"architecture": architecture} | stated | changes, "the recipe")
+            if published is None and not sizes_from_weights:
+                sizes, size_note = self._sizes_of(architecture, stated, changes, data)
+                stated |= sizes
+        parts = _model_parts({"architecture": architecture} | stated | changes, "the recipe")
+        return parts | {"size_note": size_note}
+
+    def _sizes_of(
+        self, architecture: str, stated: Mapping[str, Any], changes: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], str]:
+        """The sizes with which another architecture has about as many parameters as this model, and a sentence.
+
+        stated, changes   fields of the new model: those that this one has too, and those that are given
+
+        The sizes are empty where they cannot be chosen, and where the width is given.
+        """
+        kind = config_class(architecture)
+        shape = self._image_shape(data) | {name: changes[name] for name in FROM_DATA if name in changes}
+        target = getattr(_with_fields(self.model, shape), "parameter_count", 0)
+        shared = {**stated, **{name: value for name, value in shape.items() if name in section_fields(kind)}}
+        sizes = sizes_like(kind, target, given=changes, shared=shared) if target else None
+        if sizes is None:
+            return {}, ""
+        new: Any = kind.from_dict({**shared, **sizes, **changes})
+        named = ", ".join(f"{name} {value}" for name, value in sizes.items())
+        return sizes, (
+            f"{architecture} gets {named}: with {new.parameter_count:,} parameters it is nearest in size to the "
+            f"recipe's {self.architecture}, which has {target:,} (--{next(iter(sizes)).replace('_', '-')} sets another)"
+        )
+
+    def _image_shape(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields in `from_data` as far as they are known before the images are: of a data set that has a name."""
+        known = {}
+        if data["dataset"] in DATASETS and not data["data"]:
+            manifest = load_manifest(data["dataset"])
+            classes = len(manifest.class_names)
+            known = {"image_size": manifest.image_size, "in_channels": manifest.channels, "num_classes": classes}
+        return {name: known.get(name, getattr(self.model, name)) for name in self.from_data}
 
     def fitted_to(self, dataset: Dataset) -> "Recipe":
         """This recipe with the fields in `from_data` (image_size, in_channels, num_classes) set from the data.
@@ -214,6 +259,14 @@ class Recipe:
         return {
             name: (ours.get(name), theirs.get(name)) for name in ours | theirs if ours.get(name) != theirs.get(name)
         }
+
+
+def _with_fields(options: Any, changes: Mapping[str, Any]) -> Any:
+    """Options with other values in some fields; as they are where the values do not fit."""
+    try:
+        return type(options).from_dict(options.to_dict() | changes)
+    except ConfigError:
+        return options
 
 
 def recipe_names() -> list[str]:

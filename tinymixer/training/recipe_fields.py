@@ -51,7 +51,10 @@ def section_fields(options: type[Options]) -> dict[str, FieldInfo]:
 def recipe_fields() -> dict[str, RecipeField]:
     """Every field of every section, and of every model, by qualified name, in the order of the file."""
     names = tuple(architectures())
-    help = "Which model to train; a published size, such as S/16, sets all its sizes."
+    help = (
+        "Which model to train. Another than the recipe's gets the width at which it has about as many parameters, "
+        "unless its width is given; a published size, such as S/16, sets all its sizes."
+    )
     fields = [RecipeField("architecture", "model", str, "mlp_mixer", help, (*names, *PRESETS))]
     for architecture in ("mlp_mixer", *(name for name in names if name != "mlp_mixer")):
         fields += [_field(info, "model") for info in config_class(architecture).field_infos()]
