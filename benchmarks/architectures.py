@@ -19,7 +19,6 @@ seeds    the whole budget, trained on all training images; the last averaged
 The folder is a ledger: what is finished is never run again, and a run that was stopped goes on from its checkpoint.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,8 +27,18 @@ from typing import Any
 
 import click
 
-from benchmarks.ledger import Entries, Ledger, Until, finish, sentences, summed_up, trained_seconds, without_test_images
-from benchmarks.model_costs import Budgets, measured
+from benchmarks.ledger import (
+    Entries,
+    Ledger,
+    Until,
+    finish,
+    sentences,
+    stated,
+    summed_up,
+    trained_seconds,
+    without_test_images,
+)
+from benchmarks.model_costs import Budgets, cores_of_others, measured
 from tinymixer import load_dataset, load_recipe
 from tinymixer.data import Dataset
 from tinymixer.engines.cpu.threads import default_threads
@@ -54,7 +63,7 @@ SIZES = ("patch_size", "hidden_dim", "tokens", "tokens_mlp_dim", "channels_mlp_d
 RATES = (0.4, 1.0, 2.5)  # of the recipe's learning rate
 WEAKER_DECAY = 0.3  # of the recipe's decay, at the best of these rates: the fourth trial
 PHASES = ("measure", "rates", "seeds")
-BUSY = 0.5  # processes that the machine runs on average, above which nothing is measured
+BUSY = 0.2  # cores that other programs may use while something is measured
 MEASURING = 60.0  # seconds that measuring a model takes, about
 
 
@@ -86,17 +95,21 @@ def known_models() -> list[str]:
     return [name for name, own in MODELS.items() if own.get("architecture", "mlp_mixer") in architectures()]
 
 
-def description(model: str, plan: Plan) -> dict[str, Any]:
+def description(name: str, plan: Plan) -> dict[str, Any]:
     """What a model's runs have of their own, for the ledger; with other sizes, say, they would be other runs."""
-    recipe = plan.recipe(model).fitted_to(plan.dataset)
-    others = {name: own for name, own in MODELS[model].items() if name not in ("architecture", *recipe.model.to_dict())}
+    recipe = plan.recipe(name).fitted_to(plan.dataset)
+    others = {
+        field: own for field, own in MODELS[name].items() if field not in ("architecture", *recipe.model.to_dict())
+    }
     plain, given = type(plan.base.model)().to_dict(), recipe.model.to_dict()
     without = [
-        f"{name} = {str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in plan.base.model.to_dict().items()
-        if name not in (*SIZES, *plan.base.from_data) and value not in (plain[name], given.get(name))
+        f"{field} = {str(value).lower() if isinstance(value, bool) else value}"
+        for field, value in plan.base.model.to_dict().items()
+        if field not in (*SIZES, *plan.base.from_data) and value not in (plain[field], given.get(field))
     ]
-    return {"architecture": recipe.architecture, "model": given, "others": others, "left out": without}
+    defaults = type(recipe.model)().to_dict()
+    model = {field: value for field, value in given.items() if value != defaults[field]}
+    return {"architecture": recipe.architecture, "model": model, "others": others, "left out": without}
 
 
 # -------------------------------------------------------------------------------------------------------------- phases
@@ -104,16 +117,18 @@ def description(model: str, plan: Plan) -> dict[str, Any]:
 
 def measure_model(entry: dict[str, Any], model: str, plan: Plan, ledger: Ledger) -> None:
     """Write the facts about a model into its entry."""
-    load = os.getloadavg()[0]
-    if load > BUSY and not plan.busy:
+    others = cores_of_others()
+    if others is not None and others > BUSY and not plan.busy:
         raise TrainingError(
-            f"the machine is busy (load average {load:.1f}), and what is measured now fixes the length of all runs of "
-            f"'{model}': wait until it is quiet (below {BUSY}), or give --busy"
+            f"other programs use {others:.1f} cores, and what is measured now fixes the length of all runs of '{model}'"
+            f": wait until they use less than {BUSY}, give --busy, or go on with what is measured, --phase rates "
+            "--phase seeds"
         )
     beside = None
     if model != BESIDE:
         beside = plan.recipe(BESIDE), ledger.entries[BESIDE]["measured"]["step_seconds"]
     found = measured(plan.recipe(model), plan.dataset, plan.data, plan.budgets, beside)
+    found["cores of others"] = others
     if plan.steps:
         found["steps"] = {"run": plan.steps, "trial": plan.steps}
     entry["measured"] = found
@@ -315,7 +330,7 @@ def main(
         dataset = load_dataset(recipe.data.dataset, path=data)
         budgets = Budgets(run_seconds, trial_seconds, time.perf_counter() - started)
         plan = Plan(recipe.with_overrides(common), dataset, data, budgets, steps, busy)
-        settings = plan.base.values() | {"data": dataset.description.fingerprint, "steps": steps}
+        settings = stated(plan.base) | {"data": dataset.description.fingerprint, "steps": steps}
         settings |= {"seconds of a run": run_seconds, "seconds of a trial": trial_seconds}
         models = [model for model in known if model in (only or known)]
         with Ledger(out, settings, table, click.echo) as ledger:

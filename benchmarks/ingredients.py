@@ -20,6 +20,7 @@ from benchmarks.ledger import (
     finish,
     relative_time,
     sentences,
+    stated,
     summed_up,
     without_test_images,
 )
@@ -95,7 +96,7 @@ def main(rows: tuple[str, ...], name: str, data: Path | None, out: Path, steps: 
     with sentences():
         base = load_recipe(name).with_overrides({"seconds": 0, "validation_share": 0.1, "threads": threads})
         dataset = without_test_images(load_dataset(base.data.dataset, path=data))
-        with Ledger(out, base.values() | {"steps of the recipe": steps}, table, click.echo) as ledger:
+        with Ledger(out, stated(base) | {"steps of the recipe": steps}, table, click.echo) as ledger:
             for seed in range(seeds):
                 for row in rows or ROWS:
                     fill(ledger, row, base, dataset, seed, steps)

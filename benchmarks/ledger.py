@@ -27,7 +27,7 @@ from tinymixer.training.folder_lock import FolderLock
 
 Entries = dict[str, dict[str, Any]]
 MEASURED_STEPS = 8  # in each turn
-MISSING = "nothing"
+MISSING = "not set"
 
 
 class Ledger:
@@ -83,6 +83,13 @@ class Ledger:
     def _write(self, name: str, text: str) -> None:
         with replacing(self.folder / name) as file:
             file.write(text.encode())
+
+
+def stated(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe has besides the defaults, for a ledger to compare: fields that come later do not count."""
+    defaults = Recipe(architecture=recipe.architecture, model=type(recipe.model)())
+    values = {name: own for name, (own, _) in recipe.differences(defaults).items()}
+    return values | {name: str(values[name]) for name in ("groups",) if name in values}
 
 
 def _require_same(folder: Path, what: str, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,6 @@ def measured(
         "step_seconds": costs.step,
         "images_per_second": recipe.training.batch_size / costs.step,
         "memory_bytes": memory_of(recipe, data),
-        "load_average": os.getloadavg()[0],
         "steps": {
             "run": max(1, of_run.steps_within(budgets.run * (1 - RESERVE) - before, whole_epoch)),
             "trial": max(1, of_trial.steps_within(budgets.trial * (1 - RESERVE) - before, per_epoch)),
@@ -80,6 +79,21 @@ def _costs(recipe: Recipe, dataset: Dataset, seconds: float) -> tuple[Costs, flo
     if costs is None:
         raise SystemExit(130)
     return costs, start, len(trainer.validation_indices), trainer.steps_per_epoch
+
+
+def cores_of_others(seconds: float = 2.0, stat: Path = Path("/proc/stat")) -> float | None:
+    """How many cores other programs use while this one sleeps; None where the system does not say.
+
+    (The load average would count this process's own work of the last minute, too.)
+    """
+    if not stat.exists():
+        return None
+    busy = []
+    for pause in (seconds, 0.0):
+        user, nice, system, _idle, _waiting, *others = map(int, stat.read_text().splitlines()[0].split()[1:9])
+        busy.append((user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK"))
+        time.sleep(pause)
+    return (busy[1] - busy[0]) / seconds
 
 
 def memory_of(recipe: Recipe, data: Path | None) -> int | None:

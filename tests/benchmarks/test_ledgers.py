@@ -22,7 +22,7 @@ DIGITS = dataclasses.replace(
 MIXERS = ["--only", "mlp_mixer", "--only", "tokens-pool"]
 FACTS = {
     "parameters": 1234, "multiply_adds": 56_700_000, "step_seconds": 0.1, "images_per_second": 80.0,
-    "memory_bytes": 3 << 20, "load_average": 0.1, "steps": {"run": 4, "trial": 2},
+    "memory_bytes": 3 << 20, "steps": {"run": 4, "trial": 2},
 }  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def small(monkeypatch):
     for script in (architectures, ingredients):
         monkeypatch.setattr(script, "load_recipe", lambda name: small_recipe(ema_decay=0.9))
         monkeypatch.setattr(script, "load_dataset", lambda name, path: DIGITS)
+    monkeypatch.setattr(architectures, "cores_of_others", lambda: None)
     monkeypatch.setattr(architectures, "measured", lambda recipe, *_: json.loads(json.dumps(FACTS)))
     monkeypatch.setattr(Reports, "draw_curves", lambda *_: None)  # which takes longer than these runs
     monkeypatch.setattr(Reports, "draw_curves_if_due", lambda *_: None)
@@ -121,9 +122,9 @@ def test_a_diverged_trial_is_noted_and_other_failures_end_the_command(small, tmp
 
 
 def test_other_settings_a_busy_machine_and_unknown_models_are_refused(small, tmp_path):
-    small.setattr(architectures.os, "getloadavg", lambda: (1.5, 1, 1))
-    assert "the machine is busy (load average 1.5)" in compare(tmp_path / "out", more=()).output
-    assert "seconds of a trial was 180.0 and is 60.0" in compare(tmp_path / "out", "--trial-seconds", 60).output
+    small.setattr(architectures, "cores_of_others", lambda: 1.5)
+    assert "other programs use 1.5 cores, and what is measured now" in compare(tmp_path / "out", more=()).output
+    assert "seconds of a trial was 180.0 and is 60.0): go on" in compare(tmp_path / "out", "--trial-seconds", 60).output
     assert "there is no model 'vot'" in compare(tmp_path / "out", "--only", "vot").output
     assert "has no budget of seconds: give --seconds" in call(architectures, "--out", tmp_path / "out").output
     (tmp_path / "out" / "ledger.json").write_text("{")
@@ -185,6 +186,13 @@ def test_ingredients_go_on_with_an_old_ledger(small, tmp_path):
     assert "(steps of the recipe was 4 and is 5)" in call(ingredients, *options[:6], "--steps", 5).output
     small.setattr(ingredients, "ROWS", {"with plain": {"flip": True}})
     assert "'with plain' is left out" in call(ingredients, *options[:6]).output
+
+
+def test_cores_of_others(tmp_path):
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 5 20 900 7 1 2 3 0 0\ncpu0 1 1\n")
+    assert model_costs.cores_of_others(0.01, stat) == 0
+    assert model_costs.cores_of_others(0.01, tmp_path / "none") is None
 
 
 def test_time_is_up_at_its_end():

@@ -30,7 +30,7 @@ from tinymixer.training.measuring import fit_to_budget
 from tinymixer.training.memory import out_of_memory
 from tinymixer.training.notebook import default_progress
 from tinymixer.training.other_weights import averaged_weights
-from tinymixer.training.parts import frozen_words, keep_frozen_statistics
+from tinymixer.training.parts import frozen_words
 from tinymixer.training.plan import planned_steps
 from tinymixer.training.prepare import prepare
 from tinymixer.training.progress import Progress
@@ -115,7 +115,6 @@ class Trainer:
         self.optimizer = make_optimizer(recipe, self.model.parameters)
         if frozen := frozen_words(self.optimizer.groups, self.model.parameters):
             say(frozen)
-        keep_frozen_statistics(self.optimizer.groups, self.model.parameters)
         if note := whole_batch_note(self.model, training.micro_batches):
             say(note)
         self.average = make_average(recipe, self.model.parameters)
