@@ -20,7 +20,7 @@ import numpy as np
 
 from tinymixer import MixerConfig, MlpMixer, get_backend, ops
 from tinymixer.analysis.curves import COLOURS, INK
-from tinymixer.analysis.mixer_picture import mixer_picture
+from tinymixer.analysis.model_picture import model_picture
 from tinymixer.data import Batches, load_dataset, normalise
 from tinymixer.lessons import check, new_figure, show
 from tinymixer.optim import SGD, cosine
@@ -136,7 +136,7 @@ shown = right[0]
 scores = np.exp(test_logits[shown] - test_logits[shown].max())
 probabilities = scores / scores.sum()  # (10,)
 
-figure = mixer_picture(
+figure = model_picture(
     model,
     digits.test_images[shown],
     probabilities,

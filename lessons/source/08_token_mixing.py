@@ -20,7 +20,7 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.analysis.curves import COLOURS, INK
-from tinymixer.analysis.mixer_picture import mixer_picture
+from tinymixer.analysis.model_picture import model_picture
 from tinymixer.data import load_dataset, normalise
 from tinymixer.gradcheck import check_layer
 from tinymixer.layers import ChannelMixing, Linear, TokenMixing
@@ -288,7 +288,7 @@ for name, model in (("linear Mixer", linear_mixer), ("Mixer", mixer)):
 shown = held_back[0]
 logits, _ = linear_mixer.forward(pixels[shown : shown + 1])  # (1, K)
 scores = np.exp(logits[0] - logits.max())
-figure = mixer_picture(
+figure = model_picture(
     linear_mixer,
     digits.train_images[shown],
     scores / scores.sum(),

@@ -35,3 +35,24 @@ def test_one_model_with_the_shapes_of_its_layers(tinymixer):
     assert (found["name"], found["parameters_with_head"]) == ("S/32", 18_591_624 + 5130)
     assert found["layer_rows"][0]["weights"] == {"weight": [3072, 512], "bias": [512]}
     assert tinymixer("models", "B/15").is_error("no preset 'B/15'", "Did you mean 'B/1")
+
+
+def test_a_picture_of_one_model(tinymixer, tmp_path):
+    written = tinymixer("models", "R18-nano", "--num-classes", "7", "--picture", "resnet.svg")
+    assert (written.code, written.err) == (0, "")
+    assert "picture drawn in resnet.svg: ResNet, 1,094,267 parameters: image, 32 x 32 x 3" in written.out
+    assert "head, a Linear, gives 7." in (tmp_path / "resnet.svg").read_text(encoding="utf-8")
+    as_json = tinymixer("models", "S/32", "--json", "--picture", "mixer.PNG")
+    assert as_json.json["name"] == "S/32"
+    assert "picture drawn in mixer.PNG: MLP-Mixer" in as_json.err
+    assert (tmp_path / "mixer.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_cannot_be_drawn(tinymixer):
+    assert tinymixer("models", "--picture", "all.svg").is_error("expected its name, such as 'tinymixer models B/16")
+    refused = tinymixer("models", "S/32", "--picture", "mixer.pdf")
+    assert refused.is_error("expected a file name ending in .svg or .png, got 'mixer.pdf'")
+    assert refused.out == ""
+    unwritable = tinymixer("models", "S/32", "--picture", "missing/mixer.svg")
+    assert unwritable.is_error("missing/mixer.svg could not be saved", "nothing was written")
+    assert "token_mixing" in unwritable.out  # the layers are listed all the same

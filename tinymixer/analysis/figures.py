@@ -12,6 +12,8 @@ from tinymixer.text import printable, reason_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SVG_FONTS = ["DejaVu Sans", "Verdana", "Helvetica", "Arial"]  # Matplotlib's own, and others that most readers have
+
 
 @contextlib.contextmanager
 def plain_settings() -> Iterator[None]:
@@ -40,18 +42,38 @@ def transparent_figure(width: float, height: float, dots_per_inch: int = 120) ->
     return figure
 
 
-def save_picture(figure: "Figure", path: Path) -> None:
-    """Draw a figure into a PNG file. Texts are drawn literally: "$" in a user's class name does not begin a formula.
+def save_picture(figure: "Figure", path: Path, alt: str = "") -> None:
+    """Draw a figure into a file: SVG where its name ends in .svg, else PNG. Texts are drawn literally: "$" in a user's
+    class name does not begin a formula.
 
-    Raises CheckpointError when the file cannot be written; an older file of that name then stays.
+    alt   the picture in words, written into the file for readers who do not see it
+
+    Texts in an SVG stay texts, in Matplotlib's font where the reader has it, else in another that is hardly wider. The
+    same figure gives the same bytes. Raises CheckpointError when the file cannot be written; an older file of that
+    name then stays.
     """
+    import matplotlib
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
         text.set_text(printable(text.get_text(), keep="\n"))
-    with replacing(path) as file:
-        figure.savefig(file, format="png", transparent=True)
+    vector = path.suffix.lower() == ".svg"
+    metadata: dict[str, str | None] = {"Title": alt} if alt else {}
+    if vector:
+        metadata |= dict.fromkeys(("Date", "Creator", "Format", "Type"))  # not written
+    settings: Any = {"svg.hashsalt": "tinymixer", "svg.fonttype": "none", "font.sans-serif": SVG_FONTS}
+    with replacing(path) as file, matplotlib.rc_context(settings if vector else {}):
+        figure.savefig(file, format="svg" if vector else "png", transparent=True, metadata=metadata or None)
+
+
+def text_width(text: str, size: float) -> float:
+    """The width of a line of text in points, with letters of that size in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width)
 
 
 def add_legend(axes: Any, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:

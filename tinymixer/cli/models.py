@@ -1,24 +1,33 @@
 """tinymixer models: lists the published sizes of models, and the layers of one."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinymixer.cli.output import json_option, make_table, print_json, print_table, tell, wrapped
+from tinymixer.errors import ConfigError
 
 if TYPE_CHECKING:
     from tinymixer.models.presets import Preset
     from tinymixer.models.summary import LayerRow
 
 FLOAT32 = 4  # bytes
+PICTURES = (".svg", ".png")
 TRAINING_COPIES = 4  # weights, gradients, and AdamW's two moments
 
 
 @click.command(short_help="List the published sizes of models, or the layers of one.")
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--num-classes", type=click.IntRange(min=1), help="Classes of the head; 1000, or 10 at CIFAR-10's size.")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the model with that NAME into FILE (.svg or .png).",
+)
 @json_option
-def models(name: str | None, num_classes: int | None, as_json: bool) -> None:
+def models(name: str | None, num_classes: int | None, picture: Path | None, as_json: bool) -> None:
     """List the published sizes of models; with NAME, show the layers and weights of that one.
 
     Parameters are counted without the head, as in the paper's table; multiply-adds and memory with it. Memory is that
@@ -28,14 +37,19 @@ def models(name: str | None, num_classes: int | None, as_json: bool) -> None:
     Examples:
       tinymixer models
       tinymixer models B/16
+      tinymixer models ViT-S/16 --picture vit.svg
       tinymixer models --json
       tinymixer train photos --data my-photos --architecture S/16
     """
     from tinymixer.models import PRESETS
     from tinymixer.models.presets import PUBLISHED_CLASSES, known_preset
 
+    if picture is not None:
+        _require_drawable(name, picture)
     if name is not None:
         _show_one(known_preset(name), num_classes, as_json)
+        if picture is not None:
+            _draw(name, num_classes, picture, as_json)
         return
     rows = [_row(preset, num_classes) for preset in PRESETS.values()]
     if as_json:
@@ -128,6 +142,27 @@ def _show_one(preset: "Preset", num_classes: int | None, as_json: bool) -> None:
     print_table(table)
     if preset.note:
         tell(wrapped(f"{preset.name}: {preset.note}."))
+
+
+def _require_drawable(name: str | None, picture: Path) -> None:
+    """Raise ConfigError before any work is done, unless there is one model to draw, into a file of a known kind."""
+    if name is None:
+        raise ConfigError(
+            f"one model is drawn into a picture: expected its name, such as 'tinymixer models B/16 --picture {picture}'"
+        )
+    if picture.suffix.lower() not in PICTURES:
+        raise ConfigError(
+            f"models are drawn as SVG or PNG: expected a file name ending in .svg or .png, got '{picture}'"
+        )
+
+
+def _draw(name: str, num_classes: int | None, picture: Path, as_json: bool) -> None:
+    from tinymixer.analysis.model_diagram import draw_model
+    from tinymixer.borders import shown_path
+    from tinymixer.models import preset as configuration
+
+    in_words = draw_model(configuration(name, num_classes), picture)
+    tell(wrapped(f"picture drawn in {shown_path(picture)}: {in_words}", to_stderr=as_json), to_stderr=as_json)
 
 
 def _weights(row: "LayerRow") -> str:
