@@ -137,4 +137,4 @@ def test_a_model_whose_images_may_depend_on_each_other_is_told_of(tmp_path):
         heard = Recorder()
         recipe = small_recipe(micro_batches=micro_batches, epochs=1)
         Trainer(recipe, tmp_path / str(micro_batches), DATA, heard, model=SaysNothing(config)).run()
-        assert any("SaysNothing does not say independent_images" in note for note in heard.notes) == told
+        assert any("SaysNothing does not treat images independently" in note for note in heard.notes) == told

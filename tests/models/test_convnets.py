@@ -1,19 +1,21 @@
 """ResNet, BiT, NF-ResNet, BoTNet: their sizes, that they learn, and what batch norm's whole batches mean for a run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.strict_arrays import STRICT
-from tests.training.small_runs import Recorder, small_dataset, small_recipe
+from tests.training.small_runs import Recorder, StopAfter, assert_same_checkpoint, small_dataset, small_recipe
 from tinymixer.engines.cpu.threads import ThreadTeam
 from tinymixer.engines.independence import require_shareable
 from tinymixer.engines.step import train_step
-from tinymixer.errors import ConfigError, TrainingError
+from tinymixer.errors import ConfigError, ShapeError, TrainingError
 from tinymixer.models import config_class, make_model, model_class
 from tinymixer.models.nf_resnet import RELU_GAIN
 from tinymixer.models.summary import layer_rows
 from tinymixer.optim import AdamW
-from tinymixer.training import Trainer, load_run
+from tinymixer.training import Trainer, load_checkpoint, load_run
 
 NAMES = ("resnet", "bit", "nf_resnet", "botnet")
 BATCH_NORM = ("resnet", "botnet")
@@ -39,13 +41,6 @@ def test_a_built_model_has_the_parameters_of_its_configuration(name, block):
     assert model.parameters.count == model.config.parameter_count == sum(row.parameters for row in layer_rows(model))
     assert type(model).independent_images == (name not in BATCH_NORM)
     assert bool(model.parameters.buffer_names) == (name in BATCH_NORM)
-
-
-def test_multiply_adds_of_resnet_18():
-    """1.81 billion for an image of 224 pixels a side, as everybody counts them (He et al. 2016, table 1: 1.8e9)."""
-    rows = layer_rows(make_model("resnet", config_class("resnet")(**IMAGENET), seed=None))
-    assert sum(row.multiply_adds for row in rows) == 1_814_073_344
-    assert rows[0].output == (112, 112, 64)
 
 
 @pytest.mark.parametrize("depths", ["", "2-", "2-x", "0-2", "-1", "2,2", "2.5", "²"])
@@ -136,24 +131,112 @@ def test_micro_batches_of_batch_norm_are_said_to_train_something_else(tmp_path):
 
 def test_batches_of_batch_norm_are_not_shared_out_over_ranks(tmp_path):
     trainer = Trainer(small_recipe(epochs=1), tmp_path / "run", small_dataset(), model=small("resnet"))
-    with pytest.raises(TrainingError, match=r"ResNet does not say independent_images = True.*Train it in one process"):
+    with pytest.raises(TrainingError, match=r"ResNet does not say .* \(batch norm .*in one process"):
         require_shareable(trainer.model, trainer.engine.work, None)
-
-
-def test_a_run_with_batch_norm_lends_weights_and_statistics_to_another(tmp_path):
-    recipe = small_recipe(epochs=1).with_overrides(
-        {"architecture": "resnet", "width": 4, "depths": "1", "ema_decay": 0.9}
-    )
-    Trainer(recipe, tmp_path / "first", small_dataset()).run()
-    lent = load_run(tmp_path / "first", "best").model
-    second = Trainer(recipe, tmp_path / "second", small_dataset(), init_from=tmp_path / "first")
-    np.testing.assert_array_equal(second.model.parameters.values, lent.parameters.values)
-    np.testing.assert_array_equal(second.model.parameters.buffers, lent.parameters.buffers)
-    assert lent.parameters.buffers.any()
-    average = np.load(tmp_path / "first" / "last.npz")
-    assert any("stem.norm.variance" in name for name in average.files if "average" in name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_prints_itself(name):
     assert model_class(name)(config_class(name)(**SMALL)).summary()
+
+
+def started(tmp_path, weights, **changes):
+    """A trainer of a ResNet that starts from weights, and what it says."""
+    heard = Recorder()
+    recipe = small_recipe(epochs=1).with_overrides({"architecture": "resnet", "width": 4, "depths": "1-1"} | changes)
+    folder = tmp_path / f"from-{len(list(tmp_path.iterdir()))}"
+    trainer = Trainer(recipe, folder, small_dataset(), heard, init_from=weights)
+    return trainer, " ".join(heard.notes)
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A run of a ResNet that averages its weights."""
+    folder = tmp_path_factory.mktemp("resnet") / "run"
+    changes = {"architecture": "resnet", "width": 4, "depths": "1-1", "ema_decay": 0.9, "ema_every": 1}
+    Trainer(small_recipe(epochs=1).with_overrides(changes), folder, small_dataset()).run()
+    return folder
+
+
+def test_a_frozen_part_keeps_its_statistics_and_computes_with_them(tmp_path, resnet):
+    trainer, notes = started(tmp_path, resnet, freeze="stem, stages.0", weight_decay=0.1)
+    assert "parameters, which do not change; the statistics of 3 layers stay as they are, too" in notes
+    parameters = trainer.model.parameters
+    before = parameters.to_numpy() | parameters.buffers_to_numpy()
+    images = np.random.default_rng(0).normal(3, 2, (8, 8, 8, 1)).astype("float32")
+    stem = trainer.model.chain.layers[:3]
+    for train in (True, False):
+        x = images
+        for layer in stem:
+            x, _ = layer.forward(x, train=train)
+        before.setdefault("stem's output", x)
+        np.testing.assert_array_equal(x, before["stem's output"])  # in training as in evaluation
+    trainer.run()
+    after = parameters.to_numpy() | parameters.buffers_to_numpy()
+    for name, array in after.items():
+        frozen = name.startswith(("stem.", "stages.0."))
+        assert np.array_equal(array, before[name]) == frozen, name
+    assert load_checkpoint(tmp_path / "from-0" / "last.npz").recipe.architecture == "resnet"
+    half, notes = started(tmp_path, resnet, freeze="stem.convolution")  # its batch norm is trained
+    assert "statistics" not in notes
+    assert not half.model.chain.layers[1].parameters.buffers_are_constant
+
+
+def test_weights_of_other_classes_depths_and_models(tmp_path, resnet):
+    lent = load_run(resnet).model.parameters
+    deeper, notes = started(tmp_path, resnet, depths="1-2")
+    assert "20 of 26 arrays are loaded; newly initialised: stages.1.1.branch" in notes
+    ours = deeper.model.parameters
+    assert ours.buffer("stages.1.1.branch.norm1.mean").max() == 0
+    for name in lent.buffer_names:  # with its weights each layer takes its statistics
+        np.testing.assert_array_equal(ours.buffer(name), lent.buffer(name))
+    three = small_dataset()
+    kept = three.train_labels < 3
+    three = dataclasses.replace(
+        three, train_images=three.train_images[kept], train_labels=three.train_labels[kept],
+        test_images=three.test_images[:0], test_labels=three.test_labels[:0], class_names=("a", "b", "c"),
+    )  # fmt: skip
+    recipe = small_recipe(epochs=1).with_overrides({"architecture": "resnet", "width": 4, "depths": "1-1"})
+    heard = Recorder()
+    trainer = Trainer(recipe, tmp_path / "three", three, heard, init_from=resnet)
+    assert "newly initialised: head.weight, head.bias; not used: head.weight, head.bias" in heard.notes[0]
+    np.testing.assert_array_equal(trainer.model.parameters.buffers, lent.buffers)
+    again, notes = started(tmp_path, resnet)
+    assert f"starts from the averaged weights of {resnet}: all 20 arrays are loaded" in notes
+    np.testing.assert_array_equal(again.model.parameters.values, lent.values)
+    np.testing.assert_array_equal(again.model.parameters.buffers, lent.buffers)
+    assert f"weights of {resnet} (a resnet; this is a bit)" in started(tmp_path, resnet, architecture="bit")[1]
+    with pytest.raises(ConfigError, match=r"do not count\): it holds a resnet, and this is a vit; fine-tuning needs"):
+        started(tmp_path, resnet, architecture="vit", hidden_dim=8, heads=2, width=None, depths=None)
+
+
+def test_averaged_weights_are_evaluated_with_the_averages_statistics(resnet):
+    checkpoint = load_checkpoint(resnet / "last.npz")
+    runs = {averaged: load_run(resnet, "last", averaged=averaged) for averaged in (True, False)}
+    found = {averaged: run.model.parameters.buffers_to_numpy() for averaged, run in runs.items()}
+    for name, raw in checkpoint.buffers.items():
+        np.testing.assert_array_equal(found[False][name], raw)
+        np.testing.assert_array_equal(found[True][name], checkpoint.average[f"buffers/{name}"])
+    assert np.abs(found[True]["stem.norm.variance"] - found[False]["stem.norm.variance"]).max() > 1e-4
+    assert [run.kind for run in runs.values()] == ["averaged weights", "raw weights"]
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    rows = [np.array(run.predict(picture).probabilities) for run in runs.values()]
+    assert np.abs(rows[0] - rows[1]).max() > 1e-7
+
+
+def test_a_stopped_run_with_batch_norm_goes_on_exactly(tmp_path):
+    changes = {"architecture": "resnet", "width": 4, "depths": "1", "ema_decay": 0.9, "sam_rho": 0.1, "mixup": 0.4}
+    recipe = small_recipe(epochs=2, threads=1).with_overrides(changes)
+    for folder, stops in (("whole", ()), ("parts", (3,))):
+        for stop in stops:
+            resume = (tmp_path / folder).exists()
+            Trainer(recipe, tmp_path / folder, small_dataset(), StopAfter(stop), resume).run()
+        Trainer(recipe, tmp_path / folder, small_dataset(), resume=bool(stops)).run()
+    assert_same_checkpoint(tmp_path / "parts" / "last.npz", tmp_path / "whole" / "last.npz")
+
+
+def test_a_batch_of_one_value_of_a_channel_is_refused(tmp_path):
+    recipe = small_recipe(epochs=1, batch_size=2, micro_batches=2)
+    model = small("resnet", image_size=8, depths="1-1-1-1")
+    with pytest.raises(ShapeError, match="batch norm needs at least 2 values of a channel in a batch"):
+        Trainer(recipe, tmp_path / "run", small_dataset(), model=model).run()

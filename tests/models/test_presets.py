@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tinymixer.errors import ConfigError
-from tinymixer.models import PRESETS, MlpMixer, make_model, preset
+from tinymixer.layers.token_mixing import TOKEN_MIXERS
+from tinymixer.models import PRESETS, MixerConfig, MlpMixer, make_model, preset
 from tinymixer.models.presets import find_preset
-from tinymixer.models.summary import layer_rows
 
 PAPER = {  # parameters without the head
     "S/32": 18_591_624,
@@ -48,7 +48,19 @@ def test_parameter_counts_of_convolutional_networks_are_exact():
 def test_counts_are_those_of_a_model_that_is_built(name):
     model = make_model(PRESETS[name].architecture, preset(name), seed=None)
     assert model.parameters.count == model.config.parameter_count
-    assert sum(row.multiply_adds for row in layer_rows(model)) == model.config.multiply_adds
+    assert model.multiply_adds == model.config.multiply_adds
+
+
+@pytest.mark.parametrize("tokens", list(TOKEN_MIXERS))
+def test_multiply_adds_of_every_token_mixing_are_those_counted_in_the_layers(tokens):
+    config = MixerConfig(hidden_dim=24, tokens=tokens, tokens_mlp_dim=7, channels_mlp_dim=10, num_blocks=2, overlap=1)
+    assert config.multiply_adds == MlpMixer(config, seed=None).multiply_adds
+
+
+def test_multiply_adds_of_convolutional_networks_are_those_of_the_paper():
+    """4.1 billion for a ResNet-50 and 1.8 billion for a ResNet-18 (He et al. 2016, table 1, where they say FLOPs)."""
+    assert make_model("resnet", preset("ResNet-50"), seed=None).multiply_adds == 4_089_184_256
+    assert make_model("resnet", preset("ResNet-18"), seed=None).multiply_adds == 1_814_073_344
 
 
 def test_the_largest_models_are_built_without_being_drawn_and_take_one_image():

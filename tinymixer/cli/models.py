@@ -104,9 +104,8 @@ def _multiply_adds(architecture: str, config: Any) -> int:
     if hasattr(config, "multiply_adds"):
         return int(config.multiply_adds)
     from tinymixer.models import make_model
-    from tinymixer.models.summary import layer_rows
 
-    return sum(row.multiply_adds for row in layer_rows(make_model(architecture, config, seed=None)))
+    return make_model(architecture, config, seed=None).multiply_adds
 
 
 def _show_one(preset: "Preset", num_classes: int | None, as_json: bool) -> None:

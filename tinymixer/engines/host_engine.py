@@ -12,7 +12,6 @@ from tinymixer.draws import Draws
 from tinymixer.engines.engine import Engine, Step, Totals, Work
 from tinymixer.engines.independence import require_shareable
 from tinymixer.engines.step import train_step
-from tinymixer.models import has_independent_images
 from tinymixer.optim import Optimizer
 
 
@@ -26,12 +25,6 @@ class HostEngine(Engine):
     def prepared(self, optimizer: Optimizer | None, work: Work | None) -> Self:
         """This engine, for a training run."""
         self.optimizer, self.work = optimizer, work
-        if work is not None and work.micro_batches > 1 and not has_independent_images(self.model):
-            self.note = (
-                f"micro_batches = {work.micro_batches} computes a batch in parts, and {type(self.model).__name__} does "
-                "not say independent_images = True: where images depend on each other, as in batch normalisation, the "
-                "parts' gradients do not add up to the whole batch's"
-            )
         return self
 
     def steps(self, plan: Iterable[Step]) -> Iterator[tuple[int, Totals]]:

@@ -23,8 +23,9 @@ def require_shareable(model: Model, work: Work, step: Step) -> None:
     """
     name = type(model).__name__
     if not has_independent_images(model):
+        why = " (batch norm computes with the statistics of what it is given)" if model.parameters.buffer_names else ""
         raise TrainingError(
-            f"{name} does not say independent_images = True, so its batches cannot be shared out over "
+            f"{name} does not say independent_images = True{why}, so its batches cannot be shared out over "
             f"{work.ranks.size} ranks: each would compute something else than the whole batch. Train it in one process"
         )
     backend, parameters = model.backend, model.parameters

@@ -18,7 +18,8 @@ class BatchNorm(Layer):
 
         mean = (1 - momentum) * mean + momentum * mean of the batch        and so for the variance, the unbiased one
 
-    A step therefore has to take its batch whole: parts would be normalised by statistics of their own.
+    A step therefore has to take its batch whole: parts would be normalised by statistics of their own. Where scale and
+    bias are frozen, the running statistics are used in training, too, and stay what they are (`keep_constant`).
     """
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5, **keywords: Any) -> None:
@@ -37,7 +38,7 @@ class BatchNorm(Layer):
     def forward(self, x: Array, train: bool = False, rng: Draws | None = None) -> tuple[Array, Cache]:
         """x (..., C)  ->  y (..., C), cache"""
         p = self.parameters
-        if train:
+        if train and not p.buffers_are_constant:
             return self.ops.batch_norm_forward(x, p["scale"], p["bias"], self.eps)
         mean, variance = p.buffer("mean"), p.buffer("variance")
         return self.ops.batch_norm_inference_forward(x, p["scale"], p["bias"], mean, variance, self.eps)

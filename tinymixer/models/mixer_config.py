@@ -142,8 +142,15 @@ class MixerConfig(PatchConfig):
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of a forward pass for one image, of MLP-Mixer (tokens = mlp): the matrix products alone."""
+        """Multiply-adds of a forward pass for one image: the matrix products alone."""
         tokens, channels = self.num_tokens, self.hidden_dim
+        mixing = {  # of a token's channel, by token mixing
+            "mlp": 2 * self.tokens_mlp_dim,
+            "linear": tokens,
+            "attention": 4 * channels + 2 * tokens,
+            "pool": 0,
+            "none": 0,
+        }
         products = 3 if self.gated else 2  # of channel mixing
-        block = tokens * channels * (2 * self.tokens_mlp_dim + products * self.channels_mlp_dim)
+        block = tokens * channels * (mixing[self.tokens] + products * self.channels_mlp_dim)
         return tokens * self.patch_features * channels + self.num_blocks * block + channels * self.num_classes

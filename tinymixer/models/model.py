@@ -31,6 +31,13 @@ class Model(Layer):
 
         return summary(self)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of a forward pass for one image, of matrix products and convolutions: counted in the layers."""
+        from tinymixer.models.summary import layer_rows
+
+        return sum(row.multiply_adds for row in layer_rows(self))
+
     def __repr__(self) -> str:
         parameters = self.parameters
         return f"{type(self).__name__}({self.config!r}: {parameters.count:,} parameters, {parameters.dtype})"

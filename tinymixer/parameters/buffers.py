@@ -1,6 +1,6 @@
 """Statistics that are kept with the weights but not trained: how they are named, changed and copied."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +36,13 @@ class Buffers:
         if name not in self._buffer_views:
             raise KeyError(f"no buffer is named '{name}'.{nearest(name, self._buffer_views)}")
         return self._buffer_views[name]
+
+    def keep_constant(self, layers: Iterable[str]) -> None:
+        """From now on the layers of these names ("stem.norm") compute with the buffers that they have, in training too.
+
+        A frozen batch norm is such a layer: it normalises with the statistics that it was trained with.
+        """
+        self.storage.constant = frozenset(layers)
 
     @property
     def buffer_change(self) -> Any:

@@ -99,6 +99,11 @@ class Parameters(Buffers):
         return self._prefix
 
     @property
+    def buffers_are_constant(self) -> bool:
+        """Whether the layer whose parameters these are computes with the buffers that it has."""
+        return self.prefix in self.storage.constant
+
+    @property
     def names(self) -> list[str]:
         return list(self._layout.shapes)
 

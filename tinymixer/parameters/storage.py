@@ -18,6 +18,7 @@ class Storage:
 
     def __init__(self, backend: Backend, values: Any, buffers: Any) -> None:
         self.backend, self.values, self.buffers = backend, values, buffers
+        self.constant: frozenset[str] = frozenset()  # names of the layers whose buffers are not to change
         self._gradients: Any = None
         self._buffer_change: Any = None
         self._lock = threading.Lock()
@@ -52,7 +53,9 @@ class Storage:
 
     def replica(self) -> "Storage":
         """The same values, in the same memory; gradients and buffers of its own (the buffers copied as they are)."""
-        return Storage(self.backend, self.values, self.buffers.copy())
+        made = Storage(self.backend, self.values, self.buffers.copy())
+        made.constant = self.constant
+        return made
 
     def shared_operations(self) -> dict[int, Any]:
         """id -> operation of the backend, for `copy.deepcopy` to leave as they are: a layer may keep some of them."""
@@ -62,6 +65,7 @@ class Storage:
         """A copy that shares nothing but the backend and its operations."""
         memo.update(self.shared_operations())
         copied = Storage(self.backend, self.values.copy(), self.buffers.copy())
+        copied.constant = self.constant
         copied._gradients = None if self._gradients is None else self._gradients.copy()
         copied._buffer_change = None if self._buffer_change is None else self._buffer_change.copy()
         return copied

@@ -13,14 +13,15 @@ from tinymixer.parallel.ranks import ONE_RANK, Ranks
 from tinymixer.parameters import Parameters
 from tinymixer.training.length import RunLength, warmup_steps_of
 from tinymixer.training.own_model import describe_model, require_own_parameters
-from tinymixer.training.parts import groups_of
+from tinymixer.training.parts import groups_of, keep_frozen_statistics
 from tinymixer.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, parameters: Parameters) -> Optimizer:
-    """The recipe's optimizer for these parameters."""
+    """The recipe's optimizer for these parameters. Layers that it freezes keep their statistics from then on."""
     optimizer = _update_rule(recipe, parameters)
     optimizer.agc = recipe.optimizer.agc
+    keep_frozen_statistics(optimizer.groups, parameters)
     return optimizer
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinymixer.errors import ConfigError
 from tinymixer.files import Say
-from tinymixer.models import Model, architectures
+from tinymixer.models import Model, architecture_of, architectures
 from tinymixer.models.resolution import (
     TOKEN_ARRAY,
     Resized,
@@ -108,18 +108,22 @@ def begin_with(
     others = None not in (class_names, weights.class_names) and tuple(class_names or ()) != weights.class_names
     if options.new_head or others:
         given = {name: array for name, array in given.items() if not name.startswith(HEAD)}
-    taken = {name: array for name, array in given.items() if name in own and own[name].shape == array.shape}
-    if not taken:
+    taken = _fitting(given, own)
+    kinds = weights.architecture, architecture_of(model)
+    bodies = [[name for name in names if not name.startswith(HEAD)] for names in (own, taken)]
+    if not taken or (bodies[0] and not bodies[1]):
+        sizes = (
+            "fine-tuning needs the same hidden_dim, tokens_mlp_dim and channels_mlp_dim"
+            if kinds[0] == kinds[1] == "mlp_mixer"
+            else f"it holds a {kinds[0]}, and this is a {kinds[1]}; fine-tuning needs the same model of the same width"
+        )
         raise ConfigError(
-            f"no array of {weights.source} has the name and the shape of one of this model's: fine-tuning needs the "
-            'same hidden_dim, tokens_mlp_dim and channels_mlp_dim; sizes_from = "weights" takes all sizes from the '
-            "weights"
+            f"no array of {weights.source} has the name and the shape of one of this model's (the head's do not count)"
+            f': {sizes}; sizes_from = "weights" takes all sizes from the weights'
         )
     model.parameters.load(own | taken)
-    if {name: array.shape for name, array in weights.buffers.items()} == {
-        name: array.shape for name, array in model.parameters.buffers_to_numpy().items()
-    }:
-        model.parameters.load_buffers(weights.buffers)
+    statistics = model.parameters.buffers_to_numpy()
+    model.parameters.load_buffers(statistics | _fitting(weights.buffers, statistics))
     left = {name for name in [*own, *weights.parameters] if name not in taken}
     if options.new_head:
         left = {name for name in left if not name.startswith(HEAD)}
@@ -127,7 +131,8 @@ def begin_with(
         drawn = [name for name in own if name in left]
         unused = [name for name in weights.parameters if name in left]
         kind = "averaged weights" if weights.averaged else "weights"
-        words = [f"starts from the {kind} of {weights.source}: {_count(len(taken), len(own))} loaded{stem}"]
+        of = f" (a {kinds[0]}; this is a {kinds[1]})" if kinds[0] != kinds[1] else ""
+        words = [f"starts from the {kind} of {weights.source}{of}: {_count(len(taken), len(own))} loaded{stem}"]
         words += ["the head is new and starts at zero"] if options.new_head else []
         words += [f"newly initialised: {_named(drawn)}"] if drawn else []
         words += [f"not used: {_named(unused)}"] if unused else []
@@ -206,6 +211,11 @@ def _fitted(
         arrays = {name: array for name, array in arrays.items() if not TOKEN_ARRAY.fullmatch(name)}
     resized = resize_tokens(arrays, before, config, options.resize_tokens, other_patches=stem is not None)
     return arrays | dict(resized.arrays), words, resized
+
+
+def _fitting(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The given arrays that `own` has by name and shape."""
+    return {name: array for name, array in given.items() if name in own and own[name].shape == array.shape}
 
 
 def _require_same_heads(weights: StartingWeights, config: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.optim import ParameterGroup
 from tinymixer.parameters import Parameters
+from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from tinymixer.training.recipe import Recipe
@@ -88,11 +89,32 @@ def frozen_words(groups: Sequence[ParameterGroup], parameters: Parameters) -> st
     frozen = [group.pattern for group in groups if group.frozen]
     if not frozen:
         return ""
-    first = {name: next((group for group in groups if fnmatchcase(name, group.pattern)), None) for name in parameters}
-    count = sum(
-        math.prod(parameters.shape(name)) for name, group in first.items() if group is not None and group.frozen
-    )
-    return f"frozen: {', '.join(frozen)}, {count:,} of {parameters.count:,} parameters, which do not change"
+    count = sum(math.prod(parameters.shape(name)) for name in _frozen_names(groups, parameters.names))
+    words = f"frozen: {', '.join(frozen)}, {count:,} of {parameters.count:,} parameters, which do not change"
+    layers = _frozen_statistics(groups, parameters)
+    return words + (f"; the statistics of {counted(len(layers), 'layer')} stay as they are, too" if layers else "")
+
+
+def keep_frozen_statistics(groups: Sequence[ParameterGroup], parameters: Parameters) -> None:
+    """Let layers with buffers (batch norm) whose parameters are all frozen compute with the buffers that they have.
+
+    Otherwise such a part would change all the same: its running statistics would follow the new images.
+    """
+    parameters.keep_constant(_frozen_statistics(groups, parameters))
+
+
+def _frozen_statistics(groups: Sequence[ParameterGroup], parameters: Parameters) -> list[str]:
+    """The names of the layers with buffers whose parameters are all frozen."""
+    frozen = _frozen_names(groups, parameters.names)
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in parameters.buffer_names)
+    own = {layer: [name for name in parameters if name.rpartition(".")[0] == layer] for layer in layers}
+    return [layer for layer, names in own.items() if names and frozen.issuperset(names)]
+
+
+def _frozen_names(groups: Sequence[ParameterGroup], names: Sequence[str]) -> set[str]:
+    """The names whose first matching group is frozen."""
+    first = {name: next((group for group in groups if fnmatchcase(name, group.pattern)), None) for name in names}
+    return {name for name, group in first.items() if group is not None and group.frozen}
 
 
 def _counts(group: ParameterGroup, earlier: Sequence[ParameterGroup], names: Sequence[str]) -> bool:
