@@ -122,7 +122,7 @@ def _progress(states: "list[LessonState]") -> str:
         marks = " ".join(click.style(MARKS[verdict.state], fg=COLOURS[verdict.state]) for verdict in state.verdicts)
         share = f"{state.done} of {len(state.verdicts)}"
         padding = " " * (2 * max(len(other.verdicts) for other in states) - 2 * len(state.verdicts))
-        lines.append(f"{state.lesson.number:02d}  {state.lesson.title:<{width}}  {marks}{padding}  {share}")
+        lines.append(f"{state.lesson.number:<3} {state.lesson.title:<{width}}  {marks}{padding}  {share}")
     verdicts = [verdict for state in states for verdict in state.verdicts]
     lines.append(f"\n{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done")
     lines += [f"\n{verdict}" for verdict in verdicts if verdict.state == WRONG]
