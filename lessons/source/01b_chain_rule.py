@@ -93,8 +93,8 @@ axis.plot(
 )
 axis.plot([3, 4, 4], [9, 9, 15], color=INK, linewidth=1)
 axis.plot(3, 9, "o", color=COLOURS[1])
-axis.text(3.5, 7.6, "1 to the right", ha="center")
-axis.text(4.06, 11.5, "6 up")
+axis.text(3.55, 7.2, "1 to the right", ha="center", color=INK)
+axis.text(4.06, 11.5, "6 up", color=INK)
 axis.set_xlabel("x")
 axis.set_ylabel("f")
 axis.legend()
@@ -455,8 +455,8 @@ print(
 # There are three ways to find how $L$ reacts to the numbers put in.
 #
 # * **Try it out.** Move one number by a small step and compute everything again. With 4 numbers that is 4 more passes forward, with 100,000 it is 100,000.
-# * **Go forward along the arrows.** Start at one number, say $w$, with the slope 1, and carry along "how does this number react to $w$": 3 at $p$, 3 at $s$, 24 at $g$ and so on. At the end stands
-#   the slope of $L$ with respect to $w$, and to nothing else. So each number needs a pass of its own.
+# * **Go forward along the arrows.** Start at one number, say $w$, with the slope 1, and carry along "how does this number react to $w$": 3 at $p$, 3 at $s$, 24 at $g$ and so on. At the end you have
+#   the slope of $L$ with respect to $w$, and with respect to nothing else. So each number needs a pass of its own.
 # * **Go backward along the arrows.** Start at $L$ and carry along "how does $L$ react to this number". When the pass is over, *every* number has its slope.
 #
 # Backward needs one pass for all inputs because there is only one $L$, and a loss is always a single number. The graph above has 12 arrows: 12 multiplications and additions give all ten slopes.
@@ -564,7 +564,8 @@ for place in range(4):
 
 # %% [markdown]
 # Then with the package's checker. It wants the two functions that every operation of the course has: `forward`, which returns the result and a cache, and `backward`, which is given `dy`,
-# the slope of the loss with respect to that result, and the cache. Here a tape is the cache. A neuron with a $\tanh$ stands at the end, so that all three operations take part.
+# the slope of the loss with respect to that result, and the cache. Here a tape is the cache. We put a $\tanh$ at the end, so that all three operations take part. (`dtype=`: the checker also
+# demands that the dtype that goes in comes out, lesson 04.)
 
 
 # %%
@@ -573,13 +574,14 @@ def forward(numbers):
     tape = engine()
     loss = ten_scalars(tape, *(float(number) for number in numbers))
     place = tape.tanh(tape.multiply(loss, tape.write(0.02)))
-    return np.array([tape.values[place]]), (tape, place)
+    y = np.array([tape.values[place]], dtype=numbers.dtype)  # (1,)
+    return y, (tape, place)
 
 
 def backward(dy, cache):
     """dy (1,)  ->  dnumbers (4,)"""
     tape, place = cache
-    return dy * np.array(backward_of(tape, place)[:4])
+    return dy * np.array(backward_of(tape, place)[:4], dtype=dy.dtype)
 
 
 print(check_operation(forward, backward, numbers, name="tape"))
@@ -622,9 +624,14 @@ for count in (2, 10, 100, 1000):
 figure, axes = new_figure(1, 2, width=8, height=2.6)
 inputs = [(0, 1.5), (0, 0.5)]
 outputs = [(2, 2), (2, 1), (2, 0)]
-for axis, title, chosen in (
-    (axes[0], "from x[0] to L: three ways, they add up", {(0, 0), (0, 1), (0, 2)}),
-    (axes[1], "from W[1, 2] to L: one way", {(1, 2)}),
+for axis, title, chosen, slopes in (
+    (
+        axes[0],
+        "from x[0] to L: three ways, which add up",
+        {(0, 0), (0, 1), (0, 2)},
+        ("dy[0] * W[0, 0]", "dy[1] * W[0, 1]", "dy[2] * W[0, 2]"),
+    ),
+    (axes[1], "from W[1, 2] to L: one way", {(1, 2)}, ("", "", "dy[2] * x[1]")),
 ):
     for i, (x0, y0) in enumerate(inputs):
         for o, (x1, y1) in enumerate(outputs):
@@ -637,29 +644,19 @@ for axis, title, chosen in (
                 "shrinkB": 14,
             }
             axis.annotate("", xy=(x1, y1), xytext=(x0, y0), arrowprops=style)
-            if marked:
-                where = 0.68
-                axis.text(
-                    x0 + where * (x1 - x0),
-                    y0 + where * (y1 - y0) + 0.13,
-                    f"W[{i}, {o}]" if len(chosen) > 1 else f"x[{i}] * W[{i}, {o}]",
-                    color=COLOURS[4],
-                    ha="center",
-                    fontsize=9,
-                )
     for i, (x0, y0) in enumerate(inputs):
         axis.text(x0, y0, f"x[{i}]", ha="center", va="center", color=COLOURS[0])
     for o, (x1, y1) in enumerate(outputs):
-        used = any(o == output for _, output in chosen)
         axis.text(x1, y1, f"y[{o}]", ha="center", va="center", color=COLOURS[0])
-        axis.text(x1 + 0.3, y1, f"dy[{o}]", va="center", color=COLOURS[4] if used else INK)
-    axis.set(xlim=(-0.3, 2.9), ylim=(-0.35, 2.4))
+        axis.text(x1 + 0.35, y1, slopes[o], va="center", color=COLOURS[4])
+    axis.set(xlim=(-0.3, 3.6), ylim=(-0.35, 2.4))
     axis.set_title(title)
     axis.axis("off")
 show_still(
     figure,
     alt="Two inputs and three outputs, an arrow from each input to each output. Left, the three arrows from x[0] are "
-    "marked: they lead to all three outputs. Right, only the arrow from x[1] to y[2] is marked, on which W[1, 2] lies.",
+    "marked; beside the outputs stand dy[0] * W[0, 0], dy[1] * W[0, 1] and dy[2] * W[0, 2]. Right, only the arrow from "
+    "x[1] to y[2] is marked, on which W[1, 2] lies, and beside y[2] stands dy[2] * x[1].",
 )
 
 # %% [markdown]
@@ -705,9 +702,8 @@ started = time.perf_counter()
 tape = Tape()
 x_places = [tape.write(number) for number in x]
 weight_places = [[tape.write(number) for number in row] for row in weight]
-loss = tape.write(
-    0.0
-)  # sum over o of dy[o] * y[o], whose slope with respect to y[o] is dy[o]
+# The loss is the sum over o of dy[o] * y[o]: its slope with respect to y[o] is dy[o].
+loss = tape.write(0.0)
 for o in range(O):
     y = tape.write(0.0)
     for i in range(I):
@@ -756,7 +752,7 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 #
 # </details>
 #
-# **2.** $a$ has the shape $(4, 5)$. How many terms has $\sum_{i,j} a_{ij}$? How many sums is $\sum_j a_{ij}$, and how many terms has each?
+# **2.** $a$ has the shape $(4, 5)$. How many terms does $\sum_{i,j} a_{ij}$ have? How many sums is $\sum_j a_{ij}$, and how many terms does each of them have?
 #
 # <details><summary>Answer</summary>
 #
@@ -764,7 +760,7 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 #
 # </details>
 #
-# **3.** A weight is used three times in a network. What would an engine answer that writes `slopes[part] = ...` where `+=` belongs?
+# **3.** A weight is used three times in a network. What would an engine answer if it wrote `slopes[part] = ...` where `+=` belongs?
 #
 # <details><summary>Answer</summary>
 #
@@ -788,7 +784,7 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 #
 # </details>
 #
-# **Try it.** (a) Give `MyTape` a method `exp`, then one that divides. Check them with `check_operation`, as above. (b) Put `+=` to the test: change it to `=` in `my_backward` and read what its check says.
+# **Try it.** (a) Give `MyTape` a method `exp`, then one that divides. Check them with `check_operation`, as above. (b) Change `+=` to `=` in `my_backward` and read what its check says.
 # (c) What would `backward` have to look like if there were two losses, $L_1 + L_2$?
 
 # %% [markdown] tags=["solution"]
@@ -807,7 +803,7 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 # | over the ways | add | $x$: $-2 + 32 = 30$ |
 # | backward | one pass for all inputs, because there is one loss | 12 arrows, ten slopes |
 #
-# **Where the package does this:** `tinymixer/lessons/tape.py` (the engine, with operators for nobody but this lesson), `tinymixer/gradcheck` (the checker). The rest of the package has no tape. Its operations know their own local
+# **Where the package does this:** `tinymixer/lessons/tape.py` (the engine), `tinymixer/gradcheck` (the checker). The rest of the package has no tape. Its operations know their own local
 # slopes, array by array, and each layer calls them in the opposite order by hand. From now on you write them.
 #
 # Next: [lesson 02, Linear](02_linear.ipynb).

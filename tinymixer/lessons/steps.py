@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tinymixer.lessons.pictures import DOTS_PER_INCH
+from tinymixer.lessons.pictures import DOTS_PER_INCH, quiet_legends
 
 COLOURS_KEPT = 64  # of a picture: lines and texts have few, and an executed notebook has to stay small
 
@@ -93,6 +93,7 @@ def _png(figure: Any) -> str:
     """A figure as a PNG of few colours, in base64."""
     from PIL import Image  # comes with Matplotlib
 
+    quiet_legends(figure)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
     palette = Image.open(drawn).convert("RGBA").quantize(COLOURS_KEPT, method=Image.Quantize.FASTOCTREE)
