@@ -40,7 +40,7 @@ def test_what_a_learner_wrote_is_never_overwritten(tinymixer):
     written = notebook.read_bytes()
     Path("mine/03_gradient_checking.ipynb").unlink()
     again = tinymixer("lessons", "--no-open", "--folder", "mine")
-    assert "1 file copied into mine" in again.out
+    assert "1 file copied into mine: 03_gradient_checking.ipynb" in again.out
     assert notebook.read_bytes() == written
     keep_lessons("mine", "02", "03")
     rows = {row["exercise"]: row["state"] for row in tinymixer("lessons", "--folder", "mine", "status", "--json").json}

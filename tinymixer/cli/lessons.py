@@ -17,6 +17,7 @@ from tinymixer.text import counted
 if TYPE_CHECKING:
     from tinymixer.lessons.progress import LessonState
 
+FEW = 6  # new files that are named: the lessons that a later version has brought into an older folder
 COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 
 
@@ -45,7 +46,10 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
         context.obj = folder
         return
     added = fill_folder(folder)
-    click.echo(f"{counted(len(added), 'file')} copied into {folder}" if added else f"your lessons are in {folder}")
+    names = ": " + ", ".join(str(path.relative_to(folder)) for path in added) if len(added) <= FEW else ""
+    click.echo(
+        f"{counted(len(added), 'file')} copied into {folder}{names}" if added else f"your lessons are in {folder}"
+    )
     if not no_open:
         raise Exit(_open_jupyterlab(folder, MAP))
 
