@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 01b · The chain rule on ten scalars
 #
-# *100 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (arrays, indices, the matrix product).*
+# *130 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (arrays, indices, the matrix product). A good place for a break is before* A graph with numbers on it.
 #
 # Training a network comes down to one question, asked for each of its numbers: *if this number grows a little, what happens to the loss?* One
 # rule answers it for all of them. Here you apply that rule to ten single numbers. A single number, as opposed to an array, is
@@ -17,7 +17,7 @@
 # numbers on it*, and do the exercises before it quickly.
 #
 # ## Before you start
-# Three questions about the lessons before this one. Say your answer aloud, then open ours.
+# Three questions about the lessons before this one. Say your own answer first, then open ours.
 #
 # **A.** What is the loss, and what is a gradient? (Lesson 00.)
 #
@@ -663,9 +663,9 @@ show_still(
 # What comes after the layer has told us how the loss reacts to each output: $\texttt{dy}_o = \partial L / \partial y_o$, three numbers. We go one step further back, for each kind of number. *How many ways lead from it to
 # $L$, and what is the local slope on each?*
 #
-# * **A bias** $b_o$ reaches $y_o$ only, with the local slope 1. One way: $\dfrac{\partial L}{\partial b_o} = \texttt{dy}_o$.
-# * **A weight** $W_{io}$ reaches $y_o$ only, multiplied by $x_i$. One way: $\dfrac{\partial L}{\partial W_{io}} = x_i\,\texttt{dy}_o$. Both indices are free: a table `(I, O)`, like $W$.
-# * **An input** $x_i$ reaches *every* output, $y_o$ with the local slope $W_{io}$. Three ways, and they add up: $\dfrac{\partial L}{\partial x_i} = \sum_o \texttt{dy}_o\,W_{io}$.
+# * **A bias** $b_o$ reaches $y_o$ only, with the local slope 1. One way: $\partial L / \partial b_o = \texttt{dy}_o$.
+# * **A weight** $W_{io}$ reaches $y_o$ only, multiplied by $x_i$. One way: $\partial L / \partial W_{io} = x_i\,\texttt{dy}_o$. Both indices are free: a table `(I, O)`, like $W$.
+# * **An input** $x_i$ reaches *every* output, $y_o$ with the local slope $W_{io}$. Three ways, and they add up: $\partial L / \partial x_i = \sum_o \texttt{dy}_o\,W_{io}$.
 #
 # In numbers, with $x = (2, 5)$, $W = \begin{pmatrix} 1 & 0 & 2 \\ -1 & 3 & 1 \end{pmatrix}$ and $\texttt{dy} = (1, -2, 3)$: the slope for $x_0$ is $1 \cdot 1 + (-2) \cdot 0 + 3 \cdot 2 = 7$,
 # for $x_1$ it is $1 \cdot (-1) + (-2) \cdot 3 + 3 \cdot 1 = -4$, and for $W_{12}$ it is $5 \cdot 3 = 15$.
@@ -730,8 +730,8 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 #
 # | sign | read | meaning | from |
 # |---|---|---|---|
-# | $\dfrac{df}{dx}$, $f'$ | derivative of $f$ with respect to $x$ | the slope; $f''$ is the slope of the slope | here |
-# | $\dfrac{\partial L}{\partial x}$ | partial derivative | the slope when only $x$ moves | here |
+# | $df/dx$, $f'$ | derivative of $f$ with respect to $x$ | the slope; $f''$ is the slope of the slope | here |
+# | $\partial L / \partial x$ | partial derivative | the slope when only $x$ moves | here |
 # | $\sum_i$ | sum over $i$ | a loop that adds up | here |
 # | $e^x$, $\log x$ | exp, natural logarithm | $\log$ undoes exp | here, 06 |
 # | mean $\mu$, variance $v$ | | of 1, 3 and 5: the mean is 3, the distances from it are $-2$, 0, 2, their squares 4, 0, 4; the variance is the mean of these squares, $8/3 \approx 2.67$ | 03, 05 |
@@ -742,7 +742,7 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 # | eigenvector, eigenvalue | | a matrix turns most directions. Those that it only stretches are its eigenvectors, and the factors are the eigenvalues | 10 |
 #
 # ## Questions
-# Answer first, then open.
+# Answer first, then open ours.
 #
 # **1.** $f(a, b, c) = a\,b + c$ at $a = 2$, $b = 5$, $c = 1$. What are the three partial derivatives?
 #

@@ -105,9 +105,8 @@ def test_the_slider_and_the_buttons_change_picture_and_text(monkeypatch):
 
 def test_every_picture_of_the_lesson_reaches_a_screen_reader_as_committed():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    pages = [
-        "".join(output["data"]["text/html"]) for cell in cells for output in cell.get("outputs", []) if "data" in output
-    ]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    pages = ["".join(output["data"]["text/html"]) for output in outputs if "data" in output]
     images = [attributes for page in pages for tag, attributes in Reader(page).tags if tag == "img"]
     assert len(images) == len(pages) == 4
     assert all(len(image["alt"]) > 60 for image in images)
@@ -117,7 +116,7 @@ def test_every_picture_of_the_lesson_reaches_a_screen_reader_as_committed():
     assert len(said) == 14
     assert said[6] == "Forward: L = e * e = (-1) * (-1) = 1."
     assert said[-1].endswith("x gets -16 times -2, which is 32. Slopes so far: w -48, x 30.")
-    printed = "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
+    printed = "".join("".join(output.get("text", "")) for output in outputs)
     assert "all passed: 24 checks" in printed
     assert "FAIL" not in printed
 

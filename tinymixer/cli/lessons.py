@@ -46,10 +46,11 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
         context.obj = folder
         return
     added = fill_folder(folder)
-    names = ": " + ", ".join(str(path.relative_to(folder)) for path in added) if len(added) <= FEW else ""
-    click.echo(
-        f"{counted(len(added), 'file')} copied into {folder}{names}" if added else f"your lessons are in {folder}"
-    )
+    if added:
+        names = ": " + ", ".join(str(path.relative_to(folder)) for path in added) if len(added) <= FEW else ""
+        click.echo(f"{counted(len(added), 'file')} copied into {folder}{names}")
+    else:
+        click.echo(f"your lessons are in {folder}")
     if not no_open:
         raise Exit(_open_jupyterlab(folder, MAP))
 

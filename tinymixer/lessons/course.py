@@ -41,7 +41,7 @@ class Course:
 LESSONS = Course(
     Lesson("00", "start_here", "Start here", 50),
     Lesson("01", "arrays_and_images", "Arrays, shapes, images as tokens", 60),
-    Lesson("01b", "chain_rule", "The chain rule on ten scalars", 100),
+    Lesson("01b", "chain_rule", "The chain rule on ten scalars", 130),
     Lesson("02", "linear", "Linear, forward and backward", 55),
     Lesson("03", "gradient_checking", "Gradient checking, and how a check can lie", 90),
     Lesson("04", "gelu", "GELU, tanh and erf, and the float64 trap", 75),

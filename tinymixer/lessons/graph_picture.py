@@ -73,7 +73,7 @@ def _draw(
             bend = (0.35, -0.35)[index] if twice else 0.0
             marked = name == active
             colour = (SLOPE if with_local_slopes else VALUE) if marked else INK
-            label = f"times {local_slope:g}" if marked and with_local_slopes else ""
+            label = f"\N{MULTIPLICATION SIGN} {local_slope:g}" if marked and with_local_slopes else ""
             _arrow(axis, points[names[part]], points[name], colour, bend, label, 2.2 if marked else 0.9)
         x, y = points[name]
         here = name in known
