@@ -121,6 +121,14 @@ def the_value(x, w):
     return x + math.tanh(w * x)
 
 
+def value_for_slope(x, w):
+    return 1 + np.tanh(w * x) * w
+
+
+def with_respect_to_w(x, w):
+    return 1 + (1 - np.tanh(w * x) ** 2) * x
+
+
 class PlacesMultiplied(Tape):
     def multiply(self, a, b):
         return self.write(a * b, (a, b), (b, a))
@@ -161,6 +169,23 @@ class TanhNotSquared(Tape):
         return self.write(t, (a, 1 - t))
 
 
+class TanhOfThePlace(Tape):
+    def tanh(self, a):
+        t = np.tanh(a)
+        return self.write(t, (a, 1 - t**2))
+
+
+class TanhReturned(Tape):
+    def tanh(self, a):
+        return np.tanh(self.values[a])
+
+
+class WaysInAList(Tape):
+    def multiply(self, a, b):
+        ways = [(a, self.values[b]), (b, self.values[a])]
+        return self.write(self.values[a] * self.values[b], ways)
+
+
 def never_begun(tape, last):
     slopes = [0.0] * len(tape.values)
     for place in reversed(range(last + 1)):
@@ -184,6 +209,25 @@ def from_the_front(tape, last):
     for place in range(last + 1):
         for part, local_slope in tape.ways[place]:
             slopes[part] += slopes[place] * local_slope
+    return slopes
+
+
+def returned_too_early(tape, last):
+    slopes = [0.0] * len(tape.values)
+    slopes[last] = 1.0
+    for place in range(last, -1, -1):
+        for part, local_slope in tape.ways[place]:
+            slopes[part] += slopes[place] * local_slope
+        return slopes
+    return slopes
+
+
+def the_wrong_way_round(tape, last):
+    slopes = [0.0] * len(tape.values)
+    slopes[last] = 1.0
+    for place in range(last, -1, -1):
+        for part, local_slope in tape.ways[place]:
+            slopes[place] += slopes[part] * local_slope
     return slopes
 
 
@@ -239,6 +283,18 @@ def dx_not_summed(dy, x, weight):
     return weight * dy, x[:, None] * dy, dy.copy()
 
 
+def indices_exchanged(dy, x, weight):
+    dx = np.zeros(x.shape)
+    for i in range(len(x)):
+        for o in range(len(dy)):
+            dx[i] += weight[o, i] * dy[o]
+    return dx, x[:, None] * dy, dy.copy()
+
+
+def rows_transposed(dy, x, weight):
+    return dy @ weight.T, x.T @ dy, dy.copy()
+
+
 WRONG_ANSWERS = {
     "1b.1": [
         (moved_together, "Both numbers have moved at once"),
@@ -268,6 +324,8 @@ WRONG_ANSWERS = {
         (tanh_of_x, "The slope of tanh is taken at x"),
         (square_forgotten, "1 minus its *square*"),
         (the_value, "This is y itself"),
+        (value_for_slope, "The value of tanh stands"),
+        (with_respect_to_w, "The way through tanh ends at w"),
     ],
     "1b.5": [
         (PlacesMultiplied, "multiplies the places a and b"),
@@ -277,11 +335,16 @@ WRONG_ANSWERS = {
         (SlopesOfASum, "those of a sum"),
         (SlopeFromTheInput, "the number that came out"),
         (TanhNotSquared, "1 minus its *square*"),
+        (TanhOfThePlace, "the tanh of the place"),
+        (TanhReturned, "tanh returns its value"),
+        (WaysInAList, "and not a list of pairs"),
     ],
     "1b.6": [
         (never_begun, "nothing was put in at the end"),
         (overwritten, "keeps only one of its ways"),
-        (from_the_front, "from front to back"),
+        (from_the_front, "Is the tape read from front to back?"),
+        (returned_too_early, "return inside the loop"),
+        (the_wrong_way_round, "not the other way round"),
         (times_the_value, "multiplied by the number itself"),
         (local_slopes_only, "added up as they are"),
         (from_the_end_of_the_tape, "starts at the end of the tape"),
@@ -292,5 +355,7 @@ WRONG_ANSWERS = {
         (weights_in_dweight, "dweight has the weights in it"),
         (one_bias_for_all, "dbias is a single sum"),
         (dx_not_summed, "dx is not summed"),
+        (indices_exchanged, "dx has weight with its indices exchanged"),
+        (rows_transposed, "x and dy are rows with one axis"),
     ],
 }
