@@ -77,7 +77,7 @@ def _draw(
             _arrow(axis, points[names[part]], points[name], colour, bend, label, 2.2 if marked else 0.9)
         x, y = points[name]
         here = name in known
-        style = {"boxstyle": "round,pad=0.35", "facecolor": "none", "edgecolor": VALUE if here else INK}
+        style: dict[str, Any] = {"boxstyle": "round,pad=0.35", "facecolor": "none", "edgecolor": VALUE if here else INK}
         style["linewidth"] = 2.2 if name == active else 1.2
         text = f"{name} = {value:g}" if here else name
         axis.text(x, y, text, ha="center", va="center", color=VALUE if here else INK, fontsize=11, bbox=style)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def _operations(tape_class, a, b):
     tape = tape_class()
     tape.write(5.0)
     one, other = tape.write(a), tape.write(b)
-    found = []
+    found: list[Any] = []
     for place, parts in (
         (tape.multiply(one, other), (one, other)),
         (tape.multiply(one, one), (one,)),
