@@ -8,7 +8,7 @@
 # called a **scalar**. Everything is small enough to be done by hand. From lesson 02 on the same rule is applied to arrays. After this lesson you can
 #
 # * say what a slope and a partial derivative are, and measure both,
-# * read the sign of a sum with one index or two, and write it as loops,
+# * read the summation sign $\sum$ with one index or two, and write it as loops,
 # * follow the chain rule along one way, and add up over several ways,
 # * say why networks go backward, and count what that saves,
 # * write a small engine that differentiates whatever is computed with it, and check it.
@@ -192,7 +192,7 @@ def my_partials(f, a, b, h):
 check("1b.1", my_partials)
 
 # %% [markdown]
-# ## The sign of a sum
+# ## The summation sign
 # Take three numbers, $x_0 = 2$, $x_1 = 5$, $x_2 = 7$. The small number below is the **index**. It counts from 0, as in Python. Their sum is written
 #
 # $$\sum_{i=0}^{2} x_i \;=\; x_0 + x_1 + x_2 \;=\; 2 + 5 + 7 \;=\; 14 .$$
@@ -274,7 +274,7 @@ check("1b.2", my_sums)
 #
 # $$\frac{\partial}{\partial x_1} \bigl(x_0^2 + x_1^2 + x_2^2\bigr) = 0 + 2x_1 + 0 = 2x_1 .$$
 #
-# So $\frac{\partial}{\partial x_k} \sum_i x_i^2 = 2 x_k$: of all the terms, only the one with $i = k$ moves, and *the sign of the sum is gone*. We wrote $k$ because $i$ is already
+# So $\frac{\partial}{\partial x_k} \sum_i x_i^2 = 2 x_k$: of all the terms, only the one with $i = k$ moves, and *the summation sign is gone*. We wrote $k$ because $i$ is already
 # taken: it is the index that runs. When a formula confuses you, do the same: write the sum out for two or three terms, and see which of them move.
 #
 # ## The chain rule: along one way
@@ -336,9 +336,9 @@ check("1b.3", my_slopes_of_one_way)
 # In $g = s \cdot s$ the same number stands twice. Why is the slope $2s$? Let $s = 4$ move by $h$. The first factor moves, and the product moves by the other factor times $h$,
 # that is $4h$. The second factor moves too, and adds another $4h$. Together $8h$. So $s$ reaches $g$ in *two ways*, each way counts, and **the ways add up**.
 #
-# This is all of the chain rule:
+# This is all of the chain rule (some books call a way a *path*):
 #
-# > Multiply along a way. Add over the ways.
+# > Multiply along a way. Add up over the ways.
 #
 # As a formula: let a number $a$ reach $L$ through several numbers $y_0, y_1, \dots$ Then
 #
@@ -722,13 +722,13 @@ print(f"the tape, {len(tape.values):,} numbers: {1000 * tape_seconds:.1f} ms")
 print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 
 # %% [markdown]
-# [Lesson 02](02_linear.ipynb) has one thing more: a *batch*. $B$ rows meet the same weights and the same bias. So each weight and each bias now reaches the loss in $B$ ways, one for each row, and the ways add up: one more sign of a sum, over the
+# [Lesson 02](02_linear.ipynb) has one thing more: a *batch*. $B$ rows meet the same weights and the same bias. So each weight and each bias now reaches the loss in $B$ ways, one for each row, and the ways add up: one more sum, over the
 # rows. You know where it comes from.
 #
-# ## The signs of the course
-# Come back to this table when a sign is unfamiliar. All of them are explained again where they are needed.
+# ## The symbols of the course
+# Come back to this table when a symbol is unfamiliar. All of them are explained again where they are needed.
 #
-# | sign | read | meaning | from |
+# | symbol | read | meaning | from |
 # |---|---|---|---|
 # | $df/dx$, $f'$ | derivative of $f$ with respect to $x$ | the slope; $f''$ is the slope of the slope | here |
 # | $\partial L / \partial x$ | partial derivative | the slope when only $x$ moves | here |
@@ -764,7 +764,7 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 #
 # <details><summary>Answer</summary>
 #
-# It would keep one of the three ways, the one that it comes to last, and forget the two others. No error appears, and the loss may even fall. Only a check finds it.
+# It would keep one of the three ways, the one that it comes to last, and forget the other two. No error appears, and the loss may even fall. Only a check finds it.
 #
 # </details>
 #

@@ -2,7 +2,7 @@
 # # Lesson 02 · Linear, forward and backward
 #
 # *55 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (shapes, the matrix product),
-# [lesson 01b](01b_chain_rule.ipynb) (partial derivatives, the sign of a sum, the chain rule).*
+# [lesson 01b](01b_chain_rule.ipynb) (partial derivatives, the summation sign, the chain rule).*
 #
 # Almost all the work of a Mixer is done by one operation: multiply by a matrix of weights, add a bias. If you can
 # run it backwards, you know three quarters of backpropagation. After this lesson you can

@@ -128,7 +128,7 @@ exercise(
             lambda a, b: (np.sum((a * b)[:-1, :-1]), None),
         ),
         Mistake(
-            "total is a mean: the sign of a sum divides by nothing.",
+            "total is a mean: a sum divides by nothing.",
             lambda a, b: (np.mean(a * b), None),
         ),
         Mistake(
