@@ -16,12 +16,6 @@ def only_the_rise(f, a, b, h):
     return f(a + h, b) - f(a, b), f(a, b + h) - f(a, b)
 
 
-def wrong_order(f, a, b, h):
-    df_db = (f(a, b + h) - f(a, b)) / h
-    df_da = (f(a + h, b) - f(a, b)) / h
-    return df_db, df_da
-
-
 def backwards_rise(f, a, b, h):
     return (f(a, b) - f(a + h, b)) / h, (f(a, b) - f(a, b + h)) / h
 
@@ -299,7 +293,6 @@ WRONG_ANSWERS = {
     "1b.1": [
         (moved_together, "Both numbers have moved at once"),
         (only_the_rise, "how far f moves"),
-        (wrong_order, "The two are exchanged"),
         (backwards_rise, "The sign is wrong"),
         (central_over_one_step, "Twice what it should be"),
     ],

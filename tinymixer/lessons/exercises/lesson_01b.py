@@ -41,10 +41,6 @@ exercise(
             _both_moved,
         ),
         Mistake(
-            "The two are exchanged: the first is the slope when a moves and b stays.",
-            lambda f, a, b, h: _partials(f, a, b, h)[::-1],
-        ),
-        Mistake(
             "This is how far f moves, not its slope. The slope is that, divided by how far a (or b) has moved.",
             lambda f, a, b, h: (f(a + h, b) - f(a, b), f(a, b + h) - f(a, b)),
         ),

@@ -19,14 +19,11 @@ def _operations(tape_class, a, b):
     tape.write(5.0)
     one, other = tape.write(a), tape.write(b)
     found: list[Any] = []
-    for place, parts in (
-        (tape.multiply(one, other), (one, other)),
-        (tape.multiply(one, one), (one,)),
-        (tape.tanh(one), (one,)),
-    ):
+    for name, arguments in (("multiply", (one, other)), ("multiply", (one, one)), ("tanh", (one,))):
+        place, parts = getattr(tape, name)(*arguments), dict.fromkeys(arguments)
         if not isinstance(place, int | np.integer) or not 0 <= place < len(tape.values):
-            found += [None if place is None else "no place on the tape", None]
-            continue
+            what = "nothing" if place is None else "something else"
+            raise LookupError(f"{name} should return a place on the tape and returned {what}")
         kept = tape.ways[place]
         slopes = [float(sum(slope for where, slope in kept if where == part)) for part in parts]
         found += [tape.values[place], np.array(slopes)]
