@@ -1,7 +1,7 @@
 """Make the notebooks of the course from lessons/source/, or check that they are up to date and run.
 
     python lessons/make_notebooks.py                 all lessons
-    python lessons/make_notebooks.py 02 05           some
+    python lessons/make_notebooks.py 02 05 01b       some
     python lessons/make_notebooks.py --check         change nothing; fail where something is not as it should be
 
 Of each source (jupytext's percent format) two notebooks are made:
@@ -299,11 +299,7 @@ def _attempt(work: str, stem: str) -> tuple[bool, str]:
 )
 def main(lessons: tuple[str, ...], only_check: bool, jobs: int) -> None:
     """Make the notebooks of the course, or check them."""
-    stems = [
-        lesson.stem
-        for lesson in LESSONS
-        if not lessons or f"{lesson.number:02d}" in lessons
-    ]
+    stems = [lesson.stem for lesson in LESSONS if not lessons or lesson.number in lessons]
     if not stems:
         raise click.UsageError(
             f"expected numbers of lessons such as 02, got {' '.join(lessons)}"

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 00 · Start here
 #
-# *20 minutes. Before: nothing. You need Python, the idea of a derivative, and no machine learning.*
+# *50 minutes. Before: nothing. You need Python, the idea of a derivative, and no machine learning.*
 #
 # In this course you write a neural network with your own hands, every gradient included. It is a small MLP-Mixer (Tolstikhin et al.
 # 2021, [arXiv 2105.01601](https://arxiv.org/abs/2105.01601)), a network that sorts images into classes. This lesson shows where the
@@ -302,7 +302,7 @@ check("0.3", my_accuracy)
 # | | |
 # |---|---|
 # | `tinymixer lessons status` | your progress: every exercise of the course, done, wrong (and why) or not yet, and which is next |
-# | `pytest tinymixer-lessons -k task_0_1` | one exercise as a test: 0.1 is `task_0_1`, 2.3 is `task_2_3` |
+# | `pytest tinymixer-lessons -k task_0_1` | one exercise as a test: 0.1 is `task_0_1`, 2.3 is `task_2_3`, 1b.3 is `task_1b_3` |
 #
 # Stuck for a quarter of an hour? Read the hint again and print the shapes on the way: what your function prints stands below the verdict. Then look into the same notebook in the folder `solutions`.
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 01 · Arrays, shapes, images as tokens
 #
-# *30 minutes. Before: [lesson 00](00_start_here.ipynb) (how exercises work, the letters of the shapes).*
+# *60 minutes. Before: [lesson 00](00_start_here.ipynb) (how exercises work, the letters of the shapes).*
 #
 # Everything in a network is an array: images, weights, gradients. If you can say the shape of each line's result before you run it, you find most mistakes
 # before they happen. After this lesson you can
@@ -118,6 +118,7 @@ check("1.1", my_centred)
 #
 # $$(ab)_{io} = \sum_{j=0}^{J-1} a_{ij}\,b_{jo} .$$
 #
+# The sign $\sum_{j=0}^{J-1}$ says: let $j$ run from 0 to $J-1$, and add up what stands behind it. ([Lesson 01b](01b_chain_rule.ipynb) writes such sums out.)
 # Row $i$ of $a$ meets column $o$ of $b$: multiply entry by entry, add up. The index $j$ that is summed over is the *last* of $a$ and the *first* of $b$, and it is
 # gone in the result. That is all there is to know about it, and it is worth knowing by heart: in lesson 02, every gradient will be found as a sum over some index,
 # and the only question left is which product it is.
@@ -384,4 +385,5 @@ print(f"{backend.name} ({type(answer).__module__}):", backend.to_numpy(answer))
 # **Where the package does this:** `tinymixer/ops/array_library.py` (`namespace`, and the few functions of NumPy and CuPy that the operations use),
 # `tinymixer/ops/patches.py` (images to tokens), `tinymixer/backend.py` (moving arrays to a GPU and back), `tinymixer/ops/shapes.py` (errors that name the letters).
 #
-# Next: [lesson 02, Linear, forward and backward](02_linear.ipynb).
+# Next: [lesson 01b, the chain rule on ten scalars](01b_chain_rule.ipynb). If partial derivatives and sums over two indices are old friends of yours, go on to
+# [lesson 02, Linear, forward and backward](02_linear.ipynb).

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Lesson 02 · Linear, forward and backward
 #
-# *40 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (shapes, the matrix product).*
+# *55 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (shapes, the matrix product),
+# [lesson 01b](01b_chain_rule.ipynb) (partial derivatives, the summation sign, the chain rule).*
 #
 # Almost all the work of a Mixer is done by one operation: multiply by a matrix of weights, add a bias. If you can
 # run it backwards, you know three quarters of backpropagation. After this lesson you can
@@ -69,6 +70,7 @@ check("2.1", my_linear_forward)
 #
 # $$\texttt{dy}_{no} = \frac{\partial L}{\partial y_{no}} .$$
 #
+# ($\partial$ marks a partial derivative: the slope of $L$ when this one number moves and all others stay, lesson 01b.)
 # That is all `dy` means, here and in the whole package: *the derivative of the loss with respect to y*, an array of the same shape as `y`.
 # Our task is to pass the question on. From `dy` we must find
 #
@@ -79,14 +81,15 @@ check("2.1", my_linear_forward)
 # | `dbias` | $\partial L/\partial b_o$ | `(O,)`, like `bias` | the optimizer |
 #
 # The one tool is the **chain rule**: if a number $a$ influences $L$ through several outputs, then each way counts, and the
-# ways add up:
+# ways add up. The sum below has a term for every pair $(n, o)$ of a row and an output, $B \cdot O$ terms in all:
 #
 # $$\frac{\partial L}{\partial a} = \sum_{n,o} \underbrace{\frac{\partial L}{\partial y_{no}}}_{\texttt{dy}_{no}}\;
 # \frac{\partial y_{no}}{\partial a} .$$
 #
 # ## The bias
 # Take $a = b_o$. It is added to output $o$ of *every* row, once, so $\partial y_{no} / \partial b_o = 1$ for every $n$, and
-# the other outputs don't know it. What is left of the chain rule's sum?
+# the other outputs don't know it. What is left of the chain rule's sum? (With $B = 2$ and $O = 3$, write its six terms out for $a = b_1$, and
+# strike those in which $b_1$ has no part.)
 #
 # ### Exercise 2.2
 # Write the gradient of the bias.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 03 · Gradient checking, and how a check can lie
 #
-# *40 minutes. Before: [lesson 02](02_linear.ipynb) (what `dy` means, forward and backward of a Linear layer).*
+# *90 minutes. Before: [lesson 02](02_linear.ipynb) (what `dy` means, forward and backward of a Linear layer).*
 #
 # A wrong gradient does not crash. Often it even learns. The one test that needs no reference is to ask the forward pass
 # itself: move an input a little and look how far the output moves. It is ten lines, and there are at least five ways to
@@ -27,7 +27,7 @@ from tinymixer.lessons import check, new_figure, show
 # %% [markdown]
 # ## A wrong gradient that learns
 # Two small networks are trained on 500 digits: Linear, LayerNorm, Linear. LayerNorm takes a row of numbers, subtracts their
-# mean and divides by their standard deviation; [lesson 05](05_layer_norm.ipynb) derives its gradient, which has three
+# mean and divides by their standard deviation (their typical distance from the mean); [lesson 05](05_layer_norm.ipynb) derives its gradient, which has three
 # terms. The networks start from the same weights and differ in one thing: in the second, the third term is forgotten. The
 # package keeps such wrong backward passes, called *planted faults*; this one is `variance_term_missing`.
 
@@ -77,7 +77,8 @@ print(f"after 100 steps: right {right[-1]:.3f}, third term missing {wrong[-1]:.3
 # downhill makes it fall, and nobody looks for a mistake in a layer that "works". So let us measure.
 #
 # ## A derivative from two evaluations
-# Let $f$ be a function of one number $x$, with derivatives $f'$, $f''$, $f'''$. Near $x$ it is a Taylor series in the step $h$:
+# Let $f$ be a function of one number $x$, with derivatives $f'$, $f''$, $f'''$: the slope, the slope of the slope, and the slope of that. Near $x$ it is a
+# *Taylor series* in the step $h$, a sum of ever smaller corrections:
 #
 # $$f(x+h) = f(x) + h f'(x) + \tfrac{h^2}{2} f''(x) + \tfrac{h^3}{6} f'''(x) + \dots$$
 #
@@ -172,12 +173,13 @@ for label, values, _ in curves:
 
 # %% [markdown]
 # ## The complex step
-# There is a way past the wall. The trouble was the subtraction of two numbers that are nearly the same. Take instead
+# There is a way past the wall. It takes *complex numbers*. A complex number $a + ib$ is two numbers in one, its real part $a$ and its imaginary part $b$; one
+# calculates with it as usual, and writes $-1$ wherever $i^2$ appears. The trouble was the subtraction of two numbers that are nearly the same. Take instead
 # one step along the *imaginary* axis, with $i^2 = -1$, $i^3 = -i$:
 #
 # $$f(x + ih) = f(x) + i h f'(x) - \tfrac{h^2}{2} f''(x) - i\,\tfrac{h^3}{6} f'''(x) + \dots$$
 #
-# $f(x)$ and $h f'(x)$ stand in different parts of one complex number: nothing is subtracted. The imaginary part, divided by $h$, is
+# $f(x)$ and $h f'(x)$ stand in different parts of one complex number: nothing is subtracted. The imaginary part, written $\operatorname{Im}$, divided by $h$, is
 #
 # $$\frac{\operatorname{Im} f(x + ih)}{h} = f'(x) - \tfrac{h^2}{6} f'''(x) + \dots$$
 #
@@ -304,7 +306,7 @@ check("3.4", my_relative_error)
 #
 # $$\frac{d}{dh}\,L(x + h v)\Big|_{h=0} = \sum_i \frac{\partial L}{\partial x_i}\, v_i = \sum_i \texttt{dx}_i\, v_i .$$
 #
-# The left side can be measured by a central difference, the right side is predicted by the backward pass. With a random $v$ every
+# (The bar says where the derivative is taken: at $h = 0$.) The left side can be measured by a central difference, the right side is predicted by the backward pass. With a random $v$ every
 # element of `dx` has its part in the sum. One wrong element moves it, in proportion to its share.
 #
 # ### Exercise 3.5

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 04 · GELU, tanh and erf, and the float64 trap
 #
-# *35 minutes. Before: [lesson 02](02_linear.ipynb) (`dy`, `cache`, the chain rule).*
+# *75 minutes. Before: [lesson 02](02_linear.ipynb) (`dy`, `cache`, the chain rule).*
 #
 # Between the two Linears of every MLP in a Mixer stands one curve, applied to each number on its own. It has no
 # parameters and one line of code. There are two versions of it, a trap that doubles a network's memory without a word, and a
@@ -134,11 +134,12 @@ show(
 # ## GELU: a gate that opens gradually
 # ReLU is a gate: it multiplies $x$ by 0 or by 1. It has a kink at 0, and where it multiplies by 0 no gradient comes back at all.
 # **GELU** (Hendrycks and Gimpel 2016, arXiv 1606.08415) opens the gate gradually: it multiplies $x$ by the *probability* that a random number $Z$, drawn from the
-# standard normal distribution, is below $x$. A large $x$ is nearly always above $Z$ and passes; a very negative one hardly ever does.
+# standard normal distribution (mean 0, variance 1, that is a typical distance of 1 from 0), is below $x$. A large $x$ is nearly always above $Z$ and passes; a very negative one hardly ever does.
 #
 # $$y = x\,\Phi(x), \qquad \Phi(x) = P(Z < x) = \int_{-\infty}^{x} \varphi(z)\,dz, \qquad
 # \varphi(z) = \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2} .$$
 #
+# $P$ is read "the probability that", and $\int$ is the area under a curve, here under $\varphi$ and left of $x$.
 # $\varphi$ is the bell curve, the density of the normal distribution; its integral $\Phi$ has no closed form. Libraries offer the *error function*
 # $\operatorname{erf}(w) = \frac{2}{\sqrt\pi} \int_0^w e^{-s^2} ds$ instead, and a substitution turns one into the other. Half of the area lies left of 0:
 #
@@ -237,7 +238,7 @@ print(f"GELU's slope:                 {erf_slope.min():.3f} to {erf_slope.max():
 #
 # $$\frac{dy}{dx} = \frac12\,(1 + t) + \frac{x}{2}\,\frac{dt}{dx}, \qquad \frac{dt}{dx} = \tanh'(u)\;\frac{du}{dx} .$$
 #
-# For $\tanh = \sinh / \cosh$ the quotient rule, with $\sinh' = \cosh$ and $\cosh' = \sinh$, gives
+# $\tanh$ is $\sinh / \cosh$, with $\sinh x = \frac12(e^x - e^{-x})$ and $\cosh x = \frac12(e^x + e^{-x})$, so that $\sinh' = \cosh$ and $\cosh' = \sinh$. The quotient rule, $(f/g)' = (f'g - fg')/g^2$, gives
 #
 # $$\tanh' = \frac{\cosh^2 - \sinh^2}{\cosh^2} = 1 - \tanh^2, \qquad \text{so} \quad \tanh'(u) = 1 - t^2 .$$
 #

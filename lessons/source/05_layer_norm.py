@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 05 · LayerNorm: nine lines that everyone gets wrong once
 #
-# *45 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule), [lesson 03](03_gradient_checking.ipynb) (gradient checks).*
+# *85 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule), [lesson 03](03_gradient_checking.ipynb) (gradient checks).*
 #
 # LayerNorm gives every token numbers of the same size, whatever the layers before it did. It is four lines forward and five
 # backward, and on the way back each input counts in three ways at once. After this lesson you can
@@ -267,7 +267,7 @@ show(
 # The last step is worth a pause. Centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's influence on the variance drops
 # out. That is why the picture has no arrow from the mean to the variance.
 #
-# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, whose derivative with respect to $v$ is
+# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, which is one over a root. The slope of $v^a$ is $a\,v^{a-1}$, so its derivative with respect to $v$ is
 # $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
 #
 # $$\frac{\partial r}{\partial x_i} = -\frac12 r^3 \cdot \frac2C\, d_i = -\frac{1}{C}\, r^2 \,(r\,d_i) = -\frac1C\, r^2\, \hat x_i .$$

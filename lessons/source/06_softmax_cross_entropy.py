@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 06 · Softmax cross-entropy, stably
 #
-# *35 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule, the classifier), [lesson 03](03_gradient_checking.ipynb)
+# *70 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule, the classifier), [lesson 03](03_gradient_checking.ipynb)
 # (gradient checks), [lesson 05](05_layer_norm.ipynb) (directions in which a loss is flat).*
 #
 # A classifier needs a number that says how wrong it is, and which way is better. Cross-entropy is that number, its
@@ -28,7 +28,7 @@ from tinymixer.lessons import check, new_figure, show
 # ## From outputs to probabilities
 # A classifier of $K$ classes has $K$ outputs for each image, any numbers, positive or negative. They are called **logits**. For one image
 # we write them $z_0, \dots, z_{K-1}$. We want probabilities $p_0, \dots, p_{K-1}$ instead: none negative, and the sum 1. The **softmax**
-# makes them in two steps:
+# makes them in two steps ($e^z$ is the exponential function, `np.exp` in code, with $e \approx 2.718$):
 #
 # $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}} .$$
 #
@@ -106,7 +106,7 @@ check("6.1", my_softmax)
 #
 # $$\ell = -\log p_y ,$$
 #
-# the *surprise* at learning the truth. A network that was certain of it ($p_y = 1$) is not surprised at all, $\ell = 0$. Every halving of
+# the *surprise* at learning the truth. ($\log$ is the natural logarithm, which undoes the exponential: $\log e^z = z$, and $\log 1 = 0$. It turns products into sums, $\log ab = \log a + \log b$, and its slope at $x$ is $1/x$.) A network that was certain of it ($p_y = 1$) is not surprised at all, $\ell = 0$. Every halving of
 # $p_y$ adds the same amount, $\log 2 \approx 0.69$, which is called one **bit**. And being certain of something else costs without limit.
 
 # %%

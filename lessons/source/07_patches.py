@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 07 · Patches: the stem as one matrix product
 #
-# *30 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (reshape, transpose, tokens) and [lesson 02](02_linear.ipynb) (Linear).*
+# *70 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (reshape, transpose, tokens) and [lesson 02](02_linear.ipynb) (Linear).*
 #
 # The first thing that a Mixer does to an image is to cut it into patches and to multiply each patch by the same table of weights, the **stem**. Elsewhere
 # this is called a convolution, and it looks far more complicated than it is. After this lesson you can

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 08 · Token mixing: the transposed Linear
 #
-# *45 minutes. Before: [lesson 02](02_linear.ipynb) (Linear), [lesson 04](04_gelu.ipynb) (GELU) and
+# *100 minutes. Before: [lesson 02](02_linear.ipynb) (Linear), [lesson 04](04_gelu.ipynb) (GELU) and
 # [lesson 07](07_patches.ipynb) (patches and the stem).*
 #
 # The stem makes a table of each image: a row for each token, a column for each channel. A Mixer mixes the numbers within each column, then

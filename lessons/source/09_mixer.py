@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 09 · The block and the whole Mixer
 #
-# *45 minutes. Before: [lesson 05](05_layer_norm.ipynb) (LayerNorm), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss) and
+# *75 minutes. Before: [lesson 05](05_layer_norm.ipynb) (LayerNorm), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss) and
 # [lesson 08](08_token_mixing.ipynb) (both mixings).*
 #
 # All parts are there. This lesson puts them together, forward and backward, and then asks what one asks of every new model before its first

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 10 · SGD, momentum, schedules: training
 #
-# *45 minutes. Before: [lesson 02](02_linear.ipynb) (gradients), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss),
+# *115 minutes. Before: [lesson 02](02_linear.ipynb) (gradients), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss),
 # [lesson 09](09_mixer.ipynb) (the whole Mixer).*
 #
 # The backward pass says which way is down. How far to go, how often to look, and what to remember of the last steps: that is
@@ -131,11 +131,12 @@ show(
 # $L = \frac{1}{2B}\sum_{n,o}(y_{no} - t_{no})^2$, $y = xW + b$. That is a parabola in many directions. Give $x$ a 65th column of ones, so that
 # the bias is just one more row of $W$; call the result $X$, of shape `(B, 65)`. Write $W_o$ and $t_o$ for column $o$ of the weights and of the
 # targets. Lesson 02's gradient of column $o$ is then $\frac1B X^T(XW_o - t_o)$. Differentiate once more with respect to $W_o$: $t_o$ drops out, and what is left is the
-# table of second derivatives,
+# table of second derivatives (how each slope moves with each weight),
 #
 # $$H = \tfrac1B\,X^T X ,$$
 #
-# the same for every $o$. The curvature along a direction is largest along an eigenvector of $H$, where it is the largest eigenvalue.
+# the same for every $o$. A matrix turns most directions; those that it only stretches are its *eigenvectors*, and the factors by which it stretches them its
+# *eigenvalues*. The curvature along a direction is largest along an eigenvector of $H$, where it is the largest eigenvalue.
 # So the limit is 2 / (largest eigenvalue). We train just below it and just above:
 
 # %%
@@ -313,7 +314,7 @@ print("step:    ", parameters["w"])
 # ## Mini-batches
 # The loss is a mean over all training images, and so is its gradient. But a mean is known well enough long before one has
 # looked at everybody: for $B$ images drawn at random, the mean of their gradients is the right one plus **noise**, and the
-# size of that noise falls like $1/\sqrt{B}$. (The variance of a sum of independent numbers is the sum of their variances. For a mean of $B$ it is
+# size of that noise falls like $1/\sqrt{B}$. (The variance $\sigma^2$ of a random number is the mean of its squared distance from its mean; the root of it, $\sigma$, is the typical distance. The variance of a sum of independent numbers is the sum of their variances. For a mean of $B$ it is
 # therefore $B \sigma^2 / B^2 = \sigma^2 / B$, and its root is $\sigma/\sqrt{B}$.) We look at a real one, the gradient of a small Mixer after a few steps:
 
 # %%
@@ -504,7 +505,7 @@ show(
 #
 # $$\lVert g \rVert = \sqrt{\sum_i g_i^2} .$$
 #
-# If it exceeds a bound $M$, all gradients are multiplied by $M / \lVert g \rVert$ (Pascanu et al., [arXiv 1211.5063](https://arxiv.org/abs/1211.5063)).
+# ($\lVert g \rVert$ is read "the norm of $g$".) If it exceeds a bound $M$, all gradients are multiplied by $M / \lVert g \rVert$ (Pascanu et al., [arXiv 1211.5063](https://arxiv.org/abs/1211.5063)).
 # One factor for all, so the direction stays and only the step becomes shorter. If it does not exceed $M$, nothing happens.
 #
 # ### Exercise 10.6

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 11 · To the GPU
 #
-# *60 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
+# *110 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
 #
 # The operations of this course run on a GPU when one word is changed. To run *fast* there they must be written with an eye
 # to something that the formulas don't show: how many bytes move, and what waits for what. After this lesson you can
@@ -626,7 +626,7 @@ for ct, name in (
 #
 # $$dZ = (W_2^\top dY) \odot \mathrm{gelu}'(Z), \qquad dX = W_1^\top dZ, \qquad dW_1 = dZ\, X^\top, \qquad dW_2 = dY A^\top, \qquad db_1 = \textstyle\sum_{\text{columns}} dZ,$$
 #
-# and the kernel for it keeps nothing from the forward pass: it computes $Z$ again, one more small product instead of two stored hidden layers. $dW_1$, $dW_2$ and $db_1$ are sums over *all* columns, so a block walks over many tiles, adds up on the chip, and writes its sums
+# where $\odot$ multiplies entry by entry, $\top$ transposes and $\mathrm{gelu}'$ is the slope of GELU. The kernel for it keeps nothing from the forward pass: it computes $Z$ again, one more small product instead of two stored hidden layers. $dW_1$, $dW_2$ and $db_1$ are sums over *all* columns, so a block walks over many tiles, adds up on the chip, and writes its sums
 # side by side with the other blocks', to be added in a fixed order.
 
 # %%

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 12 · What it learned
 #
-# *35 minutes. Before: [lesson 09](09_mixer.ipynb) (the whole Mixer), [lesson 10](10_training.ipynb) (training).*
+# *70 minutes. Before: [lesson 09](09_mixer.ipynb) (the whole Mixer), [lesson 10](10_training.ipynb) (training).*
 #
 # A trained Mixer is a few thousand numbers, and nobody wrote them. What do they do? This lesson trains a small one and then looks inside, with tools that
 # you have already: reading weights as images, and going backward. After it you can
@@ -139,7 +139,7 @@ show(
 # them. What is left are patches and short strokes in the middle. Deeper down, pictures look less like anything drawn. The authors, with hundreds of millions of photographs, found it the same: some units see the whole image, others a region,
 # and deeper layers show no structure that one could name.
 #
-# Numbers say it better than an eye that wants to see something. In a picture of strokes, neighbours are alike. So: the correlation of each weight with the one to its right.
+# Numbers say it better than an eye that wants to see something. In a picture of strokes, neighbours are alike. So: the *correlation* of each weight with the one to its right, which is 1 where they rise and fall together, 0 where they have nothing to do with each other, and $-1$ where one rises as the other falls.
 
 # %%
 for name, images in rows:
@@ -335,7 +335,7 @@ for h in (0.01, 0.1, 1.0, 4.0):
 #
 # $$\mathrm{influence}(s, t) = \sum_{i,j} \left(\frac{\partial\, y_{si}}{\partial\, x_{tj}}\right)^2$$
 #
-# the influence of $t$ on $s$, averaged over images. It comes from the backward pass with a cotangent that is zero except at token $s$ (`tinymixer/analysis/token_influence.py` tells how one pass is enough for all
+# the influence of $t$ on $s$, averaged over images. It comes from the backward pass with a cotangent (the `dy` that we choose, lesson 03) that is zero except at token $s$ (`tinymixer/analysis/token_influence.py` tells how one pass is enough for all
 # $i$). The maps show the influence of all tokens on the one that is marked, after one, two and three blocks. Its influence on itself, which mostly comes straight through the skip connection, is left out.
 
 # %%

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 13 · Overfitting and its cures
 #
-# *40 minutes. Before: [lesson 10](10_training.ipynb) (training, weight decay, learning curves).*
+# *75 minutes. Before: [lesson 10](10_training.ipynb) (training, weight decay, learning curves).*
 #
 # A network can know every training image by heart and still read the next one wrong. There are many cures, and much is said about them;
 # here we measure them, one by one, on the same footing. After this lesson you can
@@ -79,7 +79,7 @@ def few(count, seed):
 # ### How exact is an accuracy?
 # Say the network reads a share $p$ of all possible digits correctly. Each of $n$ validation images is then a Bernoulli variable: 1 (read correctly)
 # with probability $p$, else 0. Its square is itself and has
-# the mean $p$; its variance, the mean of the square less the square of the mean, is $p - p^2 = p(1-p)$. The mean of $n$ of them has the variance $p(1-p)/n$ (lesson 10). So the accuracy
+# the mean $p$; its variance, the mean squared distance from its mean, which is also the mean of the square less the square of the mean, is $p - p^2 = p(1-p)$. The mean of $n$ of them has the variance $p(1-p)/n$ (lesson 10). So the accuracy
 # we measure is off by about
 #
 # $$\sqrt{p\,(1-p)/n} .$$

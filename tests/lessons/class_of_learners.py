@@ -31,8 +31,8 @@ class Learner:
     """A folder: lessons that are in it, those that are solved (the others are untouched), a key of HOSTILE or None."""
 
     folder: Path
-    lessons: set[int]
-    solved: set[int]
+    lessons: set[str]
+    solved: set[str]
     hostile: str | None
 
     def expected(self) -> dict[str, str]:
@@ -46,17 +46,18 @@ class Learner:
         return states
 
 
-def make_class(folder: Path, hostile: list[str | None], lessons: set[int] | None = None) -> list[Learner]:
+def make_class(folder: Path, hostile: list[str | None], lessons: set[str] | None = None) -> list[Learner]:
     """A folder per entry, each with its own lessons solved; lesson 02 always is, but for its hostile item."""
     learners = []
     for index, item in enumerate(hostile):
-        kept = lessons or set(range(len(LESSONS)))
-        learner = Learner(folder / f"learner_{index:02d}", kept, {2, *range(3, 3 + index % 12)}, item)
+        kept = lessons or {lesson.number for lesson in LESSONS}
+        solved = {"02", *(f"{number:02d}" for number in range(3, 3 + index % 12))}
+        learner = Learner(folder / f"learner_{index:02d}", kept, solved, item)
         fill_folder(learner.folder)
-        for path in learner.folder.glob("[0-9][0-9]_*.ipynb"):
-            if int(path.name[:2]) not in kept:
+        for path in learner.folder.glob("[0-9]*_*.ipynb"):
+            if (number := path.name.split("_")[0]) not in kept:
                 path.unlink()
-            elif int(path.name[:2]) in learner.solved:
+            elif number in learner.solved:
                 path.write_bytes((lessons_source() / "solutions" / path.name).read_bytes())
         if item:
             _spoil(learner.folder / "02_linear.ipynb", HOSTILE[item])

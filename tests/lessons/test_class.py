@@ -4,7 +4,7 @@ from tests.lessons.class_of_learners import HOSTILE, LARGEST_SECONDS, grade, mak
 
 
 def test_a_hostile_item_has_its_sentence_and_every_other_row_is_right(tmp_path):
-    for learner in make_class(tmp_path, ["exit", "damaged"], lessons={1, 2, 3}):
+    for learner in make_class(tmp_path, ["exit", "damaged"], lessons={"01", "01b", "02", "03"}):
         seconds, wrong = grade(learner)
         assert not wrong
         assert seconds < LARGEST_SECONDS

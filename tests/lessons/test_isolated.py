@@ -108,11 +108,11 @@ def test_a_notebook_that_cannot_be_read_is_wrong_in_each_of_its_rows(tmp_path):
     (tmp_path / "00_start_here.ipynb").write_bytes(b"\xff\xfe\x00")
     write_notebook(tmp_path / "03_gradient_checking.ipynb", "import numpy as np")
     rows = {state.lesson.number: state.verdicts for state in grade_folder(tmp_path)}
-    assert list(rows) == [0, 2, 3, 4, 5]
-    for number in (0, 2, 4, 5):
+    assert list(rows) == ["00", "02", "03", "04", "05"]
+    for number in ("00", "02", "04", "05"):
         assert {verdict.state for verdict in rows[number]} == {"wrong"}
-        assert all(f"0{number}_" in verdict.sentence for verdict in rows[number])
-    assert "is empty" in rows[2][0].sentence
+        assert all(f"{number}_" in verdict.sentence for verdict in rows[number])
+    assert "is empty" in rows["02"][0].sentence
 
 
 def test_modules_beside_the_notebook_are_found_and_those_of_ours_are_not_replaced(tmp_path):

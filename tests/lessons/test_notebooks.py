@@ -66,7 +66,7 @@ def test_every_exercise_is_checked_in_its_lesson(stem):
     source = (FOLDER / "source" / f"{stem}.py").read_text(encoding="utf-8")
     for exercise in all_exercises():
         call = f'check("{exercise.number}", {", ".join(exercise.functions)})'
-        assert (call in source) == (exercise.lesson == int(stem[:2])), call
+        assert (call in source) == (exercise.lesson == stem.split("_")[0]), call
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -74,7 +74,8 @@ def test_every_picture_has_a_text_that_reaches_every_reader(stem):
     notebook = json.loads((FOLDER / "solutions" / f"{stem}.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     pictures = [index for index, output in enumerate(outputs) if "image/png" in output.get("data", {})]
-    assert pictures
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    assert pictures or any(page.startswith("<img alt=") for page in pages)
     for index in pictures:
         alt = outputs[index]["metadata"]["image/png"]["alt"]
         assert len(alt) > 20
@@ -123,6 +124,15 @@ def test_the_map_and_the_badges_know_every_lesson():
     for lesson in LESSONS:
         assert f"[{lesson.title}]({lesson.stem}.ipynb) | {lesson.minutes} |" in overview
         assert f"{make_notebooks.COLAB}/blob/main/lessons/{lesson.stem}.ipynb" in overview
+
+
+@pytest.mark.parametrize("lesson", list(LESSONS), ids=lambda lesson: lesson.number)
+def test_the_stated_time_is_a_minute_for_60_words_and_eight_for_an_exercise(lesson):
+    cells = make_notebooks.notebooks_of(lesson.stem)[1].cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    exercises = [exercise for exercise in all_exercises() if exercise.lesson == lesson.number]
+    assert f"\n*{lesson.minutes} minutes. " in text
+    assert abs(lesson.minutes - len(text.split()) / 60 - 8 * len(exercises)) < 10
 
 
 def test_every_path_that_a_lesson_names_is_a_link_to_this_version():

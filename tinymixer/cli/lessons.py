@@ -17,6 +17,7 @@ from tinymixer.text import counted
 if TYPE_CHECKING:
     from tinymixer.lessons.progress import LessonState
 
+FEW = 6  # new files that are named: the lessons that a later version has brought into an older folder
 COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 
 
@@ -45,7 +46,11 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
         context.obj = folder
         return
     added = fill_folder(folder)
-    click.echo(f"{counted(len(added), 'file')} copied into {folder}" if added else f"your lessons are in {folder}")
+    if added:
+        names = ": " + ", ".join(str(path.relative_to(folder)) for path in added) if len(added) <= FEW else ""
+        click.echo(f"{counted(len(added), 'file')} copied into {folder}{names}")
+    else:
+        click.echo(f"your lessons are in {folder}")
     if not no_open:
         raise Exit(_open_jupyterlab(folder, MAP))
 
@@ -122,7 +127,7 @@ def _progress(states: "list[LessonState]") -> str:
         marks = " ".join(click.style(MARKS[verdict.state], fg=COLOURS[verdict.state]) for verdict in state.verdicts)
         share = f"{state.done} of {len(state.verdicts)}"
         padding = " " * (2 * max(len(other.verdicts) for other in states) - 2 * len(state.verdicts))
-        lines.append(f"{state.lesson.number:02d}  {state.lesson.title:<{width}}  {marks}{padding}  {share}")
+        lines.append(f"{state.lesson.number:<3} {state.lesson.title:<{width}}  {marks}{padding}  {share}")
     verdicts = [verdict for state in states for verdict in state.verdicts]
     lines.append(f"\n{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done")
     lines += [f"\n{verdict}" for verdict in verdicts if verdict.state == WRONG]

@@ -1,13 +1,17 @@
 """The lessons of the course, in order."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """number: from 0; name: of its files, without the number; minutes: how long it takes someone new to it."""
+    """number: "02", or "01b" for one that was put between 01 and 02; name: of its files, without the number.
 
-    number: int
+    minutes: how long it takes someone new to it, a minute for every 60 words of text and eight for every exercise.
+    """
+
+    number: str
     name: str
     title: str
     minutes: int
@@ -15,22 +19,39 @@ class Lesson:
     @property
     def stem(self) -> str:
         """The name of its files without the ending, such as "02_linear"."""
-        return f"{self.number:02d}_{self.name}"
+        return f"{self.number}_{self.name}"
 
 
-LESSONS = (
-    Lesson(0, "start_here", "Start here", 20),
-    Lesson(1, "arrays_and_images", "Arrays, shapes, images as tokens", 30),
-    Lesson(2, "linear", "Linear, forward and backward", 40),
-    Lesson(3, "gradient_checking", "Gradient checking, and how a check can lie", 40),
-    Lesson(4, "gelu", "GELU, tanh and erf, and the float64 trap", 35),
-    Lesson(5, "layer_norm", "LayerNorm: nine lines that everyone gets wrong once", 45),
-    Lesson(6, "softmax_cross_entropy", "Softmax cross-entropy, stably", 35),
-    Lesson(7, "patches", "Patches: the stem as one matrix product", 30),
-    Lesson(8, "token_mixing", "Token mixing: the transposed Linear", 45),
-    Lesson(9, "mixer", "The block and the whole Mixer", 45),
-    Lesson(10, "training", "SGD, momentum, schedules: training", 45),
-    Lesson(11, "gpu", "To the GPU", 60),
-    Lesson(12, "what_it_learned", "What it learned", 35),
-    Lesson(13, "overfitting", "Overfitting and its cures", 40),
+class Course:
+    """Lessons in their order, found by number: `LESSONS["01b"]`."""
+
+    def __init__(self, *lessons: Lesson) -> None:
+        self._lessons = {lesson.number: lesson for lesson in lessons}
+
+    def __iter__(self) -> Iterator[Lesson]:
+        return iter(self._lessons.values())
+
+    def __len__(self) -> int:
+        return len(self._lessons)
+
+    def __getitem__(self, number: str) -> Lesson:
+        return self._lessons[number]
+
+
+LESSONS = Course(
+    Lesson("00", "start_here", "Start here", 50),
+    Lesson("01", "arrays_and_images", "Arrays, shapes, images as tokens", 60),
+    Lesson("01b", "chain_rule", "The chain rule on ten scalars", 130),
+    Lesson("02", "linear", "Linear, forward and backward", 55),
+    Lesson("03", "gradient_checking", "Gradient checking, and how a check can lie", 90),
+    Lesson("04", "gelu", "GELU, tanh and erf, and the float64 trap", 75),
+    Lesson("05", "layer_norm", "LayerNorm: nine lines that everyone gets wrong once", 85),
+    Lesson("06", "softmax_cross_entropy", "Softmax cross-entropy, stably", 70),
+    Lesson("07", "patches", "Patches: the stem as one matrix product", 70),
+    Lesson("08", "token_mixing", "Token mixing: the transposed Linear", 100),
+    Lesson("09", "mixer", "The block and the whole Mixer", 75),
+    Lesson("10", "training", "SGD, momentum, schedules: training", 115),
+    Lesson("11", "gpu", "To the GPU", 110),
+    Lesson("12", "what_it_learned", "What it learned", 70),
+    Lesson("13", "overfitting", "Overfitting and its cures", 75),
 )

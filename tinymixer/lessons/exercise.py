@@ -1,5 +1,6 @@
 """An exercise of the course: a reference, inputs to try, and mistakes with a hint for each."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ def call_pair(forward: Callable[..., Any], backward: Callable[..., Any], dy: Any
 class Exercise:
     """One exercise.
 
-    number     "2.3": the third of lesson 02
+    number     "2.3": the third of lesson 02; "1b.3": the third of lesson 01b
     title      a few words for the progress page
     functions  what the notebook calls the learner's function (or class), such as ("my_linear_backward",)
     reference  the right answer: the package's own function wherever there is one; a tuple for several `functions`
@@ -78,8 +79,10 @@ class Exercise:
     call: Callable[..., Any] = call_function
 
     @property
-    def lesson(self) -> int:
-        return int(self.number.partition(".")[0])
+    def lesson(self) -> str:
+        """The number of its lesson, as the course has it: "02" of "2.3", "01b" of "1b.3"."""
+        number, letter, _ = _parts(self.number)
+        return f"{number:02d}{letter}"
 
     @property
     def compared(self) -> list[str]:
@@ -90,6 +93,13 @@ class Exercise:
     def task(self) -> str:
         """What pytest calls it: task_2_3."""
         return f"task_{self.number.replace('.', '_')}"
+
+
+def _parts(number: str) -> tuple[int, str, int]:
+    """(1, "b", 3) of "1b.3" and (2, "", 3) of "2.3", which sort as the course goes."""
+    found = re.fullmatch(r"(\d+)([a-z]?)\.(\d+)", number)
+    assert found, f"{number} is no number of an exercise"
+    return int(found[1]), found[2], int(found[3])
 
 
 _registered: dict[str, Exercise] = {}
@@ -120,7 +130,7 @@ def all_exercises() -> list[Exercise]:
     from tinymixer.lessons import exercises  # imported here: its modules register themselves, with this one's help
 
     assert exercises
-    return sorted(_registered.values(), key=lambda one: [int(part) for part in one.number.split(".")])
+    return sorted(_registered.values(), key=lambda one: _parts(one.number))
 
 
 def find_exercise(number: str) -> Exercise:

@@ -35,15 +35,20 @@ def show(figure: Any, alt: str) -> None:
     """
     from IPython.display import display
 
-    for legend in filter(None, [*figure.legends, *(axes.get_legend() for axes in figure.axes)]):
-        legend.set_frame_on(False)  # Matplotlib styles it when it is made, which is after new_figure
-        for text in legend.get_texts():
-            text.set_color(INK)
+    quiet_legends(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None, "Description": alt})
     picture = base64.b64encode(content.getvalue()).decode("ascii")
     display({"image/png": picture, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
     display({"text/html": in_words(alt), "text/plain": ""}, raw=True)
+
+
+def quiet_legends(figure: Any) -> None:
+    """Give all legends of a figure grey ink and no frame: Matplotlib styles them when they are made."""
+    for legend in filter(None, [*figure.legends, *(axes.get_legend() for axes in figure.axes)]):
+        legend.set_frame_on(False)
+        for text in legend.get_texts():
+            text.set_color(INK)
 
 
 def in_words(alt: str) -> str:

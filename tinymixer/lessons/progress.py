@@ -34,8 +34,8 @@ def grade_folder(folder: Path) -> list[LessonState]:
     found = [(lesson, path) for lesson in LESSONS if (path := notebook_of(lesson, folder)) is not None]
     if not found:
         raise DataError(
-            f"There are no lessons in {folder}: expected {LESSONS[0].stem}.ipynb and so on. 'tinymixer lessons' puts "
-            "them there, or name the folder where yours are."
+            f"There are no lessons in {folder}: expected {next(iter(LESSONS)).stem}.ipynb and so on. 'tinymixer "
+            "lessons' puts them there, or name the folder where yours are."
         )
     graded = _graded([(path, _numbers(lesson)) for lesson, path in found])
     return [LessonState(lesson, [graded[number] for number in _numbers(lesson)]) for lesson, _ in found]
