@@ -45,8 +45,10 @@ $(VENV)/.with-mpi: $(VENV)/.with-dev
 train: $(VENV)/.with-cli
 	$(BIN)/tinymixer train $(RECIPE)
 
+# Compiled modules are kept even where the environment says PYTHONDONTWRITEBYTECODE, as images of containers do: two
+# workers and many short processes import the same ones. Whoever is idle takes tests from the other worker.
 test: $(VENV)/.with-dev
-	$(BIN)/python -m pytest -n 2 -m 'not peers and not ranks'
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not peers and not ranks'
 
 peers: $(VENV)/.with-peers
 	$(BIN)/python -m pytest -m peers

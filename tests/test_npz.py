@@ -153,10 +153,10 @@ def test_a_directory_that_names_one_member_many_times(path):
     tail[8:12] = struct.pack("<HH", 20_001, 20_001)
     tail[12:16] = struct.pack("<I", 20_001 * len(entry))
     path.write_bytes(content[:start] + entry * 20_001 + tail)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError, match="names more bytes than the file has"):
         read(path)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_stored_member_of_two_lengths_takes_no_memory(path):

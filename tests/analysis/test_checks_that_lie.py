@@ -6,11 +6,14 @@ import pytest
 from tinymixer import ops
 from tinymixer.analysis.checks_that_lie import NAIVE_CHECKS, numerical_gradient, relative_error, share_caught
 
-TABLE = share_caught(runs=3)
+
+@pytest.fixture(scope="module")
+def table():
+    return share_caught(runs=3)
 
 
-def missed_by(check):
-    return {fault for fault, row in TABLE.items() if row[check] < 1}
+def missed_by(check, table):
+    return {fault for fault, row in table.items() if row[check] < 1}
 
 
 def test_the_numerical_gradient_is_that_of_a_right_backward():
@@ -26,10 +29,10 @@ def test_a_relative_error_has_a_floor():
     assert np.isnan(relative_error(np.ones(2), np.array([1.0, np.nan])))
 
 
-def test_the_package_catches_every_fault_and_a_plain_check_all_but_the_dtype():
-    assert len(TABLE) >= 30
-    assert missed_by("check_operation") == set()
-    assert missed_by("random dy") == {"gelu_tanh: float64 from a constant"}
+def test_the_package_catches_every_fault_and_a_plain_check_all_but_the_dtype(table):
+    assert len(table) >= 30
+    assert missed_by("check_operation", table) == set()
+    assert missed_by("random dy", table) == {"gelu_tanh: float64 from a constant"}
 
 
 @pytest.mark.parametrize(
@@ -42,11 +45,11 @@ def test_the_package_catches_every_fault_and_a_plain_check_all_but_the_dtype():
         ("float32", "linear: one corner slightly off"),
     ],
 )
-def test_each_flaw_lets_its_fault_through(check, fault):
-    assert TABLE[fault][check] == 0
-    assert TABLE[fault]["random dy"] == 1
-    assert len(missed_by(check)) < len(TABLE) / 2
+def test_each_flaw_lets_its_fault_through(check, fault, table):
+    assert table[fault][check] == 0
+    assert table[fault]["random dy"] == 1
+    assert len(missed_by(check, table)) < len(table) / 2
 
 
-def test_all_checks_stand_in_the_table():
-    assert all(list(row) == [*(check.name for check in NAIVE_CHECKS), "check_operation"] for row in TABLE.values())
+def test_all_checks_stand_in_the_table(table):
+    assert all(list(row) == [*(check.name for check in NAIVE_CHECKS), "check_operation"] for row in table.values())

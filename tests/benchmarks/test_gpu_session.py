@@ -229,7 +229,7 @@ def table(tmp_path, monkeypatch):
 
 
 def test_an_error_of_any_library_costs_its_own_row(table, tmp_path):
-    gpu_table.fill_in(table, time.monotonic() + 60, ["nano"], ["bfloat16"])
+    gpu_table.fill_in(table, time.monotonic() + 600, ["nano"], ["bfloat16"])
     rows = {row["name"]: row for row in json.loads((tmp_path / "table.json").read_text())}
     assert list(rows) == ["tinymixer", "fine", "fails when made", "fails in its turns", "no memory"]
     assert rows["tinymixer"]["images_per_second"] == pytest.approx(512 / 0.001)
@@ -250,7 +250,7 @@ def test_the_table_is_written_after_every_row(table, tmp_path, monkeypatch):
         return make(self, row, find)
 
     monkeypatch.setattr(gpu_table.Table, "_make", remember)
-    gpu_table.fill_in(table, time.monotonic() + 60, ["nano"], ["bfloat16"])
+    gpu_table.fill_in(table, time.monotonic() + 600, ["nano"], ["bfloat16"])
     assert seen == [1, 2, 3, 3, 4, 5]
 
 
@@ -347,7 +347,7 @@ def test_a_session_that_is_cut_off_leaves_an_archive(tmp_path):
         ["bash", str(SCRIPT), str(tmp_path / "out")], env=os.environ | {"PYTHON": slow}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    for _ in range(200):
+    for _ in range(1200):
         if (tmp_path / "begun").exists():
             break
         time.sleep(0.05)

@@ -1,11 +1,14 @@
 """tinymixer bench: ours alone, the rows, the chart, the profile, bad input, workers that fail."""
 
+import copy
+import functools
 import os
 import sys
 
 import pytest
 
 from tinymixer.bench import peers as bench_peers
+from tinymixer.bench import runner
 
 TINY = ("--model", "C=16,DS=8,DC=32,L=1", "--batch", "4", "--threads", "1", "--seconds", "0.02", "--rounds", "2")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -14,6 +17,21 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture(autouse=True)
 def _harmful_setting(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")  # workers must not see it
+    monkeypatch.setattr(runner, "PAUSE", 0.0)  # no speed is asserted here
+
+
+@pytest.fixture
+def measured_once(monkeypatch):
+    """What is measured first is shown by all commands of the test."""
+    for name in ("measure", "profile"):
+        work = functools.partial(_kept, getattr(runner, name), {})
+        monkeypatch.setattr(runner, name, work)
+
+
+def _kept(measure, kept, *arguments):
+    if not kept:
+        kept["rows"] = measure(*arguments)
+    return copy.deepcopy(kept["rows"])
 
 
 def test_ours_alone_as_a_table_and_a_chart(tinymixer, tmp_path):
@@ -43,7 +61,7 @@ def test_json_is_a_list_of_rows_with_ours_first(tinymixer, forward):
     assert first == second == third if forward else first > second > third  # one batch, over and over
 
 
-def test_the_profile_accounts_for_the_whole_step(tinymixer):
+def test_the_profile_accounts_for_the_whole_step(tinymixer, measured_once):
     rows = tinymixer("bench", *TINY, "--profile", "--json").json
     whole = rows[-1]
     assert whole["name"] == "whole step"
@@ -86,7 +104,7 @@ def test_a_peer_that_is_not_installed_and_peers_without_the_repository(tinymixer
     assert tinymixer("bench", *TINY, "--peer", "jax").is_error("the peers are in the repository", "clone it")
 
 
-def test_a_peer_that_fails_is_a_row_that_says_so(tinymixer, tmp_path, monkeypatch):
+def test_a_peer_that_fails_is_a_row_that_says_so(tinymixer, tmp_path, monkeypatch, measured_once):
     (tmp_path / "broken_peer.py").write_text("def make_step(*work):\n    raise RuntimeError('no such instruction')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     broken = bench_peers.Entry("Broken", "broken_peer")
@@ -100,7 +118,9 @@ def test_a_peer_that_fails_is_a_row_that_says_so(tinymixer, tmp_path, monkeypatc
     assert "Broken failed: RuntimeError: no such instruction" in outcome.out
 
 
-def test_on_a_processor_bfloat16_is_for_the_peers_and_the_output_says_so(tinymixer, tmp_path, monkeypatch):
+def test_on_a_processor_bfloat16_is_for_the_peers_and_the_output_says_so(
+    tinymixer, tmp_path, monkeypatch, measured_once
+):
     """A peer that answers with the precision it was asked for, as its version."""
     (tmp_path / "told_peer.py").write_text(
         "def make_step(config, batch, precision, device):\n"

@@ -47,13 +47,13 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_refused_at_once_and_in_little_memory(name):
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError, match=r"^the batch (is not a batch of CIFAR-10: |has no entry)[^\n]{5,300}$"):
         read_python_batch(BOMBS[name], "the batch")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 30 << 20
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

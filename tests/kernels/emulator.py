@@ -1,10 +1,10 @@
 """Builds and drives the emulator: every kernel of `tinymixer/kernels/cuda`, compiled by g++ and run on the CPU.
 
 `emulator.hpp` says how it works and what it is stricter about. Built libraries are kept in the system's temporary
-folder under the hash of everything that went into them, so that only a change of a kernel is compiled again.
+folder under the hash of everything that went into them, so that only a change of a kernel is compiled again, and
+once for all test processes and clones.
 """
 
-import contextlib
 import ctypes
 import functools
 import hashlib
@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from tinymixer.kernels.modules import translation_unit
 
@@ -83,7 +84,7 @@ def kernel_names(number: str) -> list[str]:
 def generated_source(number: str) -> str:
     entries = "\n".join(f'    make_kernel("{name}", {name}),' for name in kernel_names(number))
     table = f"const std::vector<Kernel> KERNELS = {{\n{entries}\n}};\n"
-    return f'#include "{HEADER}"\n{translation_unit()}\n{table}'
+    return f'#include "{HEADER.name}"\n{translation_unit()}\n{table}'
 
 
 @functools.cache
@@ -94,19 +95,23 @@ def library(number: str) -> ctypes.CDLL:
     folder = Path(tempfile.gettempdir()) / f"tinymixer-emulator-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     built = folder / f"{key}.so"
-    if not built.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            code, object_file, fresh = (Path(scratch) / f"kernels.{end}" for end in ("cpp", "o", "so"))
-            code.write_text(text)
-            options = ["-std=c++17", "-O1", "-w", "-U_FORTIFY_SOURCE", "-fsanitize=alignment", "-fPIC"]
-            _run_compiler(*options, "-c", str(code), "-o", str(object_file))
-            # Linked without the option, or g++ would ask for its own library of handlers: emulator.hpp has the one.
-            _run_compiler("-shared", str(object_file), "-o", str(fresh))
-            with contextlib.suppress(FileExistsError):
-                fresh.rename(built)  # another test process may have been faster
+    with FileLock(folder / f"{key}.lock"):  # one test process compiles, the others wait for it
+        if not built.exists():
+            _build(text, built)
     loaded = ctypes.CDLL(str(built))
     loaded.launch_kernel.restype = ctypes.c_char_p
     return loaded
+
+
+def _build(text: str, built: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
+        code, object_file, fresh = (Path(scratch) / f"kernels.{end}" for end in ("cpp", "o", "so"))
+        code.write_text(text)
+        options = ["-std=c++17", "-O1", "-w", "-U_FORTIFY_SOURCE", "-fsanitize=alignment", "-fPIC"]
+        _run_compiler(*options, f"-I{HEADER.parent}", "-c", str(code), "-o", str(object_file))
+        # Linked without the option, or g++ would ask for its own library of handlers: emulator.hpp has the one.
+        _run_compiler("-shared", str(object_file), "-o", str(fresh))
+        fresh.rename(built)
 
 
 def _run_compiler(*arguments: str) -> None:

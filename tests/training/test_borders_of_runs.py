@@ -56,13 +56,13 @@ def claiming(run, path, recipe=lambda text: text, **texts):
 )
 def test_a_recipe_is_refused_before_any_work(text, message, tmp_path):
     (tmp_path / "a.toml").write_text(text)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError) as caught:
         load_recipe(tmp_path / "a.toml")
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
     assert "\x1b" not in str(caught.value)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_limit_is_raised_by_the_environment(monkeypatch):

@@ -41,7 +41,7 @@ from tinymixer.training.history import append_row
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_run_folder_holds_what_the_design_says(tmp_path):
+def test_a_run_folder_holds_what_the_design_says(tmp_path, real_curves):
     heard = Recorder()
     result = run_small(tmp_path / "run", heard)
     assert names_in(tmp_path / "run") == [
@@ -71,6 +71,7 @@ def test_a_run_folder_holds_what_the_design_says(tmp_path):
     assert result.seconds >= sum(row["seconds"] for row in rows) > 0
     assert heard.results == [result]
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000  # no stand-in
 
 
 def test_best_holds_the_weights_of_the_best_epoch(tmp_path):

@@ -89,14 +89,13 @@ def _extrapolated(
     value = np.asarray(np.nan)
     error = np.asarray(np.inf)
     for level in range(STEPS):
-        table = [slope(step)]
+        table, rounding = [slope(step)], 4 * noise / step
         for order, neighbour in enumerate(coarser[:orders], start=1):
             table.append(table[-1] + (table[-1] - neighbour) / (ratio**order - 1))
         for order in range(1, len(table)):
             moved = np.maximum(abs(table[order] - table[order - 1]), abs(table[order] - coarser[order - 1]))
-            estimate = np.maximum(moved, 4 * noise / step)
-            estimate = np.where(np.isfinite(estimate), estimate, np.inf)
-            better = estimate < error
+            estimate = np.maximum(moved, rounding)
+            better = estimate < error  # never where it is NaN or infinite
             value, error = np.where(better, table[order], value), np.where(better, estimate, error)
         coarser = table
         step /= STEP_RATIO

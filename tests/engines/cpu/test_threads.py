@@ -100,7 +100,7 @@ def in_a_child(work):
             os._exit(0 if work() else 1)
         finally:
             os._exit(2)
-    for _ in range(200):
+    for _ in range(1200):  # a minute: on a busy machine it takes its time
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
