@@ -28,7 +28,7 @@ CASES = 1000
 @st.composite
 def cases(draw):
     """Sizes from 1 (odd and even), numbers from thousandths to thousands, any order in memory."""
-    S, B, C = (draw(st.integers(1, 4)) for _ in range(3))
+    S, B, C = (draw(st.integers(1, 5)) for _ in range(3))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     scale = 10.0 ** draw(st.floats(-3, 3))
     layout = draw(st.sampled_from(["C", "F", "strided", "backwards"]))

@@ -193,7 +193,7 @@ def model_checks(seed: int, backend: Backend) -> Iterator[Check]:
         {"hidden_dim": 6, "overlap": 2, "untied_groups": 2, "gated": True, "layer_scale": 0.3, "num_blocks": 1},
     ]
     for i, fields in enumerate(mixers):
-        sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 4, "num_blocks": 2, **patches[i % 3], **fields}
+        sizes = {"tokens_mlp_dim": 3, "channels_mlp_dim": 8, "num_blocks": 2, **patches[i % 3], **fields}
         yield _model("mlp_mixer", MixerConfig(**sizes), backend, generator, train="drop_path" in fields)
     images = {"image_size": 4, "in_channels": 2, "width": 2, "depths": "1", "block": "bottleneck", "num_classes": 3}
     for architecture, kind, fields in (

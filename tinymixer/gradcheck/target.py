@@ -216,7 +216,7 @@ class Target(ABC):
 
         They are NaN where the forward raises: a forward may refuse inputs outside its domain.
         """
-        wanted = self.base.shape
+        nowhere = np.full(self.base.shape, np.nan)
         if any(host.dtype.kind == "c" for host in moved.values()):  # then everything is: one dtype goes in
             moved = {**{name: self.inputs[name].astype(np.complex128) for name in self.passed}, **moved}
         arrays = {name: self.place(host) if name in self.passed else host for name, host in moved.items()}
@@ -224,8 +224,8 @@ class Target(ABC):
             with np.errstate(all="ignore"):
                 y = flat_outputs(self.forward(arrays)[0])
         except CodeUnderTestError:
-            return np.full(wanted, np.nan)
-        return y if y.shape == wanted else np.full(wanted, np.nan)
+            return nowhere
+        return y if y.shape == nowhere.shape else nowhere
 
     def output_place(self, index: int) -> str:
         """How an element of the flat outputs is written."""
@@ -253,8 +253,7 @@ def named_outputs(y: Any) -> dict[str, Any]:
 
 def flat_outputs(y: Any) -> np.ndarray:
     """All outputs as one vector on the host in float64."""
-    flat = [array.ravel() for array in hosts(named_outputs(y)).values()]
-    return flat[0] if len(flat) == 1 else np.concatenate(flat)
+    return np.concatenate([array.ravel() for array in hosts(named_outputs(y)).values()])
 
 
 def _called(which: str, function: Callable[..., Any], *arguments: Any) -> Any:
