@@ -1,0 +1,93 @@
+"""Batch norm over a batch whose images several threads hold. To compare: `ops/batch_norm.py`.
+
+Each thread computes the sums over its own images, and `add_up` gives all threads the sums over all. So the statistics
+are the whole batch's, and nothing but two or three vectors of C numbers passes between the threads.
+
+NumPy is slow where rows are short, and C is 20 to 160. So the pixels of an image row count as one row, (width*C,), with
+each channel's number repeated `width` times.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tinymixer.engines.sliced.parts import parts_of
+from tinymixer.errors import ShapeError
+from tinymixer.ops.batch_norm import BatchNormCache
+from tinymixer.ops.shapes import expect_shape
+
+AddUp = Callable[[np.ndarray], np.ndarray]  # a vector of this thread  ->  the sum of all threads' vectors
+
+
+def batch_norm_forward(
+    x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float, add_up: AddUp
+) -> tuple[np.ndarray, BatchNormCache]:
+    """x (..., C), scale (C,), bias (C,)  ->  y (..., C), cache, whose statistics are those of all threads' images"""
+    channels = x.shape[-1]
+    expect_shape("scale", scale, "C", C=channels)
+    expect_shape("bias", bias, "C", C=channels)
+    rows = _image_rows(x)  # (N, width*C)
+    total = add_up(np.append(_by_channel(rows.sum(axis=0), channels), x.size // channels))  # (C + 1,)
+    n = round(float(total[-1]))
+    if n < 2:
+        raise ShapeError(f"batch norm needs at least 2 values of a channel in a batch, got x of shape {tuple(x.shape)}")
+    mean = (total[:-1] / n).astype(x.dtype, copy=False)  # (C,)
+
+    x_hat, y = np.empty(rows.shape, x.dtype), np.empty(rows.shape, x.dtype)  # (N, width*C) each
+    squares, wide_mean = np.zeros(rows.shape[1], x.dtype), _along(mean, rows)  # (width*C,) each
+    for part in parts_of(rows):
+        np.subtract(rows[part], wide_mean, out=x_hat[part])
+        squares += np.multiply(x_hat[part], x_hat[part], out=y[part]).sum(axis=0)
+    variance = add_up(_by_channel(squares, channels)) / n  # (C,)
+    inv_std = 1.0 / np.sqrt(variance + float(eps))  # (C,)
+
+    wide_inv_std, wide_scale, wide_bias = (_along(vector, rows) for vector in (inv_std, scale, bias))  # (width*C,) each
+    for part in parts_of(rows):
+        x_hat[part] *= wide_inv_std
+        np.multiply(x_hat[part], wide_scale, out=y[part])
+        y[part] += wide_bias
+    cache = BatchNormCache(x_hat.reshape(x.shape), inv_std, scale, mean, variance * (n / (n - 1)))
+    return y.reshape(x.shape), cache
+
+
+def batch_norm_backward(
+    dy: np.ndarray, cache: BatchNormCache, add_up: AddUp
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dy (..., C)  ->  dx (..., C), and dscale (C,), dbias (C,) of this thread's images: the threads' gradients add up.
+
+    dx needs the sums over all images, n of them: dx = scale * inv_std * (dy - dbias / n - x_hat * dscale / n).
+    """
+    x_hat, inv_std, scale = cache.x_hat, cache.inv_std, cache.scale
+    channels = len(scale)
+    expect_shape("dy", dy, "... C", C=channels)
+    rows, hats = _image_rows(dy), _image_rows(x_hat)  # (N, width*C) each
+    dx = np.empty(rows.shape, dy.dtype)  # (N, width*C)
+    wide_dscale = np.zeros(rows.shape[1], dy.dtype)  # (width*C,)
+    for part in parts_of(rows):
+        wide_dscale += np.multiply(rows[part], hats[part], out=dx[part]).sum(axis=0)
+    dscale, dbias = _by_channel(wide_dscale, channels), _by_channel(rows.sum(axis=0), channels)  # (C,) each
+    total = add_up(np.concatenate([dscale, dbias, [dy.size // channels]]).astype(np.float64))  # (2 C + 1,)
+    means = (total[:-1] / total[-1]).astype(dy.dtype)  # of dy * x_hat, then of dy
+    wide_slope, wide_mean = _along(means[:channels], rows), _along(means[channels:], rows)  # (width*C,) each
+    wide_factor = _along(scale * inv_std, rows)
+    for part in parts_of(rows):
+        np.multiply(hats[part], wide_slope, out=dx[part])
+        np.subtract(rows[part], dx[part], out=dx[part])
+        dx[part] -= wide_mean
+        dx[part] *= wide_factor
+    return dx.reshape(dy.shape), dscale, dbias
+
+
+def _image_rows(x: np.ndarray) -> np.ndarray:
+    """x (..., width, C)  ->  (N, width*C); x (N, C) as it is"""
+    return x.reshape(-1, x.shape[-2] * x.shape[-1]) if x.ndim > 2 else x
+
+
+def _along(vector: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """vector (C,), rows (N, width*C)  ->  the vector repeated, (width*C,)"""
+    return np.tile(vector, rows.shape[1] // len(vector))
+
+
+def _by_channel(wide: np.ndarray, channels: int) -> np.ndarray:
+    """Sums (width*C,)  ->  (C,)"""
+    return wide.reshape(-1, channels).sum(axis=0)
