@@ -90,7 +90,7 @@ def test_a_peer_that_fails_is_a_row_that_says_so(tinymixer, tmp_path, monkeypatc
     (tmp_path / "broken_peer.py").write_text("def make_step(*work):\n    raise RuntimeError('no such instruction')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     broken = bench_peers.Entry("Broken", "broken_peer")
-    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers: [broken])
+    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers, architecture: [broken])
     own, row = tinymixer("bench", *TINY, "--peer", "jax", "--json").json
     assert own["images_per_second"] > 0
     assert row["images_per_second"] is None
@@ -112,7 +112,7 @@ def test_on_a_processor_bfloat16_is_for_the_peers_and_the_output_says_so(tinymix
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     told = bench_peers.Entry("Told", "told_peer")
-    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers: [told])
+    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers, architecture: [told])
     arguments = ("bench", *TINY, "--peer", "torch", "--precision", "bfloat16", "--backend", "numpy")
     own, row = tinymixer(*arguments, "--json").json
     assert (own["precision"], row["precision"], row["version"]) == ("float32", "bfloat16", "asked for bfloat16")

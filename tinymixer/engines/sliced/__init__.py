@@ -4,7 +4,7 @@ Each has the signature and the mathematics of the operation of the same name in 
 stands, and is held to it by `tests/engines/sliced/`.
 """
 
-from tinymixer.engines.sliced.operations import SlicedOperations
+from tinymixer.engines.sliced.operations import sliced_operations
 from tinymixer.engines.sliced.shared_sums import SharedSums
 
-__all__ = ["SharedSums", "SlicedOperations"]
+__all__ = ["SharedSums", "sliced_operations"]

@@ -20,7 +20,7 @@ AddUp = Callable[[np.ndarray], np.ndarray]  # a vector of this thread  ->  the s
 
 
 def batch_norm_forward(
-    x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float, add_up: AddUp
+    x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float = 1e-5, *, add_up: AddUp
 ) -> tuple[np.ndarray, BatchNormCache]:
     """x (..., C), scale (C,), bias (C,)  ->  y (..., C), cache, whose statistics are those of all threads' images"""
     channels = x.shape[-1]
@@ -51,7 +51,7 @@ def batch_norm_forward(
 
 
 def batch_norm_backward(
-    dy: np.ndarray, cache: BatchNormCache, add_up: AddUp
+    dy: np.ndarray, cache: BatchNormCache, *, add_up: AddUp
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dy (..., C)  ->  dx (..., C), and dscale (C,), dbias (C,) of this thread's images: the threads' gradients add up.
 

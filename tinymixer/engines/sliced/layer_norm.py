@@ -7,7 +7,9 @@ from tinymixer.ops.shapes import expect_shape
 Cache = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def layer_norm_forward(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, Cache]:
+def layer_norm_forward(
+    x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float = 1e-6
+) -> tuple[np.ndarray, Cache]:
     """x (..., C), scale (C,), bias (C,)  ->  y (..., C), cache: x_hat (..., C), inv_std (..., 1), scale (C,)"""
     channels = x.shape[-1]
     expect_shape("scale", scale, "C", C=channels)
