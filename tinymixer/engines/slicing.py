@@ -9,7 +9,7 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.engines.cpu.threads import ThreadTeam
-from tinymixer.engines.sliced import SharedSums, sliced_operations
+from tinymixer.engines.sliced import SharedSums, keep_freed_memory, sliced_operations
 from tinymixer.errors import ConfigError
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.replica import replica
@@ -51,6 +51,8 @@ class Replicas:
         """`count` replicas, or a sentence that says why the model cannot be copied."""
         sums = SharedSums()
         fast = has_stock_operations(model)
+        if fast:
+            keep_freed_memory()
         made: list[Any] = [sliced_operations(thread, sums) if fast else None for thread in range(count)]
         try:
             return cls(model, [replica(model, operations) for operations in made], sums)

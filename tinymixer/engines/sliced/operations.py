@@ -9,6 +9,7 @@ from tinymixer.engines.sliced.batch_norm import batch_norm_backward, batch_norm_
 from tinymixer.engines.sliced.gelu import gelu_tanh_backward, gelu_tanh_forward
 from tinymixer.engines.sliced.layer_norm import layer_norm_backward, layer_norm_forward
 from tinymixer.engines.sliced.linear import linear_forward
+from tinymixer.engines.sliced.self_attention import self_attention_backward, self_attention_forward
 from tinymixer.engines.sliced.shared_sums import SharedSums
 
 
@@ -27,5 +28,7 @@ def sliced_operations(thread: int, sums: SharedSums) -> Any:
         "gelu_tanh_forward": gelu_tanh_forward,
         "gelu_tanh_backward": gelu_tanh_backward,
         "linear_forward": linear_forward,
+        "self_attention_forward": self_attention_forward,
+        "self_attention_backward": self_attention_backward,
     }
     return SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | faster)
