@@ -4,7 +4,8 @@ Each thread computes the sums over its own images, and `add_up` gives all thread
 are the whole batch's, and nothing but two or three vectors of C numbers passes between the threads.
 
 NumPy is slow where rows are short, and C is 20 to 160. So the pixels of an image row count as one row, (width*C,), with
-each channel's number repeated `width` times.
+each channel's number repeated `width` times. These passes are bound by memory: x is kept instead of x_hat, which is
+made again where it is used, a part at a time.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from tinymixer.ops.batch_norm import BatchNormCache
 from tinymixer.ops.shapes import expect_shape
 
 AddUp = Callable[[np.ndarray], np.ndarray]  # a vector of this thread  ->  the sum of all threads' vectors
+
+
+class UncentredCache(BatchNormCache):
+    """A cache that holds x in the place of x_hat: x_hat = (x - mean) * inv_std."""
 
 
 def batch_norm_forward(
@@ -33,21 +38,21 @@ def batch_norm_forward(
         raise ShapeError(f"batch norm needs at least 2 values of a channel in a batch, got x of shape {tuple(x.shape)}")
     mean = (total[:-1] / n).astype(x.dtype, copy=False)  # (C,)
 
-    x_hat, y = np.empty(rows.shape, x.dtype), np.empty(rows.shape, x.dtype)  # (N, width*C) each
     squares, wide_mean = np.zeros(rows.shape[1], x.dtype), _along(mean, rows)  # (width*C,) each
     for part in parts_of(rows):
-        np.subtract(rows[part], wide_mean, out=x_hat[part])
-        squares += np.multiply(x_hat[part], x_hat[part], out=y[part]).sum(axis=0)
+        centred = rows[part] - wide_mean
+        centred *= centred
+        squares += centred.sum(axis=0)
     variance = add_up(_by_channel(squares, channels)) / n  # (C,)
     inv_std = 1.0 / np.sqrt(variance + float(eps))  # (C,)
 
-    wide_inv_std, wide_scale, wide_bias = (_along(vector, rows) for vector in (inv_std, scale, bias))  # (width*C,) each
+    y = np.empty(rows.shape, x.dtype)  # (N, width*C)
+    wide_factor, wide_bias = _along(scale * inv_std, rows), _along(bias, rows)  # (width*C,) each
     for part in parts_of(rows):
-        x_hat[part] *= wide_inv_std
-        np.multiply(x_hat[part], wide_scale, out=y[part])
+        np.subtract(rows[part], wide_mean, out=y[part])
+        y[part] *= wide_factor
         y[part] += wide_bias
-    cache = BatchNormCache(x_hat.reshape(x.shape), inv_std, scale, mean, variance * (n / (n - 1)))
-    return y.reshape(x.shape), cache
+    return y.reshape(x.shape), UncentredCache(x, inv_std, scale, mean, variance * (n / (n - 1)))
 
 
 def batch_norm_backward(
@@ -57,23 +62,29 @@ def batch_norm_backward(
 
     dx needs the sums over all images, n of them: dx = scale * inv_std * (dy - dbias / n - x_hat * dscale / n).
     """
-    x_hat, inv_std, scale = cache.x_hat, cache.inv_std, cache.scale
+    x, inv_std, scale, mean, _ = cache
     channels = len(scale)
     expect_shape("dy", dy, "... C", C=channels)
-    rows, hats = _image_rows(dy), _image_rows(x_hat)  # (N, width*C) each
-    dx = np.empty(rows.shape, dy.dtype)  # (N, width*C)
-    wide_dscale = np.zeros(rows.shape[1], dy.dtype)  # (width*C,)
+    rows, x_rows = _image_rows(dy), _image_rows(x)  # (N, width*C) each
+    wide_mean = _along(mean, rows)  # (width*C,)
+    products, sums = np.zeros((2, rows.shape[1]), dy.dtype)  # (width*C,) each, of dy * (x - mean) and of dy
     for part in parts_of(rows):
-        wide_dscale += np.multiply(rows[part], hats[part], out=dx[part]).sum(axis=0)
-    dscale, dbias = _by_channel(wide_dscale, channels), _by_channel(rows.sum(axis=0), channels)  # (C,) each
+        centred = x_rows[part] - wide_mean
+        centred *= rows[part]
+        products += centred.sum(axis=0)
+        sums += rows[part].sum(axis=0)
+    dscale, dbias = _by_channel(products, channels) * inv_std, _by_channel(sums, channels)  # (C,) each
     total = add_up(np.concatenate([dscale, dbias, [dy.size // channels]]).astype(np.float64))  # (2 C + 1,)
     means = (total[:-1] / total[-1]).astype(dy.dtype)  # of dy * x_hat, then of dy
-    wide_slope, wide_mean = _along(means[:channels], rows), _along(means[channels:], rows)  # (width*C,) each
-    wide_factor = _along(scale * inv_std, rows)
+
+    dx = np.empty(rows.shape, dy.dtype)  # (N, width*C)
+    wide_slope, wide_shift = _along(means[:channels] * inv_std, rows), _along(means[channels:], rows)
+    wide_factor = _along(scale * inv_std, rows)  # (width*C,) each
     for part in parts_of(rows):
-        np.multiply(hats[part], wide_slope, out=dx[part])
+        np.subtract(x_rows[part], wide_mean, out=dx[part])
+        dx[part] *= wide_slope
         np.subtract(rows[part], dx[part], out=dx[part])
-        dx[part] -= wide_mean
+        dx[part] -= wide_shift
         dx[part] *= wide_factor
     return dx.reshape(dy.shape), dscale, dbias
 
