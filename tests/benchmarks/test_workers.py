@@ -10,13 +10,15 @@ import pytest
 from benchmarks.cpu_table import markdown
 from benchmarks.peers.batch import patches_first_batch
 from tinymixer import MixerConfig, bench
+from tinymixer.bench import profile_layers
 from tinymixer.bench.models import MODELS, default_batch, parse_model, step_bytes, step_flops
 from tinymixer.bench.peers import peer_entries
 from tinymixer.bench.profile_numpy import STAGES, Stopwatch
 from tinymixer.bench.runner import Work, environment, own_entry
 from tinymixer.bench.work import first_weights, loss_of
+from tinymixer.engines import slicing
 from tinymixer.errors import ConfigError
-from tinymixer.models import preset
+from tinymixer.models import ViTConfig, preset
 from tinymixer.ops import softmax_cross_entropy
 
 CONFIG = MODELS["nano"][0]
@@ -90,6 +92,15 @@ def test_the_stopwatch_counts_nested_calls_once_and_puts_everything_back():
     with watch.watching():
         pass
     assert before == [getattr(place, name) for _, place, names in STAGES for name in names]
+
+
+def test_the_profile_of_another_model_is_by_operation():
+    config = ViTConfig(image_size=8, hidden_dim=8, heads=2, channels_mlp_dim=16, num_blocks=1)
+    before = slicing.sliced_operations
+    rows = profile_layers.profile(config, 4, 2, False, 0.01)
+    assert slicing.sliced_operations is before
+    assert {"linear backward", "self attention forward", "gelu tanh forward"} < {row["name"] for row in rows}
+    assert sum(row["milliseconds"] for row in rows[:-1]) == pytest.approx(rows[-1]["milliseconds"], rel=0.01)
 
 
 def test_the_page_of_the_cpu():

@@ -37,6 +37,7 @@ def test_json_is_a_list_of_rows_with_ours_first(tinymixer, forward):
     assert row["share_of_product_ceiling"] > 0
     assert row["share_of_copy_ceiling"] > 0
     assert len(row["first_losses"]) == 3
+    assert row["processor_milliseconds"] > 0
     if sys.platform == "linux":
         assert 0 < row["peak_bytes"] < row["process_peak_bytes"]
     first, second, third = row["first_losses"]
@@ -70,6 +71,7 @@ def test_the_profile_accounts_for_the_whole_step(tinymixer):
         (("--out", "speed.jpg"), (".png", "speed.jpg")),
         (("--profile", "--peer", "torch"), ("leave out --peer",)),
         (("--peer", "torhc"), ("'torhc'", "torch-eager")),
+        (("--model", "ViT-nano", "--peer", "jax"), ("no vit to compare with for the peer 'jax'", "--peer torch")),
         (("--rounds", "0"), ("--rounds",)),
         (("--no-deterministic", "--backend", "numpy"), ("always have a fixed order", "--backend cupy")),
     ],

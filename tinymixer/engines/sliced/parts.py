@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-NUMBERS = 32_768  # 128 KiB in float32
+NUMBERS = 65_536  # 256 KiB in float32
 
 
 def parts_of(rows: np.ndarray) -> Iterator[slice]:
