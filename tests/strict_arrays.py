@@ -4,6 +4,8 @@ It plays the part of CuPy where there is no GPU: an operation that asks for anot
 or lets an array turn into NumPy, a bool or a float behind our back (which would make a GPU wait) fails here.
 """
 
+from operator import attrgetter
+
 import numpy as np
 
 from tinymixer import ops
@@ -88,12 +90,18 @@ StrictArray.__neg__ = lambda self: _wrap(-self._array)
 
 
 class StrictNamespace:
-    """The module of the stand-in library."""
+    """The module of the stand-in library, or with a prefix such as "lib." a module in it."""
+
+    def __init__(self, prefix=""):
+        self._prefix = prefix
 
     def __getattr__(self, name):
+        name = self._prefix + name
+        if any(function.startswith(f"{name}.") for function in array_library.FUNCTIONS):
+            return StrictNamespace(f"{name}.")
         if name not in array_library.FUNCTIONS:
             raise NotAllowedError(f"xp.{name} is not in tinymixer.ops.array_library")
-        function = getattr(np, name)
+        function = attrgetter(name)(np)
 
         def call(*arguments, **keywords):
             moves_to_the_device = name == "asarray"

@@ -1,18 +1,18 @@
-"""MLP-Mixer in PyTorch, eager or compiled: fused optimizer, tensor cores where the precision allows, no host syncs."""
-
-from contextlib import nullcontext
+"""MLP-Mixer in PyTorch."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  PyTorch's own convention
 from torch import nn
 
+from benchmarks.peers import torch_training
 from benchmarks.peers.batch import patches_first_batch
+from benchmarks.peers.torch_training import peak_bytes, reset_peak, versions
 from tinymixer import MixerConfig
 from tinymixer.bench.timing import Run
-from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights
+from tinymixer.bench.work import first_weights
 
-AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+__all__ = ["Mixer", "make_forward", "make_step", "peak_bytes", "reset_peak", "versions"]
 
 
 class Block(nn.Module):
@@ -64,80 +64,16 @@ def load_weights(model: Mixer, weights: dict[str, np.ndarray]) -> None:
 
 
 def make_step(config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False) -> Run:
-    model, patches, labels, autocast = _setting(config, batch, precision, device)
-    # The fused update is one kernel for all weights; on the CPU it exists since 2.4.
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, fused=True
-    )
-    scaler = torch.amp.GradScaler(device, enabled=precision == "float16")
-
-    def loss_of(patches: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        with autocast():
-            return F.cross_entropy(model(patches).float(), labels)
-
-    # "reduce-overhead" replays CUDA graphs, as our own step does.
-    loss_of = torch.compile(loss_of, mode="reduce-overhead" if device == "cuda" else "default") if compiled else loss_of
-
-    def run(steps: int) -> float:
-        for _ in range(steps):
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(patches, labels)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-        _wait(device)
-        return loss.item()
-
-    return run
+    return torch_training.make_step(*_setting(config, batch), precision, device, compiled)
 
 
 def make_forward(config: MixerConfig, batch: int, precision: str, device: str, compiled: bool = False) -> Run:
-    model, patches, _, autocast = _setting(config, batch, precision, device)
-    model.eval()
-    if compiled and device == "cpu":
-        from torch._inductor import config as inductor
-
-        inductor.freezing = True  # weights as constants, laid out for oneDNN ahead of time
-    forward = torch.compile(model, mode="reduce-overhead" if device == "cuda" else "default") if compiled else model
-
-    def run(steps: int) -> np.ndarray:
-        # inference_mode is faster, but a compiled and frozen model needs no_grad.
-        with torch.no_grad() if compiled else torch.inference_mode(), autocast():
-            for _ in range(steps):
-                logits = forward(patches)
-        return logits.float().cpu().numpy()  # waits
-
-    return run
+    return torch_training.make_forward(*_setting(config, batch), precision, device, compiled)
 
 
-def _setting(config: MixerConfig, batch: int, precision: str, device: str):
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")  # "high" is TF32
+def _setting(config: MixerConfig, batch: int) -> tuple[Mixer, torch.Tensor, torch.Tensor]:
+    """The model with our weights, patches (B, S, features) and labels (B,)."""
     model = Mixer(config)
     load_weights(model, first_weights(config))
-    model = model.to(device)
-    patches, labels = (torch.from_numpy(array).to(device) for array in patches_first_batch(config, batch))
-    kind = AUTOCAST.get(precision)
-
-    def autocast():
-        return nullcontext() if kind is None else torch.autocast(device, kind)
-
-    return model, patches, labels, autocast
-
-
-def versions() -> str:
-    return f"PyTorch {torch.__version__}"
-
-
-def reset_peak() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def peak_bytes() -> int | None:
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    patches, labels = (torch.from_numpy(array) for array in patches_first_batch(config, batch))
+    return model, patches, labels

@@ -10,11 +10,15 @@ import pytest
 from benchmarks.cpu_table import markdown
 from benchmarks.peers.batch import patches_first_batch
 from tinymixer import MixerConfig, bench
-from tinymixer.bench.models import MODELS, parse_model, step_bytes, step_flops
+from tinymixer.bench import profile_layers
+from tinymixer.bench.models import MODELS, default_batch, parse_model, step_bytes, step_flops
+from tinymixer.bench.peers import peer_entries
 from tinymixer.bench.profile_numpy import STAGES, Stopwatch
 from tinymixer.bench.runner import Work, environment, own_entry
 from tinymixer.bench.work import first_weights, loss_of
+from tinymixer.engines import slicing
 from tinymixer.errors import ConfigError
+from tinymixer.models import ViTConfig, preset
 from tinymixer.ops import softmax_cross_entropy
 
 CONFIG = MODELS["nano"][0]
@@ -23,8 +27,8 @@ CONFIG = MODELS["nano"][0]
 def test_models_by_name_and_by_sizes():
     assert parse_model("small/4") == MixerConfig(hidden_dim=512, tokens_mlp_dim=256, channels_mlp_dim=2048)
     assert parse_model("C=32, L=2") == MixerConfig(hidden_dim=32, num_blocks=2)
-    with pytest.raises(ConfigError, match="bench measures Mixers, and ViT-S/16 is a vit: choose another model"):
-        parse_model("ViT-S/16")
+    assert parse_model("ViT-nano") == preset("ViT-nano")
+    assert (default_batch("ViT-nano", "cpu"), default_batch("ViT-S/16", "cpu")) == (128, 16)
 
 
 def test_counts_of_a_step():
@@ -32,6 +36,18 @@ def test_counts_of_a_step():
     residual_stream = 64 * 8 * 128 * 2
     assert step_bytes(CONFIG, 8, 2) == residual_stream * (8 * 83 + 8)  # the passes that docs/gpu.md counts
     assert step_bytes(CONFIG, 8, 2, forward=True) == residual_stream * (8 * 32 + 4)
+    vit = preset("ViT-nano")
+    assert step_flops(vit, 8, forward=True) == 2 * 8 * vit.multiply_adds  # counted layer by layer, and by a formula
+    assert step_flops(vit, 8) == 2 * 8 * (3 * vit.multiply_adds - vit.num_tokens * vit.patch_features * vit.hidden_dim)
+    assert step_bytes(vit, 8, 4) is None
+
+
+def test_peers_are_there_for_some_architectures():
+    assert [entry.module for entry in peer_entries(["torch-eager"], "resnet")] == ["benchmarks.peers.torch_resnet"]
+    with pytest.raises(ConfigError, match="no vit to compare with for the peer 'jax': leave out --peer jax, or take"):
+        peer_entries(["jax"], "vit")
+    with pytest.raises(ConfigError, match="no bit to compare with for the peer 'torch-eager': leave out"):
+        peer_entries(["torch-eager"], "bit")
 
 
 def test_workers_get_their_threads_and_no_harmful_settings(monkeypatch):
@@ -76,6 +92,15 @@ def test_the_stopwatch_counts_nested_calls_once_and_puts_everything_back():
     with watch.watching():
         pass
     assert before == [getattr(place, name) for _, place, names in STAGES for name in names]
+
+
+def test_the_profile_of_another_model_is_by_operation():
+    config = ViTConfig(image_size=8, hidden_dim=8, heads=2, channels_mlp_dim=16, num_blocks=1)
+    before = slicing.sliced_operations
+    rows = profile_layers.profile(config, 4, 2, False, 0.01)
+    assert slicing.sliced_operations is before
+    assert {"linear backward", "self attention forward", "gelu tanh forward"} < {row["name"] for row in rows}
+    assert sum(row["milliseconds"] for row in rows[:-1]) == pytest.approx(rows[-1]["milliseconds"], rel=0.01)
 
 
 def test_the_page_of_the_cpu():

@@ -55,6 +55,7 @@ def test_json_is_a_list_of_rows_with_ours_first(tinymixer, forward):
     assert row["share_of_product_ceiling"] > 0
     assert row["share_of_copy_ceiling"] > 0
     assert len(row["first_losses"]) == 3
+    assert row["processor_milliseconds"] > 0
     if sys.platform == "linux":
         assert 0 < row["peak_bytes"] < row["process_peak_bytes"]
     first, second, third = row["first_losses"]
@@ -88,6 +89,7 @@ def test_the_profile_accounts_for_the_whole_step(tinymixer, measured_once):
         (("--out", "speed.jpg"), (".png", "speed.jpg")),
         (("--profile", "--peer", "torch"), ("leave out --peer",)),
         (("--peer", "torhc"), ("'torhc'", "torch-eager")),
+        (("--model", "ViT-nano", "--peer", "jax"), ("no vit to compare with for the peer 'jax'", "--peer torch")),
         (("--rounds", "0"), ("--rounds",)),
         (("--no-deterministic", "--backend", "numpy"), ("always have a fixed order", "--backend cupy")),
     ],
@@ -108,7 +110,7 @@ def test_a_peer_that_fails_is_a_row_that_says_so(tinymixer, tmp_path, monkeypatc
     (tmp_path / "broken_peer.py").write_text("def make_step(*work):\n    raise RuntimeError('no such instruction')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     broken = bench_peers.Entry("Broken", "broken_peer")
-    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers: [broken])
+    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers, architecture: [broken])
     own, row = tinymixer("bench", *TINY, "--peer", "jax", "--json").json
     assert own["images_per_second"] > 0
     assert row["images_per_second"] is None
@@ -132,7 +134,7 @@ def test_on_a_processor_bfloat16_is_for_the_peers_and_the_output_says_so(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     told = bench_peers.Entry("Told", "told_peer")
-    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers: [told])
+    monkeypatch.setattr("tinymixer.cli.bench.peer_entries", lambda peers, architecture: [told])
     arguments = ("bench", *TINY, "--peer", "torch", "--precision", "bfloat16", "--backend", "numpy")
     own, row = tinymixer(*arguments, "--json").json
     assert (own["precision"], row["precision"], row["version"]) == ("float32", "bfloat16", "asked for bfloat16")

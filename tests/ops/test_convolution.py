@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tinymixer import ops
 from tinymixer.errors import ShapeError
 from tinymixer.gradcheck import check_operation
-from tinymixer.ops import convolution
+from tinymixer.ops import sliding
 
 RNG = np.random.default_rng(2)
 
@@ -72,11 +72,22 @@ def test_the_gradient_is_right(bias):
     ).raise_if_failed()
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(3, 1, 1), (3, 1, 0), (2, 1, 1), (1, 1, 0), (1, 2, 0), (2, 1, 2)]
+)
+def test_the_gradient_is_right_by_either_way_back(size, stride, padding):
+    """With stride 1 from the columns of dy, unless the border is wider than a window; else from those of x."""
+    x, weight = RNG.standard_normal((2, 4, 3, 2)), RNG.standard_normal((size, size, 2, 3))
+    check_operation(
+        ops.convolution_forward, ops.convolution_backward, x, weight, None, stride, padding, vary=False
+    ).raise_if_failed()
+
+
 def test_groups_of_images_give_what_the_whole_batch_gives(monkeypatch):
     x, weight, bias = RNG.standard_normal((5, 4, 4, 2)), RNG.standard_normal((3, 3, 2, 3)), RNG.standard_normal(3)
     whole, cache = ops.convolution_forward(x, weight, bias, 1, 1)
     gradients = ops.convolution_backward(whole, cache)
-    monkeypatch.setattr(convolution, "CACHE", 2 * 16 * 18 * 8)  # two images' columns: groups of 2, 2 and 1
+    monkeypatch.setattr(sliding, "CACHE", 2 * 16 * 18 * 8)  # two images' columns: groups of 2, 2 and 1
     y, cache = ops.convolution_forward(x, weight, bias, 1, 1)
     np.testing.assert_allclose(y, whole, rtol=1e-12, atol=1e-12)
     for ours, expected in zip(ops.convolution_backward(whole, cache), gradients, strict=True):

@@ -1,5 +1,7 @@
 """Every operation runs on the stand-in library, and says there what it says on NumPy."""
 
+from operator import attrgetter
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,6 @@ def test_the_stand_in_is_strict():
 
 
 def test_the_list_names_what_numpy_has():
-    assert all(callable(getattr(np, name)) for name in array_library.FUNCTIONS)
+    assert all(callable(attrgetter(name)(np)) for name in array_library.FUNCTIONS)
     assert all(callable(getattr(np.ndarray, name)) for name in array_library.METHODS)
     assert all(hasattr(np.ndarray, name) for name in array_library.ATTRIBUTES)

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from tinymixer import MlpMixer, __version__
+from tinymixer.bench.models import architecture_of
 from tinymixer.bench.timing import Run
 from tinymixer.bench.work import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, first_weights, normalised_images
 from tinymixer.engines.cpu import CpuMixer
+from tinymixer.engines.engine import Engine
+from tinymixer.engines.reference import ReferenceEngine
 from tinymixer.engines.step import train_step
-from tinymixer.models import MixerConfig
+from tinymixer.models import MixerConfig, make_model
 from tinymixer.optim import SGD
 
 
@@ -23,32 +26,40 @@ def make_mixer(config: MixerConfig, threads: int) -> CpuMixer:
     return CpuMixer(model, threads=threads)
 
 
-def make_training(config: MixerConfig, threads: int) -> tuple[CpuMixer, SGD]:
-    """The cpu engine and its optimizer."""
-    mixer = make_mixer(config, threads)
-    parameters = mixer.model.parameters
-    return mixer, SGD(parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")
+def make_engine(config: Any, threads: int) -> Engine:
+    """The cpu engine for a Mixer, the reference engine for every other model; with the same weights."""
+    if isinstance(config, MixerConfig):
+        return make_mixer(config, threads)
+    model = make_model(architecture_of(config), config, backend="numpy")
+    model.parameters.load(first_weights(config))
+    return ReferenceEngine(model, threads=threads)
 
 
-def make_step(config: MixerConfig, batch: int, precision: str, device: str, threads: int = 0) -> Run:
-    mixer, optimizer = make_training(config, threads)
+def make_optimizer(engine: Engine) -> SGD:
+    parameters = engine.model.parameters
+    return SGD(parameters, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, decay="all")
+
+
+def make_step(config: Any, batch: int, precision: str, device: str, threads: int = 0) -> Run:
+    engine = make_engine(config, threads)
+    optimizer = make_optimizer(engine)
     images, labels = normalised_images(config, batch)
 
     def run(steps: int) -> float:
         for _ in range(steps):
-            result = train_step(mixer, optimizer, images, labels, LEARNING_RATE)
+            result = train_step(engine, optimizer, images, labels, LEARNING_RATE)
         return result.loss
 
     return run
 
 
-def make_forward(config: MixerConfig, batch: int, precision: str, device: str, threads: int = 0) -> Run:
-    mixer = make_mixer(config, threads)
+def make_forward(config: Any, batch: int, precision: str, device: str, threads: int = 0) -> Run:
+    engine = make_engine(config, threads)
     images, _ = normalised_images(config, batch)
 
     def run(steps: int) -> Any:
         for _ in range(steps):
-            logits = mixer.logits(images)
+            logits = engine.logits(images)
         return logits
 
     return run

@@ -12,12 +12,18 @@ from typing import Any
 from tinymixer.errors import REPOSITORY, ConfigError
 
 EAGER, COMPILED, JIT = "PyTorch eager", "torch.compile", "JAX jit"
-# Peer -> its package, its module, and a name with options for each of its implementations
+# Peer -> its package, the beginning of its modules' names, and a name with options for each of its implementations
 PEERS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
-    "torch": ("torch", "torch_mixer", {EAGER: {}, COMPILED: {"compiled": True}}),
-    "torch-eager": ("torch", "torch_mixer", {EAGER: {}}),
-    "torch-compile": ("torch", "torch_mixer", {COMPILED: {"compiled": True}}),
-    "jax": ("jax", "jax_mixer", {JIT: {}}),
+    "torch": ("torch", "torch", {EAGER: {}, COMPILED: {"compiled": True}}),
+    "torch-eager": ("torch", "torch", {EAGER: {}}),
+    "torch-compile": ("torch", "torch", {COMPILED: {"compiled": True}}),
+    "jax": ("jax", "jax", {JIT: {}}),
+}
+# Architecture -> the end of its modules' names, and the packages that it was written in
+MODULES = {
+    "mlp_mixer": ("mixer", ("torch", "jax")),
+    "vit": ("vit", ("torch",)),
+    "resnet": ("resnet", ("torch",)),
 }
 
 
@@ -41,10 +47,11 @@ def is_installed(peer: str) -> bool:
     return importlib.util.find_spec(PEERS[peer][0]) is not None
 
 
-def peer_entries(peers: Iterable[str]) -> list[Entry]:
+def peer_entries(peers: Iterable[str], architecture: str = "mlp_mixer") -> list[Entry]:
     """Each implementation of these peers once, in the order asked for.
 
-    Raises ConfigError without a clone of the repository, and for a peer that is not installed.
+    Raises ConfigError without a clone of the repository, for a peer that is not installed, and for one that has no
+    model of this architecture.
     """
     peers = list(peers)
     if peers and not (_repository() / "benchmarks" / "peers" / "__init__.py").is_file():
@@ -54,11 +61,15 @@ def peer_entries(peers: Iterable[str]) -> list[Entry]:
         )
     entries: dict[str, Entry] = {}
     for peer in peers:
-        package, module, implementations = PEERS[peer]
+        package, library, implementations = PEERS[peer]
+        module, libraries = MODULES.get(architecture, ("", ()))
+        if library not in libraries:
+            others = f"leave out --peer {peer}" + (f", or take --peer {libraries[0]}" if libraries else "")
+            raise ConfigError(f"there is no {architecture} to compare with for the peer '{peer}': {others}")
         if not is_installed(peer):
             raise ConfigError(f"the peer '{peer}' is not installed: pip install {package}")
         for name, options in implementations.items():
-            entries[name] = Entry(name, f"benchmarks.peers.{module}", options)
+            entries[name] = Entry(name, f"benchmarks.peers.{library}_{module}", options)
     return list(entries.values())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.bench.models import step_flops
-from tinymixer.bench.ours_numpy import make_training
+from tinymixer.bench.ours_numpy import make_mixer, make_optimizer
 from tinymixer.bench.work import LEARNING_RATE, normalised_images
 from tinymixer.engines.cpu import channel_mixing, cpu_mixer, stem_and_head, token_mixing
 from tinymixer.engines.cpu.folding import FoldedWeights
@@ -82,7 +82,8 @@ def profile(config: MixerConfig, batch: int, threads: int, forward: bool, second
     A stage's time is added up over all threads and divided by their number. The update shares its work among threads
     itself, so its time is the time that passes.
     """
-    mixer, optimizer = make_training(config, threads)
+    mixer = make_mixer(config, threads)
+    optimizer = make_optimizer(mixer)
     images, labels = normalised_images(config, batch)
 
     def step() -> None:

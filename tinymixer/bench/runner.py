@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
 
-from tinymixer.bench.models import step_bytes, step_flops
+from tinymixer.bench.models import architecture_of, step_bytes, step_flops
 from tinymixer.bench.peers import Entry
 from tinymixer.errors import BackendError
-from tinymixer.models import MixerConfig
+from tinymixer.options import Options
 
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where they are set, NumPy runs at half its speed
@@ -38,13 +38,17 @@ class Work:
     """
 
     model: str
-    config: MixerConfig
+    config: Options
     batch: int
     precision: str
     device: str
     threads: int
     forward: bool
     deterministic: bool = True
+
+    @property
+    def architecture(self) -> str:
+        return architecture_of(self.config)
 
     @property
     def tolerance(self) -> float:
@@ -85,6 +89,7 @@ class Worker:
             )
         os.close(handle)
         description = asdict(work) | {
+            "architecture": work.architecture,
             "module": entry.module,
             "options": entry.options,
             "precision": entry.precision or work.precision,
@@ -96,8 +101,14 @@ class Worker:
         """Take this many steps; return the seconds they took by the worker's own clock."""
         return self.run_with_loss(steps)[0]
 
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time of the last steps, of all threads together: what other work on the machine hardly changes."""
+        return self._processor_seconds
+
     def run_with_loss(self, steps: int) -> tuple[float, float]:
         answer = self._ask({"steps": steps})
+        self._processor_seconds: float = answer["processor_seconds"]
         return answer["seconds"], answer["loss"]
 
     def reset_peak(self) -> None:
@@ -214,12 +225,14 @@ def measure(entries: list[Entry], work: Work, seconds: float, rounds: int, say: 
                 rows[index]["left_out"] = str(failure)
         steps = {index: max(1, round(seconds / warm)) for index, warm in warm_up.items()}
         measured: dict[int, list[float]] = {index: [] for index in warm_up}
+        processor: dict[int, list[float]] = {index: [] for index in warm_up}
         for turn in range(rounds):
             say(f"round {turn + 1} of {rounds}")
             for index in list(measured):
                 try:
                     time.sleep(PAUSE)
                     measured[index].append(running[index].run(steps[index]) / steps[index])
+                    processor[index].append(running[index].processor_seconds / steps[index])
                     if turn == rounds - 1:
                         rows[index] |= running[index].peak()
                 except WorkerError as failure:
@@ -230,6 +243,7 @@ def measure(entries: list[Entry], work: Work, seconds: float, rounds: int, say: 
             worker.close()
     for index, found in measured.items():
         rows[index] |= _speeds(work, rows[index]["precision"], found, ceilings)
+        rows[index]["processor_milliseconds"] = statistics.median(processor[index]) * 1e3
     _compare_with_ours(rows, work)
     return rows
 
@@ -258,7 +272,7 @@ def _speeds(work: Work, precision: str, found: list[float], ceilings: dict[str, 
         "step_milliseconds_of_turns": [value * 1e3 for value in found],
         "teraflops": flops / 1e12,
         "share_of_product_ceiling": flops / ceilings["product_flops_per_second"],
-        "share_of_copy_ceiling": moved / seconds / ceilings["copy_bytes_per_second"],
+        "share_of_copy_ceiling": None if moved is None else moved / seconds / ceilings["copy_bytes_per_second"],
         "product_ceiling_teraflops": ceilings["product_flops_per_second"] / 1e12,
         "copy_ceiling_gigabytes": ceilings["copy_bytes_per_second"] / 1e9,
     }

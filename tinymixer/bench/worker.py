@@ -2,7 +2,7 @@
 
 The first line on standard input describes the work (`runner.Worker` writes it). Each further line is a command in JSON:
 
-    {"steps": 3}       takes three steps       -> {"seconds": 0.9, "loss": 2.3}
+    {"steps": 3}       takes three steps       -> {"seconds": 0.9, "processor_seconds": 1.7, "loss": 2.3}
     {"reset": true}    restarts the peak       -> {}
     {"peak": true}     memory at its peak      -> {"peak_bytes": ..., "process_peak_bytes": ...}
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from tinymixer.bench.memory import held_bytes, reset_peak
 from tinymixer.bench.work import loss_of, synthetic_batch
-from tinymixer.models import MixerConfig
+from tinymixer.models import MixerConfig, config_class
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         answers.flush()
 
     work = json.loads(sys.stdin.readline())
-    config = MixerConfig(**work["config"])
+    config = config_class(work["architecture"])(**work["config"])
     module = importlib.import_module(work["module"])
     before, on_gpu = held_bytes(peak=False) or 0, work["device"] == "cuda"
     if work["profile"]:
@@ -46,10 +46,11 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         if "steps" in command:
-            started = time.perf_counter()
+            started, started_processor = time.perf_counter(), time.process_time()
             result = run(command["steps"])
-            seconds = time.perf_counter() - started
-            answer(seconds=seconds, loss=loss_of(result, labels) if work["forward"] else float(result))
+            seconds, processor_seconds = time.perf_counter() - started, time.process_time() - started_processor
+            loss = loss_of(result, labels) if work["forward"] else float(result)
+            answer(seconds=seconds, processor_seconds=processor_seconds, loss=loss)
         elif "reset" in command:
             if not on_gpu:
                 reset_peak()
@@ -60,12 +61,18 @@ def main() -> None:
             answer(peak_bytes=own, process_peak_bytes=None if on_gpu else whole)
 
 
-def module_profile(work: dict[str, Any], config: MixerConfig) -> list[dict[str, Any]]:
+def module_profile(work: dict[str, Any], config: Any) -> list[dict[str, Any]]:
     """Where the time of our own step goes: rows of `profile_cupy` or `profile_numpy`."""
     if work["device"] == "cuda":
         from tinymixer.bench import profile_cupy
 
         return profile_cupy.profile(config, work["batch"], work["precision"], **work["options"])
+    if not isinstance(config, MixerConfig):
+        from tinymixer.bench import profile_layers
+
+        return profile_layers.profile(
+            config, work["batch"], work["options"]["threads"], work["forward"], work["profile"]
+        )
     from tinymixer.bench import profile_numpy
 
     return profile_numpy.profile(config, work["batch"], work["options"]["threads"], work["forward"], work["profile"])

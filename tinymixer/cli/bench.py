@@ -24,7 +24,7 @@ CPU_PRECISIONS = ("float32", "bfloat16")  # bfloat16 is for the peers only
     "--model",
     default="nano",
     show_default=True,
-    help="nano, small, small/4, a published size, or sizes: C=192,DS=96,L=8",
+    help="nano, small, small/4, a preset (B/16, ViT-nano, R18-nano), or sizes: C=192,DS=96,L=8",
 )
 @click.option(
     "--batch",
@@ -101,6 +101,8 @@ def bench(
       tinymixer bench --model small/4 --batch 64 --threads 1 --forward
       tinymixer bench --model nano --batch 512 --precision bfloat16 --backend cupy --peer torch --peer jax
       tinymixer bench --profile
+      tinymixer bench --model ViT-nano --peer torch-eager
+      tinymixer bench --model R18-nano --peer torch-eager --rounds 9
     """
     from tinymixer.bench import runner
 
@@ -115,7 +117,7 @@ def bench(
         stages = runner.profile(work, seconds)
         print_json(stages) if as_json else _show_profile(stages, work)
         return
-    entries = [runner.own_entry(work), *peer_entries(peers)]
+    entries = [runner.own_entry(work), *peer_entries(peers, work.architecture)]
     rows = runner.measure(entries, work, seconds, rounds, _progress)
     if "left_out" in rows[0]:
         raise BackendError(f"our own step failed: {rows[0]['left_out']}")
@@ -146,6 +148,7 @@ def _work(
     from tinymixer.bench.models import default_batch, parse_model
     from tinymixer.bench.runner import Work
     from tinymixer.cli.system_facts import usable_cores
+    from tinymixer.models import MixerConfig
 
     config, cores = parse_model(model), usable_cores()
     device = "cuda" if get_backend(backend, kernels="reference").name == "cupy" else "cpu"
@@ -165,6 +168,8 @@ def _work(
         raise ConfigError(f"this process may use {counted(cores, 'core')}: choose --threads from 1 to {cores}")
     if device == "cpu" and not deterministic:
         raise ConfigError("on the CPU sums always have a fixed order: --no-deterministic is for --backend cupy")
+    if device == "cuda" and not isinstance(config, MixerConfig):
+        raise ConfigError(f"on a GPU bench measures Mixers, and {model} is none: choose --backend numpy")
     images = batch or default_batch(model, device)
     return Work(model, config, images, precision, device, threads or cores, forward, deterministic)
 
@@ -196,7 +201,7 @@ def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
             f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}",
             f"{row['teraflops']:.3g}",
             percent(row["share_of_product_ceiling"], 0),
-            percent(row["share_of_copy_ceiling"], 0),
+            "-" if row["share_of_copy_ceiling"] is None else percent(row["share_of_copy_ceiling"], 0),
             _mebibytes(peak),
         )
     print_table(table)
@@ -215,6 +220,7 @@ def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
         "losses": f"of the first steps {losses}{compared}",
         "product": f"share of the {own['product_ceiling_teraflops']:.3g} TFLOP/s of a large product in "
         f"{own['precision']}, measured here",
+        **_processor_times(finished, work),
         "copy": f"share of the {own['copy_ceiling_gigabytes']:,.3g} GB/s of a copy, measured here, if every operation "
         "went through memory; above 100 %, arrays stayed in a cache",
         "MiB": "device memory at its peak"
@@ -225,6 +231,20 @@ def _show(rows: list[dict[str, Any]], work: "Work", rounds: int) -> None:
         "versions": "; ".join(dict.fromkeys(row["version"] for row in finished)),
     }
     print_labelled(notes)
+
+
+def _processor_times(rows: list[dict[str, Any]], work: "Work") -> dict[str, str]:
+    """A note on the processor time of each program: fairer than the clock where the machine is busy."""
+    own = rows[0]["processor_milliseconds"]
+    if work.device == "cuda" or not own:
+        return {}
+    return {
+        "processor": "time of all threads in a step, where other work counts little: "
+        + ", ".join(
+            f"{row['name']} {row['processor_milliseconds']:,.4g} ms ({row['processor_milliseconds'] / own:.2f} x)"
+            for row in rows
+        )
+    }
 
 
 def _precisions(rows: list[dict[str, Any]]) -> dict[str, str]:

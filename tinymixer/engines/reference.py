@@ -1,7 +1,6 @@
 """The engine to read: the model's own layers. Tests compare every faster engine with it."""
 
 import itertools
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from tinymixer.engines.engine import EngineOptions, Work
 from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.engines.host_engine import HostEngine
 from tinymixer.engines.slicing import Replicas, why_not_sliced
-from tinymixer.models import Model
+from tinymixer.models import Model, has_independent_images
 from tinymixer.optim import Optimizer
+from tinymixer.text import counted
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # relative: slices against the whole batch
 SLICE_IMAGES = 16  # few enough for the cache, enough that NumPy's calls cost little
@@ -27,9 +27,11 @@ class ReferenceEngine(HostEngine):
     slice_images   images in a slice; 0 takes SLICE_IMAGES
 
     Where the model says that its images are independent of each other, and computes on NumPy, several threads compute
-    slices of the batch at once, each with a replica of the model that has its own gradients. The engine checks what the
-    model says: it also computes the first batch whole. If the two results differ, or the model stores something of the
-    data in an attribute, all batches are computed whole and `note` says so.
+    slices of the batch at once, each with a replica of the model that has its own gradients, and with operations in few
+    passes (`sliced/`). Where it says that images meet in batch norm alone, each thread computes one slice, all at the
+    same time, and they share batch norm's sums. The engine checks what the model says: it also computes the first batch
+    whole, by the plain operations. If the two results differ, or the model stores something of the data in an
+    attribute, all batches are computed whole and `note` says so.
     """
 
     name = "reference"
@@ -42,6 +44,7 @@ class ReferenceEngine(HostEngine):
         self.parallel_map = self._team.parallel_map if model.backend.xp is np else map
         self._replicas: Replicas | None = None
         self._why_whole = why_not_sliced(model)  # why batches are computed whole; None: they are sliced
+        self._meets = not has_independent_images(model)  # in batch norm: threads compute their slices at the same time
         self._checked: set[str] = set()
 
     @classmethod
@@ -62,8 +65,9 @@ class ReferenceEngine(HostEngine):
     def description(self) -> str:
         if self._why_whole is not None:
             return f"layer by layer, batches whole ({self._why_whole})"
-        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"layer by layer, in slices of {self.slice_images} on {threads}"
+        if self._meets:
+            return f"layer by layer, the batch on {counted(self.threads, 'thread')}, which share batch norm's sums"
+        return f"layer by layer, in slices of {self.slice_images} on {counted(self.threads, 'thread')}"
 
     @property
     def arithmetic(self) -> dict[str, Any]:
@@ -135,7 +139,7 @@ class ReferenceEngine(HostEngine):
         vectors = parameters.gradients, parameters.buffer_change
         before = [vector.copy() for vector in vectors]
         results, sums = [], []
-        for compute in (partial(loss_and_gradients, self.model), self._sliced):
+        for compute in (self._whole_on_one_thread, self._sliced):
             for vector, value in zip(vectors, before, strict=True):
                 vector[...] = value
             results.append(compute(images, labels, label_smoothing, rng, share))
@@ -151,6 +155,11 @@ class ReferenceEngine(HostEngine):
             vector[...] = value
         return results[0]
 
+    def _whole_on_one_thread(self, *batch: Any) -> tuple[Any, Any]:
+        """The model's own layers. BLAS has one thread: on a busy machine two wait for each other in every product."""
+        whole: tuple[Any, Any] = ThreadTeam(1).run(lambda thread: loss_and_gradients(self.model, *batch))[0]
+        return whole
+
     def _sliced_logits(self, images: Any) -> Any:
         replicas = self._made_replicas()
         if replicas is None:
@@ -160,7 +169,7 @@ class ReferenceEngine(HostEngine):
             return [replicas.models[thread].forward(images[part])[0] for part in slices]
 
         replicas.take_buffers()
-        rows = self._team.run(work, self._shares(len(images)))
+        rows = self._team.run(work, self._shares(len(images), self.slice_images))
         return np.concatenate([row for thread_rows in rows for row in thread_rows])  # (B, K)
 
     def _sliced(
@@ -183,15 +192,18 @@ class ReferenceEngine(HostEngine):
             return loss, correct
 
         replicas.take_buffers()
-        results = self._team.run(work, self._shares(count))
+        results = replicas.run(self._team, work, self._shares(count, None if self._meets else self.slice_images))
         replicas.add_up(self.parallel_map)
         return sum(loss for loss, _ in results), sum(correct for _, correct in results)
 
-    def _shares(self, count: int) -> list[list[slice]]:
-        """The images in slices of about equal length, of at most `slice_images`: a list of slices for each thread."""
+    def _shares(self, count: int, most: int | None) -> list[list[slice]]:
+        """The images in slices of about equal length, of at most `most`: a list of slices for each thread.
+
+        None gives each thread one slice.
+        """
         shares = []
         for start, stop in _cut(0, count, self.threads):
-            parts = -(-(stop - start) // self.slice_images)
+            parts = -(-(stop - start) // (most or count))
             shares.append([slice(*pair) for pair in _cut(start, stop, parts)])
         return shares
 

@@ -2,14 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from threading import BrokenBarrierError
 from typing import Any
 
 import numpy as np
 
+from tinymixer import ops
+from tinymixer.engines.cpu.threads import ThreadTeam
+from tinymixer.engines.sliced import SharedSums, keep_freed_memory, sliced_operations
 from tinymixer.errors import ConfigError
 from tinymixer.layers.layer import Layer
 from tinymixer.layers.replica import replica
-from tinymixer.models import Model, has_independent_images
+from tinymixer.models import Model, has_independent_images, meets_in_batch_norm
 from tinymixer.optim.chunks import chunks_of
 from tinymixer.parameters import Parameters
 
@@ -18,25 +22,55 @@ def why_not_sliced(model: Model) -> str | None:
     """Why this model must be given whole batches; None where slices may be tried."""
     if model.backend.xp is not np:
         return f"{model.backend.name} works on a whole batch at once"
-    if not has_independent_images(model):
+    if has_independent_images(model):
+        return None
+    if not meets_in_batch_norm(model):
         return f"{type(model).__name__} does not say independent_images = True"
+    if not has_stock_operations(model):
+        return f"{type(model).__name__}'s images meet in a batch norm other than the stock one"
     return None
 
 
-class Replicas:
-    """A replica of a model for each thread, which shares the weights and has its own gradients and buffers."""
+def has_stock_operations(model: Model) -> bool:
+    """Whether the model computes with `tinymixer.ops`, and does not ask for these and no faster forms of them."""
+    return model.backend.ops is ops and model.backend.kernels != "reference"
 
-    def __init__(self, model: Model, models: list[Model]) -> None:
-        self.model, self.models = model, models
+
+class Replicas:
+    """A replica of a model for each thread, which shares the weights and has its own gradients and buffers.
+
+    sums   that the replicas' batch norms share: each computes a part of the same batch
+    """
+
+    def __init__(self, model: Model, models: list[Model], sums: SharedSums) -> None:
+        self.model, self.models, self.sums = model, models, sums
         self._states = [layer_state(each) for each in models]
 
     @classmethod
     def of(cls, model: Model, count: int) -> "Replicas | str":
         """`count` replicas, or a sentence that says why the model cannot be copied."""
+        sums = SharedSums()
+        fast = has_stock_operations(model)
+        if fast:
+            keep_freed_memory()
+        made: list[Any] = [sliced_operations(thread, sums) if fast else None for thread in range(count)]
         try:
-            return cls(model, [replica(model) for _ in range(count)])
+            return cls(model, [replica(model, operations) for operations in made], sums)
         except ConfigError as error:
             return str(error)
+
+    def run(self, team: ThreadTeam, work: Callable[..., Any], shares: list[list[slice]]) -> list[Any]:
+        """[work(thread, slices), ...] of all threads; those that have slices may share sums meanwhile."""
+
+        def within(thread: int, slices: list[slice]) -> Any:
+            with self.sums.given_up_on_error():
+                return work(thread, slices)
+
+        self.sums.begin(thread for thread, slices in enumerate(shares) if slices)
+        try:
+            return team.run(within, shares)
+        except BrokenBarrierError:
+            raise self.sums.error or RuntimeError("a thread gave up") from None
 
     def changed_state(self) -> str | None:
         """A sentence if a replica's attributes have changed: then the model keeps something of the data."""

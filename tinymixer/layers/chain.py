@@ -91,12 +91,15 @@ class Residual(Layer):
         """x (B, height, width, I)  ->  y (B, down, across, O), cache"""
         branch, branch_cache = self.branch.forward(x, train, rng)  # (B, down, across, O)
         shortcut, shortcut_cache = self.shortcut.forward(x, train, rng)  # (B, down, across, O)
-        return shortcut + self.weight * branch, (branch_cache, shortcut_cache)
+        return shortcut + self._weighted(branch), (branch_cache, shortcut_cache)
 
     def backward(self, dy: Array, cache: Cache) -> Array:
         """dy (B, down, across, O)  ->  dx (B, height, width, I): the sum over both ways"""
         branch_cache, shortcut_cache = cache
-        return self.shortcut.backward(dy, shortcut_cache) + self.branch.backward(self.weight * dy, branch_cache)
+        return self.shortcut.backward(dy, shortcut_cache) + self.branch.backward(self._weighted(dy), branch_cache)
+
+    def _weighted(self, x: Array) -> Array:
+        return x if self.weight == 1 else self.weight * x
 
     def update_buffers(self, cache: Cache) -> None:
         branch_cache, shortcut_cache = cache

@@ -2,7 +2,7 @@
 
 import gc
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
@@ -12,13 +12,14 @@ import numpy as np
 from tinymixer.backend import Backend
 from tinymixer.errors import ConfigError
 from tinymixer.layers.layer import Layer
+from tinymixer.ops.protocol import Operations
 from tinymixer.parameters import Parameters
 from tinymixer.parameters.storage import Storage
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
-def replica(layer: AnyLayer) -> AnyLayer:
+def replica(layer: AnyLayer, operations: Operations | None = None) -> AnyLayer:
     """A copy of a layer and all its parts that shares the values and has its own gradients and buffers.
 
     Values are in the same memory, so an update of the original updates the replica. Gradients start at zero and take
@@ -26,12 +27,14 @@ def replica(layer: AnyLayer) -> AnyLayer:
     else in the layer (lists, dicts, constants, state) is copied by `copy.deepcopy`. An attribute that is a view of
     values, gradients or buffers becomes a view of the replica's.
 
+    operations   that the replica computes with, in the place of the backend's; None for the same
+
     Raises ConfigError when the layer keeps something that cannot be copied (a lock, an open file), or something through
     which the replica would write into the original's gradients (a function that refers to the layer).
     """
     found = list(reachable(layer))
     storages = {id(thing.storage): thing.storage for thing in found if isinstance(thing, Parameters)}
-    replicas = [(storage, storage.replica()) for storage in storages.values()]
+    replicas = [(storage, storage.replica(operations)) for storage in storages.values()]
     memo: dict[int, Any] = {id(storage): copy for storage, copy in replicas}
     for storage, _ in replicas:
         memo.update(storage.shared_operations())
@@ -50,7 +53,19 @@ def replica(layer: AnyLayer) -> AnyLayer:
             "keep locks, open files and the like outside of the layer"
         ) from error
     _require_apart(copy, [storage for storage, _ in replicas])
+    if operations is not None:
+        _exchange_operations(copy, vars(layer.backend.ops), operations)
     return copy
+
+
+def _exchange_operations(copy: Layer, before: Mapping[str, Any], operations: Operations) -> None:
+    """Where a layer keeps one of the operations in an attribute, give it the one of the same name."""
+    names = {id(operation): name for name, operation in before.items() if callable(operation)}
+    for thing in list(reachable(copy)):
+        if isinstance(thing, Layer):
+            for attribute, value in vars(thing).items():
+                if id(value) in names:
+                    setattr(thing, attribute, getattr(operations, names[id(value)]))
 
 
 def reachable(root: object) -> Iterator[object]:

@@ -6,7 +6,7 @@ from tinymixer.models.convnet import ConvNet, ConvNetConfig
 from tinymixer.models.linear_mixer import LinearMixer, LinearMixerConfig
 from tinymixer.models.mixer_config import MixerConfig
 from tinymixer.models.mlp_mixer import MlpMixer
-from tinymixer.models.model import Model, has_independent_images
+from tinymixer.models.model import Model, has_independent_images, meets_in_batch_norm
 from tinymixer.models.nf_resnet import NfResNet, NfResNetConfig
 from tinymixer.models.prediction import Prediction
 from tinymixer.models.presets import PRESETS, preset
@@ -48,6 +48,7 @@ __all__ = [
     "difference_from_stock",
     "has_independent_images",
     "make_model",
+    "meets_in_batch_norm",
     "model_class",
     "preset",
     "register_model",

@@ -109,6 +109,9 @@ BRANCHES = {"basic": basic_branch, "bottleneck": bottleneck_branch}
 class BoTNet(ConvNet):
     """x = relu(shortcut(x) + F(x)) in every block, as in a ResNet; keywords as for `Layer`.
 
-    Attention treats each image by itself, but batch norm does not: a step takes batches whole, on one process. The
-    relative positions belong to one image size; `models/resolution.py` fits them to another.
+    Attention treats each image by itself, but batch norm does not: a step takes batches whole, on one process, whose
+    threads share batch norm's sums. The relative positions belong to one image size; `models/resolution.py` fits them
+    to another.
     """
+
+    meets_in_batch_norm = True

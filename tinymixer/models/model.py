@@ -17,6 +17,8 @@ class Model(Layer):
     independent_images   True when an image's logits depend on that image alone, so that a batch may be computed in
                          slices. A subclass that defines its own `forward` must set it again: a value set only in a
                          class above that one does not count (see `has_independent_images`).
+    meets_in_batch_norm  True when images depend on each other through `ops.batch_norm` alone, so that threads may each
+                         compute a part of the batch if they share its sums. It counts as the one above does.
 
     A registered subclass (`tinymixer.models.register_model`) can be named in a recipe. An object of any other subclass
     can be passed to `Trainer`, `evaluate` and `load_model`.
@@ -24,6 +26,7 @@ class Model(Layer):
 
     config: Any
     independent_images: ClassVar[bool] = False
+    meets_in_batch_norm: ClassVar[bool] = False
 
     def summary(self) -> str:
         """A table of layers, output shapes for one image, parameters and multiply-adds: `print(model.summary())`."""
@@ -63,9 +66,18 @@ def has_independent_images(model: Any) -> bool:
     The declaration counts only if it is made in the class that defines `forward`, or in a subclass of it. Attributes of
     the object itself count as a subclass: a `forward` set on the object cancels what its class declares.
     """
+    return _declares(model, "independent_images")
+
+
+def meets_in_batch_norm(model: Any) -> bool:
+    """Whether the model declares, in the same way, that images depend on each other through batch norm alone."""
+    return _declares(model, "meets_in_batch_norm")
+
+
+def _declares(model: Any, name: str) -> bool:
     for place in (getattr(model, "__dict__", {}), *map(vars, type(model).__mro__)):
-        if "independent_images" in place:
-            return bool(place["independent_images"])
+        if name in place:
+            return bool(place[name])
         if "forward" in place:
             return False
     return False

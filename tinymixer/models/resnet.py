@@ -87,5 +87,8 @@ BRANCHES = {"basic": basic_branch, "bottleneck": bottleneck_branch}
 class ResNet(ConvNet):
     """x = relu(shortcut(x) + F(x)) in every block (eq. 1 and 2); keywords as for `Layer`.
 
-    Batch norm lets an image depend on the others in its batch: a step takes batches whole, on one process.
+    Batch norm lets an image depend on the others in its batch: a step takes batches whole, on one process. The threads
+    of that process share batch norm's sums.
     """
+
+    meets_in_batch_norm = True

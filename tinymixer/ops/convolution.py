@@ -1,13 +1,9 @@
 """The convolution of images with a kernel: one matrix product over all windows (im2col)."""
 
-import numpy as np
-
 from tinymixer.ops.array_library import Array, Cache, namespace
 from tinymixer.ops.precision import statistics_dtype
 from tinymixer.ops.shapes import expect_shape
 from tinymixer.ops.sliding import Windows
-
-CACHE = 2**20  # bytes of columns that are made at once
 
 
 def convolution_forward(
@@ -37,11 +33,12 @@ def convolution_forward(
     windows = Windows(x.shape[1:3], (kh, kw), stride, padding)
     if bias is not None:
         expect_shape("bias", bias, "O", O=outputs)
-    kernel, parts = weight.reshape(-1, outputs), []
-    for group in _groups(x, windows):
-        part = _columns(x[group], windows) @ kernel  # (images*down*across, O)
-        parts.append(part if bias is None else part + bias)
-    y = _joined(parts).reshape(x.shape[0], windows.down, windows.across, outputs)
+    xp, kernel = namespace(x), weight.reshape(-1, outputs)
+    y = xp.empty((x.shape[0], windows.down, windows.across, outputs), dtype=x.dtype)
+    for group, columns in windows.columns(x):  # (images*down*across, kh*kw*I)
+        xp.matmul(columns, kernel, out=y[group].reshape(-1, outputs))
+    if bias is not None:
+        y += bias
     return y, (x, weight, bias is not None, windows)
 
 
@@ -54,47 +51,51 @@ def convolution_backward(dy: Array, cache: Cache) -> tuple[Array, ...]:
 
         dx[b, h, w, c] = sum_{i, j, o} dy[b, u, v, o] weight[i, j, c, o]        with u, v for which h, w are as above
 
-    That is the transposed convolution. With stride 1 it is a convolution of dy with the kernel turned by 180 degrees.
-    The columns are made anew: to keep them would take kh*kw times the memory of x.
+    That is the transposed convolution. With stride 1, u = h - i + padding and v = w - j + padding, so that it is a
+    convolution as well, of dy with the kernel turned by 180 degrees: `_backward_of_stride_1`.
+
+    Columns are made anew: to keep them would take kh*kw times the memory of x.
 
     dy (B, down, across, O)  ->  dx (B, height, width, I), dweight (kh, kw, I, O), and dbias (O,) where there is a bias
     """
-    xp = namespace(dy)
     x, weight, has_bias, windows = cache
-    inputs, outputs = weight.shape[2:]
-    down, across = windows.down, windows.across
-    expect_shape("dy", dy, "B down across O", B=x.shape[0], down=down, across=across, O=outputs)
-    kernel, parts = weight.reshape(-1, outputs), []
-    dkernel = xp.zeros(kernel.shape, dtype=weight.dtype)  # (kh*kw*I, O)
-    for group in _groups(x, windows):
-        rows = dy[group].reshape(-1, outputs)  # (images*down*across, O)
-        dkernel += _columns(x[group], windows).T @ rows
-        dcolumns = (rows @ kernel.T).reshape(-1, down, across, kernel.shape[0] // inputs, inputs)
-        parts.append(windows.put_back([dcolumns[:, :, :, place] for place in range(dcolumns.shape[3])]))
-    dx, dweight = _joined(parts), dkernel.reshape(weight.shape)  # (B, height, width, I), (kh, kw, I, O)
+    expect_shape("dy", dy, "B down across O", B=x.shape[0], down=windows.down, across=windows.across, O=weight.shape[3])
+    turned = windows.turned()
+    if turned is None:
+        dx, dweight = _backward_of_any_stride(dy, x, weight, windows)
+    else:
+        dx, dweight = _backward_of_stride_1(dy, x, weight, turned)
     if not has_bias:
         return dx, dweight
-    return dx, dweight, xp.sum(dy, axis=(0, 1, 2), dtype=statistics_dtype(dy)).astype(dy.dtype, copy=False)
+    return dx, dweight, namespace(dy).sum(dy, axis=(0, 1, 2), dtype=statistics_dtype(dy)).astype(dy.dtype, copy=False)
 
 
-def _groups(x: Array, windows: Windows) -> list[slice]:
-    """Groups of images whose columns fit into a processor's cache: kh*kw times x does not, and memory is slow.
+def _backward_of_any_stride(dy: Array, x: Array, weight: Array, windows: Windows) -> tuple[Array, Array]:
+    """dweight = columns^T dy, and each pixel's sum over the columns that it stands in: dx, dweight."""
+    kh, kw, inputs, outputs = weight.shape
+    xp, kernel = namespace(dy), weight.reshape(-1, outputs)  # (kh*kw*I, O)
+    dx, dkernel = xp.empty(x.shape, dtype=x.dtype), xp.zeros(kernel.shape, dtype=weight.dtype)
+    for group, columns in windows.columns(x):  # (images*down*across, kh*kw*I)
+        rows = dy[group].reshape(-1, outputs)  # (images*down*across, O)
+        dkernel += columns.T @ rows
+        dcolumns = (rows @ kernel.T).reshape(-1, windows.down, windows.across, kh * kw, inputs)
+        dx[group] = windows.put_back([dcolumns[:, :, :, place] for place in range(kh * kw)])
+    return dx, dkernel.reshape(weight.shape)
 
-    A GPU takes all images at once.
+
+def _backward_of_stride_1(dy: Array, x: Array, weight: Array, turned: Windows) -> tuple[Array, Array]:
+    """Both gradients from the columns of dy, whose windows are as many as x has pixels: dx, dweight.
+
+        dcolumns (B*height*width, kh*kw*O): a row holds dy[b, h - i + padding, w - j + padding, o] for all i, j, o
+
+        dx = dcolumns @ turned kernel (kh*kw*O, I)        turned dkernel = dcolumns^T x
+
+    The second line sums x[b, h, w, c] dy[b, u, v, o] over all pixels, which is dweight[i, j, c, o].
     """
-    images = x.shape[0]
-    columns = windows.down * windows.across * windows.size[0] * windows.size[1] * x.shape[3] * x.dtype.itemsize
-    together = max(1, CACHE // columns) if isinstance(x, np.ndarray) and columns else max(1, images)
-    return [slice(start, start + together) for start in range(0, max(1, images), together)]
-
-
-def _joined(parts: list[Array]) -> Array:
-    """The groups' arrays, one after the other along the images."""
-    return namespace(parts[0]).concatenate(parts) if len(parts) > 1 else parts[0]
-
-
-def _columns(x: Array, windows: Windows) -> Array:
-    """x (B, height, width, I)  ->  columns (B*down*across, kh*kw*I), places row by row in a window, then channels."""
-    parts = windows.take(x)  # kh*kw views (B, down, across, I)
-    columns = namespace(x).concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
-    return columns.reshape(-1, len(parts) * x.shape[3])
+    kh, kw, inputs, outputs = weight.shape
+    xp, kernel = namespace(dy), weight[::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1, inputs)  # (kh*kw*O, I)
+    dx, dkernel = xp.empty(x.shape, dtype=x.dtype), xp.zeros(kernel.shape, dtype=weight.dtype)
+    for group, dcolumns in turned.columns(dy):  # (images*height*width, kh*kw*O)
+        xp.matmul(dcolumns, kernel, out=dx[group].reshape(-1, inputs))
+        dkernel += dcolumns.T @ x[group].reshape(-1, inputs)
+    return dx, dkernel.reshape(kh, kw, outputs, inputs)[::-1, ::-1].transpose(0, 1, 3, 2)  # dweight (kh, kw, I, O)

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinymixer.errors import ShapeError
 from tinymixer.ops.array_library import Array, namespace
 from tinymixer.ops.precision import statistics_dtype
+
+CACHE = 2**20  # bytes of columns that are made at once
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,8 @@ class Windows:
                     slice(column, column + self.stride * (self.across - 1) + 1, self.stride),
                 )
 
-    def pad(self, x: Array, value: float = 0.0) -> Array:
-        """x (B, height, width, C) with a border of that value: (B, height + 2 padding, width + 2 padding, C).
-
-        Without padding this is x itself.
-        """
-        if not self.padding:
-            return x
+    def framed(self, x: Array, value: float = 0.0) -> Array:
+        """A copy of x (B, height, width, C) with a border: (B, height + 2 padding, width + 2 padding, C)."""
         border, (height, width) = self.padding, self.image
         images, _, _, channels = x.shape
         framed = namespace(x).zeros((images, height + 2 * border, width + 2 * border, channels), dtype=x.dtype)
@@ -72,8 +71,49 @@ class Windows:
 
     def take(self, x: Array, value: float = 0.0) -> list[Array]:
         """One view (B, down, across, C) of the padded images for each place in a window."""
-        framed = self.pad(x, value)
+        framed = self.framed(x, value) if self.padding else x
         return [framed[:, rows, columns] for rows, columns in self.places]
+
+    def columns(self, x: Array) -> Iterator[tuple[slice, Array]]:
+        """The pixels of each window as a row of a matrix, row by row, then channels ("im2col"), a few images at a time.
+
+        x (B, height, width, C)  ->  images and their columns (images*down*across, rows*columns*C), which the next
+        images' overwrite
+
+        Pixels that are neighbours in a row of the image are neighbours in memory. So a window is as many stretches of
+        memory as it has rows, of columns*C numbers each, and is copied in these.
+
+        All images' columns would be rows*columns times x. So as many are made at once as fit into a processor's cache;
+        a GPU takes all images.
+        """
+        xp, (rows, columns) = namespace(x), self.size
+        images, height, width, channels = x.shape
+        if self.size == (1, 1) and not self.padding:  # no more than x
+            yield slice(0, images), x[:, :: self.stride, :: self.stride].reshape(-1, channels)
+            return
+        bytes_of_one = self.down * self.across * rows * columns * channels * x.dtype.itemsize
+        together = max(1, min(images, CACHE // bytes_of_one)) if isinstance(x, np.ndarray) else max(1, images)
+        framed = self.framed(x[:together])  # (together, height + 2 padding, width + 2 padding, C)
+        flat = framed.reshape(together, framed.shape[1], -1)
+        slide = xp.lib.stride_tricks.sliding_window_view
+        windows = slide(flat, (rows, columns * channels), axis=(1, 2))[:, :: self.stride, :: self.stride * channels]
+        matrix = xp.empty(windows.shape, dtype=x.dtype)  # (together, down, across, rows, columns*C)
+        border = self.padding
+        for start in range(0, images, together):
+            count = min(together, images - start)
+            framed[:count, border : border + height, border : border + width] = x[start : start + count]
+            matrix[:count] = windows[:count]
+            yield slice(start, start + count), matrix[:count].reshape(-1, rows * columns * channels)
+
+    def turned(self) -> "Windows | None":
+        """The windows over a convolution's dy whose convolution is its dx, one per pixel of x.
+
+        None with a stride, and where a border is wider than such windows reach.
+        """
+        rows, columns = self.size
+        if self.stride != 1 or rows != columns or self.padding >= rows:
+            return None
+        return Windows((self.down, self.across), self.size, 1, rows - 1 - self.padding)
 
     def put_back(self, parts: list[Array]) -> Array:
         """The transpose of `take`: each pixel receives the sum of what stands at its places in all windows over it.
@@ -86,4 +126,4 @@ class Windows:
         framed = namespace(parts[0]).zeros(shape, dtype=statistics_dtype(parts[0]))
         for (rows, columns), part in zip(self.places, parts, strict=True):
             framed[:, rows, columns] += part
-        return framed[:, border : border + height, border : border + width].astype(parts[0].dtype)
+        return framed[:, border : border + height, border : border + width].astype(parts[0].dtype, copy=False)

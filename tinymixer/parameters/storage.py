@@ -1,9 +1,11 @@
 """The memory behind a layer's parameters and those of all its parts."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 from tinymixer.backend import Backend
+from tinymixer.ops.protocol import Operations
 
 
 class Storage:
@@ -51,9 +53,13 @@ class Storage:
     def _zeros_like(self, vector: Any) -> Any:
         return self.backend.xp.zeros(vector.shape, dtype=vector.dtype)  # the system provides it when it is written to
 
-    def replica(self) -> "Storage":
-        """The same values, in the same memory; gradients and buffers of its own (the buffers copied as they are)."""
-        made = Storage(self.backend, self.values, self.buffers.copy())
+    def replica(self, operations: Operations | None = None) -> "Storage":
+        """The same values, in the same memory; gradients and buffers of its own (the buffers copied as they are).
+
+        operations   that the replica's layers use; None for the backend's
+        """
+        backend = self.backend if operations is None else replace(self.backend, ops=operations)
+        made = Storage(backend, self.values, self.buffers.copy())
         made.constant = self.constant
         return made
 

@@ -55,7 +55,7 @@ def inputs_and_outputs_of_the_kernel_exchanged(dy: Array, cache: Cache) -> tuple
 def windows_overwrite_each_other(dy: Array, cache: Cache) -> tuple[Array, ...]:
     """A pixel keeps the gradient of the last window over it, where the windows' gradients add up."""
     x, weight, _, windows = cache
-    framed = np.zeros(windows.pad(x).shape)
+    framed = np.zeros(windows.framed(x).shape)
     for place, (rows, columns) in enumerate(windows.places):
         framed[:, rows, columns] = dy @ weight.reshape(-1, *weight.shape[2:])[place].T
     border, (height, width) = windows.padding, windows.image
