@@ -8,7 +8,17 @@ from tinymixer.backend import get_backend
 from tinymixer.engines import ReferenceEngine
 from tinymixer.engines.gradients import loss_and_gradients
 from tinymixer.errors import ShapeError
-from tinymixer.models import BoTNet, BoTNetConfig, ResNet, ResNetConfig, has_independent_images, meets_in_batch_norm
+from tinymixer.models import (
+    PRESETS,
+    BoTNet,
+    BoTNetConfig,
+    ResNet,
+    ResNetConfig,
+    has_independent_images,
+    make_model,
+    meets_in_batch_norm,
+    preset,
+)
 
 CONFIG = ResNetConfig(image_size=8, in_channels=1, width=3, depths="1-1")
 BOTNET = BoTNetConfig(image_size=8, in_channels=1, width=2, depths="1-1", heads=2)
@@ -54,6 +64,34 @@ def test_loss_gradients_and_statistics_are_the_whole_batchs(model, images, threa
         np.testing.assert_allclose(model.parameters.buffer_change, change, atol=1e-12)
     assert engine.note is None
     assert "share batch norm's sums" in engine.description
+
+
+@pytest.mark.parametrize("name", ["R18-nano", "BoT-nano"])
+def test_a_network_of_ordinary_size_in_float32_is_computed_on_threads(name):
+    """Rounding alone moves its gradients by a percent, so the first batch must not be held to 1e-4."""
+    config = preset(name, image_size=16)
+    model = make_model(PRESETS[name].architecture, config, seed=0)
+    model.parameters["head.weight"][...] = 0.1 * RNG.normal(size=model.parameters["head.weight"].shape)
+    engine = ReferenceEngine(model, threads=2)
+    images = RNG.normal(size=(16, 16, 16, 3)).astype("float32")
+    for _ in range(2):
+        engine.loss_and_gradients(images, RNG.integers(0, 10, 16))
+    assert engine.note is None
+    assert "share batch norm's sums" in engine.description
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_that_says_so_wrongly_is_computed_whole(dtype):
+    class Centred(ResNet):
+        meets_in_batch_norm = True
+
+        def forward(self, images, train=False, rng=None):
+            return super().forward(images - images.mean(axis=0), train, rng)
+
+    model, (x, labels) = made(Centred, dtype=dtype), batch(6)
+    engine = ReferenceEngine(model, threads=2)
+    engine.loss_and_gradients(x.astype(dtype), labels)
+    assert "gives other numbers for a slice" in engine.note
 
 
 def test_an_error_in_one_thread_is_raised_and_the_engine_goes_on():

@@ -16,6 +16,10 @@ from tinymixer.optim import Optimizer
 from tinymixer.text import counted
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # relative: slices against the whole batch
+# For gradients where images meet in batch norm. Rounding moves some inputs of ReLU across 0, and batch norm passes that
+# on to all images: in float32 a ResNet's or BoTNet's gradients are off by 0.4 to 1.2 %, whole or in slices, measured
+# against float64. Its loss and statistics are held to TOLERANCES.
+SENSITIVE_GRADIENTS = {"float32": 0.1, "float64": 1e-10}
 SLICE_IMAGES = 16  # few enough for the cache, enough that NumPy's calls cost little
 
 
@@ -83,7 +87,7 @@ class ReferenceEngine(HostEngine):
         if "logits" not in self._checked:
             self._checked.add("logits")
             whole = self.model.forward(images)[0]  # (B, K)
-            if not self._agrees((logits, whole)):
+            if not self._agrees(logits=(logits, whole)):
                 return whole
         return logits
 
@@ -116,11 +120,14 @@ class ReferenceEngine(HostEngine):
         self._why_whole, self._replicas = reason, None
         self.note = f"batches are computed whole, not in slices on several threads: {reason}"
 
-    def _agrees(self, *pairs: tuple[Any, Any]) -> bool:
-        """Whether pairs of results are equal to rounding and no replica has changed its attributes."""
-        replicas, tolerance = self._replicas, TOLERANCES[str(self.model.parameters.dtype)]
+    def _agrees(self, **pairs: tuple[Any, Any]) -> bool:
+        """Whether results, (in slices, whole) by name, are equal to rounding and no replica has changed attributes."""
+        replicas, dtype = self._replicas, str(self.model.parameters.dtype)
         reason = None if replicas is None else replicas.changed_state()
-        if reason is None and not all(close(sliced, whole, tolerance) for sliced, whole in pairs):
+        tolerances = dict.fromkeys(pairs, TOLERANCES[dtype])
+        if self._meets and "gradients" in pairs:
+            tolerances["gradients"] = SENSITIVE_GRADIENTS[dtype]
+        if reason is None and not all(close(*pair, tolerances[name]) for name, pair in pairs.items()):
             reason = (
                 f"{type(self.model).__name__} gives other numbers for a slice than for the whole batch, so its images "
                 "are not independent (set independent_images = False in its class)"
@@ -147,9 +154,15 @@ class ReferenceEngine(HostEngine):
             if self._why_whole is not None:  # the model could not be copied
                 break
         else:
-            losses = [np.array([float(loss)]) for loss, _ in results]
-            changes = [[after - value for after, value in zip(both, before, strict=True)] for both in sums]
-            if self._agrees(*zip(reversed(changes[1]), reversed(changes[0]), strict=True), (losses[1], losses[0])):
+            whole, sliced = [
+                {
+                    "loss": np.array([float(loss)]),
+                    "statistics": statistics - before[1],
+                    "gradients": gradients - before[0],
+                }
+                for (loss, _), (gradients, statistics) in zip(results, sums, strict=True)
+            ]
+            if self._agrees(**{name: (sliced[name], whole[name]) for name in whole}):
                 return results[1]
         for vector, value in zip(vectors, sums[0], strict=True):
             vector[...] = value
