@@ -57,6 +57,7 @@ class Outcome:
     line: str = ""
     shape_of_answer: str = ""  # what it returned instead of the outputs asked for
     printed: str = ""
+    returned: Any = None  # as it came back, before it is taken apart into outputs
 
 
 def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
@@ -77,7 +78,7 @@ def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
             raise
         except BaseException as error:  # an answer may raise anything
             return Outcome(None, error, _line_of(error, functions), printed=printed.kept)
-    return Outcome(outputs, shape_of_answer=shape, printed=printed.kept)
+    return Outcome(outputs, shape_of_answer=shape, printed=printed.kept, returned=returned)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,43 @@
+"""Finds the hint for a wrong answer.
+
+Detectors know nothing of the exercise. Each undoes the one mistake that it suspects and looks whether the answer is
+then right, in every case; if not, it is silent. The order:
+
+1. `returned.py`, `raised.py`: the form of what came back, and errors that leave no doubt;
+2. the exercise's own known mistakes (`known.py`), which say more than a detector could, where they are met exactly;
+3. `repairs.py`: one change to the learner's own code that makes it right;
+4. `relations.py`: how the wrong numbers are related to the right ones;
+5. `raised.py` again: any other error in plain words, with the expression and the values that met in it.
+
+Where none of them speaks, `grading.py` has a general sentence.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from tinymixer.lessons.hints import raised, relations, repairs, returned
+from tinymixer.lessons.hints.known import known_mistake
+from tinymixer.lessons.hints.seen import Seen
+
+
+def find_hint(seen: Seen, seed: int) -> str:
+    """The hint that names the mistake in a wrong answer, or "". seed: of the cases."""
+    for detector in _in_order(seed):
+        with contextlib.suppress(Exception):  # what came back may be of a class whose methods fail
+            if hint := detector(seen):
+                return hint
+    return ""
+
+
+def _in_order(seed: int) -> Iterator[Callable[[Seen], str]]:
+    yield from returned.DETECTORS
+    for sure in raised.SURE:
+        yield lambda seen, sure=sure: sure(seen, seen.error) if seen.error is not None else ""
+    yield lambda seen: known_mistake(seen, seed)
+    yield repairs.repaired
+    yield from relations.DETECTORS
+    for explained in raised.EXPLAINED:
+        yield lambda seen, explained=explained: explained(seen, seen.error) if seen.error is not None else ""
+
+
+__all__ = ["Seen", "find_hint"]

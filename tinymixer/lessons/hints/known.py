@@ -1,0 +1,70 @@
+"""The exercises' own lists of known mistakes: an answer with the same results as one of them gets its hint."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from tinymixer.lessons.comparing import same
+from tinymixer.lessons.exercise import Exercise, as_tuple, find_exercise
+from tinymixer.lessons.hints.raised import about_shapes
+from tinymixer.lessons.hints.seen import Seen
+from tinymixer.lessons.running import Outcome, message_of, run
+
+
+def known_mistake(seen: Seen, seed: int) -> str:
+    """The hint of the first known mistake that gives the same results; "" where none does."""
+    for hint, theirs in _results_of_mistakes(seen.exercise.number, seed):
+        pairs = list(zip(theirs, seen.outcomes, strict=False))
+        if all(_alike(seen.exercise, seen.output, *pair) for pair in pairs) and _is_evidence(seen, theirs):
+            return hint
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _results_of_mistakes(number: str, seed: int) -> tuple[tuple[str, tuple[Outcome, ...]], ...]:
+    """What each known mistake of an exercise does with the cases of a seed, computed once."""
+    exercise = find_exercise(number)
+    cases = list(exercise.cases(np.random.default_rng(seed)))
+    return tuple(
+        (mistake.hint, tuple(_without_frames(run(exercise, as_tuple(mistake.wrong), case)) for case in cases))
+        for mistake in exercise.mistakes
+    )
+
+
+def _without_frames(outcome: Outcome) -> Outcome:
+    """The outcome, without the frames of its error, which would keep all their variables alive."""
+    if outcome.error is not None:
+        outcome.error.__traceback__ = None
+    return outcome
+
+
+def _is_evidence(seen: Seen, theirs: tuple[Outcome, ...]) -> bool:
+    """Whether being alike says something: a wrong value that both have, or an error with the very same words.
+
+    Two answers that both stop because shapes do not fit need not have made the same mistake.
+    """
+    for right, one, other in zip(seen.expected, theirs, seen.outcomes, strict=False):
+        if other.error is not None and one.error is not None:
+            if message_of(one.error) == message_of(other.error):
+                return True
+        elif other.outputs is None:
+            return True
+        elif seen.output is not None and right.outputs is not None:
+            if not same(right.outputs[seen.output], other.outputs[seen.output], seen.exercise.tolerance):
+                return True
+    return False
+
+
+def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
+    """Whether two answers give the same result for one case, in the output that is wrong."""
+    if one.error is not None or other.error is not None:
+        return _gist(one.error) == _gist(other.error)
+    if one.outputs is None or other.outputs is None:
+        return one.outputs is other.outputs and one.shape_of_answer == other.shape_of_answer
+    compared = [output] if output else exercise.compared
+    return all(same(one.outputs[name], other.outputs[name], exercise.tolerance) for name in compared)
+
+
+def _gist(error: BaseException | None) -> str:
+    """What an error is about. NumPy and the package word errors about shapes differently, so those count as one."""
+    return "shapes" if about_shapes(error) else "" if error is None else message_of(error)
