@@ -37,7 +37,15 @@ def first_difference(name: str, expected: Any, got: Any, tolerance: float) -> Di
         numeric = False
     if not numeric:
         return Difference(name, describe(expected), describe(got), "A number or an array of numbers is asked for.")
+    if isinstance(got, list | tuple) and np.ndim(expected) > 0:
+        kind = type(got).__name__
+        return Difference(
+            name, f"an array of shape {np.shape(expected)}", f"a {kind}", f"{kind}s are no arrays: {LIST_HINT}"
+        )
     return _of_arrays(name, _countable(np.asarray(expected)), _countable(array), got, tolerance)
+
+
+LIST_HINT = "np.array(...) or np.stack(...) makes an array of what is in it."
 
 
 def _countable(array: np.ndarray) -> np.ndarray:
@@ -94,10 +102,7 @@ def _of_arrays(name: str, expected: np.ndarray, got: np.ndarray, original: Any, 
     return None
 
 
-DTYPE_HINT = (
-    "The values are right but the dtype that went in did not come out. A NumPy scalar, such as np.sqrt(2), makes "
-    "float64 of a float32 array; a Python float, such as math.sqrt(2), does not."
-)
+DTYPE_HINT = "The values are right, but the dtype that went in did not come out."
 
 
 def _digits(number: Any) -> str:
@@ -128,7 +133,7 @@ def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str
     if ratio is not None and ratio != 0:
         return f"Every element is {ratio:.6g} times what it should be: a factor is missing or too many."
     if not np.any(got) and np.any(expected):
-        return "Everything is zero."
+        return "Everything is zero: is anything written into the array that comes back?"
     return ""
 
 

@@ -5,7 +5,8 @@ then right, in every case; if not, it is silent. The order:
 
 1. `returned.py`, `raised.py`: the form of what came back, and errors that leave no doubt;
 2. the exercise's own known mistakes (`known.py`), which say more than a detector could, where they are met exactly;
-3. `repairs.py`: one change to the learner's own code that makes it right;
+3. `repairs.py`: one change to the learner's own code that makes it right; then the known mistakes that are met, but by
+   so little (True or False) that another mistake may look the same;
 4. `relations.py`: how the wrong numbers are related to the right ones;
 5. `raised.py` again: any other error in plain words, with the expression and the values that met in it.
 
@@ -33,8 +34,10 @@ def _in_order(seed: int) -> Iterator[Callable[[Seen], str]]:
     yield from returned.DETECTORS
     for sure in raised.SURE:
         yield lambda seen, sure=sure: sure(seen, seen.error) if seen.error is not None else ""
-    yield lambda seen: known_mistake(seen, seed)
+    yield from relations.FORM
+    yield lambda seen: known_mistake(seen, seed, surely=True)
     yield repairs.repaired
+    yield lambda seen: known_mistake(seen, seed, surely=False)
     yield from relations.DETECTORS
     for explained in raised.EXPLAINED:
         yield lambda seen, explained=explained: explained(seen, seen.error) if seen.error is not None else ""

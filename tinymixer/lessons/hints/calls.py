@@ -19,7 +19,7 @@ OTHERS = {
     "minimum": ("maximum",), "floor": ("ceil",), "ceil": ("floor",), "cos": ("sin",), "sin": ("cos",),
     "real": ("imag",), "imag": ("real",), "sqrt": ("square",), "log": ("exp",), "exp": ("log",), "vstack": ("stack",),
     "hstack": ("stack",), "concatenate": ("stack",), "stack": ("concatenate",), "dot": ("multiply",),
-    "multiply": ("dot",), "add": ("subtract",), "subtract": ("add",), "choice": ("permutation",),
+    "multiply": ("dot",), "add": ("subtract",), "subtract": ("add",), "choice": ("permutation",), "log10": ("log",), "log2": ("log",),
 }  # fmt: skip
 ANGLES = {"sin", "cos", "tan"}
 
@@ -141,12 +141,15 @@ def of_functions(node: ast.AST) -> Iterator[Found]:
             ast.Call(node.func, [turned], []),
             "`{here}` is given degrees: sin and cos take radians, half a turn is pi.",
         )
-        for many, said in ((3.141592653589793, "pi is missing in `{here}`: half a turn is pi."),):
-            yield ast.Call(node.func, [ast.BinOp(node.args[0], ast.Mult(), ast.Constant(many))], []), said
+        turned = ast.BinOp(node.args[0], ast.Mult(), ast.Constant(3.141592653589793))
+        yield ast.Call(node.func, [turned], []), "pi is missing in `{here}`: half a turn is pi."
     if len(node.args) == 1 and not node.keywords and name not in REDUCTIONS:
         yield node.args[0], f"`{{here}}`: {name} does not belong there."
     if isinstance(node.func, ast.Attribute) and not _of_numpy(node):
         yield node.func.value, f"In `{{here}}` .{name} does not belong there."
+    if name == "ones" and node.args and isinstance(node.args[0], ast.Tuple) and len(node.args[0].elts) == 2:
+        one = ast.Call(ast.Attribute(node.func.value, "eye", ast.Load()), [node.args[0].elts[0]], [])  # type: ignore
+        yield one, "`{here}` is 1 everywhere; the unit matrix is 1 on the diagonal only."
     if name in ("zeros", "ones", "empty", "full", "eye", "arange", "array", "asarray", "identity"):
         said = "`{here}` makes an array of {was}, and what is written into it takes on that type."
         if dtypes := [one for one in node.keywords if one.arg == "dtype"]:
@@ -166,8 +169,37 @@ def _renamed(node: ast.Call, name: str) -> ast.Call:
     return ast.Call(new, node.args, node.keywords)
 
 
+def opposites(node: ast.AST) -> Iterator[Found]:
+    """The largest for the smallest, everywhere."""
+    other = {"max": "min", "min": "max", "argmax": "argmin", "argmin": "argmax"}.get(_name(node))
+    if other and isinstance(node, ast.Call):
+        kind = "largest" if "max" in _name(node) else "smallest"
+        yield _renamed(node, other), f"`{{here}}` and the like look for the {kind}, where the opposite is asked for."
+
+
+def of_nesting(node: ast.AST) -> Iterator[Found]:
+    """np.exp(x.sum()) for np.exp(x).sum(), and the reverse."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return
+    said = "In `{here}` the two steps are in the wrong order: what is taken first, and what of its result?"
+    inner = node.args[0] if len(node.args) == 1 else None
+    if _of_numpy(node) and isinstance(inner, ast.Call) and _name(inner) in LOSE_AN_AXIS and not _of_numpy(inner):
+        if isinstance(inner.func, ast.Attribute):
+            first = ast.Call(node.func, [inner.func.value], node.keywords)
+            yield ast.Call(ast.Attribute(first, _name(inner), ast.Load()), inner.args, inner.keywords), said
+    inner = node.func.value
+    if _name(node) in LOSE_AN_AXIS and isinstance(inner, ast.Call) and _of_numpy(inner) and len(inner.args) == 1:
+        if _name(inner) not in LOSE_AN_AXIS:
+            first = ast.Call(ast.Attribute(inner.args[0], _name(node), ast.Load()), node.args, node.keywords)
+            yield ast.Call(inner.func, [first], inner.keywords), said
+
+
 def of_pairs(node: ast.AST) -> Iterator[Found]:
-    """The first of the pair that a forward returns."""
+    """The first of the pair that a forward returns, or of the tuple that np.nonzero returns."""
+    yield from of_nesting(node)
+    if isinstance(node, ast.Call) and _name(node) in ("nonzero", "where") and _of_numpy(node) and len(node.args) == 1:
+        said = "`{here}` returns a tuple, with one array of indices for each axis: take the one that is needed."
+        yield ast.Subscript(node, ast.Constant(0), ast.Load()), said
     if isinstance(node, ast.Call) and "forward" in _name(node):
         said = "`{here}` returns a pair, its output and the cache, and is used here as if it were the output alone."
         yield ast.Subscript(node, ast.Constant(0), ast.Load()), said
@@ -188,6 +220,10 @@ def of_order(node: ast.AST) -> Iterator[Found]:
         elif 2 <= len(items) - start <= (6 if moves else 4):
             for order in _orders(items[start:]):
                 yield ast.Call(node.func, [*items[:start], *order], node.keywords), _order_said(name)
+        if name == "reshape" and len(items) == 2 and not start and isinstance(node.func, ast.Attribute):
+            rows = ast.Call(node.func, [items[1], items[0]], [])
+            said = "`{here}` counts the numbers off anew; to make rows of columns, they must be transposed."
+            yield ast.Attribute(rows, "T", ast.Load()), said
         if name == "swapaxes":
             fixed = items[:start]
             for pair in itertools.combinations(range(3), 2):
@@ -202,9 +238,11 @@ def of_order(node: ast.AST) -> Iterator[Found]:
 
 
 def _orders(items: list[ast.expr]) -> Iterator[list[ast.expr]]:
-    for count, order in enumerate(itertools.permutations(items)):
-        if 0 < count < 120:
-            yield list(order)
+    """Other orders of these, those in which fewer change places first."""
+    numbers = range(len(items))
+    orders = sorted(itertools.permutations(numbers), key=lambda order: sum(one != i for i, one in enumerate(order)))
+    for order in orders[1:400]:
+        yield [items[one] for one in order]
 
 
 def _order_said(name: str) -> str:
@@ -215,4 +253,4 @@ def _order_said(name: str) -> str:
     return "The arguments of `{here}` are in the wrong order."
 
 
-EVERYWHERE = (keep_axes, lose_axes, other_axes, sums_for_means, python_roots)
+EVERYWHERE = (keep_axes, lose_axes, other_axes, sums_for_means, python_roots, opposites)

@@ -11,8 +11,13 @@ from tinymixer.lessons.hints.seen import Seen
 from tinymixer.lessons.running import Outcome, message_of, run
 
 
-def known_mistake(seen: Seen, seed: int) -> str:
-    """The hint of the first known mistake that gives the same results; "" where none does."""
+def known_mistake(seen: Seen, seed: int, surely: bool) -> str:
+    """The hint of the first known mistake that gives the same results; "" where none does.
+
+    surely   only where the results say enough to tell this mistake from others
+    """
+    if surely and _says_little(seen):
+        return ""
     for hint, theirs in _results_of_mistakes(seen.exercise.number, seed):
         pairs = list(zip(theirs, seen.outcomes, strict=False))
         if all(_alike(seen.exercise, seen.output, *pair) for pair in pairs) and _is_evidence(seen, theirs):
@@ -38,6 +43,11 @@ def _without_frames(outcome: Outcome) -> Outcome:
     return outcome
 
 
+def _says_little(seen: Seen) -> bool:
+    """Whether the wrong output is True or False, which many mistakes have in common."""
+    return bool(seen.pairs) and all(isinstance(expected, bool) for expected, _ in seen.pairs)
+
+
 def _is_evidence(seen: Seen, theirs: tuple[Outcome, ...]) -> bool:
     """Whether being alike says something: a wrong value that both have, or an error with the very same words.
 
@@ -50,9 +60,18 @@ def _is_evidence(seen: Seen, theirs: tuple[Outcome, ...]) -> bool:
         elif other.outputs is None:
             return True
         elif seen.output is not None and right.outputs is not None:
-            if not same(right.outputs[seen.output], other.outputs[seen.output], seen.exercise.tolerance):
+            expected, got = right.outputs[seen.output], other.outputs[seen.output]
+            if not seen.agree(expected, got) and not _is_nothing(got):
                 return True
     return False
+
+
+def _is_nothing(got: object) -> bool:
+    """Whether it is 0 everywhere (or next to it), which comes of many mistakes."""
+    try:
+        return bool(np.max(np.abs(np.asarray(got, float)), initial=0.0) < 1e-30)
+    except (TypeError, ValueError):
+        return False
 
 
 def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.errors import ShapeError
+from tinymixer.errors import ShapeError, TinymixerError
 from tinymixer.lessons.hints.seen import Place, Seen, learners_frames, place_of, words_for
 from tinymixer.lessons.running import message_of
 
 
 def _near(word: str, choices: Iterable[str]) -> str:
     """The one of the choices that is nearly this word; "" where none is."""
-    found = difflib.get_close_matches(word, [one for one in set(choices) if one != word], n=1, cutoff=0.7)
+    found = difflib.get_close_matches(word, [one for one in set(choices) if one != word], n=1, cutoff=0.6)
     return found[0] if found else ""
 
 
@@ -68,7 +68,7 @@ def _parameters(seen: Seen) -> list[str]:
 def pair_not_unpacked(seen: Seen, error: BaseException) -> str:
     """A pair (y, cache), as the functions of ops and layers return it, used as if it were the array."""
     place = place_of(error, seen.answers)
-    if place is None or not isinstance(error, AttributeError | TypeError | ValueError):
+    if place is None or not isinstance(error, AttributeError | TypeError | ValueError | TinymixerError):
         return ""
     suspects: dict[str, Any] = {name: value for name, value in _operands(place) if _is_pair(value)}
     if isinstance(error, AttributeError) and _is_pair(error.obj):
@@ -104,7 +104,7 @@ def _operands(place: Place) -> list[tuple[str, Any]]:
         nodes = [tree]
     found = []
     for node in nodes:
-        if not _is_quiet(node):
+        if isinstance(node, ast.Constant | ast.Slice | ast.Tuple) or not _is_quiet(node):
             continue
         try:
             found.append((ast.unparse(node), place.value(node)))
@@ -136,7 +136,7 @@ def _is_quiet(node: ast.expr) -> bool:
         if isinstance(one, ast.Call):
             name = getattr(one.func, "attr", "")
             numpy = isinstance(one.func, ast.Attribute) and getattr(one.func.value, "id", "") in ("np", "math")
-            if name not in METHODS and not numpy:
+            if name not in METHODS and not numpy and "forward" not in (name or getattr(one.func, "id", "")):
                 return False
         elif isinstance(one, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda):
             return False
@@ -183,7 +183,7 @@ def cache_and_signature(seen: Seen, error: BaseException) -> str:
                         f"{seen.exercise.functions[0]} returned {words_for(value)}: a forward returns a pair, its output "
                         "and the cache with what backward will need."
                     )
-    place = place_of(error, seen.answers)
+    place = place_of(error, seen.answers) if _is_the_learners(seen, error) else None
     match = re.match(r"(not enough|too many) values to unpack \(expected (\d+)(?:, got (\d+))?\)", str(error))
     if match and isinstance(error, ValueError) and place:
         values = [value for _, value in _operands(place)]
@@ -197,6 +197,12 @@ def cache_and_signature(seen: Seen, error: BaseException) -> str:
             f"parts.{extra}"
         )
     return ""
+
+
+def _is_the_learners(seen: Seen, error: BaseException) -> bool:
+    """Whether the learner's own line raised the error, and not a function that it called."""
+    frames = list(learners_frames(error, seen.answers))
+    return bool(frames) and frames[-1][1].tb_next is None
 
 
 def _wrong_signature(seen: Seen, which: int, name: str) -> str:
@@ -263,12 +269,20 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
     (IndexError, r"only integers, slices", "{at} uses an index that is no whole number: / gives a float, // a whole one."),
     (TypeError, r"'float' object cannot be interpreted as an integer|slice indices must be integers",
      "{at} needs a whole number and got a float: / always gives a float, // gives a whole number."),
+    (TypeError, r"'[A-Z]\w+' object is not callable",
+     "{at} calls an object that is no function. A layer or a model has methods for it: forward and backward."),
     (TypeError, r"'(tuple|list|numpy.ndarray|int|float|numpy.float64|str|dict)' object is not callable",
      "{at} calls something that is no function: round brackets call, square brackets index. Is an operator missing?"),
     (TypeError, r"'(builtin_function_or_method|method|function)' object is not (subscriptable|iterable)",
      "{at} uses the function itself: it must be called, with round brackets."),
     (TypeError, r"only (length-1|0-dimensional|size-1) arrays can be converted",
      "{at} works on one number and got an array: the functions of math take numbers, those of np take arrays."),
+    (TypeError, r"unsupported operand type\(s\).*'(builtin_function_or_method|method|function)'",
+     "{at} computes with a function itself: it must be called, with round brackets."),
+    (TypeError, r"'bitwise_xor' not supported|unsupported operand type\(s\) for \^", "{at}: ^ is no power in Python. A power "
+     "is written **."),
+    (TypeError, r"Cannot interpret '(\d+)' as a data type", "{at} takes its second input for a dtype: a shape of several "
+     "sizes is one input, a tuple, with brackets of its own."),
     (TypeError, r"NoneType", "{at} uses the value None: a function without a return gives that, and so does list.append "
      "or sort, which change the list and return nothing."),
     (TypeError, r"can't multiply sequence|can only concatenate|unsupported operand type\(s\) for .*(list|tuple)",

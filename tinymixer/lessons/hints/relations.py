@@ -158,7 +158,7 @@ def factor(seen: Seen) -> str:
     if not ratios or any(ratio is None for ratio in ratios):
         return ""
     found = np.array([ratio for ratio in ratios if ratio is not None and np.isfinite(ratio)])
-    if found.size < 1 or np.allclose(found, 1, rtol=1e-7):
+    if found.size < 1 or np.allclose(found, 1, rtol=1e-2):
         return ""
     if found.size > 1 and np.allclose(found, found[0], rtol=1e-6):
         return _constant_factor(seen, float(found[0]))

@@ -18,6 +18,7 @@ from tinymixer.lessons.running import Outcome, cut, run
 
 SECONDS = 1.0  # of processor time, for all changes together
 MOST = 3000  # changes
+LARGE = 10_000
 ROUNDS = 100_000  # of all loops together in one run: a changed loop may have no end
 
 
@@ -27,6 +28,8 @@ class _TooLong(BaseException):
 
 def repaired(seen: Seen) -> str:
     """The hint for the first change that makes the wrong output right in every case; "" where none does."""
+    if _may_grow_large(seen):
+        return ""
     until = time.process_time() + SECONDS
     first = _first_wrong_case(seen)
     for which, tree in enumerate(seen.definitions):
@@ -42,6 +45,13 @@ def repaired(seen: Seen) -> str:
     return ""
 
 
+def _may_grow_large(seen: Seen) -> bool:
+    """Whether a change might make an array of a size that no computer has: where inputs are such numbers."""
+    numbers = [value for case in seen.cases for value in case if isinstance(value, int | float)]
+    makers = ("zeros", "ones", "empty", "full", "range", "arange", "eye", "tile", "repeat", "linspace")
+    return any(abs(number) > LARGE for number in numbers) and seen.uses(*makers)
+
+
 def _first_wrong_case(seen: Seen) -> int:
     """The case that a change is tried on first."""
     for index, (right, outcome) in enumerate(zip(seen.expected, seen.outcomes, strict=False)):
@@ -50,14 +60,19 @@ def _first_wrong_case(seen: Seen) -> int:
     return 0
 
 
-def _right(seen: Seen, right: Outcome, outcome: Outcome) -> bool:
-    """Whether an outcome is right up to the output that was wrong (in every output where none was compared)."""
+def _right(seen: Seen, right: Outcome, outcome: Outcome, before: Outcome | None = None) -> bool:
+    """Whether an outcome is right up to the output that was wrong, and in the later outputs right or as it was before."""
     if outcome.outputs is None or right.outputs is None:
         return False
     names = seen.exercise.compared
-    if seen.output is not None:
-        names = names[: names.index(seen.output) + 1]
-    return all(seen.agree(right.outputs[name], outcome.outputs[name]) for name in names)
+    place = len(names) if seen.output is None else names.index(seen.output) + 1
+    if not all(seen.agree(right.outputs[name], outcome.outputs[name]) for name in names[:place]):
+        return False
+    return before is None or all(
+        seen.agree(right.outputs[name], outcome.outputs[name])
+        or (before.outputs is not None and seen.agree(before.outputs[name], outcome.outputs[name]))
+        for name in names[place:]
+    )
 
 
 class _Workshop:
@@ -88,8 +103,9 @@ class _Workshop:
         answers = (*self.seen.answers[: self.which], main, *self.seen.answers[self.which + 1 :])
         cases = [first, *(index for index in range(len(self.seen.cases)) if index != first)]
         with contextlib.suppress(Exception):  # what comes back may fail when it is compared
+            seen = self.seen
             return all(
-                _right(self.seen, self.seen.expected[i], run(self.seen.exercise, answers, self.seen.cases[i]))
+                _right(seen, seen.expected[i], run(seen.exercise, answers, seen.cases[i]), seen.outcomes[i])
                 for i in cases
             )
         return False

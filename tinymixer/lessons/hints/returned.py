@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.lessons.hints.seen import Seen
+from tinymixer.lessons.exercise import as_tuple
+from tinymixer.lessons.hints.seen import Seen, words_for
 
 
 def nothing_returned(seen: Seen) -> str:
-    """A function that ends without returning."""
+    """A function that ends without returning, where it should."""
+    right = seen.returns_of(0, as_tuple(seen.exercise.reference))
+    meant = {which for which, value in right if value is None}
     for case, outcome in enumerate(seen.outcomes):
         if outcome.returned is None or outcome.error is not None:
             for which, value in seen.returns_of(case):
                 tree = seen.definitions[which]
-                if value is None and tree is not None:
+                if value is None and tree is not None and which not in meant:
                     return _about_none(tree, seen.exercise.functions[which])
     return ""
 
@@ -62,7 +65,7 @@ def function_returned(seen: Seen) -> str:
 
 def wrapped(seen: Seen) -> str:
     """A single output inside a tuple or list: `return y,`, or a pair of which one was asked for."""
-    if len(seen.exercise.returns) > 1 or not seen.pairs:
+    if not seen.pairs:
         return ""
     lengths = {len(got) if isinstance(got, tuple | list) else 0 for _, got in seen.pairs}
     if len(lengths) > 1 or lengths == {0}:
@@ -72,11 +75,11 @@ def wrapped(seen: Seen) -> str:
         if seen.explained_by(lambda got, index=index: got[index]):
             if count == 1 and isinstance(seen.pairs[0][1], tuple):
                 return (
-                    f"{seen.output} is right, but it came back inside a tuple of one: a comma at the end of the line, "
+                    f"{seen.output} is right, but it stands inside a tuple of one: a comma at the end of the line, "
                     "or brackets with a comma in them, make a tuple."
                 )
             if count == 1:
-                return f"{seen.output} is right, but it came back inside a list: return it without the brackets []."
+                return f"{seen.output} is right, but it stands inside a list of one: leave out the brackets []."
             where = "first" if index == 0 else f"{index + 1}."
             return (
                 f"{count} values came back, and {seen.output} alone is asked for: it is the {where} of them. (A forward "
@@ -114,9 +117,12 @@ def _places(seen: Seen, parts: list[tuple[Any, ...]]) -> dict[str, int]:
 def order_of_outputs(seen: Seen) -> str:
     """All outputs are there and right, in another order, or some are missing or too many."""
     exercise = seen.exercise
+    asked = ", ".join(exercise.returns)
+    if len(exercise.returns) > 1 and (alone := _one_output_alone(seen)):
+        rest = [name for name in exercise.returns if name != alone]
+        return f"What came back is {alone} alone, and right. {' and '.join(rest)} must come back too: return {asked}."
     if len(exercise.returns) == 1 or not (parts := _parts(seen)):
         return ""
-    asked = ", ".join(exercise.returns)
     count = len(parts[0])
     places = _places(seen, parts)
     missing = [name for name in exercise.compared if name not in places]
@@ -124,12 +130,27 @@ def order_of_outputs(seen: Seen) -> str:
         names = {place: name for name, place in places.items()}
         order = ", ".join(names.get(place, "cache") for place in range(count))
         return f"All of it is right, in another order: ({order}) came back, and ({asked}) is asked for."
-    if not missing and count < len(exercise.returns):
-        return f"{' and '.join(places)} came back right; the cache is missing: return {asked}."
     if not missing:
         return f"{count} values came back, and {len(exercise.returns)} are asked for: {asked}. One is too many."
     if places and count < len(exercise.returns) and len(places) == count:
         return f"What came back is right, but it is {' and '.join(places)} alone: {asked} are asked for, in this order."
+    if all(outcome.outputs is None for outcome in seen.outcomes):
+        came = words_for(seen.outcomes[0].returned)
+        return f"{came[0].upper()}{came[1:]} came back, and {len(exercise.returns)} values are asked for: {asked}."
+    return ""
+
+
+def _one_output_alone(seen: Seen) -> str:
+    """The output that came back all by itself, where there should be several; "" where it was none of them."""
+    for name in seen.exercise.compared:
+        if all(
+            right.outputs is not None
+            and outcome.outputs is None
+            and outcome.error is None
+            and seen.agree(right.outputs[name], outcome.returned)
+            for right, outcome in zip(seen.expected, seen.outcomes, strict=False)
+        ):
+            return name
     return ""
 
 
@@ -172,6 +193,36 @@ def axis_of_length_one(seen: Seen) -> str:
     )
 
 
+def reshape_missing(seen: Seen) -> str:
+    """The right numbers in the right order, in another shape."""
+    if not seen.pairs or all(np.shape(expected) == np.shape(got) for expected, got in seen.pairs):
+        return ""
+    targets = iter([np.shape(expected) for expected, _ in seen.pairs])
+    if not seen.explained_by(lambda got: np.reshape(got, next(targets))):
+        return ""
+    expected, got = next(pair for pair in seen.pairs if np.shape(pair[0]) != np.shape(pair[1]))
+    return (
+        f"The numbers are right and in the right order, but the shape is {np.shape(got)}, and {np.shape(expected)} is "
+        "asked for: a reshape is missing at the end, or is another."
+    )
+
+
+def one_part_only(seen: Seen) -> str:
+    """Only the last (or the first) of what should be put together along the first axis."""
+    if not seen.pairs or not all(np.ndim(expected) == np.ndim(got) + 1 for expected, got in seen.pairs):
+        return ""
+    for index, words in ((-1, "last"), (0, "first")):
+        if max(np.shape(expected)[0] for expected, _ in seen.pairs) > 1 and all(
+            seen.agree(expected[index], got) for expected, got in seen.pairs
+        ):
+            why = "every round of the loop replaces what the one before it made" if index else "the others are left out"
+            return (
+                f"This is the {words} part of {seen.output} along its first axis alone: {why}. They must all be put "
+                "together."
+            )
+    return ""
+
+
 def written_nowhere(seen: Seen) -> str:
     """An array made by zeros or empty that comes back as it was made."""
     made = ("zeros", "zeros_like", "empty", "empty_like")
@@ -195,6 +246,8 @@ def written_nowhere(seen: Seen) -> str:
 def not_a_number(seen: Seen) -> str:
     """Text, a dict or something else that is no array, where numbers are asked for."""
     for expected, got in seen.pairs:
+        if isinstance(expected, bool) and not isinstance(got, bool | np.bool_):
+            return f"True or False is asked for, and {words_for(got)} came back: what is compared with what?"
         if isinstance(expected, np.ndarray | np.number | float | int) and isinstance(got, str | dict | set):
             what = {"str": "a text", "dict": "a dict", "set": "a set"}[type(got).__name__]
             return f"{what[0].upper()}{what[1:]} came back, and numbers are asked for."
@@ -208,6 +261,8 @@ DETECTORS = (
     order_of_outputs,
     list_for_array,
     axis_of_length_one,
+    reshape_missing,
+    one_part_only,
     written_nowhere,
     not_a_number,
 )

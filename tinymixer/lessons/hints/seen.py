@@ -51,7 +51,8 @@ class Seen:
             return []
         found = []
         for right, outcome in zip(self.expected, self.outcomes, strict=False):
-            assert right.outputs is not None and outcome.outputs is not None
+            assert right.outputs is not None
+            assert outcome.outputs is not None
             found.append((right.outputs[self.output], outcome.outputs[self.output]))
         return found
 
@@ -65,8 +66,8 @@ class Seen:
             return bool(self.pairs) and all(self.agree(expected, change(got)) for expected, got in self.pairs)
         return False
 
-    def returns_of(self, case: int) -> list[tuple[int, Any]]:
-        """What each call of the learner's functions returned in a case: (which function, the value)."""
+    def returns_of(self, case: int, answers: tuple[Any, ...] | None = None) -> list[tuple[int, Any]]:
+        """What each call of the learner's (or of other) functions returned in a case: (which function, the value)."""
         returned: list[tuple[int, Any]] = []
 
         def recorded(which: int, function: Any) -> Any:
@@ -77,7 +78,7 @@ class Seen:
 
             return call
 
-        functions = tuple(recorded(index, function) for index, function in enumerate(self.answers))
+        functions = tuple(recorded(index, function) for index, function in enumerate(answers or self.answers))
         run(self.exercise, functions, self.cases[case])
         return returned
 
@@ -104,6 +105,7 @@ def definition_of(function: Any) -> ast.FunctionDef | None:
 
 def _words_in(tree: ast.AST) -> set[str]:
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
     return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
