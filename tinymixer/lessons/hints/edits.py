@@ -61,6 +61,7 @@ def edits(tree: ast.FunctionDef) -> Iterator[Edit]:
         yield Edit(changes, here, said)
     names = _names(tree)
     yield from _names_exchanged(tree, places, names)
+    yield from _transposed(places, names)
     yield from _other_names(places, names)
     yield from _other_attributes(places)
     for make in OTHERS:
@@ -114,7 +115,7 @@ def _named(name: str, node: ast.AST) -> ast.expr:
 
 
 def _names_exchanged(tree: ast.FunctionDef, places: list[Place], names: list[str]) -> Iterator[Edit]:
-    """Two inputs mixed up everywhere; an input transposed everywhere."""
+    """Two inputs mixed up everywhere."""
     given = [one.arg for one in tree.args.args]
     for one, other in itertools.combinations(given, 2):
         swapped = {one: other, other: one}
@@ -122,12 +123,19 @@ def _names_exchanged(tree: ast.FunctionDef, places: list[Place], names: list[str
         if len(found) > 1:
             changes = tuple((*p[:3], _named(swapped[p[3].id], p[3])) for p in found if isinstance(p[3], ast.Name))
             yield Edit(changes, found[0][3], f"{one} and {other} are mixed up: each stands where the other belongs.")
+
+
+def _transposed(places: list[Place], names: list[str]) -> Iterator[Edit]:
+    """A factor transposed wherever it is one."""
     for name in names:
-        found = [p for p in places if isinstance(p[3], ast.Name) and _is_read(p[3]) and p[3].id == name]
-        plain = [p for p in found if not (isinstance(p[0], ast.Attribute) and p[0].attr in ("T", "shape"))]
-        if len(plain) > 1:
-            changes = tuple((*p[:3], _located(ast.Attribute(_named(name, p[3]), "T", ast.Load()), p[3])) for p in plain)
-            yield Edit(changes, plain[0][3], f"{name} must be transposed wherever it is a factor, as in `{{line}}`.")
+        found = [p for p in places if _is_factor(p) and getattr(p[3], "id", "") == name]
+        if len(found) > 1:
+            changes = tuple((*p[:3], _located(ast.Attribute(_named(name, p[3]), "T", ast.Load()), p[3])) for p in found)
+            yield Edit(changes, found[0][3], f"{name} must be transposed wherever it is a factor, as in `{{line}}`.")
+
+
+def _is_factor(place: Place) -> bool:
+    return isinstance(place[0], ast.BinOp) and isinstance(place[0].op, ast.MatMult)
 
 
 def _other_names(places: list[Place], names: list[str]) -> Iterator[Edit]:

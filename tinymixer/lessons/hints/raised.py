@@ -41,8 +41,11 @@ def name_misspelt(seen: Seen, error: BaseException) -> str:
         frames = list(learners_frames(error, seen.answers))
         here = dict(frames[-1][0].f_locals) if frames else {}
         around = frames[-1][0].f_globals if frames else {}
-        if near := _near(error.name, here) or _near(error.name, [*around, *dir(builtins)]):
+        others = [*around, *dir(builtins)] if len(error.name) > 2 else []
+        if near := _near(error.name, here) or _near(error.name, others):
             return f"There is no {error.name}: did you mean {near}?"
+        if error.name in ("i", "j") and not seen.uses("range", "enumerate", "ndindex"):
+            return f"There is no {error.name} here. If the imaginary unit is meant: Python writes it 1j."
         if error.name in ("np", "numpy", "math", "ops"):
             return f"{error.name} is not imported: run the notebook's first cell, which imports it."
         return f"There is no {error.name} in this function: its inputs are {', '.join(_parameters(seen)) or 'others'}."
@@ -104,7 +107,7 @@ def _operands(place: Place) -> list[tuple[str, Any]]:
         nodes = [tree]
     found = []
     for node in nodes:
-        if isinstance(node, ast.Constant | ast.Slice | ast.Tuple) or not _is_quiet(node):
+        if isinstance(node, ast.Constant | ast.Slice | ast.Tuple | ast.UnaryOp) or not _is_quiet(node):
             continue
         try:
             found.append((ast.unparse(node), place.value(node)))

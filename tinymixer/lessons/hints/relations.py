@@ -38,11 +38,12 @@ def _relative(expected: np.ndarray, got: np.ndarray) -> float:
         return np.inf
     with np.errstate(all="ignore"):
         apart = np.abs(got.astype(complex) - expected)
-    return float(np.max(apart, initial=0.0) / (np.max(np.abs(expected), initial=0.0) or 1.0))
+    error = float(np.max(apart, initial=0.0) / (np.max(np.abs(expected), initial=0.0) or 1.0))
+    return error if np.isfinite(error) else np.inf
 
 
 def dtype_changed(seen: Seen) -> str:
-    """The right numbers in another floating-point type than the one asked for, or rounded to fewer digits on the way."""
+    """The right numbers in another floating-point type than the one asked for."""
     pairs = _arrays(seen)
     if not pairs or max(_relative(*pair) for pair in pairs) > SEVEN_DIGITS:
         return ""
@@ -61,12 +62,18 @@ def dtype_changed(seen: Seen) -> str:
             f"The values are right to about {np.finfo(got.dtype).precision + 1} digits, but {seen.output} is {got.dtype} "
             f"where {expected.dtype} is asked for: somewhere the numbers are made narrower (astype, or a dtype=)."
         )
-    if not wider and not narrower and min(_digits(pair) for pair in pairs) == 0:
-        return (
-            "Six digits are right and the later ones are not: somewhere the numbers pass through float32, or a constant "
-            "is written with too few digits."
-        )
     return ""
+
+
+def digits_lost(seen: Seen) -> str:
+    """Six digits are right in every case, and the later ones are not."""
+    pairs = _arrays(seen)
+    if not pairs or max(_relative(*pair) for pair in pairs) > SEVEN_DIGITS or any(map(_digits, pairs)):
+        return ""
+    return (
+        "Six digits are right and the later ones are not. Where do they get lost: in float32 on the way, in a constant "
+        "with few digits, in a step that is too large?"
+    )
 
 
 def _digits(pair: tuple[np.ndarray, np.ndarray]) -> int:
@@ -284,6 +291,7 @@ def _value(outcome: Outcome, name: str) -> Any:
 
 FORM: tuple[Callable[[Seen], str], ...] = (dtype_changed,)
 DETECTORS: tuple[Callable[[Seen], str], ...] = (
+    digits_lost,
     whole_numbers,
     sign,
     axes_exchanged,

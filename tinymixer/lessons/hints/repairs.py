@@ -14,7 +14,7 @@ from typing import Any
 
 from tinymixer.lessons.hints.edits import Edit, edits
 from tinymixer.lessons.hints.seen import Seen, definition_of
-from tinymixer.lessons.running import Outcome, cut, run
+from tinymixer.lessons.running import Outcome, cut, quietly, run_without_words
 
 SECONDS = 1.0  # of processor time, for all changes together
 MOST = 3000  # changes
@@ -30,6 +30,11 @@ def repaired(seen: Seen) -> str:
     """The hint for the first change that makes the wrong output right in every case; "" where none does."""
     if _may_grow_large(seen):
         return ""
+    with quietly(seen.answers):
+        return _first_that_helps(seen)
+
+
+def _first_that_helps(seen: Seen) -> str:
     until = time.process_time() + SECONDS
     first = _first_wrong_case(seen)
     for which, tree in enumerate(seen.definitions):
@@ -61,7 +66,10 @@ def _first_wrong_case(seen: Seen) -> int:
 
 
 def _right(seen: Seen, right: Outcome, outcome: Outcome, before: Outcome | None = None) -> bool:
-    """Whether an outcome is right up to the output that was wrong, and in the later outputs right or as it was before."""
+    """Whether an outcome is right up to the output that was wrong, and in the later ones right or as it was before.
+
+    Where True or False is asked for, it must be right: too many changes leave it as it was.
+    """
     if outcome.outputs is None or right.outputs is None:
         return False
     names = seen.exercise.compared
@@ -70,7 +78,11 @@ def _right(seen: Seen, right: Outcome, outcome: Outcome, before: Outcome | None 
         return False
     return before is None or all(
         seen.agree(right.outputs[name], outcome.outputs[name])
-        or (before.outputs is not None and seen.agree(before.outputs[name], outcome.outputs[name]))
+        or (
+            before.outputs is not None
+            and not isinstance(right.outputs[name], bool)
+            and seen.agree(before.outputs[name], outcome.outputs[name])
+        )
         for name in names[place:]
     )
 
@@ -105,7 +117,9 @@ class _Workshop:
         with contextlib.suppress(Exception):  # what comes back may fail when it is compared
             seen = self.seen
             return all(
-                _right(seen, seen.expected[i], run(seen.exercise, answers, seen.cases[i]), seen.outcomes[i])
+                _right(
+                    seen, seen.expected[i], run_without_words(seen.exercise, answers, seen.cases[i]), seen.outcomes[i]
+                )
                 for i in cases
             )
         return False
@@ -113,7 +127,7 @@ class _Workshop:
     def _make(self, definition: ast.FunctionDef) -> types.FunctionType:
         plain = ast.FunctionDef(**dict(ast.iter_fields(definition)) | {"decorator_list": [], "returns": None})
         module = ast.Module([ast.copy_location(plain, definition)], [])
-        with _limited_loops(module):
+        with _limited_loops(definition.body):
             code = compile(module, "<a changed answer>", "exec")
         (inner,) = (one for one in code.co_consts if isinstance(one, types.CodeType) and one.co_name == definition.name)
         original = self.function if definition.name == self.function.__name__ else self.names[definition.name]
@@ -130,28 +144,31 @@ class _Workshop:
 
 
 @contextlib.contextmanager
-def _limited_loops(module: ast.Module) -> Iterator[None]:
-    """Let every loop of a tree count its rounds, while it is compiled."""
-    undo: list[Callable[[], None]] = []
-    for node in ast.walk(module):
-        field = (
-            "iter" if isinstance(node, ast.For | ast.comprehension) else "test" if isinstance(node, ast.While) else ""
-        )
-        if not field:
-            continue
-        old = getattr(node, field)
-        counter = ast.Name("__limited__", ast.Load())
+def _limited_loops(body: list[ast.stmt]) -> Iterator[None]:
+    """Let every loop count its rounds, while it is compiled."""
+    undo: list[tuple[ast.stmt, str, ast.expr]] = []
+    counter = ast.Name("__limited__", ast.Load())
+    for loop in _loops(body):
+        field = "iter" if isinstance(loop, ast.For) else "test"
+        old = getattr(loop, field)
         new: ast.expr = ast.Call(counter, [old], [])
         if field == "test":
             new = ast.BoolOp(ast.And(), [ast.Call(counter, [], []), old])
-        ast.copy_location(new, old)
-        setattr(node, field, ast.fix_missing_locations(new))
-        undo.append(lambda node=node, field=field, old=old: setattr(node, field, old))
+        setattr(loop, field, ast.fix_missing_locations(ast.copy_location(new, old)))
+        undo.append((loop, field, old))
     try:
         yield
     finally:
-        for one in undo:
-            one()
+        for loop, field, old in undo:
+            setattr(loop, field, old)
+
+
+def _loops(body: list[ast.stmt]) -> Iterator[ast.For | ast.While]:
+    for one in body:
+        if isinstance(one, ast.For | ast.While):
+            yield one
+        for field in ("body", "orelse"):
+            yield from _loops(getattr(one, field, []))
 
 
 class _Rounds:

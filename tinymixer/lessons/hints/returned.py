@@ -158,7 +158,8 @@ def list_for_array(seen: Seen) -> str:
     """A Python list with the right numbers, where an array is asked for."""
     if any(not isinstance(got, list | tuple) and not seen.agree(expected, got) for expected, got in seen.pairs):
         return ""
-    if seen.explained_by(lambda got: np.asarray(got)):
+    dtypes = iter([np.asarray(expected).dtype for expected, _ in seen.pairs])
+    if seen.explained_by(lambda got: np.asarray(got, next(dtypes))):
         kind = "tuple" if any(isinstance(got, tuple) for _, got in seen.pairs) else "list"
         return (
             f"The numbers are right, but {seen.output} is a Python {kind}, and an array is asked for: with a {kind}, + "

@@ -91,6 +91,8 @@ def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], a
     for place, inner in enumerate(one.body):
         if isinstance(inner, ast.Assign) and isinstance(inner.targets[0], ast.Name):
             name = inner.targets[0]
+            if name.id == getattr(one.target, "id", ""):
+                continue
             start = _located(ast.Assign([ast.Name(name.id, ast.Store())], ast.Constant(0)), inner)
             added = _located(ast.AugAssign(ast.Name(name.id, ast.Store()), ast.Add(), inner.value), inner)
             loop = _with_body(one, [*one.body[:place], added, *one.body[place + 1 :]])
