@@ -242,8 +242,8 @@ exercise(
     returns=("dx", "dscale", "dbias"),
     mistakes=[
         Mistake(
-            "The third term is missing in dx: the variance moves with every x too. A check with dy all ones would not "
-            "have seen it.",
+            "The third term is missing in dx, or comes to 0: the variance moves with every x too. (A product of means "
+            "is no mean of products: the mean of x_hat is 0.) A check with dy all ones would not have seen it.",
             layer_norm.variance_term_missing,
         ),
         Mistake(

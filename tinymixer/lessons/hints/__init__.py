@@ -36,6 +36,7 @@ def _in_order(seed: int) -> Iterator[Callable[[Seen], str]]:
         yield lambda seen, sure=sure: sure(seen, seen.error) if seen.error is not None else ""
     yield from relations.FORM
     yield lambda seen: known_mistake(seen, seed, surely=True)
+    yield from returned.LATER
     yield repairs.repaired
     yield lambda seen: known_mistake(seen, seed, surely=False)
     yield from relations.DETECTORS

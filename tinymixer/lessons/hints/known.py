@@ -44,8 +44,9 @@ def _without_frames(outcome: Outcome) -> Outcome:
 
 
 def _says_little(seen: Seen) -> bool:
-    """Whether the wrong output is True or False, which many mistakes have in common."""
-    return bool(seen.pairs) and all(isinstance(expected, bool) for expected, _ in seen.pairs)
+    """Whether the wrong output is True or False, or 0 everywhere, which many mistakes have in common."""
+    wrong = [got for expected, got in seen.pairs if not seen.agree(expected, got)]
+    return bool(wrong) and all(isinstance(got, bool | np.bool_) or _is_zero(got) for got in wrong)
 
 
 def _is_evidence(seen: Seen, theirs: tuple[Outcome, ...]) -> bool:
@@ -61,27 +62,30 @@ def _is_evidence(seen: Seen, theirs: tuple[Outcome, ...]) -> bool:
             return True
         elif seen.output is not None and right.outputs is not None:
             expected, got = right.outputs[seen.output], other.outputs[seen.output]
-            if not seen.agree(expected, got) and not _is_nothing(got):
+            if not seen.agree(expected, got):
                 return True
     return False
 
 
-def _is_nothing(got: object) -> bool:
-    """Whether it is 0 everywhere (or next to it), which comes of many mistakes."""
+def _is_zero(got: object) -> bool:
     try:
-        return bool(np.max(np.abs(np.asarray(got, float)), initial=0.0) < 1e-30)
+        return not np.any(np.asarray(got, float))
     except (TypeError, ValueError):
         return False
 
 
 def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
-    """Whether two answers give the same result for one case, in the output that is wrong."""
+    """Whether two answers give the same result for one case, up to the output that is wrong."""
     if one.error is not None or other.error is not None:
         return _gist(one.error) == _gist(other.error)
     if one.outputs is None or other.outputs is None:
         return one.outputs is other.outputs and one.shape_of_answer == other.shape_of_answer
-    compared = [output] if output else exercise.compared
-    return all(same(one.outputs[name], other.outputs[name], exercise.tolerance) for name in compared)
+    compared = exercise.compared[: exercise.compared.index(output) + 1] if output else exercise.compared
+    return all(
+        same(one.outputs[name], other.outputs[name], exercise.tolerance)
+        and _is_zero(one.outputs[name]) == _is_zero(other.outputs[name])
+        for name in compared
+    )
 
 
 def _gist(error: BaseException | None) -> str:

@@ -57,7 +57,7 @@ def name_misspelt(seen: Seen, error: BaseException) -> str:
         if near and not isinstance(error.obj, tuple | list | type(None)):
             return f"There is no .{error.name}: did you mean .{near}?"
     if match := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
-        known = "axis keepdims dtype shape where initial out ddof indices_or_sections axes".split()
+        known = ["axis", "keepdims", "dtype", "shape", "where", "initial", "out", "ddof", "indices_or_sections", "axes"]
         near = _near(match[1], [word for word in known if word != match[1]])
         if near and isinstance(error, TypeError):
             return f"There is no {match[1]}= here: did you mean {near}=?"
@@ -183,8 +183,8 @@ def cache_and_signature(seen: Seen, error: BaseException) -> str:
             for which, value in seen.returns_of(0):
                 if which == 0 and not (isinstance(value, tuple) and len(value) == 2) and value is not None:
                     return (
-                        f"{seen.exercise.functions[0]} returned {words_for(value)}: a forward returns a pair, its output "
-                        "and the cache with what backward will need."
+                        f"{seen.exercise.functions[0]} returned {words_for(value)}: a forward returns a pair, its "
+                        "output and the cache with what backward will need."
                     )
     place = place_of(error, seen.answers) if _is_the_learners(seen, error) else None
     match = re.match(r"(not enough|too many) values to unpack \(expected (\d+)(?:, got (\d+))?\)", str(error))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.lessons.exercise import as_tuple
+from tinymixer.lessons.hints.repairs import repaired
 from tinymixer.lessons.hints.seen import Seen
 from tinymixer.lessons.running import Outcome, run
 
@@ -45,24 +46,30 @@ def _relative(expected: np.ndarray, got: np.ndarray) -> float:
 def dtype_changed(seen: Seen) -> str:
     """The right numbers in another floating-point type than the one asked for."""
     pairs = _arrays(seen)
-    if not pairs or max(_relative(*pair) for pair in pairs) > SEVEN_DIGITS:
+    if not pairs or any(_relative(*pair) > max(SEVEN_DIGITS, 4 * _eps(pair[1])) for pair in pairs):
         return ""
     wider = [pair for pair in pairs if pair[0].dtype.kind == pair[1].dtype.kind == "f" and _digits(pair) > 0]
     narrower = [pair for pair in pairs if pair[0].dtype.kind == pair[1].dtype.kind == "f" and _digits(pair) < 0]
     if wider and not narrower:
         expected, got = wider[0]
-        return (
-            f"The values are right, but {seen.output} is {got.dtype} where {expected.dtype} is asked for. What is wider "
-            f"decides: an array made without a dtype (np.zeros, np.eye, np.array), a NumPy number such as np.sqrt(2), or "
-            "astype(float) makes everything float64. A Python float, such as math.sqrt(2), does not."
+        cause = repaired(seen) or (
+            "What is wider decides: an array made without a dtype (np.zeros, np.eye), whole numbers or booleans divided, "
+            "astype(float), or a NumPy number such as np.sqrt(2) makes everything float64. A Python float does not."
         )
+        return f"The values are right, but {seen.output} is {got.dtype} where {expected.dtype} is asked for. {cause}"
     if narrower and not wider:
         expected, got = narrower[0]
+        cause = repaired(seen) or "Somewhere the numbers are made narrower (astype, or a dtype=)."
+        digits = np.finfo(got.dtype).precision + 1
         return (
-            f"The values are right to about {np.finfo(got.dtype).precision + 1} digits, but {seen.output} is {got.dtype} "
-            f"where {expected.dtype} is asked for: somewhere the numbers are made narrower (astype, or a dtype=)."
+            f"The values are right to about {digits} digits, but {seen.output} is {got.dtype} where {expected.dtype} is "
+            f"asked for. {cause}"
         )
     return ""
+
+
+def _eps(array: np.ndarray) -> float:
+    return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
 
 
 def digits_lost(seen: Seen) -> str:
@@ -86,11 +93,13 @@ def whole_numbers(seen: Seen) -> str:
     pairs = _arrays(seen)
     if not pairs or all(np.all(np.mod(expected, 1) == 0) for expected, _ in pairs):
         return ""
+    if not any(np.any(got) for _, got in pairs):  # 0 everywhere comes of many mistakes
+        return ""
     for name, change in (("rounded down", np.floor), ("cut off at the point", np.trunc), ("rounded", np.round)):
         if all(got.shape == expected.shape and np.array_equal(change(expected), got) for expected, got in pairs):
             return (
-                f"The numbers are {name}: what comes after the point is lost. // does that, and so do int(), and an array "
-                "of whole numbers into which the results are written."
+                f"The numbers are {name}: what comes after the point is lost. // does that, and so do int(), and an "
+                "array of whole numbers into which the results are written."
             )
     return ""
 
@@ -117,8 +126,8 @@ def axes_exchanged(seen: Seen) -> str:
                 return f"This is the transpose of what is asked for: rows and columns of {seen.output} are exchanged."
             moved = [str(axis) for axis in range(rank) if axes[axis] != axis]
             return (
-                f"The numbers are right, and the axes are in another order: axes {', '.join(moved)} of {seen.output}, of "
-                f"shape {np.shape(got)} here, must change places."
+                f"The numbers are right, and the axes are in another order: axes {', '.join(moved)} of {seen.output}, "
+                f"of shape {np.shape(got)} here, must change places."
             )
     for axis in range(rank):
         if seen.explained_by(lambda got, axis=axis: np.flip(got, axis)):
@@ -135,8 +144,8 @@ def reshape_for_transpose(seen: Seen) -> str:
         for expected, got in pairs
     ):  # fmt: skip
         return (
-            f"All numbers of {seen.output} are right, and stand in the wrong places: a reshape keeps the order in memory "
-            "and only counts it off in other lines. Are axes exchanged (transposed) where they must be, before a reshape?"
+            f"All numbers of {seen.output} are right, and stand in the wrong places: a reshape keeps the order in "
+            "memory and only counts it off in other lines. Are axes exchanged (transposed) where they must be, before a reshape?"
         )
     return ""
 
@@ -246,9 +255,10 @@ def another_output(seen: Seen) -> str:
     exercise = seen.exercise
     for name in exercise.compared:
         rights = [outcome.outputs[name] for outcome in seen.expected if outcome.outputs is not None]
-        if name != seen.output and all(seen.agree(r, got) for r, (_, got) in zip(rights, seen.pairs, strict=False)):
-            if seen.pairs:
-                return f"In the place of {seen.output} stands {name}."
+        if name == seen.output or not any(np.size(right) > 1 for right in rights):
+            continue
+        if seen.pairs and all(seen.agree(one, got) for one, (_, got) in zip(rights, seen.pairs, strict=False)):
+            return f"In the place of {seen.output} stands {name}."
     for index, name in enumerate(seen.input_names):
         inputs = [case[index] for case in seen.cases]
         if seen.pairs and all(
@@ -279,7 +289,7 @@ def _does_not_depend(seen: Seen, index: int) -> bool:
         other = (*case[:index], np.roll(case[index], 1, axis=-1) * 1.25 + 0.125, *case[index + 1 :])
         others = run(seen.exercise, as_tuple(seen.exercise.reference), other), run(seen.exercise, seen.answers, other)
         values = [_value(one, seen.output) for one in (right, others[0], outcome, others[1])]
-        if any(value is None for value in values) or not seen.agree(values[2], values[3]):
+        if any(value is None for value in values) or not np.array_equal(values[2], values[3]):
             return False
         changed = changed or not seen.agree(values[0], values[1])
     return changed

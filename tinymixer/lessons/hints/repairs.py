@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tinymixer.lessons.hints.edits import Edit, edits

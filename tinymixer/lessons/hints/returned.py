@@ -82,8 +82,8 @@ def wrapped(seen: Seen) -> str:
                 return f"{seen.output} is right, but it stands inside a list of one: leave out the brackets []."
             where = "first" if index == 0 else f"{index + 1}."
             return (
-                f"{count} values came back, and {seen.output} alone is asked for: it is the {where} of them. (A forward "
-                "of ops returns a pair, y and the cache: unpack it.)"
+                f"{count} values came back, and {seen.output} alone is asked for: it is the {where} of them. (A "
+                "forward of ops returns a pair, y and the cache: unpack it.)"
             )
     return ""
 
@@ -262,8 +262,7 @@ DETECTORS = (
     order_of_outputs,
     list_for_array,
     axis_of_length_one,
-    reshape_missing,
-    one_part_only,
     written_nowhere,
     not_a_number,
 )
+LATER = (reshape_missing, one_part_only)  # an exercise's own hints may say more
