@@ -38,6 +38,7 @@ exercise(
             "This is the forward difference: one of the two points is x itself. Take one step to each side.",
             lambda f, x, h: (f(x + h) - f(x)) / h,
         ),
+        Mistake("It is not divided by the distance of the two points.", lambda f, x, h: f(x + h) - f(x - h)),
         Mistake(
             "This is the backward difference: one of the two points is x itself. Take one step to each side.",
             lambda f, x, h: (f(x) - f(x - h)) / h,

@@ -108,6 +108,10 @@ exercise(
             lambda x, scale, bias: (_normalised(x), None),
         ),
         Mistake(
+            "The variance is taken about 0: it is the mean of the squares of x. The mean must be gone first.",
+            lambda x, scale, bias: (scale * (x - _mean(x)) / np.sqrt(_mean(x * x) + EPS) + bias, None),
+        ),
+        Mistake(
             "The mean is not subtracted.",
             lambda x, scale, bias: (scale * x / np.sqrt(x.var(axis=-1, keepdims=True) + EPS) + bias, None),
         ),

@@ -373,7 +373,7 @@ exercise(
         ),
         Mistake(
             "Token mixing is counted once per channel. All channels share its weights: they are there once.",
-            lambda S, C, DS, DC: (C * (2 * S * DS + DS + S), 0),
+            lambda S, C, DS, DC: (C * (2 * S * DS + DS + S), None),
         ),
         Mistake(
             "Each Linear's biases are as many as its inputs here. A bias belongs to an output: the first Linear has D "

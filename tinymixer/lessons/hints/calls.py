@@ -14,12 +14,12 @@ REDUCTIONS = {
 LOSE_AN_AXIS = {"sum", "mean", "max", "min", "var", "std", "prod", "amax", "amin", "norm"}
 AXES = (0, 1, 2, -1, -2, (0, 1), (0, 2), (1, 2), (1, 2, 3), None)
 OTHERS = {
-    "sum": ("mean",), "mean": ("sum",), "max": ("argmax", "sum", "mean", "min"), "min": ("argmin", "max"),
+    "sum": ("mean", "max"), "mean": ("sum",), "max": ("argmax", "sum", "mean", "min"), "min": ("argmin", "max"),
     "argmax": ("argmin", "max"), "argmin": ("argmax", "min"), "var": ("std",), "std": ("var",), "maximum": ("minimum",),
     "minimum": ("maximum",), "floor": ("ceil",), "ceil": ("floor",), "cos": ("sin",), "sin": ("cos",),
     "real": ("imag",), "imag": ("real",), "sqrt": ("square",), "log": ("exp",), "exp": ("log",), "vstack": ("stack",),
     "hstack": ("stack",), "concatenate": ("stack",), "stack": ("concatenate",), "dot": ("multiply",),
-    "multiply": ("dot",), "add": ("subtract",), "subtract": ("add",), "choice": ("permutation",), "log10": ("log",), "log2": ("log",),
+    "multiply": ("dot",), "add": ("subtract",), "subtract": ("add",), "choice": ("permutation",), "cumsum": ("sum",), "log10": ("log",), "log2": ("log",),
 }  # fmt: skip
 ANGLES = {"sin", "cos", "tan"}
 

@@ -19,7 +19,7 @@ def known_mistake(seen: Seen, seed: int, surely: bool) -> str:
     if surely and _says_little(seen):
         return ""
     for hint, theirs in _results_of_mistakes(seen.exercise.number, seed):
-        pairs = list(zip(theirs, seen.outcomes, strict=False))
+        pairs = list(zip(seen.expected, theirs, seen.outcomes, strict=False))
         if all(_alike(seen.exercise, seen.output, *pair) for pair in pairs) and _is_evidence(seen, theirs):
             return hint
     return ""
@@ -74,12 +74,26 @@ def _is_zero(got: object) -> bool:
         return False
 
 
-def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
+def _differ_later(exercise: Exercise, output: str, right: Outcome, one: Outcome, other: Outcome) -> bool:
+    """Whether a later output is wrong in the known mistake and right in the answer, so that the cause is another."""
+    if one.outputs is None or other.outputs is None or right.outputs is None:
+        return False
+    for name in exercise.compared[exercise.compared.index(output) + 1 :]:
+        theirs, expected = one.outputs[name], right.outputs[name]
+        theirs_wrong = theirs is not None and not same(expected, theirs, exercise.tolerance)
+        if theirs_wrong and same(expected, other.outputs[name], exercise.tolerance):
+            return True
+    return False
+
+
+def _alike(exercise: Exercise, output: str | None, right: Outcome, one: Outcome, other: Outcome) -> bool:
     """Whether two answers give the same result for one case, up to the output that is wrong."""
     if one.error is not None or other.error is not None:
         return _gist(one.error) == _gist(other.error)
     if one.outputs is None or other.outputs is None:
         return one.outputs is other.outputs and one.shape_of_answer == other.shape_of_answer
+    if output and len(exercise.functions) == 1 and _differ_later(exercise, output, right, one, other):
+        return False
     compared = exercise.compared[: exercise.compared.index(output) + 1] if output else exercise.compared
     return all(
         same(one.outputs[name], other.outputs[name], exercise.tolerance)

@@ -89,6 +89,8 @@ def brackets(node: ast.AST) -> Iterator[Found]:
         yield binary(binary(left, op, right.left), right.op, right.right), BRACKETS
     if isinstance(op, ast.Mult | ast.Div):
         yield from _drawn_in(node)
+    if isinstance(op, ast.MatMult) and isinstance(right, ast.BinOp) and isinstance(right.op, ast.Add | ast.Sub):
+        yield binary(binary(left, op, right.left), right.op, right.right), BRACKETS
     if isinstance(op, ast.Add | ast.Sub):
         yield from _drawn_out(node)
 
@@ -185,7 +187,8 @@ def constant(node: ast.AST) -> Iterator[Found]:
         return
     near = [value + 1, value - 1] if isinstance(value, int) else []
     steps = [1e-5, 1e-30] if isinstance(value, float) and 0 < value <= 0.1 else []
-    for new in [*near, -value, 2 * value, value / 2, value * value, 3 * value, *steps]:
+    digits = [value * 10, value / 10] if isinstance(value, float) else []
+    for new in [*near, -value, 2 * value, value / 2, value * value, 3 * value, *steps, *digits]:
         if new != value:
             yield ast.Constant(new), "The number {here} in `{line}` is not the right one there."
 

@@ -12,6 +12,11 @@ def of_statements(tree: ast.FunctionDef) -> Iterator[tuple[Changes, ast.AST, str
     """All changes: the nodes' new parts, the statement that each is about, the sentence."""
     given = {one.arg for one in tree.args.args}
     for parent in ast.walk(tree):
+        last = parent.body[-1] if isinstance(parent, ast.For | ast.While) else None
+        if isinstance(last, ast.Return) and len(parent.body) > 1:  # type: ignore[attr-defined]
+            said = "`{here}` stands inside the loop, so the function ends in its first round."
+            moved = ((parent, "body", None, parent.body[:-1]), (tree, "body", None, [*tree.body, last]))  # type: ignore
+            yield moved, last, said
         for field in ("body", "orelse"):
             body = getattr(parent, field, None)
             if not isinstance(body, list):
@@ -77,11 +82,8 @@ def _assignments(one: ast.stmt) -> Iterator[Found]:
 
 
 def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], ast.stmt, str]]:
-    """A loop whose return, start value or sum is in the wrong place."""
+    """A loop whose start value or sum is in the wrong place."""
     one = body[index]
-    if isinstance(one, ast.For | ast.While) and isinstance(one.body[-1], ast.Return) and len(one.body) > 1:
-        new = [*body[:index], _with_body(one, one.body[:-1]), one.body[-1], *body[index + 1 :]]
-        yield new, one.body[-1], "`{here}` stands inside the loop, so the function ends in its first round."
     if not isinstance(one, ast.For):
         return
     first = one.body[0]
