@@ -16,6 +16,8 @@ Where none of them speaks, `grading.py` has a general sentence.
 import contextlib
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from tinymixer.lessons.hints import raised, relations, repairs, returned
 from tinymixer.lessons.hints.known import known_mistake
 from tinymixer.lessons.hints.seen import Seen
@@ -24,7 +26,10 @@ from tinymixer.lessons.hints.seen import Seen
 def find_hint(seen: Seen, seed: int) -> str:
     """The hint that names the mistake in a wrong answer, or "". seed: of the cases."""
     for detector in _in_order(seed):
-        with contextlib.suppress(Exception):  # what came back may be of a class whose methods fail
+        with (
+            contextlib.suppress(Exception),
+            np.errstate(all="ignore"),
+        ):  # what came back may be of a class whose methods fail
             if hint := detector(seen):
                 return hint
     return ""

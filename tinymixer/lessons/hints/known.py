@@ -80,7 +80,7 @@ def _differ_later(exercise: Exercise, output: str, right: Outcome, one: Outcome,
         return False
     for name in exercise.compared[exercise.compared.index(output) + 1 :]:
         theirs, expected = one.outputs[name], right.outputs[name]
-        theirs_wrong = theirs is not None and not same(expected, theirs, exercise.tolerance)
+        theirs_wrong = not isinstance(theirs, bool | None) and not same(expected, theirs, exercise.tolerance)
         if theirs_wrong and same(expected, other.outputs[name], exercise.tolerance):
             return True
     return False

@@ -95,6 +95,8 @@ def others(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Found]:
             for name in names:
                 if name not in (_read(node), _grown_by(parent)):
                     said = "In `{line}` another variable belongs in the place of {here}."
+                    if number:
+                        said = "In `{line}` the {here} in square brackets is always the same place: it should follow a variable."
                     yield ((parent, field, index, _named(name, node)),), node, said
 
 

@@ -5,8 +5,10 @@
 
 import ast
 import builtins
+import contextlib
 import difflib
 import inspect
+import linecache
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -189,17 +191,26 @@ def cache_and_signature(seen: Seen, error: BaseException) -> str:
     place = place_of(error, seen.answers) if _is_the_learners(seen, error) else None
     match = re.match(r"(not enough|too many) values to unpack \(expected (\d+)(?:, got (\d+))?\)", str(error))
     if match and isinstance(error, ValueError) and place:
-        values = [value for _, value in _operands(place)]
-        got = match[3] or (len(values[0]) if len(values) == 1 and isinstance(values[0], tuple | list) else "more")
-        what = place.text
-        extra = ""
-        if what == "cache" and len(seen.exercise.functions) > 1:
-            extra = " The cache is what your own forward put into it."
+        what, count = _right_side(place), match[3] or "more"
+        try:
+            count = str(len(place.value(ast.parse(what, mode="eval").body))) if what.isidentifier() else count
+        except Exception:  # it may have no length
+            count = "another number of"
+        extra = " It is what your forward put there." if what == "cache" and len(seen.exercise.functions) > 1 else ""
         return (
-            f"{match[2]} names stand on the left of the =, and {what} has {got} parts: there must be as many names as "
-            f"parts.{extra}"
+            f"{match[2]} names stand on the left of the =, and {what} has {count} parts: they must be as many.{extra}"
         )
     return ""
+
+
+def _right_side(place: Place) -> str:
+    """What is unpacked in the line of an error: what stands behind the =, or "the right side"."""
+    source = linecache.getline(place.frame.f_code.co_filename, place.frame.f_lineno).strip()
+    with contextlib.suppress(SyntaxError):
+        (one,) = ast.parse(source).body
+        if isinstance(one, ast.Assign):
+            return ast.unparse(one.value)
+    return "the right side"
 
 
 def _is_the_learners(seen: Seen, error: BaseException) -> bool:
