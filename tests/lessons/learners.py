@@ -2,7 +2,7 @@
 
 An entry begins with a line `### 2.2 what the learner did | words of the hint`; below it stand the cells as they are in
 the notebook. The words are those that the hint must hold; "-" where no hint names the mistake (a general sentence may).
-`seen` marks those that once got a hint that was wrong.
+`| long` behind them marks those whose hint takes more than a tenth of a second to find: `hint_table.py` checks them.
 """
 
 import linecache
@@ -14,19 +14,29 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.lessons.exercise import find_exercise
+from tinymixer.lessons.grading import examine
 
 FOLDER = Path(__file__).parent / "wrong_answers"
 
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """number: of the exercise; did: what the learner did; words: of the hint; source: the cells; name: for pytest."""
+    """number: of the exercise; did: what the learner did; words: of the hint; source: the cells; name: in a traceback."""
 
     number: str
     did: str
     words: str
     source: str
     name: str
+    long: bool = False
+
+    def fault(self):
+        """A sentence where the hint is not the one that was judged right for this answer, else ""."""
+        verdict = examine(self.number, *self.functions())
+        named = self.words != "-"
+        if verdict.state == "wrong" and verdict.known == named and (not named or self.words in verdict.hint):
+            return ""
+        return f"{self.name} ({self.did}), expected {self.words!r}:\n{verdict}"
 
     def functions(self):
         """The learner's functions, made from the source as a notebook makes them."""
@@ -51,8 +61,10 @@ def wrong_answers(pattern="lesson_*.txt"):
     for path in sorted(FOLDER.glob(pattern)):
         for part in path.read_text(encoding="utf-8").split("### ")[1:]:
             head, _, source = part.partition("\n")
-            about, _, words = head.partition("|")
+            about, words, *more = head.split(" | ")
             number, _, did = about.strip().partition(" ")
             place = len([one for one in found if one.number == number]) + 1
-            found.append(WrongAnswer(number, did.strip(), words.strip(), source.strip() + "\n", f"{number} {place}"))
+            found.append(
+                WrongAnswer(number, did.strip(), words.strip(), source.strip() + "\n", f"{number} {place}", bool(more))
+            )
     return found

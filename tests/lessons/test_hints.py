@@ -14,21 +14,22 @@ from tinymixer.lessons.grading import examine
 from tinymixer.lessons.hints import repairs
 
 ANSWERS = wrong_answers()
+LESSONS = list(dict.fromkeys(answer.number.partition(".")[0] for answer in ANSWERS))
 
 
 def verdict_on(number, source):
     return examine(number, *functions_of(number, source, "<an answer>"))
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=[answer.name for answer in ANSWERS])
-def test_a_wrong_answer_gets_the_hint_that_was_judged_right_for_it(answer, monkeypatch):
-    # Where no hint is known, all changes would be tried in vain, which takes long: a few must do.
-    monkeypatch.setattr(repairs, "SECONDS", 0.02 if answer.words == "-" else 3.0)
-    verdict = examine(answer.number, *answer.functions())
-    assert verdict.state == "wrong"
-    assert verdict.known == (answer.words != "-"), f"{answer.did}: {verdict}"
-    if verdict.known:
-        assert answer.words in verdict.hint, f"{answer.did}: {verdict}"
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_wrong_answers_get_the_hints_that_were_judged_right_for_them(lesson, monkeypatch):
+    faults = []
+    for answer in ANSWERS:
+        if answer.number.partition(".")[0] == lesson and not answer.long:
+            # Where no hint is known, all changes would be tried in vain, which takes long: a few must do.
+            monkeypatch.setattr(repairs, "SECONDS", 0.02 if answer.words == "-" else 2.0)
+            faults.append(answer.fault())
+    assert not any(faults), "\n".join(filter(None, faults))
 
 
 def test_every_exercise_has_wrong_answers_and_most_of_them_are_named():
@@ -147,7 +148,7 @@ def test_a_detector_is_silent_where_it_explains_some_inputs_only():
         dweight = (dy.T @ x) if len(x) == 4 else x.T @ dy * 3
         return (lambda *parts: parts)(dy @ weight.T, dweight, dy.sum(axis=0))
 
-    assert "ranspose" not in examine("2.3", sometimes_transposed).hint
+    assert not examine("2.3", sometimes_transposed).known
 
     def negative_for_one(dy):
         return [-1, 5][len(dy) > 1] * dy.sum(axis=0) + (len(dy) > 1)
@@ -181,9 +182,10 @@ def test_a_list_never_becomes_its_own_element():
 
 
 def test_a_helper_of_the_learners_own_is_looked_into():
-    source = "def total(rows):\n    return rows.sum(axis=1)\n\n\ndef my_bias_gradient(dy):\n    return 1.0 * total(dy) + 0.0\n"
-    assert "runs over the wrong axis" in verdict_on("2.2", source.replace("axis=1", "axis=-2 + 1")).hint or True
-    assert "outputs" in verdict_on("2.2", source).hint  # the exercise's own hint: it sums over the outputs
+    source = (
+        "def total(rows):\n    return rows.max(axis=0)\n\n\ndef my_bias_gradient(dy):\n    return 1.0 * total(dy)\n"
+    )
+    assert "`rows.max(axis=0)` takes max" in verdict_on("2.2", source).hint
 
 
 def test_an_answer_whose_source_is_gone_gets_its_hint_from_the_numbers():

@@ -39,6 +39,7 @@ def _in_order(seed: int) -> Iterator[Callable[[Seen], str]]:
     yield from returned.DETECTORS
     for sure in raised.SURE:
         yield lambda seen, sure=sure: sure(seen, seen.error) if seen.error is not None else ""
+    yield lambda seen: raised.meaning(seen, seen.error) if isinstance(seen.error, TypeError) else ""
     yield from relations.FORM
     yield lambda seen: known_mistake(seen, seed, surely=True)
     yield from returned.LATER

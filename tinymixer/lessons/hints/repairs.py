@@ -16,8 +16,9 @@ from tinymixer.lessons.hints.edits import Edit, edits
 from tinymixer.lessons.hints.seen import Seen, definition_of
 from tinymixer.lessons.running import Outcome, cut, quietly, run_without_words
 
-SECONDS = 1.0  # of processor time, for all changes together
+SECONDS = 0.5  # of processor time, for all changes together
 MOST = 3000  # changes
+SLOW = 0.02  # seconds for one case: of answers that take longer, too few changes could be tried
 LARGE = 10_000
 ROUNDS = 100_000  # of all loops together in one run: a changed loop may have no end
 
@@ -35,8 +36,11 @@ def repaired(seen: Seen) -> str:
 
 
 def _first_that_helps(seen: Seen) -> str:
-    until = time.process_time() + SECONDS
-    first = _first_wrong_case(seen)
+    first, started = _first_wrong_case(seen), time.process_time()
+    run_without_words(seen.exercise, seen.answers, seen.cases[first])
+    if time.process_time() - started > SLOW:
+        return ""
+    until = started + SECONDS
     for which, tree in enumerate(seen.definitions):
         if tree is None or getattr(seen.answers[which], "__closure__", None):
             continue
