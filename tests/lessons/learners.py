@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "wrong_answers"
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """number: of the exercise; did: what the learner did; words: of the hint; source: the cells; name: in a traceback."""
+    """number: of the exercise; did: what the learner did; words: of the hint; source: the cells; name: for errors."""
 
     number: str
     did: str

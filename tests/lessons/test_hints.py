@@ -52,12 +52,15 @@ NUMERICAL = """def my_numerical_gradient(forward, x, dy, h=1e-5):
 MISLED = [  # number, answer, words of the hint, words that once misled
     ("0.3", "def my_accuracy(logits, labels):\n    return (logits.argmax(axis=1) == labels).sum() // len(labels)",
      "divides with //", "one long row"),
-    ("2.1", "def my_linear_forward(x, weight, bias):\n    return (x @ weight + bias)[None]", "an axis of length 1", "sum"),
-    ("2.2", "def my_bias_gradient(dy):\n    return dy.sum(axis=0, keepdims=True)", "keepdims=True leaves", "sum missing"),
+    ("2.1", "def my_linear_forward(x, weight, bias):\n    return (x @ weight + bias)[None]",
+     "an axis of length 1", "sum"),
+    ("2.2", "def my_bias_gradient(dy):\n    return dy.sum(axis=0, keepdims=True)",
+     "keepdims=True leaves", "sum missing"),
     ("2.2", "def my_bias_gradient(dy):\n    return dy.sum(axis=0),", "a tuple of one", "sum missing"),
     ("2.3", "def my_linear_backward(dy, cache):\n    x, weight = cache\n"
      "    return dy @ weight.T, x.T @ dy, dy.sum(axis=0, keepdims=True)", "keepdims=True leaves", "missing in dbias"),
-    ("8.2", "def my_token_mixing_backward(dy, cache):\n    x, weight = cache\n    dy, x = dy.swapaxes(1, 2), x.swapaxes(1, 2)\n"
+    ("8.2", "def my_token_mixing_backward(dy, cache):\n    x, weight = cache\n"
+     "    dy, x = dy.swapaxes(1, 2), x.swapaxes(1, 2)\n"
      "    dx, dweight, dbias = ops.linear_backward(dy, (x, weight))\n    return dx.swapaxes(1, 2), dweight, (dbias,)",
      "a tuple of one", "sum"),
     ("2.1", "def my_linear_forward(x, weight, bias):\n    return (x @ weight + bias).astype(np.float32)",
@@ -126,13 +129,15 @@ UNUSUAL = {  # right, whatever it looks like
     "    lse = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))\n"
     "    return np.mean(lse - logits[np.arange(len(labels)), labels])",  # (B, B), with the same mean
     "7.2": f"def my_images_to_patches(images, P):\n    {PATCHES}"
-    "return np.array([images[:, i:i + P, j:j + P].reshape(B, -1) for i in range(0, height, P) for j in range(0, width, P)])",
+    "return np.array([images[:, i:i + P, j:j + P].reshape(B, -1)\n"
+    "        for i in range(0, height, P) for j in range(0, width, P)])",
     "9.3": "def my_mean_over_tokens_backward(dy, shape):\n    return np.stack([dy / shape[0]] * shape[0])",
     "10.4": "def my_epoch_batches(count, batch_size, generator):\n    full = count // batch_size\n"
     "    return generator.permutation(count)[: full * batch_size].reshape(full, batch_size).tolist()",
     "11.4": "def my_blocks(size, threads_per_block):\n    return -(-size // threads_per_block)",
     "13.4": "def my_early_stop(losses, patience):\n    best = 0\n    for epoch, loss in enumerate(losses):\n"
-    "        if loss < losses[best]:\n            best = epoch\n        if epoch - best >= patience:\n            break\n"
+    "        if loss < losses[best]:\n            best = epoch\n"
+    "        if epoch - best >= patience:\n            break\n"
     "    return best, epoch",
 }
 

@@ -181,8 +181,8 @@ exercise(
 
 
 def _error_inputs(generator):
-    """expected, got: nearly alike; opposite signs; a true zero beside rounding, also in a large gradient; all zero; wrong
-    in one place; NaN.
+    """expected, got: nearly alike; opposite signs; a true zero beside rounding, also in a large gradient; all zero; one
+    wrong element; NaN.
     """
     expected = generator.normal(size=(3, 4))
     yield expected, expected * (1 + 1e-3 * generator.uniform(size=(3, 4)))
@@ -487,7 +487,7 @@ exercise(
     mistakes=[
         Mistake(
             "LayerNorm without its third term gets through. Is dy all ones, or the same number everywhere, or are the "
-            "elements added up before they are compared? Both hide it: each row of the wrong gradient has the right sum.",
+            "elements added up before they are compared? Both hide it: rows of the wrong gradient have the right sum.",
             lambda *pair: _check(*pair, dy=np.ones_like),
         ),
         Mistake(

@@ -282,7 +282,7 @@ exercise(
             _with_replacement,
         ),
         Mistake(
-            "Each batch goes on to the end of the order. Where a slice has a beginning only, it takes all that follows.",
+            "Each batch goes on to the end of the order: a slice that has a beginning only takes all that follows.",
             lambda count, batch_size, generator: [
                 generator.permutation(count)[step * batch_size :] for step in range(count // batch_size)
             ],

@@ -119,7 +119,7 @@ exercise(
             lambda labels, share, seed: balanced_split(labels, share, int(np.random.default_rng().integers(2**31))),
         ),
         Mistake(
-            "Some images come twice, and others are in no part: were they drawn with replacement, or do slices overlap?",
+            "Some images come twice, and others are in no part: were they drawn with replacement, do slices overlap?",
             lambda labels, share, seed: (
                 balanced_split(labels, share, seed)[0],
                 _class_by_class(labels, share, seed, lambda members, n, generator: generator.choice(members, n))[1],

@@ -8,8 +8,8 @@ from typing import Any
 Found = tuple[Any, str]
 
 REDUCTIONS = {
-    "sum", "mean", "max", "min", "argmax", "argmin", "var", "std", "prod", "any", "all", "amax", "amin", "norm", "argsort",
-    "cumsum", "flip", "stack", "concatenate", "repeat", "roll",
+    "sum", "mean", "max", "min", "argmax", "argmin", "var", "std", "prod", "any", "all", "amax", "amin", "norm",
+    "argsort", "cumsum", "flip", "stack", "concatenate", "repeat", "roll",
 }  # fmt: skip
 LOSE_AN_AXIS = {"sum", "mean", "max", "min", "var", "std", "prod", "amax", "amin", "norm"}
 AXES = (0, 1, 2, -1, -2, (0, 1), (0, 2), (1, 2), (1, 2, 3), None)
@@ -19,7 +19,8 @@ OTHERS = {
     "minimum": ("maximum",), "floor": ("ceil",), "ceil": ("floor",), "cos": ("sin",), "sin": ("cos",),
     "real": ("imag",), "imag": ("real",), "sqrt": ("square",), "log": ("exp",), "exp": ("log",), "vstack": ("stack",),
     "hstack": ("stack",), "concatenate": ("stack",), "stack": ("concatenate",), "dot": ("multiply",),
-    "multiply": ("dot",), "add": ("subtract",), "subtract": ("add",), "choice": ("permutation",), "cumsum": ("sum",), "log10": ("log",), "log2": ("log",),
+    "multiply": ("dot",), "add": ("subtract",), "subtract": ("add",), "choice": ("permutation",),
+    "cumsum": ("sum",), "log10": ("log",), "log2": ("log",),
 }  # fmt: skip
 ANGLES = {"sin", "cos", "tan"}
 
@@ -92,8 +93,8 @@ def of_axes(node: ast.AST) -> Iterator[Found]:
 def keep_axes(node: ast.AST) -> Iterator[Found]:
     """keepdims=True, at all places at once."""
     if isinstance(node, ast.Call) and _name(node) in LOSE_AN_AXIS and _axis_of(node) not in (None, "?"):
+        said = "`{here}` and the like lose their axis, and no longer meet their own rows: keep it with length 1."
         if not any(one.arg == "keepdims" for one in node.keywords):
-            said = "`{here}` and the like lose their axis, so that they no longer meet their own rows: keep it with length 1."
             yield _with_axis(node, _axis_of(node), True), said
 
 
@@ -183,14 +184,15 @@ def of_nesting(node: ast.AST) -> Iterator[Found]:
         return
     said = "In `{here}` the two steps are in the wrong order: what is taken first, and what of its result?"
     inner = node.args[0] if len(node.args) == 1 else None
-    if _of_numpy(node) and isinstance(inner, ast.Call) and _name(inner) in LOSE_AN_AXIS and not _of_numpy(inner):
-        if isinstance(inner.func, ast.Attribute):
-            first = ast.Call(node.func, [inner.func.value], node.keywords)
-            yield ast.Call(ast.Attribute(first, _name(inner), ast.Load()), inner.args, inner.keywords), said
+    method = inner.func if isinstance(inner, ast.Call) and not _of_numpy(inner) else None
+    if isinstance(inner, ast.Call) and isinstance(method, ast.Attribute) and _of_numpy(node):
+        first = ast.Call(node.func, [method.value], node.keywords)
+        if method.attr in LOSE_AN_AXIS:
+            yield ast.Call(ast.Attribute(first, method.attr, ast.Load()), inner.args, inner.keywords), said
     inner = node.func.value
-    if _name(node) in LOSE_AN_AXIS and isinstance(inner, ast.Call) and _of_numpy(inner) and len(inner.args) == 1:
-        if _name(inner) not in LOSE_AN_AXIS:
-            first = ast.Call(ast.Attribute(inner.args[0], _name(node), ast.Load()), node.args, node.keywords)
+    if isinstance(inner, ast.Call) and _of_numpy(inner) and len(inner.args) == 1:
+        first = ast.Call(ast.Attribute(inner.args[0], _name(node), ast.Load()), node.args, node.keywords)
+        if _name(node) in LOSE_AN_AXIS and _name(inner) not in LOSE_AN_AXIS:
             yield ast.Call(inner.func, [first], inner.keywords), said
 
 

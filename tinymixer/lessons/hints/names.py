@@ -96,7 +96,7 @@ def others(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Found]:
                 if name not in (_read(node), _grown_by(parent)):
                     said = "In `{line}` another variable belongs in the place of {here}."
                     if number:
-                        said = "In `{line}` the {here} in square brackets is always the same place: it should follow a variable."
+                        said = "In `{line}` the {here} in square brackets never changes: it should follow a variable."
                     yield ((parent, field, index, _named(name, node)),), node, said
 
 

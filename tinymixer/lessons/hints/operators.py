@@ -161,8 +161,9 @@ def turned(node: ast.expr) -> ast.expr:
 def one_off(node: ast.AST) -> Iterator[Found]:
     """A + 1 or - 1 too many or missing."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        sign = "+" if isinstance(node.op, ast.Add) else "-"
         if isinstance(node.right, ast.Constant) and node.right.value == 1:
-            yield node.left, "`{here}` is one off: the " + ("+" if isinstance(node.op, ast.Add) else "-") + " 1."
+            yield node.left, f"`{{here}}` is one off: the {sign} 1."
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "len":
         yield binary(node, ast.Sub(), ast.Constant(1)), "In `{line}` {here} is one too many."
 
@@ -226,9 +227,8 @@ def condition(node: ast.AST) -> Iterator[Found]:
         yield ast.UnaryOp(ast.Invert(), node), "{here} in `{line}` is used the wrong way round: what does True mean?"
         rest = binary(ast.Constant(1), ast.Sub(), node)
         yield rest, "In `{line}` {here} stands where the rest to 1 belongs."
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.left, ast.Constant):
-        if node.left.value == 1:
-            yield node.right, "In `{line}` it is not the rest to 1, `{here}`, that belongs there."
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and getattr(node.left, "value", None) == 1:
+        yield node.right, "In `{line}` it is not the rest to 1, `{here}`, that belongs there."
 
 
 def part_dropped(node: ast.AST) -> Iterator[Found]:
@@ -250,7 +250,7 @@ def constant_dropped(node: ast.AST) -> Iterator[Found]:
 
 
 def subscript(node: ast.AST) -> Iterator[Found]:
-    """What stands in square brackets: a value where its place is asked for, columns of every row, a mask that picks out."""
+    """In square brackets: a value where its place is asked for, columns of every row, a mask that picks out."""
     if not (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load | ast.Store)):
         return
     inner = node.slice

@@ -224,7 +224,7 @@ def _wrong_signature(seen: Seen, which: int, name: str) -> str:
     reference = seen.exercise.reference
     theirs = reference[which] if isinstance(reference, tuple) else reference
     try:
-        asked = [one for one in inspect.signature(theirs).parameters.values()]
+        asked = list(inspect.signature(theirs).parameters.values())
     except (TypeError, ValueError):
         return ""
     needed = [one for one in asked if one.default is inspect.Parameter.empty]
@@ -280,7 +280,7 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
      "{at} asks for index {1} along an axis of size {3}: the indices there run from 0 to {3} - 1."),
     (IndexError, r"too many indices", "{at} has more indices than the array has axes."),
     (IndexError, r"list index out of range|tuple index out of range", "{at} asks for an element behind the end."),
-    (IndexError, r"only integers, slices", "{at} uses an index that is no whole number: / gives a float, // a whole one."),
+    (IndexError, r"only integers, slices", "{at} uses an index that is no whole number: / gives a float."),
     (TypeError, r"'float' object cannot be interpreted as an integer|slice indices must be integers",
      "{at} needs a whole number and got a float: / always gives a float, // gives a whole number."),
     (TypeError, r"'[A-Z]\w+' object is not callable",
@@ -293,12 +293,13 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
      "{at} works on one number and got an array: the functions of math take numbers, those of np take arrays."),
     (TypeError, r"unsupported operand type\(s\).*'(builtin_function_or_method|method|function)'",
      "{at} computes with a function itself: it must be called, with round brackets."),
-    (TypeError, r"'bitwise_xor' not supported|unsupported operand type\(s\) for \^", "{at}: ^ is no power in Python. A power "
-     "is written **."),
-    (TypeError, r"Cannot interpret '(\d+)' as a data type", "{at} takes its second input for a dtype: a shape of several "
-     "sizes is one input, a tuple, with brackets of its own."),
-    (TypeError, r"NoneType", "{at} uses the value None: a function without a return gives that, and so does list.append "
-     "or sort, which change the list and return nothing."),
+    (TypeError, r"'bitwise_xor' not supported|unsupported operand type\(s\) for \^",
+     "{at}: ^ is no power in Python. A power is written **."),
+    (TypeError, r"Cannot interpret '(\d+)' as a data type",
+     "{at} takes its second input for a dtype: a shape of several sizes is one input, a tuple in its own brackets."),
+    (TypeError, r"NoneType",
+     "{at} uses the value None: a function without a return gives that, and so does list.append or sort, which change "
+     "the list and return nothing."),
     (TypeError, r"can't multiply sequence|can only concatenate|unsupported operand type\(s\) for .*(list|tuple)",
      "{at} computes with a list or a tuple as a whole: make an array of it, or use its parts."),
     (TypeError, r"list indices must be integers|tuple indices must be integers",
@@ -316,7 +317,7 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
     (ValueError, r"math domain error", "{at}: a root or a logarithm of a number for which there is none."),
     (TypeError, r"Cannot cast ufunc '(\w+)' output from dtype\('(\w+)'\) to dtype\('(\w+)'\)",
      "{at} writes {2} into an array of {3}, which would lose what comes after the point: make the array of floats."),
-    (TypeError, r"missing (\d+) required positional argument", "{at} calls a function with fewer inputs than it takes."),
+    (TypeError, r"missing (\d+) required positional argument", "{at} calls a function with too few inputs."),
     (TypeError, r"takes (\d+) positional arguments? but (\d+)", "{at} calls a function with {2} inputs; it takes {1}."),
     (ZeroDivisionError, r"", "{at} divides by zero on these inputs."),
     (OverflowError, r"", "{at} makes a number too large for a float: exp of what?"),

@@ -53,8 +53,9 @@ def dtype_changed(seen: Seen) -> str:
     if wider and not narrower:
         expected, got = wider[0]
         cause = repaired(seen) or (
-            "What is wider decides: an array made without a dtype (np.zeros, np.eye), whole numbers or booleans divided, "
-            "astype(float), or a NumPy number such as np.sqrt(2) makes everything float64. A Python float does not."
+            "What is wider decides: an array made without a dtype (np.zeros, np.eye), whole numbers or booleans "
+            "divided, astype(float), or a NumPy number such as np.sqrt(2) makes everything float64. A Python float "
+            "does not."
         )
         return f"The values are right, but {seen.output} is {got.dtype} where {expected.dtype} is asked for. {cause}"
     if narrower and not wider:
@@ -62,8 +63,8 @@ def dtype_changed(seen: Seen) -> str:
         cause = repaired(seen) or "Somewhere the numbers are made narrower (astype, or a dtype=)."
         digits = np.finfo(got.dtype).precision + 1
         return (
-            f"The values are right to about {digits} digits, but {seen.output} is {got.dtype} where {expected.dtype} is "
-            f"asked for. {cause}"
+            f"The values are right to about {digits} digits, but {seen.output} is {got.dtype} where {expected.dtype} "
+            f"is asked for. {cause}"
         )
     return ""
 
@@ -145,7 +146,8 @@ def reshape_for_transpose(seen: Seen) -> str:
     ):  # fmt: skip
         return (
             f"All numbers of {seen.output} are right, and stand in the wrong places: a reshape keeps the order in "
-            "memory and only counts it off in other lines. Are axes exchanged (transposed) where they must be, before a reshape?"
+            "memory and only counts it off in other lines. Are axes exchanged (transposed) where they must be, before "
+            "a reshape?"
         )
     return ""
 
@@ -185,12 +187,12 @@ def factor(seen: Seen) -> str:
             if np.allclose(found, 1 / sizes if inverse else sizes, rtol=1e-6):
                 if inverse:
                     return (
-                        f"{seen.output} is too small by a factor, and the factor is {described}: a division by it is one "
-                        "too many. Is there a mean where a sum belongs?"
+                        f"{seen.output} is too small by a factor, and the factor is {described}: a division by it is "
+                        "one too many. Is there a mean where a sum belongs?"
                     )
                 return (
-                    f"{seen.output} is too large by a factor, and the factor is {described}: a division by it is missing. "
-                    "Is there a sum where a mean belongs?"
+                    f"{seen.output} is too large by a factor, and the factor is {described}: a division by it is "
+                    "missing. Is there a sum where a mean belongs?"
                 )
     return ""
 
@@ -272,11 +274,9 @@ def another_output(seen: Seen) -> str:
 def input_ignored(seen: Seen) -> str:
     """An input on which the right output depends and the learner's does not."""
     for index, name in enumerate(seen.input_names):
-        if all(isinstance(case[index], np.ndarray) and case[index].dtype.kind == "f" for case in seen.cases):
-            if _does_not_depend(seen, index):
-                return (
-                    f"{seen.output} is the same whatever {name} holds, and it should depend on it: {name} is not used."
-                )
+        floats = all(isinstance(case[index], np.ndarray) and case[index].dtype.kind == "f" for case in seen.cases)
+        if floats and _does_not_depend(seen, index):
+            return f"{seen.output} is the same whatever {name} holds, and it should depend on it: {name} is not used."
     return ""
 
 

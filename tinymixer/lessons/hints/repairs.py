@@ -101,9 +101,9 @@ class _Workshop:
         self.helpers: list[ast.FunctionDef] = []
         for name in self.function.__code__.co_names:
             helper = self.names.get(name)
-            if isinstance(helper, types.FunctionType) and helper.__module__ == self.function.__module__:
-                if tree := definition_of(helper):
-                    self.helpers.append(tree)
+            own = isinstance(helper, types.FunctionType) and helper.__module__ == self.function.__module__
+            if own and (tree := definition_of(helper)):
+                self.helpers.append(tree)
 
     def works(self, definition: ast.FunctionDef, edit: Edit, first: int) -> bool:
         """Whether the answer is right with this change."""
@@ -182,7 +182,7 @@ class _Rounds:
 
 
 def _limited(items: Iterable[Any] | None = None) -> Any:
-    """For a for loop: its items, counted. For a while, without items: True, as long as there were not too many rounds."""
+    """For a for loop: its items, counted. For a while, without items: True, until there were too many rounds."""
     return _round() if items is None else (item for item in items if _round())
 
 

@@ -48,10 +48,11 @@ def _inner_functions(tree: ast.AST) -> list[ast.AST]:
 
 
 def _always_returns(body: list[ast.stmt]) -> bool:
-    return any(
-        isinstance(one, ast.Return) or (isinstance(one, ast.If) and _always_returns(one.body) and _always_returns(one.orelse))
-        for one in body
-    )  # fmt: skip
+    for one in body:
+        both = isinstance(one, ast.If) and _always_returns(one.body) and _always_returns(one.orelse)
+        if isinstance(one, ast.Return) or both:
+            return True
+    return False
 
 
 def function_returned(seen: Seen) -> str:

@@ -1,4 +1,4 @@
-"""Changes to statements: = in place of +=, a return inside the loop, a line too many, a start value in another place."""
+"""Changes to statements: = in place of +=, a return inside the loop, a line too many, a start value elsewhere."""
 
 import ast
 from collections.abc import Iterator
