@@ -38,7 +38,7 @@ def find_hint(seen: Seen, seed: int) -> str:
 def _in_order(seed: int) -> Iterator[Callable[[Seen], str]]:
     yield from returned.DETECTORS
     for sure in raised.SURE:
-        yield lambda seen, sure=sure: sure(seen, seen.error) if seen.error is not None else ""
+        yield _where_it_failed(sure)
     yield lambda seen: raised.meaning(seen, seen.error) if isinstance(seen.error, TypeError) else ""
     yield from relations.FORM
     yield lambda seen: known_mistake(seen, seed, surely=True)
@@ -47,7 +47,16 @@ def _in_order(seed: int) -> Iterator[Callable[[Seen], str]]:
     yield lambda seen: known_mistake(seen, seed, surely=False)
     yield from relations.DETECTORS
     for explained in raised.EXPLAINED:
-        yield lambda seen, explained=explained: explained(seen, seen.error) if seen.error is not None else ""
+        yield _where_it_failed(explained)
+
+
+def _where_it_failed(detector: Callable[[Seen, BaseException], str]) -> Callable[[Seen], str]:
+    """A detector of errors as one of answers."""
+
+    def detect(seen: Seen) -> str:
+        return detector(seen, seen.error) if seen.error is not None else ""
+
+    return detect
 
 
 __all__ = ["Seen", "find_hint"]

@@ -26,7 +26,7 @@ class Edit:
 
     def put(self) -> "Edit":
         """Make the changes in the tree, and return the edit that undoes them."""
-        undo = []
+        undo: list[tuple[ast.AST, str, int | None, Any]] = []
         for parent, name, index, new in self.changes:
             value = getattr(parent, name)
             if index is None:

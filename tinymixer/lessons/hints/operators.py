@@ -182,7 +182,7 @@ def constant(node: ast.AST) -> Iterator[Found]:
         return
     if not (isinstance(node, ast.Constant) and type(node.value) in (int, float, bool)):
         return
-    value = node.value
+    value: Any = node.value
     if isinstance(value, bool):
         yield ast.Constant(not value), "{here} in `{line}` should be the opposite."
         return

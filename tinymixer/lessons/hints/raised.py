@@ -39,7 +39,7 @@ def name_misspelt(seen: Seen, error: BaseException) -> str:
             f"{error.name} is used before it has a value: within the function, it is given one only further down or in "
             "a part that did not run. Give it a start before the loop."
         )
-    if isinstance(error, NameError):
+    if isinstance(error, NameError) and error.name:
         frames = list(learners_frames(error, seen.answers))
         here = dict(frames[-1][0].f_locals) if frames else {}
         around = frames[-1][0].f_globals if frames else {}

@@ -5,6 +5,7 @@ Each takes a `Seen` and returns a hint, or "" unless undoing what it suspects ma
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def axes_exchanged(seen: Seen) -> str:
     if len(ranks) != 1 or not 2 <= (rank := ranks.pop()) <= 5:
         return ""
     for axes in itertools.permutations(range(rank)):
-        if axes != tuple(range(rank)) and seen.explained_by(lambda got, axes=axes: np.transpose(got, axes).copy()):
+        if axes != tuple(range(rank)) and seen.explained_by(partial(np.transpose, axes=axes)):
             _, got = max(seen.pairs, key=lambda pair: len(set(np.shape(pair[0]))))
             if rank == 2:
                 return f"This is the transpose of what is asked for: rows and columns of {seen.output} are exchanged."
@@ -131,7 +132,7 @@ def axes_exchanged(seen: Seen) -> str:
                 f"of shape {np.shape(got)} here, must change places."
             )
     for axis in range(rank):
-        if seen.explained_by(lambda got, axis=axis: np.flip(got, axis)):
+        if seen.explained_by(partial(np.flip, axis=axis)):
             return f"The numbers are right, but along axis {axis} they come in reverse order."
     return ""
 
@@ -160,7 +161,7 @@ def sum_missing(seen: Seen) -> str:
     for count in range(1, rank + 1):
         for axes in itertools.combinations(range(rank), count):
             for name, reduce in (("sum", np.sum), ("mean", np.mean)):
-                if seen.explained_by(lambda got, axes=axes, reduce=reduce: reduce(got, axis=axes)):
+                if seen.explained_by(partial(reduce, axis=axes)):
                     _, got = max(seen.pairs, key=lambda pair: np.size(pair[1]))
                     over = "axis " + " and ".join(map(str, axes)) if count < rank else "all of it"
                     return (
@@ -247,7 +248,7 @@ def off_by_one(seen: Seen) -> str:
     if not pairs or any(expected.dtype.kind not in "iu" for expected, _ in pairs):
         return ""
     for change, words in ((1, "one too small"), (-1, "one too large")):
-        if seen.explained_by(lambda got, change=change: np.asarray(got) + change):
+        if seen.explained_by(partial(np.add, change)):
             return f"{seen.output} is {words} everywhere: is something counted from 1, or is an end counted twice?"
     return ""
 

@@ -163,8 +163,8 @@ def _limited_loops(body: list[ast.stmt]) -> Iterator[None]:
     try:
         yield
     finally:
-        for loop, field, old in undo:
-            setattr(loop, field, old)
+        for changed, field, old in undo:
+            setattr(changed, field, old)
 
 
 def _loops(body: list[ast.stmt]) -> Iterator[ast.For | ast.While]:

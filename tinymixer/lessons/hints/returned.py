@@ -4,6 +4,7 @@ Each takes a `Seen` and returns a hint, or "" unless undoing what it suspects ma
 """
 
 import ast
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def wrapped(seen: Seen) -> str:
         return ""
     count = lengths.pop()
     for index in range(count):
-        if seen.explained_by(lambda got, index=index: got[index]):
+        if seen.explained_by(itemgetter(index)):
             if count == 1 and isinstance(seen.pairs[0][1], tuple):
                 return (
                     f"{seen.output} is right, but it stands inside a tuple of one: a comma at the end of the line, "

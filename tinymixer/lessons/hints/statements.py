@@ -121,4 +121,4 @@ def _started_anew(loop: ast.For, start: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def _with_body(loop: ast.For | ast.While, body: list[ast.stmt]) -> ast.stmt:
-    return _located(type(loop)(**dict(ast.iter_fields(loop)) | {"body": body}), loop)  # type: ignore[no-any-return]
+    return _located(type(loop)(**dict(ast.iter_fields(loop)) | {"body": body}), loop)
