@@ -109,7 +109,7 @@ def other_axes(node: ast.AST) -> Iterator[Found]:
     if isinstance(node, ast.Call) and _name(node) in REDUCTIONS and (axis := _axis_of(node)) not in (None, "?"):
         said = "`{here}` and the like run over the wrong axis. Which axis should be gone from the result?"
         for other in (0, 1, -1, (0, 1), (0, 2), (1, 2), (1, 2, 3)):
-            yield _with_axis(node, axis if other == axis else other), said
+            yield (node if other == axis else _with_axis(node, other)), said
 
 
 def sums_for_means(node: ast.AST) -> Iterator[Found]:

@@ -77,6 +77,7 @@ def _at_all_places(places: list[Place], make: Make) -> Iterator[Edit]:
     options = [(place, list(make(place[3]))) for place in places]
     for choice in range(max((len(found) for _, found in options), default=0)):
         chosen = [(place, found[choice]) for place, found in options if choice < len(found)]
+        chosen = [(place, (new, said)) for place, (new, said) in chosen if new is not place[3]]
         if len(chosen) > 1:
             changes = tuple((*place[:3], located(new, place[3])) for place, (new, _) in chosen)
             yield Edit(changes, chosen[0][0][3], chosen[0][1][1])
