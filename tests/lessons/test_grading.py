@@ -51,14 +51,13 @@ def test_the_sentence_of_an_unwritten_function_takes_the_place_of_a_traceback():
 def test_the_first_wrong_element_is_shown_with_expected_and_got():
     def one_wrong(dy, cache):
         dx, dweight, dbias = right_backward(dy, cache)
-        strange = np.cos(7.0 * np.arange(dweight.size) ** 2 + 1.3).reshape(dweight.shape)
-        other = np.where(strange == strange.flat[dweight.shape[1]], dweight - np.sin(strange) ** 2, dweight)
-        return dx, np.where(other == dweight, dweight, np.floor(dweight) + 99), dbias
+        dweight[1, 0] += 1
+        return dx, dweight, dbias
 
-    verdict = examine("2.3", one_wrong)
+    verdict = examine("2.3", lambda dy, cache: one_wrong(dy, cache))  # a lambda, whose source no hint can look into
     assert verdict.sentence == "dx is right, dweight is not."
     assert verdict.details["at"] == "dweight[1, 0]"
-    assert float(verdict.details["got"]) == np.floor(float(verdict.details["expected"])) + 99
+    assert float(verdict.details["got"]) == pytest.approx(float(verdict.details["expected"]) + 1, abs=1e-4)
     assert "1 of 6 elements" in verdict.hint
     assert not verdict.known
 

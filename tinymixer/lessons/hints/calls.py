@@ -108,7 +108,7 @@ def other_axes(node: ast.AST) -> Iterator[Found]:
     """The same other axis at all places at once."""
     if isinstance(node, ast.Call) and _name(node) in REDUCTIONS and (axis := _axis_of(node)) not in (None, "?"):
         said = "`{here}` and the like run over the wrong axis. Which axis should be gone from the result?"
-        for other in (0, 1, -1, (0, 1), (0, 2), (1, 2), (1, 2, 3)):
+        for other in (0, 1, 2, (0, 1), (0, 2), (1, 2), (1, 2, 3)):
             yield (node if other == axis else _with_axis(node, other)), said
 
 
