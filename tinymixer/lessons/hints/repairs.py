@@ -16,7 +16,7 @@ from tinymixer.lessons.hints.edits import Edit, edits
 from tinymixer.lessons.hints.seen import Seen, definition_of
 from tinymixer.lessons.running import Outcome, cut, quietly, run_without_words
 
-SECONDS = 0.5  # of processor time, for all changes together
+SECONDS = 1.0  # of processor time, for all changes together
 MOST = 3000  # changes
 SLOW = 0.02  # seconds for one case: of answers that take longer, too few changes could be tried
 LARGE = 10_000
