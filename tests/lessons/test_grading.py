@@ -54,7 +54,7 @@ def test_the_first_wrong_element_is_shown_with_expected_and_got():
         dweight[1, 0] += 1
         return dx, dweight, dbias
 
-    verdict = examine("2.3", one_wrong)
+    verdict = examine("2.3", lambda dy, cache: one_wrong(dy, cache))  # a lambda, whose source no hint can look into
     assert verdict.sentence == "dx is right, dweight is not."
     assert verdict.details["at"] == "dweight[1, 0]"
     assert float(verdict.details["got"]) == pytest.approx(float(verdict.details["expected"]) + 1, abs=1e-4)
@@ -67,7 +67,9 @@ def test_a_mistake_in_one_output_is_known_whatever_the_others_are():
         x, weight = cache
         return dy @ weight.T, x.T @ dy / 17, dy.mean(axis=0) * 3
 
-    assert not examine("2.3", two_mistakes).known
+    verdict = examine("2.3", two_mistakes)
+    assert verdict.known
+    assert "the 17 does not belong there" in verdict.hint
 
     def bias_as_a_mean_and_a_strange_last(dy, cache):
         x, weight = cache
@@ -103,7 +105,7 @@ def test_writing_into_an_input_is_refused_with_the_reason():
         dy *= 2
         return right_backward(dy / 2, cache)
 
-    assert "writes into its input" in examine("2.3", spoiling).hint
+    assert "`dy *= 2` writes into dy, an array that belongs to the caller" in examine("2.3", spoiling).hint
 
 
 def test_too_few_values_are_told_by_name():
@@ -316,7 +318,11 @@ class TestDifferences:
         assert "zero" in self.hint(np.ones(3), np.zeros(3))
 
     def test_a_widened_dtype(self):
-        assert "Python float" in self.hint(np.ones(3, np.float32), np.ones(3))
+        assert "the dtype that went in did not come out" in self.hint(np.ones(3, np.float32), np.ones(3))
+
+    def test_a_list(self):
+        assert "np.array" in self.hint(np.ones(3), [1.0, 1.0, 1.0])
+        assert first_difference("y", 1.0, [1.0], 1e-6) is not None
 
     def test_nothing_returned(self):
         assert "return" in self.hint(np.ones(3), None)

@@ -37,7 +37,15 @@ def first_difference(name: str, expected: Any, got: Any, tolerance: float) -> Di
         numeric = False
     if not numeric:
         return Difference(name, describe(expected), describe(got), "A number or an array of numbers is asked for.")
+    if isinstance(got, list | tuple) and np.ndim(expected) > 0:
+        kind = type(got).__name__
+        return Difference(
+            name, f"an array of shape {np.shape(expected)}", f"a {kind}", f"{kind}s are no arrays: {LIST_HINT}"
+        )
     return _of_arrays(name, _countable(np.asarray(expected)), _countable(array), got, tolerance)
+
+
+LIST_HINT = "np.array(...) or np.stack(...) makes an array of what is in it."
 
 
 def _countable(array: np.ndarray) -> np.ndarray:
@@ -46,7 +54,32 @@ def _countable(array: np.ndarray) -> np.ndarray:
 
 
 def same(expected: Any, got: Any, tolerance: float) -> bool:
-    return first_difference("", expected, got, tolerance) is None
+    """Whether `first_difference` would find none; quicker, since it looks for no hint."""
+    numbers = isinstance(expected, np.ndarray | np.generic | float | int | complex) and not isinstance(expected, bool)
+    if not numbers or not isinstance(got, np.ndarray | np.number | float | int):
+        return first_difference("", expected, got, tolerance) is None
+    right, array = _countable(np.asarray(expected)), _countable(np.asarray(got))
+    if right.shape != array.shape or array.dtype.kind not in "fiuc" or _wrong_elements(right, array, tolerance).any():
+        return False
+    return not _another_float(right, array, got)
+
+
+def _wrong_elements(expected: np.ndarray, got: np.ndarray, tolerance: float) -> np.ndarray:
+    """Where two arrays of one shape differ by more than the tolerance; NaN differs from everything but NaN."""
+    scale = float(np.max(np.abs(expected), initial=0.0))
+    if not math.isfinite(scale):
+        scale = float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0))
+    with np.errstate(all="ignore"):
+        wrong = ~((np.abs(got - expected) <= tolerance * (scale or 1.0)) | (got == expected))
+    if got.dtype.kind in "fc" and wrong.any():
+        wrong &= ~(np.isnan(expected) & np.isnan(got))
+    return np.asarray(wrong)
+
+
+def _another_float(expected: np.ndarray, got: np.ndarray, original: Any) -> bool:
+    """Whether an array came back in another floating-point type than the one asked for."""
+    kinds = {expected.dtype.kind, got.dtype.kind}
+    return expected.dtype != got.dtype and isinstance(original, np.ndarray) and kinds == {"f"}
 
 
 def _of_other_values(name: str, expected: Any, got: Any, tolerance: float) -> Difference | None:
@@ -77,27 +110,17 @@ def _of_other_values(name: str, expected: Any, got: Any, tolerance: float) -> Di
 def _of_arrays(name: str, expected: np.ndarray, got: np.ndarray, original: Any, tolerance: float) -> Difference | None:
     if expected.shape != got.shape:
         return Difference(name, f"shape {expected.shape}", f"shape {got.shape}", _shape_hint(expected, got, tolerance))
-    scale = float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)) or 1.0
-    with np.errstate(all="ignore"):
-        wrong = ~((np.abs(got - expected) <= tolerance * scale) | (got == expected))  # NaN is wrong too
-    wrong &= ~(np.isnan(expected) & np.isnan(got)) if got.dtype.kind in "fc" else True
+    wrong = _wrong_elements(expected, got, tolerance)
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = name + (f"[{', '.join(map(str, index))}]" if index else "")
         return Difference(where, _digits(expected[index]), _digits(got[index]), _value_hint(expected, got, wrong))
-    if (
-        expected.dtype != got.dtype
-        and isinstance(original, np.ndarray)
-        and {expected.dtype.kind, got.dtype.kind} == {"f"}
-    ):
+    if _another_float(expected, got, original):
         return Difference(name, str(expected.dtype), str(got.dtype), DTYPE_HINT)
     return None
 
 
-DTYPE_HINT = (
-    "The values are right but the dtype that went in did not come out. A NumPy scalar, such as np.sqrt(2), makes "
-    "float64 of a float32 array; a Python float, such as math.sqrt(2), does not."
-)
+DTYPE_HINT = "The values are right, but the dtype that went in did not come out."
 
 
 def _digits(number: Any) -> str:
@@ -128,7 +151,7 @@ def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str
     if ratio is not None and ratio != 0:
         return f"Every element is {ratio:.6g} times what it should be: a factor is missing or too many."
     if not np.any(got) and np.any(expected):
-        return "Everything is zero."
+        return "Everything is zero: is anything written into the array that comes back?"
     return ""
 
 
@@ -139,5 +162,6 @@ def _constant_ratio(expected: np.ndarray, got: np.ndarray) -> float | None:
     nonzero = expected != 0
     if nonzero.sum() < 3 or np.any(got[~nonzero]):
         return None
-    ratios = got[nonzero] / expected[nonzero]
+    with np.errstate(all="ignore"):
+        ratios = got[nonzero] / expected[nonzero]
     return float(ratios.flat[0]) if np.allclose(ratios, ratios.flat[0], rtol=1e-6, atol=0) else None

@@ -1,5 +1,7 @@
 """An exercise of the course: a reference, inputs to try, and mistakes with a hint for each."""
 
+import contextlib
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -146,6 +148,18 @@ def find_exercise(number: str) -> Exercise:
     return known[number]
 
 
+def input_names(exercise: Exercise, count: int) -> list[str]:
+    """What the inputs of a case are called: as in the reference's signature, else "input 1" and on."""
+    names = [f"input {index + 1}" for index in range(count)]
+    reference = as_tuple(exercise.reference)
+    with contextlib.suppress(TypeError, ValueError):  # a reference without a signature
+        known = list(inspect.signature(reference[0]).parameters)
+        if len(reference) > 1:
+            known = ["dy", *known] if count > 1 else []
+        names[: len(known)] = known[:count]
+    return names
+
+
 def as_tuple(answer: Any) -> tuple[Any, ...]:
     return answer if isinstance(answer, tuple) else (answer,)
 
@@ -159,4 +173,5 @@ __all__ = [
     "call_pair",
     "exercise",
     "find_exercise",
+    "input_names",
 ]

@@ -1,16 +1,16 @@
 """check("2.3", my_linear_backward): right, or the first wrong element with a hint, or not yet."""
 
 import contextlib
-import inspect
 import sys
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tinymixer.errors import ShapeError
 from tinymixer.lessons.comparing import first_difference, same
-from tinymixer.lessons.exercise import Exercise, NotYet, as_tuple, find_exercise
+from tinymixer.lessons.exercise import Exercise, NotYet, find_exercise, input_names
+from tinymixer.lessons.hints import Seen, find_hint
 from tinymixer.lessons.notebook import notebook_remarks
 from tinymixer.lessons.running import Outcome, TooMuchPrinted, cut, describe, message_of, run
 from tinymixer.lessons.text import encodable
@@ -29,7 +29,7 @@ class Verdict:
     sentence  what passed, or what is wrong
     details   label -> text: the inputs, the element, expected, got
     hint      what to do about it; "" if there is none
-    known     whether the hint was written for this very mistake
+    known     whether the hint names this very mistake (and is not a general sentence)
     printed   what the answer printed on the inputs shown (on the first inputs if it passed), shortened
     """
 
@@ -82,16 +82,14 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
             {"expected": f'check("{number}", {names})', "got": given},
         )
     cases = list(exercise.cases(np.random.default_rng(seed)))
-    expected = [run(exercise, exercise.reference, case) for case in cases]
-    for right in expected:
-        assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
+    expected = _right_results(exercise.number, seed)
     outcomes = []
     for case in cases:
         outcomes.append(run(exercise, answers, case))
         if not isinstance(outcomes[-1].error, Exception | None):
             break  # exit(), or too much printed: more inputs would show no more
     try:
-        return _judged(exercise, cases, expected, outcomes)
+        return _judged(exercise, answers, cases, expected, outcomes, seed)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the returned object may be of a class whose methods fail
@@ -99,8 +97,23 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
         return _verdict(exercise, WRONG, sentence, printed=outcomes[0].printed)
 
 
+@lru_cache(maxsize=256)
+def _right_results(number: str, seed: int) -> list[Outcome]:
+    """What the reference does with the cases of a seed, computed once. The cases themselves are made anew each time."""
+    exercise = find_exercise(number)
+    expected = [run(exercise, exercise.reference, case) for case in exercise.cases(np.random.default_rng(seed))]
+    for right in expected:
+        assert right.outputs is not None, f"the reference of exercise {number} fails: {right.error!r}"
+    return expected
+
+
 def _judged(
-    exercise: Exercise, cases: list[tuple[Any, ...]], expected: list[Outcome], outcomes: list[Outcome]
+    exercise: Exercise,
+    answers: tuple[Any, ...],
+    cases: list[tuple[Any, ...]],
+    expected: list[Outcome],
+    outcomes: list[Outcome],
+    seed: int,
 ) -> Verdict:
     for outcome in outcomes:
         if isinstance(outcome.error, NotYet):
@@ -109,7 +122,7 @@ def _judged(
             return _verdict(exercise, NOT_YET, sentence, printed=outcome.printed)
     for case, right, outcome in zip(cases, expected, outcomes, strict=False):
         if wrong := _complaint_about(exercise, case, right, outcome):
-            found = _with_hint(exercise, wrong, cases, expected, outcomes)
+            found = _with_hint(exercise, wrong, answers, cases, expected, outcomes, seed)
             return replace(found, printed=_to_show(outcome.printed))
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
     sentence = f"right. {_listed(exercise.compared)} as expected on {inputs}."
@@ -160,14 +173,17 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
 
 
 def _with_hint(
-    exercise: Exercise, wrong: _Wrong, cases: list[tuple[Any, ...]], expected: list[Outcome], outcomes: list[Outcome]
+    exercise: Exercise,
+    wrong: _Wrong,
+    answers: tuple[Any, ...],
+    cases: list[tuple[Any, ...]],
+    expected: list[Outcome],
+    outcomes: list[Outcome],
+    seed: int,
 ) -> Verdict:
     output = wrong.output or _first_wrong_output(exercise, expected, outcomes)
-    for mistake in exercise.mistakes:
-        theirs = [run(exercise, as_tuple(mistake.wrong), case) for case in cases]
-        if all(_alike(exercise, output, one, other) for one, other in zip(theirs, outcomes, strict=False)):
-            return _verdict(exercise, WRONG, wrong.sentence, wrong.details, mistake.hint, known=True)
-    return _verdict(exercise, WRONG, wrong.sentence, wrong.details, wrong.general_hint)
+    hint = find_hint(Seen(exercise, answers, cases, expected, outcomes, output), seed)
+    return _verdict(exercise, WRONG, wrong.sentence, wrong.details, hint or wrong.general_hint, known=bool(hint))
 
 
 def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: list[Outcome]) -> str | None:
@@ -181,36 +197,7 @@ def _first_wrong_output(exercise: Exercise, expected: list[Outcome], outcomes: l
     return None
 
 
-def _alike(exercise: Exercise, output: str | None, one: Outcome, other: Outcome) -> bool:
-    """Whether two answers give the same result for one case, in the output that is wrong."""
-    if one.error is not None or other.error is not None:
-        return _gist(one.error) == _gist(other.error)
-    if one.outputs is None or other.outputs is None:
-        return one.outputs is other.outputs and one.shape_of_answer == other.shape_of_answer
-    compared = [output] if output else exercise.compared
-    return all(same(one.outputs[name], other.outputs[name], exercise.tolerance) for name in compared)
-
-
-def _gist(error: BaseException | None) -> str:
-    """What an error is about. NumPy and the package word errors about shapes differently, so those count as one."""
-    return "shapes" if _about_shapes(error) else "" if error is None else message_of(error)
-
-
-def _about_shapes(error: BaseException | None) -> bool:
-    words = ("matmul", "shapes", "broadcast", "aligned")
-    return isinstance(error, ShapeError) or (
-        isinstance(error, ValueError) and any(word in str(error) for word in words)
-    )
-
-
 def _error_hint(error: BaseException) -> str:
-    text = message_of(error)
-    if "read-only" in text:
-        return (
-            "The function writes into its input, which belongs to the caller: make a new array (y = x * 2, not x *= 2)."
-        )
-    if _about_shapes(error):
-        return "Two shapes do not fit. Write the shape of each factor beside its line: the inner sizes must be equal."
     if isinstance(error, SystemExit):
         return "exit() and sys.exit() end the whole program: end a function with return."
     if isinstance(error, TooMuchPrinted):
@@ -219,23 +206,12 @@ def _error_hint(error: BaseException) -> str:
         return "An array or a list grows far beyond what the exercise needs: print the shapes on the way."
     if isinstance(error, EOFError):
         return "There is nobody to type while answers are checked: remove input()."
-    if isinstance(error, NameError):
-        return "A name is used before it is made; the functions of an exercise may use np, math and what they make."
     return ""
 
 
 def _inputs(exercise: Exercise, arguments: tuple[Any, ...]) -> str:
     """The inputs of a case in a line: "x (3, 5), weight (5, 2), bias (2,)"."""
-    reference = as_tuple(exercise.reference)
-    names = [f"input {index + 1}" for index in range(len(arguments))]
-    if len(reference) == 1:
-        try:
-            known = list(inspect.signature(reference[0]).parameters)
-            names[: len(known)] = known[: len(names)]
-        except (TypeError, ValueError):
-            pass
-    elif len(arguments) > 1:
-        names = ["dy", *list(inspect.signature(reference[0]).parameters)][: len(arguments)]
+    names = input_names(exercise, len(arguments))
     return ", ".join(_input(name, value) for name, value in zip(names, arguments, strict=False))
 
 

@@ -57,6 +57,7 @@ class Outcome:
     line: str = ""
     shape_of_answer: str = ""  # what it returned instead of the outputs asked for
     printed: str = ""
+    returned: Any = None  # as it came back, before it is taken apart into outputs
 
 
 def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
@@ -66,8 +67,7 @@ def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
     KeyboardInterrupt, which comes from the user, is raised.
     """
     functions = as_tuple(answer)
-    printed = Printed()
-    with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), _exit_as_in_python(functions):
+    with quietly(functions) as printed:
         try:
             returned = exercise.call(*functions, *frozen_copy(arguments))
             if returned is Ellipsis or returned is NotImplemented:
@@ -77,7 +77,26 @@ def run(exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> Outcome:
             raise
         except BaseException as error:  # an answer may raise anything
             return Outcome(None, error, _line_of(error, functions), printed=printed.kept)
-    return Outcome(outputs, shape_of_answer=shape, printed=printed.kept)
+    return Outcome(outputs, shape_of_answer=shape, printed=printed.kept, returned=returned)
+
+
+def run_without_words(exercise: Exercise, functions: tuple[Any, ...], arguments: tuple[Any, ...]) -> Outcome:
+    """`run`, where nobody will ask for the line of an error; to be called many times within one `quietly`."""
+    try:
+        returned = exercise.call(*functions, *frozen_copy(arguments))
+        return Outcome(_named(exercise.returns, returned)[0], returned=returned)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an answer may raise anything
+        return Outcome(None, error)
+
+
+@contextlib.contextmanager
+def quietly(functions: tuple[Any, ...]) -> Iterator[Printed]:
+    """Keep what is printed, and NumPy's warnings, to themselves; exit() raises SystemExit."""
+    printed = Printed()
+    with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), _exit_as_in_python(functions):
+        yield printed
 
 
 @contextlib.contextmanager

@@ -27,11 +27,6 @@ exercise(
     returns="numbers",
     mistakes=[
         Mistake(
-            "The numbers are right, but they are float64, 8 bytes each, which is what NumPy makes when whole numbers "
-            "are divided. Make the pixels float32 before you divide (astype).",
-            lambda images: images / 255,
-        ),
-        Mistake(
             "The pixels are floating-point numbers now, but still run from 0 to 255: they are to end at 1.",
             lambda images: images.astype(np.float32),
         ),
@@ -103,12 +98,15 @@ exercise(
 
 
 def _predictions(generator):
-    """logits (B, K) and labels (B,): every third image, from the third on, gets a wrong class."""
-    for images, classes in ((8, 4), (5, 5), (1, 3)):
+    """logits (B, K) and labels (B,): every third image, from the third on, gets a wrong class; then logits that are
+    whole numbers, as labels are.
+    """
+    for images, classes in ((7, 4), (5, 5), (1, 3)):
         logits = generator.normal(size=(images, classes))
         labels = logits.argmax(axis=1)
         labels[2::3] = (labels[2::3] + 1) % classes
         yield logits, labels
+    yield np.array([[0.0, 5, -1], [2, 0, 1], [-2, 0, 2], [0, -1, -2]]), np.array([1, 0, 2, 0])
 
 
 def _accuracy(logits, labels):

@@ -65,10 +65,6 @@ exercise(
             lambda f, a, b, h: tuple(slope * h * h for slope in _partials(f, a, b, h)),
         ),
         Mistake(
-            "f is a function of two numbers: hand it both, of which one has moved.",
-            lambda f, a, b, h: f(a + h),
-        ),
-        Mistake(
             "Brackets are missing: Python divides before it subtracts, so only the second value was divided by h.",
             lambda f, a, b, h: (f(a + h, b) - f(a, b) / h, f(a, b + h) - f(a, b) / h),
         ),

@@ -38,6 +38,15 @@ exercise(
             "This is the forward difference: one of the two points is x itself. Take one step to each side.",
             lambda f, x, h: (f(x + h) - f(x)) / h,
         ),
+        Mistake("It is not divided by the distance of the two points.", lambda f, x, h: f(x + h) - f(x - h)),
+        Mistake(
+            "This is the backward difference: one of the two points is x itself. Take one step to each side.",
+            lambda f, x, h: (f(x) - f(x - h)) / h,
+        ),
+        Mistake(
+            "The points are half a step away to each side, so they are h apart; it is divided by 2h.",
+            lambda f, x, h: (f(x + h / 2) - f(x - h / 2)) / (2 * h),
+        ),
         Mistake(
             "Twice what it should be. The two points lie on both sides of x: how far are they apart?",
             lambda f, x, h: (f(x + h) - f(x - h)) / h,
@@ -160,6 +169,10 @@ exercise(
             lambda forward, x, dy, h=1e-5: 2 * h * numerical_gradient(forward, x, dy, h),
         ),
         Mistake(
+            "These are forward differences, which are right to five digits only. Take one step to each side.",
+            lambda forward, x, dy, h=1e-5: _forward_differences(forward, x, dy, h),
+        ),
+        Mistake(
             "This is a mean over the outputs. The loss is their weighted sum.",
             lambda forward, x, dy, h=1e-5: numerical_gradient(forward, x, dy, h) / dy.size,
         ),
@@ -168,11 +181,14 @@ exercise(
 
 
 def _error_inputs(generator):
-    """expected, got: nearly alike; opposite signs; a true zero beside rounding; all zero; wrong in one place; NaN."""
+    """expected, got: nearly alike; opposite signs; a true zero beside rounding, also in a large gradient; all zero; one
+    wrong element; NaN.
+    """
     expected = generator.normal(size=(3, 4))
     yield expected, expected * (1 + 1e-3 * generator.uniform(size=(3, 4)))
     yield np.array([-1.0, -2.0, 0.5]), np.array([-1.0, 2.0, 0.5])
     yield np.array([0.0, 2.0, -3.0]), np.array([1e-12, 2.0, -3.0 - 1e-6])
+    yield np.array([0.0, 2e3, -5.0]), np.array([1e-4, 2e3, -5.01])
     yield np.zeros(3), np.array([1e-11, 0.0, -1e-11])
     large = 1e3 * expected
     yield large, large + np.where(expected == expected.max(), 5.0, 0.0)
@@ -198,6 +214,11 @@ exercise(
         Mistake(
             "There is no floor: a true 0 beside a computed 1e-12 counts as entirely wrong. Keep the divisor above it.",
             lambda expected, got: _error(expected, got, size=np.maximum(abs(expected), abs(got))),
+        ),
+        Mistake(
+            "The floor is a fixed number here. Rounding grows with the gradient, so the floor must grow with it: what "
+            "is it 1e-3 of?",
+            lambda expected, got: _error(expected, got, size=np.maximum(np.maximum(abs(expected), abs(got)), 1e-3)),
         ),
         Mistake(
             "This is the absolute error, which says little unless the gradient's size is known. Divide by the size.",
@@ -232,13 +253,19 @@ exercise(
 
 
 def _direction_inputs(generator):
+    """forward, backward, x, dy, direction; the last backward is wrong, so that the two numbers differ."""
     for forward, x, dy in _gradient_inputs(generator):
         backward = {_cubic: _cubic_backward, _norm: _norm_backward}.get(forward, _weight_gradient)
         yield forward, backward, x, dy, generator.normal(size=x.shape)
+    yield _cubic, _wrong_cubic_backward, *(generator.normal(size=5) for _ in range(3))
 
 
 def _cubic_backward(dy, x):
     return dy * (3 * x**2 - 2)
+
+
+def _wrong_cubic_backward(dy, x):
+    return dy * (x**2 - 2)
 
 
 def _norm_backward(dy, cache):
@@ -459,8 +486,8 @@ exercise(
     call=_judge,
     mistakes=[
         Mistake(
-            "LayerNorm without its third term gets through: the sign of a check whose dy is all ones (or the same "
-            "number everywhere). What is the gradient of y.sum() there?",
+            "LayerNorm without its third term gets through. Is dy all ones, or the same number everywhere, or are the "
+            "elements added up before they are compared? Both hide it: rows of the wrong gradient have the right sum.",
             lambda *pair: _check(*pair, dy=np.ones_like),
         ),
         Mistake(

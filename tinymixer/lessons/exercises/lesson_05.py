@@ -108,6 +108,10 @@ exercise(
             lambda x, scale, bias: (_normalised(x), None),
         ),
         Mistake(
+            "The variance is taken about 0: it is the mean of the squares of x. The mean must be gone first.",
+            lambda x, scale, bias: (scale * (x - _mean(x)) / np.sqrt(_mean(x * x) + EPS) + bias, None),
+        ),
+        Mistake(
             "The mean is not subtracted.",
             lambda x, scale, bias: (scale * x / np.sqrt(x.var(axis=-1, keepdims=True) + EPS) + bias, None),
         ),
@@ -242,8 +246,8 @@ exercise(
     returns=("dx", "dscale", "dbias"),
     mistakes=[
         Mistake(
-            "The third term is missing in dx: the variance moves with every x too. A check with dy all ones would not "
-            "have seen it.",
+            "The third term is missing in dx, or comes to 0: the variance moves with every x too. (A product of means "
+            "is no mean of products: the mean of x_hat is 0.) A check with dy all ones would not have seen it.",
             layer_norm.variance_term_missing,
         ),
         Mistake(

@@ -349,7 +349,7 @@ exercise(
 
 
 def _parameters(S, C, DS, DC):
-    return TokenMixing(S, DS).parameters.count, ChannelMixing(C, DC).parameters.count
+    return TokenMixing(S, DS, seed=None).parameters.count, ChannelMixing(C, DC, seed=None).parameters.count
 
 
 exercise(
@@ -373,11 +373,7 @@ exercise(
         ),
         Mistake(
             "Token mixing is counted once per channel. All channels share its weights: they are there once.",
-            lambda S, C, DS, DC: (C * (2 * S * DS + DS + S), 0),
-        ),
-        Mistake(
-            "The two are exchanged: token mixing first (sizes S and DS), then channel mixing (C and DC).",
-            lambda S, C, DS, DC: _parameters(S, C, DS, DC)[::-1],
+            lambda S, C, DS, DC: (C * (2 * S * DS + DS + S), None),
         ),
         Mistake(
             "Each Linear's biases are as many as its inputs here. A bias belongs to an output: the first Linear has D "

@@ -59,10 +59,6 @@ exercise(
             "This is the step alone, and uphill. Return the weights after a step downhill.",
             lambda weights, gradient, learning_rate: learning_rate * gradient,
         ),
-        Mistake(
-            "The function writes into the weights that were handed in. Make a new array: w = w - ..., without -=.",
-            lambda weights, gradient, learning_rate: np.subtract(weights, learning_rate * gradient, out=weights),
-        ),
     ],
 )
 
@@ -125,6 +121,11 @@ exercise(
             _rate_inside_downhill,
         ),
         Mistake(
+            "The gradient is subtracted from the velocity, and the step adds the velocity. Here the velocity is a sum "
+            "of gradients, and the minus sign comes with the step.",
+            lambda w, v, g, rate, m: (w + rate * (m * v - g), m * v - g),
+        ),
+        Mistake(
             "The momentum stands before the gradient. It is the old velocity that fades.", _momentum_on_the_gradient
         ),
         Mistake(
@@ -138,10 +139,6 @@ exercise(
         Mistake(
             "This goes uphill: the sign before the learning rate.",
             lambda w, v, g, rate, m: (w + rate * _new_velocity(v, g, m), _new_velocity(v, g, m)),
-        ),
-        Mistake(
-            "Weights and velocity come back in the wrong order: weights first.",
-            lambda w, v, g, rate, m: (_new_velocity(v, g, m), w - rate * _new_velocity(v, g, m)),
         ),
     ],
 )
@@ -280,9 +277,15 @@ exercise(
             _with_a_small_last_one,
         ),
         Mistake(
-            "Some images come twice in an epoch and others never, since each batch is drawn by itself. Draw one order "
-            "of all images, then cut it.",
+            "Some images come twice in an epoch and others never: is each batch drawn by itself, or do batches "
+            "overlap? Draw one order of all images, then cut it into pieces that lie one after the other.",
             _with_replacement,
+        ),
+        Mistake(
+            "Each batch goes on to the end of the order: a slice that has a beginning only takes all that follows.",
+            lambda count, batch_size, generator: [
+                generator.permutation(count)[step * batch_size :] for step in range(count // batch_size)
+            ],
         ),
         Mistake(
             "Every epoch has the same batches. Shuffle the images (not only the batches), and with the generator "
@@ -369,6 +372,10 @@ exercise(
         Mistake(
             "This cosine rises: it should start at 1, for p = 0, and fall.",
             _schedule(_rising, lambda step, total, warm: 1 - _half_cosine(step, total, warm)),
+        ),
+        Mistake(
+            "After the warm-up the rate falls along a straight line. Half a cosine is asked for.",
+            _schedule(_rising, lambda step, total, warm: 1 - (step - warm) / (total - warm)),
         ),
         Mistake(
             "1 + is missing: the cosine alone falls from 1 to -1, and a learning rate must not be negative.",

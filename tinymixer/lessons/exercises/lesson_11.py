@@ -42,10 +42,10 @@ class PretendDevice:
 
 
 class WatchedArray:
-    """What a thread may write into: remembers how often each element was written."""
+    """What a thread may write into: remembers how often each element was written. At first it holds anything."""
 
     def __init__(self, size: int) -> None:
-        self.values, self.writes = np.zeros(size), np.zeros(size, int)
+        self.values, self.writes = np.linspace(100, 200, size), np.zeros(size, int)
 
     def __setitem__(self, index, value):
         self.values[index] = value
@@ -200,6 +200,10 @@ exercise(
             lambda reads, elements, itemsize: (sum(reads) * elements * itemsize, None),
         ),
         Mistake(
+            "Only one write was counted. Every kernel writes its result to memory, one array each.",
+            lambda reads, elements, itemsize: ((sum(reads) + 1) * elements * itemsize, None),
+        ),
+        Mistake(
             "Each kernel was counted as one read and one write, but some read two arrays: add up `reads`.",
             lambda reads, elements, itemsize: (2 * len(reads) * elements * itemsize, None),
         ),
@@ -294,6 +298,12 @@ def _thread(index, value=None, guard=lambda i, x: i < len(x)):
     return run
 
 
+def _added_to_fresh_memory(block, thread, threads_per_block, x, bias, y):
+    i = block * threads_per_block + thread
+    if i < len(x):
+        y[i] += _gelu(x[i] + bias[i % len(bias)])
+
+
 def _right_index(block, thread, threads_per_block):
     return block * threads_per_block + thread
 
@@ -321,6 +331,16 @@ exercise(
     returns=("y", "writes"),
     call=_run_all_threads,
     mistakes=[
+        Mistake(
+            "Nothing is ever written into y. `y = ...` only gives the name y another value, and what a thread returns "
+            "is lost: write into an element, y[...].",
+            lambda block, thread, threads_per_block, x, bias, y: None,
+        ),
+        Mistake(
+            "The result is added to what y held before, and nobody has set that to 0: fresh memory holds anything. "
+            "Write the element; don't add to it.",
+            _added_to_fresh_memory,
+        ),
         Mistake(
             "The guard for the tail is missing: the last block has more threads than there are elements left. Python "
             "stops here; a GPU would have read and written memory that belongs to somebody else.",

@@ -13,11 +13,15 @@ from tinymixer.lessons.exercise import Mistake, call_pair, exercise
 def _call_split(function, labels, share):
     """What is asked of a split, whatever its random choice: seeds 0, 0 once more, and 1."""
     training, validation = _whole_numbers(function(labels, share, 0))
-    again, other = (_whole_numbers(function(labels, share, seed))[1] for seed in (0, 1))
     classes = np.unique(labels)
+    numbers = not {*training, *validation} <= set(classes.tolist())
+    if not numbers:  # the labels of the images came back
+        return len(validation), False, False, False, False, False, False
+    again, other = (_whole_numbers(function(labels, share, seed))[1] for seed in (0, 1))
     held_out = [int(np.sum(labels[validation] == label)) for label in classes]
     return (
         len(validation),
+        True,
         {*training, *validation} == set(range(len(labels))),
         len({*training, *validation}) == len(training) + len(validation),
         held_out == [round(share * int(np.sum(labels == label))) for label in classes],
@@ -48,6 +52,12 @@ def _class_by_class(labels, share, seed, take):
     return np.setdiff1d(np.arange(len(labels)), validation), np.array(validation)
 
 
+def _of_the_last_class(labels, share, seed):
+    members = np.flatnonzero(labels == labels.max())
+    held_out = round(share * len(members))
+    return members[held_out:], members[:held_out]
+
+
 def _not_balanced(labels, share, seed):
     order = np.random.default_rng(seed).permutation(len(labels))
     held_out = round(share * len(labels))
@@ -62,6 +72,7 @@ exercise(
     cases=_split_cases,
     returns=(
         "the number of validation images",
+        "numbers of images, not their labels",
         "no image missing",
         "no image twice",
         "the same share of each class",
@@ -80,6 +91,21 @@ exercise(
             lambda labels, share, seed: balanced_split(labels, share, seed)[::-1],
         ),
         Mistake(
+            "The labels of the images came back. The images themselves are asked for, by their numbers: where in "
+            "`labels` does each label stand?",
+            lambda labels, share, seed: tuple(labels[part] for part in balanced_split(labels, share, seed)),
+        ),
+        Mistake(
+            "Only the last class was split: each round of the loop replaces what the one before it made.",
+            lambda labels, share, seed: _of_the_last_class(labels, share, seed),
+        ),
+        Mistake(
+            "From each class, the share of all images is held out. The share is one of the class's own images.",
+            lambda labels, share, seed: _class_by_class(
+                labels, share, seed, lambda members, n, _: members[: round(share * len(labels))]
+            ),
+        ),
+        Mistake(
             "Some images are in both parts. What is held out must be gone from training, or the validation accuracy "
             "is a training accuracy.",
             lambda labels, share, seed: (np.arange(len(labels)), balanced_split(labels, share, seed)[1]),
@@ -93,7 +119,7 @@ exercise(
             lambda labels, share, seed: balanced_split(labels, share, int(np.random.default_rng().integers(2**31))),
         ),
         Mistake(
-            "Some images are drawn twice, and others are in no part: choose without replacement.",
+            "Some images come twice, and others are in no part: were they drawn with replacement, do slices overlap?",
             lambda labels, share, seed: (
                 balanced_split(labels, share, seed)[0],
                 _class_by_class(labels, share, seed, lambda members, n, generator: generator.choice(members, n))[1],
@@ -130,15 +156,6 @@ def _masked(factor):
         return (dy * factor(*cache)).astype(dy.dtype)
 
     return forward, backward
-
-
-def _through_float64(x, keep, rate):
-    return x * (keep / (1 - rate)), (keep, rate)
-
-
-def _backward_through_float64(dy, cache):
-    keep, rate = cache
-    return dy * (keep / (1 - rate))
 
 
 exercise(
@@ -183,11 +200,6 @@ exercise(
         Mistake(
             "The wrong entries are dropped: keep is True for those that stay.",
             _masked(lambda keep, rate: ~keep / (1 - rate)),
-        ),
-        Mistake(
-            "The values are right, but float32 went in and float64 came out: a boolean array divided by a number is "
-            "float64. Multiply x by keep first.",
-            (_through_float64, _backward_through_float64),
         ),
     ],
 )
@@ -243,16 +255,13 @@ exercise(
             _masked(lambda keep, rate: keep.reshape(1, -1, 1)),
         ),
         Mistake(
-            "This divides by the rate. A branch is kept with probability 1 - rate.",
-            _masked(lambda keep, rate: keep.reshape(1, -1, 1) / rate),
+            "This divides by the share of the images that happened to stay. Divide by the probability of staying, "
+            "which does not depend on the draw.",
+            _masked(lambda keep, rate: keep.reshape(1, -1, 1) / keep.mean()),
         ),
         Mistake(
-            "The values are right, but float32 went in and float64 came out: a boolean array divided by a number is "
-            "float64. Multiply x by keep first.",
-            (
-                lambda x, keep, rate: (x * (keep[:, None] / (1 - rate)), (keep, rate)),
-                lambda dy, cache: dy * (cache[0][:, None] / (1 - cache[1])),
-            ),
+            "This divides by the rate. A branch is kept with probability 1 - rate.",
+            _masked(lambda keep, rate: keep.reshape(1, -1, 1) / rate),
         ),
     ],
 )
@@ -307,8 +316,8 @@ exercise(
             lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
         ),
         Mistake(
-            "The two are the wrong way round: first the best epoch, then the last one trained.",
-            lambda losses, patience: early_stop(losses, patience)[::-1],
+            "The lowest loss came back. Its epoch is asked for: the place in the list, not what stands there.",
+            lambda losses, patience: (losses[early_stop(losses, patience)[0]], None),
         ),
         Mistake(
             "It stops one epoch too late: the patience is used up when that many epochs in a row were no better.",
