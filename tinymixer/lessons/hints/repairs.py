@@ -7,6 +7,7 @@ what kind, never what to write. The learner's function itself is not touched: co
 import ast
 import contextlib
 import itertools
+import math
 import time
 import types
 from collections.abc import Iterable, Iterator
@@ -55,10 +56,29 @@ def _first_that_helps(seen: Seen) -> str:
 
 
 def _may_grow_large(seen: Seen) -> bool:
-    """Whether a change might make an array of a size that no computer has: where inputs are such numbers."""
+    """Whether a change might make an array or text of a size that no computer has.
+
+    So it is where inputs are such numbers, or where the learner wrote one: 10**7 is one change away from 10**8.
+    """
+    if any(_is_large(node) for tree in seen.definitions if tree is not None for node in ast.walk(tree)):
+        return True
     numbers = [value for case in seen.cases for value in case if isinstance(value, int | float)]
     makers = ("zeros", "ones", "empty", "full", "range", "arange", "eye", "tile", "repeat", "linspace")
     return any(abs(number) > LARGE for number in numbers) and seen.uses(*makers)
+
+
+def _is_large(node: ast.AST) -> bool:
+    """Whether code is a whole number above LARGE, as in 20_000 or 10**7."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int) and node.value > LARGE
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
+        return False
+    base, power = node.left, node.right
+    if not (isinstance(base, ast.Constant) and isinstance(power, ast.Constant)):
+        return False
+    if not (isinstance(base.value, int) and isinstance(power.value, int) and base.value > 1 and power.value > 0):
+        return False
+    return power.value * math.log(base.value) > math.log(LARGE)
 
 
 def _first_wrong_case(seen: Seen) -> int:
