@@ -171,6 +171,7 @@ def _convolution_layer_checks(normal: Callable[..., np.ndarray], layer: Callable
     yield layer(layers.Relu, (1.5,), x)
     yield layer(layers.MaxPooling, (3, 2, 1), x)
     yield layer(layers.AveragePooling, (2,), x)
+    yield layer(layers.OverhangingAveragePooling, (2,), x)
     yield layer(layers.GlobalAveragePooling, (), x)
     yield layer(layers.RelativeAttention, (4, 2, 3, 2), normal((2, 3, 2, 12)))
     branch = {"norm": layers.Part(layers.BatchNorm, 2), "convolution": layers.Part(layers.Convolution, 2, 3, 3, 2)}
