@@ -110,7 +110,7 @@ show_still(
 # | $f(x)$ | slope | in words |
 # |---|---|---|
 # | $c$, a constant | $0$ | what does not depend on $x$ does not move |
-# | $x + c$ | $1$ | the whole curve is lifted, its slope stays |
+# | $x + c$ | $1$ | the whole curve moves up, its slope stays |
 # | $c\,x$ | $c$ | $c$ times as far |
 # | $x^2$ | $2x$ | see above |
 # | $1/x$ | $-1/x^2$ | falls when $x$ grows |
