@@ -1,37 +1,16 @@
 """Where the time of a step of the reference engine goes: times the operations while a step runs."""
 
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from tinymixer.bench.ours_numpy import make_engine, make_optimizer
+from tinymixer.bench.profile_numpy import Stopwatch
 from tinymixer.bench.work import LEARNING_RATE, normalised_images
 from tinymixer.engines import slicing
 from tinymixer.engines.step import train_step
 
 REST = "rest: residual sums, adding up gradients, update, waiting"
-
-
-class OperationTimes:
-    """Adds up how long each operation takes, over all threads. One that another calls counts as part of it."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def work(*arguments: Any, **keywords: Any) -> Any:
-            started = time.perf_counter()
-            result = function(*arguments, **keywords)
-            elapsed = time.perf_counter() - started
-            with self._lock:
-                self.seconds[name] += elapsed
-            return result
-
-        return work
 
 
 def profile(config: Any, batch: int, threads: int, forward: bool, seconds: float) -> list[dict[str, Any]]:
@@ -40,7 +19,7 @@ def profile(config: Any, batch: int, threads: int, forward: bool, seconds: float
     An operation's time is added up over all threads and divided by their number. Batch norm's holds the waiting for the
     other threads' sums.
     """
-    watch = OperationTimes()
+    watch = Stopwatch()
     found = slicing.sliced_operations
 
     def timed_operations(thread: int, sums: Any) -> Any:
