@@ -493,7 +493,7 @@ show(
 # $$\eta_{\text{step}} = \begin{cases} \eta_{\max}\,\dfrac{\text{step} + 1}{n} & \text{step} < n \\[2mm]
 # \eta_{\max}\,\dfrac{1 + \cos(\pi p)}{2}, \quad p = \dfrac{\text{step} - n}{N - n} & \text{from then on.} \end{cases}$$
 #
-# ($\text{step} + 1$, since a rate of zero would waste the first step. $p$ rises from 0 to 1, so that the cosine falls from 1 to -1.)
+# ($\text{step} + 1$, since a rate of zero would waste the first step. $p$ rises from 0 to 1, so the cosine falls from 1 to -1.)
 #
 # ### Exercise 10.5
 # Write this schedule. It must also work without a warm-up.

@@ -60,7 +60,7 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 
 # Recorded on one NVIDIA H100 (80 GB), 2026-11-22, with CuPy 14.2.0, CUDA 13, NumPy 2.5.2, PyTorch 2.11,
 # JAX 0.11 and nvmath-python 1.0.0. "prototype" is an early version of this package's training step;
-# the step as it is now has not run on a GPU yet (docs/gpu.md says what stands behind it).
+# the step as it is now has not run on a GPU yet (docs/gpu.md says what it rests on).
 COPY_RATE = 2.95e12  # bytes per second, read and written
 PRODUCT_RATE = 772e12  # operations per second, (8192, 8192) @ (8192, 8192) in bfloat16
 PRODUCTS = {  # rows, inner size, columns, operations per second, in bfloat16
@@ -165,7 +165,7 @@ axis.set(
 axis.legend(loc="lower right")
 show(
     figure,
-    alt="A roof that rises and then is level; channel mixing's product lies just below the level part, "
+    alt="A roof that rises and then is level. Channel mixing's product is just below the level part, "
     "token mixing's just below the slope.",
 )
 
@@ -585,8 +585,8 @@ axis.set(xlabel="log2 of the gradient's size", ylabel="gradients", xlim=(-40, 9)
 axis.legend(loc="upper left")
 show(
     figure,
-    alt="A histogram of gradients, most of which lie where float16 has few digits and some below its smallest "
-    "number; multiplied by 8192 nearly all of it has moved to the right, where float16 has all its digits.",
+    alt="A histogram of gradients. Most of them are where float16 has few digits, and some are below its smallest "
+    "number. Multiplied by 8192, nearly all of them have moved to the right, where float16 has all its digits.",
 )
 
 # %% [markdown]
@@ -752,7 +752,7 @@ graph = recorder.record(
 for _step in range(20):
     replay(graph)
 
-# 2. The learning rate lies in memory, at an address that is recorded; it is written before each replay.
+# 2. The learning rate is in memory, at an address that is recorded. It is written before each replay.
 from_memory, rate = [], np.zeros(1)
 graph = recorder.record(
     lambda: recorder.launch(update_kernel, weight, gradient, rate, from_memory)

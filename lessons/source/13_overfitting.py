@@ -567,7 +567,7 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 #
 # <details><summary>Answer</summary>
 #
-# The best of 20 is the best partly by luck, and the test images are where that luck was found. So new images will probably be read less well. The choice should have been made on validation images, and the test set used once, for the chosen setting.
+# The best of 20 is the best partly by luck, and that luck was found on the test images. So new images will probably be read less well. The choice should have been made on validation images, and the test set used once, for the chosen setting.
 #
 # </details>
 #

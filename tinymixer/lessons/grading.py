@@ -78,7 +78,7 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
         return _verdict(
             exercise,
             WRONG,
-            "this exercise is checked by its function.",
+            "this exercise is checked with its own function.",
             {"expected": f'check("{number}", {names})', "got": given},
         )
     cases = list(exercise.cases(np.random.default_rng(seed)))
@@ -126,6 +126,8 @@ def _judged(
             return replace(found, printed=_to_show(outcome.printed))
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
     sentence = f"right. {_listed(exercise.compared)} as expected on {inputs}."
+    if any(map(_is_condition, exercise.compared)):
+        sentence = f"right on {inputs}: {'; '.join(exercise.compared)}."
     return _verdict(exercise, PASSED, sentence, printed=outcomes[0].printed)
 
 
@@ -155,7 +157,7 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
         wanted = f"{len(exercise.returns)} values: {', '.join(exercise.returns)}"
         return _Wrong(
             None,
-            "it returned something else than the exercise asks for.",
+            "it returned something other than the exercise asks for.",
             {"inputs": inputs, "expected": wanted, "got": outcome.shape_of_answer},
             "End the function with a return of " + ", ".join(exercise.returns) + ", in this order.",
         )
@@ -166,10 +168,27 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
         if found is None:
             agreed.append(name)
             continue
-        so_far = f"{_listed(agreed)} right, {name} is not." if agreed else f"{name} is not right."
         details = {"inputs": inputs, "at": found.where, "expected": found.expected, "got": found.got}
-        return _Wrong(name, so_far, details, found.hint)
+        return _Wrong(name, _not_right(name, agreed), details, found.hint)
     return None
+
+
+def _not_right(name: str, agreed: list[str]) -> str:
+    """The sentence for the first output that is wrong, after those that are right."""
+    if any(map(_is_condition, [name, *agreed])):
+        return f"not as it should be: {name}." + (f" Right so far: {'; '.join(agreed)}." if agreed else "")
+    verb = "are" if _is_plural(name) else "is"
+    return f"{_listed(agreed)} right, {name} {verb} not." if agreed else f"{name} {verb} not right."
+
+
+def _is_condition(output: str) -> bool:
+    """Whether an output's name says what is asked for, as "no image twice" does, so that no verb goes with it."""
+    return output.count(" ") > 1
+
+
+def _is_plural(output: str) -> bool:
+    """Whether an output's name is a plural, as "weights" is and "dbias" or "loss" is not."""
+    return output.endswith("s") and not output.endswith(("as", "is", "us", "ss"))
 
 
 def _with_hint(
@@ -201,9 +220,9 @@ def _error_hint(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "exit() and sys.exit() end the whole program: end a function with return."
     if isinstance(error, TooMuchPrinted):
-        return f"Take the prints out of the loop: what is printed is shown up to {CHARACTERS_SHOWN} characters."
+        return f"Take the prints out of the loop: only the first {CHARACTERS_SHOWN} characters are shown."
     if isinstance(error, MemoryError):
-        return "An array or a list grows far beyond what the exercise needs: print the shapes on the way."
+        return "An array or a list grows far larger than the exercise needs: print the shapes on the way."
     if isinstance(error, EOFError):
         return "There is nobody to type while answers are checked: remove input()."
     return ""
@@ -225,8 +244,9 @@ def _input(name: str, value: Any) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    verb = "is" if len(names) == 1 else "are"
-    return f"{', '.join(names[:-1])} and {names[-1]} {verb}" if len(names) > 1 else f"{names[0]} {verb}"
+    if len(names) == 1:
+        return f"{names[0]} {'are' if _is_plural(names[0]) else 'is'}"
+    return f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
 def _verdict(
