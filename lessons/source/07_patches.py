@@ -515,11 +515,11 @@ if cifar10 is not None:
 #
 # </details>
 #
-# **3.** Somebody cuts images of 8 x 8 pixels (one channel, $P = 2$) with `images.reshape(B, 16, 4).transpose(1, 0, 2)`. The shape is right, and a gradient check passes too. What is wrong?
+# **3.** Somebody cuts images of 8 x 8 pixels (one channel, $P = 2$) with `images.reshape(B, 16, 4).transpose(1, 0, 2)`. The shape is right, and the backward pass gives the right gradients for it. What is wrong?
 #
 # <details><summary>Answer</summary>
 #
-# A reshape takes four numbers that follow each other in memory. So each "patch" is half a row of the image, 1 x 4 pixels instead of 2 x 2. It is a permutation like any other, and its gradient is right.
+# A reshape takes four numbers that follow each other in memory. So each "patch" is half a row of the image, 1 x 4 pixels instead of 2 x 2. It is a permutation like any other, and so its gradients can be right.
 # A gradient check only says that backward fits forward, never that forward does what you meant.
 #
 # </details>

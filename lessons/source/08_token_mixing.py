@@ -722,7 +722,7 @@ print(f"token mixing, a set per channel {C * token_mixing:>12,}")
 #
 # </details>
 #
-# **5.** A colleague takes the GELUs out to make the network faster, and adds twenty blocks to make up for it. Explain why the blocks don't help.
+# **5.** A colleague builds a network of both mixings without any GELU or LayerNorm, and gives it twenty blocks to make up for that. Explain why the blocks don't help.
 #
 # <details><summary>Answer</summary>
 #
