@@ -203,7 +203,7 @@ print(little.reshape(3, 2), " <- reshaped: rows of nothing in particular")
 # $$\texttt{dweight}_{so} = \sum_{n}\sum_{c} x_{nsc}\;\texttt{dy}_{noc} , \qquad
 # \texttt{dbias}_{o} = \sum_{n}\sum_{c} \texttt{dy}_{noc} .$$
 #
-# Watch `dy` on its way back, for one image of 3 tokens with 4 channels, and 2 tokens out. Each token has its own colour. Whole numbers, so that you can check every
+# Watch `dy` on its way back, for one image of 3 tokens with 4 channels, and 2 tokens out. Each token has its own colour. The numbers are whole, so you can check every
 # entry in your head:
 
 # %%

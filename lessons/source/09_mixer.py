@@ -330,7 +330,7 @@ print(f"worst relative error of a gradient: {report.worst_error:.0e}")
 # $$L = -\log \frac{1}{K} = \log K .$$
 #
 # The model starts without an opinion. And you get a test for free: if the first loss is not $\log K$, something is wrong with the
-# head, the loss or the labels.
+# head, the loss or the form of the labels.
 
 # %%
 logits, cache = model.forward(images)
@@ -558,8 +558,8 @@ show(
 #
 # <details><summary>Answer</summary>
 #
-# $\log 100 \approx 4.61$, because a zero head gives each class the probability 1/100. With 7.1 the head is not zero, or the loss is not computed as it should be, for example as a sum over something that
-# should be a mean.
+# $\log 100 \approx 4.61$, because a zero head gives each class the probability 1/100. With 7.1 the logits are not all equal, so look at the head first, and then at the loss itself. Labels that belong to other
+# images can't be the cause: with equal logits, every class costs the same.
 #
 # </details>
 #

@@ -537,7 +537,7 @@ show(
 #
 # ### Exercise 10.6
 # Write it for gradients that come as a tuple of arrays, one per parameter. (In the package they are one flat vector, and
-# this takes three lines.) Return the norm before clipping too: it is worth watching. Mind gradients that are all zero.
+# this takes three lines.) Return the norm before clipping too: it is worth watching. Be careful with gradients that are all zero.
 
 
 # %%
@@ -560,6 +560,7 @@ check("10.6", my_clip_by_global_norm)
 # You have all the parts. A step of training in the package is
 # ```python
 # images, labels = next(batches)
+# model.parameters.zero_gradients()
 # logits, cache = model.forward(images, train=True)
 # loss, dlogits = softmax_cross_entropy(logits, labels)
 # model.backward(dlogits, cache)

@@ -65,7 +65,7 @@ from tinymixer.training import evaluate, load_model, train_step
 digits = load_dataset("digits")
 
 # %% [markdown]
-# ## A Mixer to look into
+# ## A Mixer to look inside
 # With patches of a single pixel ($P = 1$) the 8 x 8 digits have $S = 64$ tokens, so a unit of token mixing sees the whole image pixel by pixel. Few
 # channels keep the training short.
 #

@@ -112,7 +112,7 @@ def few(count, seed):
 # $$\sqrt{p\,(1-p)/n} .$$
 #
 # For $p = 0.85$ and $n = 720$ that is 1.3 points, for 360 images 1.9 points. A difference of one point between two networks says
-# nothing. It says more if both are tested on the *same* images and start from the *same* seed and training images, because what is hard for one is
+# nothing. It says more if both are measured on the *same* images and start from the *same* seed and training images, because what is hard for one is
 # hard for the other and cancels in the difference. That is how we will compare.
 #
 # ## Learning by heart
@@ -319,7 +319,7 @@ print("mean over 10,000 masks:  ", y.mean(axis=0).round(2))
 # block to the given rate in the last.
 #
 # ### Exercise 13.3
-# Write it for a branch `x` of shape `(S, B, C)`, tokens first, and `keep` of shape `(B,)`. Mind the axis.
+# Write it for a branch `x` of shape `(S, B, C)`, tokens first, and `keep` of shape `(B,)`. Watch the axis.
 
 
 # %%
@@ -528,7 +528,7 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
     )
 
 # %% [markdown]
-# Mind the number after the +-: with 360 test images the two accuracies may well differ by chance alone. Whatever the result, it is now
+# Look at the number after the +-: with 360 test images the two accuracies may well differ by chance alone. Whatever the result, it is now
 # reported as it is. Going back to try something else "because the test was not good enough" would make the test set a validation set.
 #
 # (The package's trainer does the same: it holds back a share of the training images, chooses `best.npz` by the loss on them, and looks
