@@ -11,9 +11,7 @@
 # * say what goes into a Mixer, what comes out, and what happens in between,
 # * read the letters that every shape in the course is written in.
 #
-# ## Cells
-# A notebook is a sequence of cells, some text, some code. Click into the code cell below and press Shift+Enter: it runs, and the mark beside it
-# changes. Every cell that runs later can use what it defines, so run the cells in order, from top to bottom.
+# Every lesson begins and ends with a few questions. Say your own answer first, then open ours.
 
 # %% [markdown]
 # ## Before you begin
@@ -44,6 +42,11 @@
 # worse.
 #
 # </details>
+
+# %% [markdown]
+# ## Cells
+# A notebook is a sequence of cells, some text, some code. Click into the code cell below and press Shift+Enter: it runs, and the mark beside it
+# changes. Every cell that runs later can use what it defines, so run the cells in order, from top to bottom.
 
 # %%
 import numpy as np
@@ -237,7 +240,7 @@ print("because:", backend.reason)
 # like ours above, uses NumPy.
 #
 # ## How an exercise works
-# An exercise is a function whose body is missing: `raise NotYet` stands in its place. Put your lines there and run the cell; the call of `check` in
+# An exercise is a function whose body is missing: `raise NotYet` stands in its place. Put your lines there and run the cell; the call to `check` in
 # its last line answers. Until you have written something, it says so:
 
 
@@ -261,7 +264,8 @@ def wrong_on_purpose(images):
 check("0.1", wrong_on_purpose)
 
 # %% [markdown]
-# A check can't break anything, and you can run it as often as you like. An answer may use whatever the cells of its notebook define: imports, constants, other functions.
+# A check can't break anything, and you can run it as often as you like. An answer may use whatever the cells of its notebook define: imports,
+# constants, other functions.
 #
 # ## Pixels
 # The images are stored as `uint8`, whole numbers from 0 (black) to 255 (white), one byte each. A network multiplies its inputs by weights and adds
@@ -365,8 +369,8 @@ check("0.3", my_accuracy)
 # <details><summary>Answer</summary>
 #
 # There would be no error. `backward` *adds* to the gradients, so every step would use the sum of all gradients so far, and most of them belong to
-# parameters that have moved on since. The steps become
-# far too large and point in stale directions: in the cell above, the loss ends up as `nan`, and the accuracy at 10 %.
+# parameters that have moved on since. The steps become far too large and point in stale directions: in the cell above, the loss ends up as `nan`,
+# and the accuracy at 10 %.
 #
 # </details>
 #

@@ -58,8 +58,8 @@ images = digits.train_images / np.float32(255)  # (1437, 8, 8, 1)
 
 # %% [markdown]
 # ## A row of numbers and a shape
-# In the computer's memory an array is one long row of numbers. The **shape** says how to read it. With the shape `(3, 4)` the first four numbers are row 0, the next four
-# row 1, the last four row 2. An **index** has one number for each axis, and counts from 0.
+# In the computer's memory an array is one long row of numbers. The **shape** says how to read it. With the shape `(3, 4)` the first four numbers are
+# row 0, the next four row 1, the last four row 2. An **index** has one number for each axis, and counts from 0.
 
 # %%
 row = np.arange(12)  # (12,)
@@ -196,8 +196,8 @@ print(
 )
 
 # %% [markdown]
-# With more than two axes on the left, `@` sums over the last one and leaves the others alone. A batch of tokens `x` of shape `(S, B, C)` times weights `(C, O)` is
-# `(S, B, O)`: every token of every image meets the same weights. It is the same as one large table with $S \cdot B$ rows:
+# With more than two axes on the left, `@` sums over the last one and leaves the others alone. A batch of tokens `x` of shape `(S, B, C)` times
+# weights `(C, O)` is `(S, B, O)`: every token of every image meets the same weights. It is the same as one large table with $S \cdot B$ rows:
 
 # %%
 rng = np.random.default_rng(1)
@@ -367,8 +367,8 @@ for dtype in (np.float32, np.float64):
     )
 
 # %% [markdown]
-# When two dtypes meet, the larger one wins, and one `float64` number is enough to widen a whole array. A plain Python number is the exception: it takes on the array's
-# dtype. NumPy's own numbers, such as what `np.sqrt` returns, do not. Lesson 04 runs into this.
+# When two dtypes meet, the larger one wins, and one `float64` number is enough to widen a whole array. A plain Python number is the exception: it
+# takes on the array's dtype. NumPy's own numbers, such as what `np.sqrt` returns, do not. Lesson 04 runs into this.
 
 # %%
 x = np.ones(3, np.float32)
@@ -400,12 +400,11 @@ print(f"{backend.name} ({type(answer).__module__}):", backend.to_numpy(answer))
 # `images[::2]` takes every other image. Is it a view? What are its strides?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) The means have the shape `(8,)`, which is aligned on the right and meets the channels. There is only one channel, so it
-# is repeated. The result has the shape
-# `(8, 8, 8, 8)`, with eight channels where there was one, and there is no error. (b) Both have the shape `(B, S, C)`. The transposition is right. The
-# reshape mixes tokens of different images, and no shape gives that away: look at the numbers of one token, as the checks do. A network with this
-# mistake may still learn something, which makes it hard to find. (c) It is a view; its first stride is twice
-# that of `images`, the others are the same.
+# **About the questions.** (a) The means have the shape `(8,)`, which is aligned on the right and meets the channels. There is only one channel, so
+# it is repeated. The result has the shape `(8, 8, 8, 8)`, with eight channels where there was one, and there is no error. (b) Both have the shape
+# `(B, S, C)`. The transposition is right. The reshape mixes tokens of different images, and no shape gives that away: look at the numbers of one
+# token, as the checks do. A network with this mistake may still learn something, which makes it hard to find. (c) It is a view; its first stride is
+# twice that of `images`, the others are the same.
 
 # %% [markdown]
 # ## Questions
@@ -470,7 +469,8 @@ print(f"{backend.name} ({type(answer).__module__}):", backend.to_numpy(answer))
 # | tokens | patches as rows of numbers, `(S, B, P*P*channels)` |
 #
 # **Where the package does this:** `tinymixer/ops/array_library.py` (`namespace`, and the few functions of NumPy and CuPy that the operations use),
-# `tinymixer/ops/patches.py` (images to tokens), `tinymixer/backend.py` (moving arrays to a GPU and back), `tinymixer/ops/shapes.py` (errors that name the letters).
+# `tinymixer/ops/patches.py` (images to tokens), `tinymixer/backend.py` (moving arrays to a GPU and back), `tinymixer/ops/shapes.py` (errors that
+# name the letters).
 #
 # Next: [lesson 01b, the chain rule on ten scalars](01b_chain_rule.ipynb). If partial derivatives and sums over two indices are old friends of yours, go on to
 # [lesson 02, Linear, forward and backward](02_linear.ipynb).

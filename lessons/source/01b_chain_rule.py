@@ -110,7 +110,7 @@ show_still(
 # | $f(x)$ | slope | in words |
 # |---|---|---|
 # | $c$, a constant | $0$ | what does not depend on $x$ does not move |
-# | $x + c$ | $1$ | the whole curve moves up, its slope stays |
+# | $x + c$ | $1$ | the whole curve moves up; its slope stays the same |
 # | $c\,x$ | $c$ | $c$ times as far |
 # | $x^2$ | $2x$ | see above |
 # | $1/x$ | $-1/x^2$ | falls when $x$ grows |
@@ -119,8 +119,9 @@ show_still(
 # | $\tanh x$ | $1 - (\tanh x)^2$ | slope 1 at 0, flat far out |
 #
 # The last three may be new. $e^x$, in code `exp(x)`, is the number $e \approx 2.718$ to the power of $x$. It is always positive: $e^0 = 1$, and
-# $e^{-5} \approx 0.007$. The **logarithm** $\log x$ undoes it: it is the number whose exponential is $x$, so $\log e^x = x$ and $\log 1 = 0$. (In this course
-# `log` is always this one, the natural logarithm.) And $\tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}$ is a smooth step that rises from $-1$ to $1$, and is 0 at 0.
+# $e^{-5} \approx 0.007$. The **logarithm** $\log x$ undoes it: it is the number whose exponential is $x$, so $\log e^x = x$ and $\log 1 = 0$. (In
+# this course `log` is always this one, the natural logarithm.) And $\tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}$ is a smooth step that rises from
+# $-1$ to $1$, and is 0 at 0.
 #
 # Don't take a table's word for it. Measure:
 
@@ -193,7 +194,8 @@ check("1b.1", my_partials)
 
 # %% [markdown]
 # ## The summation sign
-# Take three numbers, $x_0 = 2$, $x_1 = 5$, $x_2 = 7$. The small lowered number is the **index**. It counts from 0, as in Python. The sum of the three is written
+# Take three numbers, $x_0 = 2$, $x_1 = 5$, $x_2 = 7$. The small lowered number is the **index**. It counts from 0, as in Python. The sum of the
+# three is written
 #
 # $$\sum_{i=0}^{2} x_i \;=\; x_0 + x_1 + x_2 \;=\; 2 + 5 + 7 \;=\; 14 .$$
 #
@@ -270,13 +272,14 @@ check("1b.2", my_sums)
 
 # %% [markdown]
 # ### The slope of a sum
-# There is one more thing about sums that we need all the time. What is the partial derivative of $\sum_i x_i^2$ with respect to $x_1$? Write it out. Only $x_1$ moves:
+# There is one more thing about sums that we need all the time. What is the partial derivative of $\sum_i x_i^2$ with respect to $x_1$? Write it out.
+# Only $x_1$ moves:
 #
 # $$\frac{\partial}{\partial x_1} \bigl(x_0^2 + x_1^2 + x_2^2\bigr) = 0 + 2x_1 + 0 = 2x_1 .$$
 #
 # So $\frac{\partial}{\partial x_k} \sum_i x_i^2 = 2 x_k$: of all the terms, only the one with $i = k$ moves, and *the summation sign is gone*. We
-# wrote $k$ because $i$ is already
-# taken: it is the index that runs. When a formula confuses you, do the same: write the sum out for two or three terms, and see which of them move.
+# wrote $k$ because $i$ is already taken: it is the index that runs. When a formula confuses you, do the same: write the sum out for two or three
+# terms, and see which of them move.
 #
 # ## The chain rule: along one path
 # Take three numbers, $x = 3$, $w = -2$ and $b = 10$. From them we compute, step by step,
@@ -313,8 +316,8 @@ for h in (1e-1, 1e-3, 1e-5):
 #
 # $$L = \bigl((w\,x + b)^2 - t\bigr)^2 .$$
 #
-# Write the slopes of $L$ with respect to $w$ and $b$. Go through the steps from the end to the beginning, and multiply. (For $x = 3$, $w = -2$, $b = 10$, $t = 20$ the answers
-# are $-192$ and $-64$.)
+# Write the slopes of $L$ with respect to $w$ and $b$. Go through the steps from the end to the beginning, and multiply. (For $x = 3$, $w = -2$,
+# $b = 10$, $t = 20$ the answers are $-192$ and $-64$.)
 
 
 # %%
@@ -334,8 +337,9 @@ check("1b.3", my_slopes_of_one_way)
 
 # %% [markdown]
 # ## Several paths
-# In $g = s \cdot s$ the same number appears twice. Why is the slope $2s$? Let $s = 4$ move by $h$. The first factor moves, and the product moves by the other factor times $h$,
-# that is $4h$. The second factor moves too, and adds another $4h$. Together $8h$. So $s$ reaches $g$ along *two paths*. Each path counts, and **the paths add up**.
+# In $g = s \cdot s$ the same number appears twice. Why is the slope $2s$? Let $s = 4$ move by $h$. The first factor moves, and the product moves by
+# the other factor times $h$, that is $4h$. The second factor moves too, and adds another $4h$. Together $8h$. So $s$ reaches $g$ along *two paths*.
+# Each path counts, and **the paths add up**.
 #
 # This is the whole chain rule:
 #
@@ -383,13 +387,13 @@ check("1b.4", my_slope_of_two_ways)
 # | | | | $L = e \cdot e$ | 1 | $e$, twice |
 #
 # Think of $x$ as an input, $w$ and $b$ as parameters, $r$ as the answer, 20 as the answer that we want ($m$ is minus that), $e$ as the error and $L$
-# as the loss. Note that $x$ is used
-# twice. Draw the ten numbers, with an arrow from each number to the numbers that are computed from it: that is a **graph**.
+# as the loss. Note that $x$ is used twice. Draw the ten numbers, with an arrow from each number to the numbers that are computed from it: that is a
+# **graph**.
 #
 # Step through it. First *forward*: each number is computed from those before it. Then *backward*: $L$ has the slope 1 with respect to itself. Each
 # number that knows its slope hands it back to the numbers it was computed from, multiplied by the local slope on the arrow. What arrives at a number
-# is added up. The slope of
-# a number is complete when all the arrows that leave it have reported back. Look at $x$: it gets $-2$ first, and 32 at the very end.
+# is added up. The slope of a number is complete when all the arrows that leave it have reported back. Look at $x$: it gets $-2$ first, and 32 at the
+# very end.
 
 # %%
 names = ["x", "w", "b", "m", "p", "s", "g", "r", "e", "L"]
@@ -439,8 +443,7 @@ show_steps(
 # $L = 1.0302$. It has grown by 0.0302, which is about 30 times 0.001.
 #
 # What are the slopes good for? $L$ falls when $w$ and $b$ grow, since their slopes are negative. So let both take a small step *against* their
-# slopes, and the loss falls. (Nobody moves
-# $x$ and $m$: they are data.)
+# slopes, and the loss falls. ($x$ and $m$ stay where they are: they are data.)
 
 # %%
 slopes = dict(zip(names, tape.backward(last), strict=True))
@@ -466,13 +469,11 @@ print(
 # * **Go backward along the arrows.** Start at $L$ and carry along the answer to "how does $L$ react to this number?" When the pass is over, *every* number has its slope.
 #
 # Backward needs one pass for all inputs because there is only one $L$, and a loss is always a single number. The graph above has 12 arrows: 12
-# multiplications and additions give all ten slopes.
-# What it costs is memory. The local slopes contain numbers from the forward pass (the other factor, the $\tanh$), so these must be kept until the way
-# back. This is what the `cache` of
-# every operation in this package is for.
+# multiplications and additions give all ten slopes. What it costs is memory. The local slopes contain numbers from the forward pass (the other
+# factor, the $\tanh$), so these must be kept until the way back. This is what the `cache` of every operation in this package is for.
 #
 # ## An engine
-# The backward pass takes no thought. So let a program do it. It writes every number down, one after the other, on a **tape**, and beside each number
+# The backward pass needs no thought. So let a program do it. It writes every number down, one after the other, on a **tape**, and beside each number
 # the *ways* into it, one for each arrow: from *which* earlier number, and with *which* local slope. On the tape a number is known by its place: 0, 1,
 # 2, ...
 #
@@ -546,11 +547,11 @@ check("1b.6", my_backward)
 
 # %% [markdown]
 # Together these are some thirty lines, and they differentiate anything that is built from sums, products and $\tanh$. Do they get it right? A
-# gradient that nobody has checked is a rumour. The
-# package has the same engine, `tinymixer/lessons/tape.py`; the cells below use it, so that they run before yours is finished. *Once it is, write
-# `MyTape, my_backward` in the first line, and see that nothing changes.*
+# gradient that nobody has checked is a rumour. The package has the same engine, `tinymixer/lessons/tape.py`; the cells below use it, so that they
+# run before yours is finished. *Once it is, write `MyTape, my_backward` in the first line, and see that nothing changes.*
 #
-# First against small steps. We take central differences, one step to each side, which are much more accurate ([lesson 03](03_gradient_checking.ipynb) says why).
+# First against small steps. We take central differences, one step to each side, which are much more accurate ([lesson
+# 03](03_gradient_checking.ipynb) says why).
 
 # %%
 engine, backward_of = Tape, Tape.backward  # yours: MyTape, my_backward
@@ -573,11 +574,9 @@ for place in range(4):
     print(f"{names[place]:4} {measured:12.6f} {slopes[place]:11.6f}")
 
 # %% [markdown]
-# Then with the package's checker. It wants the two functions that every operation in the course has: `forward`, which returns the result and a cache,
-# and `backward`, which takes `dy`,
-# the slope of the loss with respect to that result, and the cache. Here the cache is a tape. We put a $\tanh$ at the end, so that all three
-# operations take part. (`dtype=`: the checker also
-# demands that the dtype that goes in comes out, lesson 04.)
+# Then with the package's checker. It wants the two functions that every operation in the course has: `forward`, which returns the result and a
+# cache, and `backward`, which takes `dy`, the slope of the loss with respect to that result, and the cache. Here the cache is a tape. We put a
+# $\tanh$ at the end, so that all three operations take part. (`dtype=`: the checker also demands that the dtype that goes in comes out, lesson 04.)
 
 
 # %%
@@ -601,8 +600,7 @@ print(check_operation(forward, backward, numbers, name="tape"))
 # %% [markdown]
 # ## How many passes?
 # Let us count, for a sum of products with a $\tanh$ after it, $y = \tanh\bigl(\sum_i w_i x_i\bigr)$, which is one output of a Linear layer and a
-# bend. How many operations does it take to find the slopes
-# with respect to all $w_i$ and $x_i$?
+# bend. How many operations does it take to find the slopes with respect to all $w_i$ and $x_i$?
 
 # %%
 print("numbers put in    by small steps    backward")
@@ -633,7 +631,8 @@ for count in (2, 10, 100, 1000):
 #
 # $$y_o = \sum_i x_i\,W_{io} + b_o , \qquad \text{for example} \quad y_1 = x_0\,W_{01} + x_1\,W_{11} + b_1 .$$
 #
-# $i$ is under the sign. $o$ is free: three outputs. $W$ is a table with a row for each input and a column for each output, and this is a row of $I$ numbers times a matrix.
+# $i$ is under the sign. $o$ is free: three outputs. $W$ is a table with a row for each input and a column for each output, and this is a row of $I$
+# numbers times a matrix.
 
 # %%
 figure, axes = new_figure(1, 2, width=8, height=2.6)
@@ -684,8 +683,7 @@ show_still(
 # * **An input** $x_i$ reaches *every* output, $y_o$ with the local slope $W_{io}$. Three paths, and they add up: $\partial L / \partial x_i = \sum_o \texttt{dy}_o\,W_{io}$.
 #
 # In numbers, with $x = (2, 5)$, $W = \begin{pmatrix} 1 & 0 & 2 \\ -1 & 3 & 1 \end{pmatrix}$ and $\texttt{dy} = (1, -2, 3)$: the slope for $x_0$ is
-# $1 \cdot 1 + (-2) \cdot 0 + 3 \cdot 2 = 7$,
-# for $x_1$ it is $1 \cdot (-1) + (-2) \cdot 3 + 3 \cdot 1 = -4$, and for $W_{12}$ it is $5 \cdot 3 = 15$.
+# $1 \cdot 1 + (-2) \cdot 0 + 3 \cdot 2 = 7$, for $x_1$ it is $1 \cdot (-1) + (-2) \cdot 3 + 3 \cdot 1 = -4$, and for $W_{12}$ it is $5 \cdot 3 = 15$.
 #
 # ### Exercise 1b.7
 # Write these three gradients, with loops over $i$ and $o$. (Shorter, if you see how: without loops.)
@@ -760,15 +758,13 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 
 # %% [markdown]
 # **Try it.** (a) Give `MyTape` a method `exp`, then one that divides. Check them with `check_operation`, as above. (b) Change `+=` to `=` in
-# `my_backward` and read what its check says.
-# (c) What would `backward` have to look like if there were two losses, $L_1 + L_2$?
+# `my_backward` and read what its check says. (c) What would `backward` have to look like if there were two losses, $L_1 + L_2$?
 
 # %% [markdown] tags=["solution"]
 # **About the questions.** (a) `exp` writes `math.exp(x)` with the single way `(a, math.exp(x))`. A quotient $x / y$ has the value `x / y` and the
-# ways `(a, 1 / y)` and `(b, -x / (y * y))`: it is $x$ times $1/y$, and the
-# table has the slope of $1/y$. (b) The hint says that a number that is used twice keeps only one of its ways. (c) Nothing changes. Let the tape add
-# the two losses, and start at the sum. Starting with the slope 1 at both
-# places, and going back once, gives the same.
+# ways `(a, 1 / y)` and `(b, -x / (y * y))`: it is $x$ times $1/y$, and the table has the slope of $1/y$. (b) The hint says that a number that is
+# used twice keeps only one of its ways. (c) Nothing changes. Let the tape add the two losses, and start at the sum. Starting with the slope 1 at
+# both places, and going back once, gives the same.
 
 # %% [markdown]
 # ## Questions
@@ -832,8 +828,8 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 # | over the paths | add | $x$: $-2 + 32 = 30$ |
 # | backward | one pass for all inputs, because there is one loss | 12 arrows, ten slopes |
 #
-# **Where the package does this:** `tinymixer/lessons/tape.py` (the engine), `tinymixer/gradcheck` (the checker). The rest of the package has no tape.
-# Its operations know their own local
-# slopes, array by array, and each layer calls them in the opposite order by hand. From now on you write them.
+# **Where the package does this:** `tinymixer/lessons/tape.py` (the engine), `tinymixer/gradcheck` (the checker). The rest of the package has no
+# tape. Its operations know their own local slopes, array by array, and each layer calls them in the opposite order by hand. From now on you write
+# them.
 #
 # Next: [lesson 02, Linear](02_linear.ipynb).

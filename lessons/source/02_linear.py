@@ -190,7 +190,7 @@ print("largest difference between the loops and x.T @ dy:", abs(dweight - x.T @ 
 
 # %% [markdown]
 # ## The input
-# Take $a = x_{ni}$. Row $n$ of the output sees it, and no other row does. It reaches *every* output of that row, output $o$ with the
+# Take $a = x_{ni}$. Only row $n$ of the output depends on it. It reaches *every* output of that row, output $o$ with the
 # factor $W_{io}$:
 #
 # $$\frac{\partial L}{\partial x_{ni}} = \sum_{o} \texttt{dy}_{no}\,W_{io} .$$

@@ -198,14 +198,14 @@ for label, values, _ in curves:
 # | float64 | $10^{-16}$ | $10^{-5}$ | $10^{-11}$ |
 # | float32 | $6 \cdot 10^{-8}$ | $4 \cdot 10^{-3}$ | $10^{-5}$ |
 #
-# So: central differences, float64, $h = 10^{-5}$. And float32 can never be checked well: at $h = 10^{-5}$, which suits float64, only about three of its digits are left.
+# So: central differences, float64, $h = 10^{-5}$. And float32 can never be checked well: at $h = 10^{-5}$, which suits float64, only about three of
+# its digits are left.
 
 # %% [markdown]
 # ## The complex step
 # There is a way past the wall. It takes *complex numbers*. A complex number $a + ib$ is two numbers in one, its real part $a$ and its imaginary part
 # $b$; we calculate with it as usual, and write $-1$ wherever $i^2$ appears. The trouble was the subtraction of two numbers that are nearly the same.
-# Take instead
-# one step along the *imaginary* axis, with $i^2 = -1$, $i^3 = -i$:
+# Take instead one step along the *imaginary* axis, with $i^2 = -1$, $i^3 = -i$:
 #
 # $$f(x + ih) = f(x) + i h f'(x) - \tfrac{h^2}{2} f''(x) - i\,\tfrac{h^3}{6} f'''(x) + \dots$$
 #
@@ -213,7 +213,7 @@ for label, values, _ in curves:
 #
 # $$\frac{\operatorname{Im} f(x + ih)}{h} = f'(x) - \tfrac{h^2}{6} f'''(x) + \dots$$
 #
-# Since there is no rounding wall, $h$ may be $10^{-30}$. Its square vanishes beside anything. (Squire and Trapp 1998,
+# Since there is no rounding wall, $h$ may be $10^{-30}$. Its square is negligible next to anything. (Squire and Trapp 1998,
 # *Using complex variables to estimate derivatives of real functions*.)
 #
 # ### Exercise 3.2
@@ -268,8 +268,8 @@ except TypeError as error:
 # So the complex step is a superb second witness, but never the only one: believe it where central differences confirm its leading digits.
 #
 # ## A whole gradient
-# An operation has many inputs and many outputs, and a backward pass answers one question about them: *given `dy`, what is
-# `dx`?* To check it, we must choose some `dy` (it is then called the **cotangent**), and with it a loss whose derivative with respect to $y$ is exactly this `dy`:
+# An operation has many inputs and many outputs, and a backward pass answers one question about them: *given `dy`, what is `dx`?* To check it, we
+# must choose some `dy` (it is then called the **cotangent**), and with it a loss whose derivative with respect to $y$ is exactly this `dy`:
 #
 # $$L(x) = \sum_o \texttt{dy}_o\; y_o(x), \qquad \frac{\partial L}{\partial y_o} = \texttt{dy}_o .$$
 #
@@ -329,8 +329,8 @@ check("3.4", my_relative_error)
 
 # %% [markdown]
 # ## One direction through everything
-# The numerical gradient evaluates the forward pass twice per element. A small Mixer has a hundred thousand weights or more: two hundred thousand
-# forward passes. But there is a question that costs two, whatever the size: how fast does $L$ change if *all* elements move
+# The numerical gradient evaluates the forward pass twice per element. A small Mixer has a hundred thousand weights or more, which makes two hundred
+# thousand forward passes. But there is a question that costs only two, whatever the size: how fast does $L$ change if *all* elements move
 # at once, each by $h$ times its entry in a **direction** $v$ of the same shape as $x$? By the chain rule the paths add up:
 #
 # $$\frac{d}{dh}\,L(x + h v)\Big|_{h=0} = \sum_i \frac{\partial L}{\partial x_i}\, v_i = \sum_i \texttt{dx}_i\, v_i .$$
@@ -361,7 +361,8 @@ check("3.5", my_directional_check)
 
 # %% [markdown]
 # ## Five lies
-# Now for the art of fooling yourself. The cells below use `numerical_gradient` from `tinymixer/analysis/checks_that_lie.py`, which does the same as Exercise 3.3.
+# Now for the art of fooling yourself. The cells below use `numerical_gradient` from `tinymixer/analysis/checks_that_lie.py`, which does the same as
+# Exercise 3.3.
 #
 # ### Lie 1: all ones
 # We must choose some `dy`, and `dy = 1` is the obvious choice: it asks for the gradient of `y.sum()`. Here it is with LayerNorm, for the right
@@ -481,7 +482,7 @@ print(
 #
 # ### Exercise 3.6: find the bug
 # Write a checker that tells right from wrong. It is tried on ten pairs of forward and backward: some are right (one of them has a gradient that is 0
-# everywhere), and some are wrong, with everything above among them. Use your functions from 3.3 and 3.4. A relative error below $10^{-6}$ counts as
+# everywhere), and some are wrong, including everything above. Use your functions from 3.3 and 3.4. A relative error below $10^{-6}$ counts as
 # right. One more trap: a gradient with a NaN ("not a number") in it is wrong, and NaN is neither
 # larger nor smaller than any number.
 
@@ -545,9 +546,9 @@ show(
 #
 # ## The package's checker
 # `check_operation` does what you wrote, with more care: it takes several steps, in proportion to $x$, so that each derivative comes with its own
-# uncertainty; it checks every output with respect to
-# every input (the *Jacobian*) where arrays are small; and it uses the complex step where it can be confirmed. It also checks the contract of an
-# operation: inputs and cache are only read, the dtype that goes in comes out, and a second call gives the same answer as the first.
+# uncertainty; it checks every output with respect to every input (the *Jacobian*) where arrays are small; and it uses the complex step where it can
+# be confirmed. It also checks the contract of an operation: inputs and cache are only read, the dtype that goes in comes out, and a second call
+# gives the same answer as the first.
 
 # %%
 from tinymixer.gradcheck import check_layer, check_operation
@@ -656,7 +657,7 @@ print(check_layer(Gain(4), rng.normal(size=(3, 4))))
 # | `dy` | random, from a seed of its own | all ones and `dy = x` hide what sums to zero or is symmetric |
 # | parameters | moved away from 1 and 0 | a missing factor of 1 goes unseen |
 # | elements | all, or random directions | one index sees one of 400 elements |
-# | error | relative, worst element, with a floor | zero beside rounding is no mistake; NaN is |
+# | error | relative, worst element, with a floor | zero next to rounding is not a mistake; NaN is |
 #
 # **Where the package does this:** `tinymixer/gradcheck` (its docstring has the rest of the story), `tinymixer/gradcheck/planted_faults` (the mistakes that
 # the checker itself is checked with), `tinymixer gradcheck` on the command line (everything in the package).

@@ -162,16 +162,16 @@ show(
 # for two points in three. With a bend between them, the border closes.
 #
 # ## GELU: a gate that opens gradually
-# ReLU is a gate: it multiplies $x$ by 0 or by 1. It has a kink at 0, and where it multiplies by 0, no gradient comes back at all.
-# **GELU** (Hendrycks and Gimpel 2016, arXiv 1606.08415) opens the gate gradually: it multiplies $x$ by the *probability* that a random number $Z$, drawn from the
-# standard normal distribution (mean 0, variance 1, so a typical distance of 1 from 0), is below $x$. A large $x$ is nearly always above $Z$ and
+# ReLU is a gate: it multiplies $x$ by 0 or by 1. It has a kink at 0, and where it multiplies by 0, no gradient comes back at all. **GELU**
+# (Hendrycks and Gimpel 2016, arXiv 1606.08415) opens the gate gradually: it multiplies $x$ by the *probability* that a random number $Z$, drawn from
+# the standard normal distribution (mean 0, variance 1, so a typical distance of 1 from 0), is below $x$. A large $x$ is nearly always above $Z$ and
 # passes; a very negative one hardly ever does.
 #
 # $$y = x\,\Phi(x), \qquad \Phi(x) = P(Z < x) = \int_{-\infty}^{x} \varphi(z)\,dz, \qquad
 # \varphi(z) = \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2} .$$
 #
-# $P$ is read "the probability that", and $\int$ is the area under a curve, here under $\varphi$ and to the left of $x$.
-# $\varphi$ is the bell curve, the density of the normal distribution; there is no closed form for its integral $\Phi$. Instead, libraries offer the *error function*
+# $P$ is read "the probability that", and $\int$ is the area under a curve, here under $\varphi$ and to the left of $x$. $\varphi$ is the bell curve,
+# the density of the normal distribution; there is no closed form for its integral $\Phi$. Instead, libraries offer the *error function*
 # $\operatorname{erf}(w) = \frac{2}{\sqrt\pi} \int_0^w e^{-s^2} ds$, and a substitution turns one into the other. Half of the area lies left of 0:
 #
 # $$\Phi(x) = \frac12 + \int_0^x \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2}\, dz .$$
@@ -265,7 +265,8 @@ print(f"GELU's slope:                 {erf_slope.min():.3f} to {erf_slope.max():
 # `MixerConfig(gelu="tanh")` or `"erf"`.
 #
 # ## The slope of the tanh form
-# Now we have a chain: $y$ depends on $x$ directly and through $t$, $t$ depends on $u$, and $u$ on $x$. Begin with the product rule, and continue with the chain rule:
+# Now we have a chain: $y$ depends on $x$ directly and through $t$, $t$ depends on $u$, and $u$ on $x$. Begin with the product rule, and continue
+# with the chain rule:
 #
 # $$\frac{dy}{dx} = \frac12\,(1 + t) + \frac{x}{2}\,\frac{dt}{dx}, \qquad \frac{dt}{dx} = \tanh'(u)\;\frac{du}{dx} .$$
 #
@@ -308,7 +309,8 @@ show_steps(
 )
 
 # %% [markdown]
-# Where does 0.044715 come from? Let us try constants around it, and see how far the gate $\frac12(1 + \tanh u)$ is from $\Phi$ at its worst $x$.
+# Where does 0.044715 come from? Let us try constants around it, and see how far the gate $\frac12(1 + \tanh u)$ is from $\Phi$ where the two are
+# furthest apart.
 
 # %%
 x = np.linspace(-6, 6, 1201)  # (1201,)
@@ -326,17 +328,19 @@ print(
 # %% [markdown]
 # So the published constant makes the worst case about as good as a single constant allows.
 #
-# **Try it.** (a) In the middle picture GELU's slope is larger than 1 for some $x$. Where is it largest? Differentiate $\Phi(x) + x\,\varphi(x)$ once more,
-# with $\varphi'(x) = -x\,\varphi(x)$, and compare with the printed numbers. (b) For which $x$ is the slope almost 0, so that no gradient gets through, with ReLU and with GELU?
+# **Try it.** (a) In the middle picture GELU's slope is larger than 1 for some $x$. Where is it largest? Differentiate $\Phi(x) + x\,\varphi(x)$ once
+# more, with $\varphi'(x) = -x\,\varphi(x)$, and compare with the printed numbers. (b) For which $x$ is the slope almost 0, so that no gradient gets
+# through, with ReLU and with GELU?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) The derivative of the slope is $\varphi + \varphi - x^2 \varphi = (2 - x^2)\,\varphi$, which vanishes at $x = \pm\sqrt2$: at $\sqrt2$ the slope
-# is largest, 1.129, and at $-\sqrt2$ smallest, -0.129. (b) With ReLU, for every negative $x$. With GELU, for those below about -4, and near
-# $x = -0.75$, its lowest point; in between the slope is small and negative, but not 0.
+# **About the questions.** (a) The derivative of the slope is $\varphi + \varphi - x^2 \varphi = (2 - x^2)\,\varphi$, which vanishes at
+# $x = \pm\sqrt2$: at $\sqrt2$ the slope is largest, 1.129, and at $-\sqrt2$ smallest, -0.129. (b) With ReLU, for every negative $x$. With GELU, for
+# those below about -4, and near $x = -0.75$, its lowest point; in between the slope is small and negative, but not 0.
 
 # %% [markdown]
 # ## The float64 trap
-# Networks mostly train in float32: half the memory of float64, and twice the numbers per instruction. Here is the tanh form as many people would write it, beside the package's.
+# Networks mostly train in float32: half the memory of float64, and twice the numbers per instruction. Here is the tanh form as many people would
+# write it, beside the package's.
 
 # %%
 TANH_CUBIC = 0.044715
@@ -466,8 +470,7 @@ for name, function in (
 #
 # ## Fewer arrays, and whose arrays they are
 # An *in-place* operator such as `a *= b` writes its result over `a` and makes no new array, which saves memory and the time it takes to get it. But
-# the array must be yours. This backward pass of a
-# plain tanh saves an array in the wrong place:
+# the array must be yours. This backward pass of a plain tanh saves memory in the wrong place:
 
 
 # %%
@@ -493,8 +496,8 @@ for attempt in ("first", "second"):
 # What a function has made itself, it may overwrite as it likes.
 #
 # ### Exercise 4.5
-# Write the backward pass of 4.3 once more, so that no more than three arrays of the size of `x` exist at any time (not counting those that come in). Begin with a new array, such
-# as `slope = x * x`, and go on in place: `slope *= ...`, `slope += ...`.
+# Write the backward pass of 4.3 once more, so that no more than three arrays of the size of `x` exist at any time (not counting those that come in).
+# Begin with a new array, such as `slope = x * x`, and go on in place: `slope *= ...`, `slope += ...`.
 
 
 # %%
@@ -521,8 +524,9 @@ check("4.5", my_frugal_backward)
 
 # %% [markdown]
 # ## In chunks that stay close
-# You can save passes as well: take a few rows, do all nine operations on them, then take the next few. A small chunk stays in the processor's cache, a memory of
-# some hundred kilobytes or a few megabytes right beside the arithmetic, and every pass after the first finds it there. How large should a chunk be?
+# You can save passes as well: take a few rows, do all nine operations on them, then take the next few. A small chunk stays in the processor's cache,
+# a memory of some hundred kilobytes or a few megabytes right beside the arithmetic, and every pass after the first finds it there. How large should
+# a chunk be?
 
 # %%
 
@@ -621,7 +625,7 @@ print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as 
 #
 # Three habits: constants are Python floats; inputs, `dy` and caches are read, never written; and before you count multiplications, count passes over memory.
 #
-# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf), `tinymixer/engines/cpu/gelu.py` (the cpu engine's),
-# `tinymixer/gradcheck/planted_faults/gelu.py` (ten ways to get it wrong).
+# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf),
+# `tinymixer/engines/cpu/gelu.py` (the cpu engine's), `tinymixer/gradcheck/planted_faults/gelu.py` (ten ways to get it wrong).
 #
 # Next: [lesson 05, LayerNorm](05_layer_norm.ipynb).

@@ -60,8 +60,8 @@ from tinymixer.lessons.steps import show_steps
 # ## Why normalise
 # A layer makes its numbers a little larger or a little smaller on average. The next layer does it again. A factor per layer becomes a *power* after
 # many layers, and powers run away. To see this, we send random rows through 30 layers (Linear, then GELU) and record the size of the numbers after
-# each layer: the root of the mean square, rms for short. The weights are random, drawn in three sizes. We do it once as it is, and once with every
-# layer first normalising what it receives. (Until we have written LayerNorm ourselves, we borrow the package's.)
+# each layer: the root of the mean square, rms for short. The weights are random, drawn in three sizes. We do it once as is, and once with each layer
+# first normalising what it receives. (Until we have written LayerNorm ourselves, we borrow the package's.)
 
 # %%
 C = 64  # channels
@@ -107,10 +107,9 @@ show(
 # the opposite order, so they vanish or explode in the same way.
 #
 # ## Over which axis
-# In the Mixer, activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm
-# (Ba, Kiros and Hinton 2016, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450)) takes the mean and the variance over the *channels of one token*.
-# BatchNorm (Ioffe and Szegedy 2015,
-# [arXiv 1502.03167](https://arxiv.org/abs/1502.03167)) takes them over the batch, for each channel.
+# In the Mixer, activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm (Ba, Kiros and Hinton
+# 2016, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450)) takes the mean and the variance over the *channels of one token*. BatchNorm (Ioffe and
+# Szegedy 2015, [arXiv 1502.03167](https://arxiv.org/abs/1502.03167)) takes them over the batch, for each channel.
 
 # %%
 rng = np.random.default_rng(0)
@@ -298,9 +297,8 @@ show(
 # Pause at the last step. Centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's influence on the variance drops out. That is why the picture
 # has no arrow from the mean to the variance.
 #
-# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, which is one over a root. The slope of $v^a$ is $a\,v^{a-1}$, so the derivative
-# of $r$ with respect to $v$ is
-# $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
+# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, which is one over a root. The slope of $v^a$ is $a\,v^{a-1}$, so the
+# derivative of $r$ with respect to $v$ is $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
 #
 # $$\frac{\partial r}{\partial x_i} = -\frac12 r^3 \cdot \frac2C\, d_i = -\frac{1}{C}\, r^2 \,(r\,d_i) = -\frac1C\, r^2\, \hat x_i .$$
 #
@@ -432,17 +430,15 @@ show_steps(
 #
 # Moving $x$ in these two directions does not move the output, so it does not move the loss. A gradient has no part along a direction in which the
 # loss is flat: `dx` must be orthogonal to both (at right angles: the products of their elements add up to zero). The first direction is
-# $(1, 1, \dots, 1)$. The second
-# is $d$, or $\hat x$, which points the same way.
+# $(1, 1, \dots, 1)$. The second is $d$, or $\hat x$, which points the same way.
 #
 # How do we remove the part of $g$ along a direction $u$? We subtract $u\,\frac{\sum_j g_j u_j}{\sum_j u_j u_j}$, the projection of $g$ onto $u$. For
-# $u = (1, \dots, 1)$ that is $\operatorname{mean}(g)$. For $u = \hat x$, with
-# $\sum_j \hat x_j \hat x_j = C$, it is $\hat x \operatorname{mean}(g\,\hat x)$. There they are, the two subtracted terms. They do not interfere with
-# each other, since $\hat x$ adds up to zero, which makes it orthogonal to $(1, \dots, 1)$.
+# $u = (1, \dots, 1)$ that is $\operatorname{mean}(g)$. For $u = \hat x$, with $\sum_j \hat x_j \hat x_j = C$, it is
+# $\hat x \operatorname{mean}(g\,\hat x)$. There they are, the two subtracted terms. They do not interfere with each other, since $\hat x$ adds up to
+# zero, which makes it orthogonal to $(1, \dots, 1)$.
 #
 # With three channels we can draw this. We look along $(1, 1, 1)$, so adding a number to all channels does not move anything in the picture (that
-# takes care of the first of the two terms). Every normalised row lies on a circle around the
-# origin: $\sum_j \hat x_j^2 = 3$.
+# takes care of the first of the two terms). Every normalised row lies on a circle around the origin: $\sum_j \hat x_j^2 = 3$.
 
 # %%
 x3 = np.array([[1.0, 0.2, -1.5]])  # (1, 3)   one row with three channels
@@ -520,7 +516,7 @@ print(f"dy along x_hat, for comparison:           {dy_along_x_hat:.0e}")
 # `ops.layer_norm_backward` on rows of two.
 
 # %% [markdown] tags=["solution"]
-# **About the question.** Two centred numbers are $+a$ and $-a$, and their standard deviation is $a$ (taken as positive), so $\hat x$ is $(1, -1)$ or
+# **About the question.** Two centred numbers are $a$ and $-a$, and their standard deviation is $|a|$, so $\hat x$ is $(1, -1)$ or
 # $(-1, 1)$, whatever $x$ was. The output says no more than which of the two is larger, and the derivative of that is zero: two flat directions in a
 # space of two dimensions leave nothing. Because of $\varepsilon$, something of size $\varepsilon$ is left. In general, $C - 2$ directions survive: a
 # LayerNorm over only a few channels throws a lot away.
@@ -761,7 +757,7 @@ print("two backward passes add up:", np.allclose(twice, 2 * once))
 # it*. In the next lesson it explains another gradient.
 #
 # **Where the package does this:** `tinymixer/ops/layer_norm.py` (the nine lines), `tinymixer/layers/layer_norm.py` (the layer),
-# `tinymixer/gradcheck/planted_faults/layer_norm.py` (nine ways to get it wrong), and on a GPU
-# `tinymixer/kernels/cuda/layer_norm.cu` (the same formula, a row per group of threads).
+# `tinymixer/gradcheck/planted_faults/layer_norm.py` (nine ways to get it wrong), and on a GPU `tinymixer/kernels/cuda/layer_norm.cu` (the same
+# formula, a row per group of threads).
 #
 # Next: [lesson 06, softmax cross-entropy](06_softmax_cross_entropy.ipynb).

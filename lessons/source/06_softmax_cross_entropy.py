@@ -276,7 +276,8 @@ show_steps(
 
 # %% [markdown]
 # ## What the gradient tells the network
-# To see the gradient at work, we train the classifier of lesson 02, a single Linear layer, for a moment with the package's loss, and look at an image that it still gets wrong.
+# To see the gradient at work, we briefly train the classifier of lesson 02, a single Linear layer, with the package's loss, and look at an image
+# that it still gets wrong.
 
 # %%
 digits = load_dataset("digits")
@@ -334,8 +335,8 @@ print(f"sum of p - t: {np.sum(p - t):.0e}, as near to zero as float32 comes")
 # %% [markdown]
 # Training walks *against* the gradient. So the logit of the right class (the bar that points down) is raised, by as much as its probability falls
 # short of 1, and every other logit is lowered, in proportion to the probability that its class has wrongly been given. A network that is right and
-# sure gets almost no gradient: it is left alone. (The gradient of lesson 02 had outputs where
-# this one has probabilities. There an output of 3 at the right class was an error of 2. Here it is a reason to be sure.)
+# sure gets almost no gradient: it is left alone. (The gradient of lesson 02 had outputs where this one has probabilities. There an output of 3 at
+# the right class was an error of 2. Here it is a reason to be sure.)
 #
 # Up and down cancel: **every row of the gradient adds up to zero**. You can see why without a calculation. Adding the same number to all logits of an
 # image changes no probability, so it does not change the loss, and along a direction in which the loss is flat, the gradient has no part. It is the
@@ -431,7 +432,7 @@ for backward in (ops.softmax_cross_entropy_backward, faults.label_smoothing_forg
 # the outputs add up to 1 whatever the logits are.
 #
 # ## Label smoothing
-# A target of 1 can never be reached: $p_y = 1$ would need an infinite logit, and $p - t$ keeps pushing the logits apart forever. Szegedy et al. 2016
+# A target of 1 can never be reached: $p_y = 1$ would need an infinite logit, and $p - t$ keeps pushing the logits apart for ever. Szegedy et al. 2016
 # ([arXiv 1512.00567](https://arxiv.org/abs/1512.00567), section 7) ask for a little less. With a small number
 # $\alpha$, for instance 0.1, each target becomes
 #
@@ -519,8 +520,8 @@ show(
 # * The layer is the same, so it *can* express the same things. But the squared error wants outputs of exactly 0 and 1, and keeps adjusting the
 #   weights for images that are already right.
 #
-# **Try it.** Train with `lambda z, y: ops.softmax_cross_entropy(z, y, 0.1)`. What is the smallest loss that label smoothing allows? And how large is the largest
-# logit, compared with training without?
+# **Try it.** Train with `lambda z, y: ops.softmax_cross_entropy(z, y, 0.1)`. What is the smallest loss that label smoothing allows? And how large is
+# the largest logit, compared with training without?
 
 # %% [markdown] tags=["solution"]
 # **About the questions.** At best $p = t'$, and the loss is then $-\sum_k t'_k \log t'_k$, the entropy of the target. For $\alpha = 0.1$ and $K = 10$ that is
@@ -590,7 +591,8 @@ show(
 # | gradient | `(p - target) / B` | every row adds up to zero |
 # | first loss | `log K` | 2.303 for ten classes |
 #
-# Linear, GELU, LayerNorm and this loss do nearly all the computing of a Mixer. What is still missing mostly moves numbers around: patches, and the transposition.
+# Linear, GELU, LayerNorm and this loss do nearly all the computing of a Mixer. What is still missing mostly moves numbers around: patches, and the
+# transposition.
 #
 # **Where the package does this:** `tinymixer/ops/softmax_cross_entropy.py` (both passes, also for targets that are rows of
 # probabilities), `tinymixer/gradcheck/planted_faults/loss.py` (the faults above), `tinymixer/engines/step.py` (its place in a training step).

@@ -335,11 +335,11 @@ exercise(
             lambda dy, x, weight: (weight * dy, None, None),
         ),
         Mistake(
-            "dx has weight with its indices exchanged: the way from x[i] to y[o] has the local slope weight[i, o].",
+            "dx has weight with its indices swapped: the path from x[i] to y[o] has the local slope weight[i, o].",
             lambda dy, x, weight: (dy @ weight, None, None),
         ),
         Mistake(
-            "dx has weight with its indices exchanged: the way from x[i] to y[o] has the local slope weight[i, o].",
+            "dx has weight with its indices swapped: the path from x[i] to y[o] has the local slope weight[i, o].",
             lambda dy, x, weight: (
                 np.array([sum(dy[o] * weight[o, i] for o in range(len(dy))) for i in range(len(x))]),
                 None,

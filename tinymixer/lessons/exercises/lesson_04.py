@@ -187,7 +187,7 @@ exercise(
     "my_gelu_tanh",
     reference=_forward,
     cases=_forward_inputs,
-    returns=("y", "twelve digits in float64"),
+    returns=("y", "the precision in float64"),
     call=_forward_and_digits,
     mistakes=[
         Mistake(
@@ -263,11 +263,11 @@ def _gate_forgotten(dy, cache):
 
 exercise(
     "4.5",
-    "Frugal with memory, and not with other people's",
+    "Frugal with memory",
     "my_frugal_backward",
     reference=_frugal,
     cases=_gelu_inputs(ops.gelu_tanh_forward),
-    returns=("dx", "at most three arrays at once"),
+    returns=("dx", "the memory used"),
     call=_backward_and_memory,
     mistakes=[
         Mistake(
