@@ -53,7 +53,10 @@ def draw_mix(
 
 
 def box_mix(shift: int, share: float, row: float, column: float, height: int, width: int) -> Mix:
-    """A box of the area 1 - share about a centre drawn anywhere, cut off at the border; share follows the box."""
+    """A box of the area 1 - share about a centre, cut off at the border; the Mix has the share that really stays.
+
+    row, column   of the centre, as shares of the height and the width, in [0, 1)
+    """
     side = (1 - share) ** 0.5
     edges = []
     for centre, length in ((int(row * height), height), (int(column * width), width)):

@@ -254,6 +254,10 @@ exercise(
             _of_both(lambda own, other, share: (_shared(own[0], other[0], share), own[1])),
         ),
         Mistake(
+            "loss is right. dlogits is the mean of the two gradients. It is shared like the loss.",
+            _of_both(lambda own, other, share: (_shared(own[0], other[0], share), (own[1] + other[1]) / 2)),
+        ),
+        Mistake(
             "loss is right. The two gradients are added, each with full weight: then p is subtracted from twice. The "
             "gradient is shared like the loss.",
             _of_both(lambda own, other, share: (_shared(own[0], other[0], share), own[1] + other[1])),
@@ -286,6 +290,7 @@ exercise(
 
 def _cutmix_box(share, row, column, height, width):
     mix = mixing.box_mix(1, share, (row + 0.5) / height, (column + 0.5) / width, height, width)
+    assert mix.box is not None
     return (*mix.box, mix.share)
 
 
@@ -305,7 +310,7 @@ def _from_edges(height, width, top, bottom, left, right):
 
 
 def _box(
-    share, row, column, height, width,
+    share, row, column, height, width, *,
     side=lambda share: (1 - share) ** 0.5, cut=True, moved=False, half=True, last=0, whole=round,
 ):  # fmt: skip
     """The box and the share that stays, with one thing done in another way."""
@@ -325,6 +330,19 @@ def _whole_box(share, row, column, height, width):
 def _cut_on_two_sides(share, row, column, height, width):
     top, bottom, left, right, _ = _whole_box(share, row, column, height, width)
     return _from_edges(height, width, max(top, 0), bottom, max(left, 0), right)
+
+
+def _with_true_halves(share, row, column, height, width):
+    edges = []
+    for centre, length in ((row, height), (column, width)):
+        size = round((1 - share) ** 0.5 * length)
+        edges += [max(centre - size / 2, 0), min(centre - size / 2 + size, length)]
+    return _from_edges(height, width, *edges)
+
+
+def _cut_too_early(share, row, column, height, width):
+    top, bottom, left, right, _ = _box(share, row, column, height, width)
+    return _from_edges(height, width, top, min(bottom, height - 1), left, min(right, width - 1))
 
 
 def _two_halves(share, row, column, height, width):
@@ -411,6 +429,16 @@ exercise(
             _two_halves,
         ),
         Mistake(
+            "Half of a size need not be a whole number, and edges are whole pixels: divide by 2 and leave out the "
+            "rest.",
+            _with_true_halves,
+        ),
+        Mistake(
+            "The box is cut off one pixel too early. `bottom` and `right` are one further than the last row and "
+            "column, as in a slice, so they may be as large as height and width.",
+            _cut_too_early,
+        ),
+        Mistake(
             "The box begins at the centre. Half of its size lies before it.", lambda *inputs: _box(*inputs, half=False)
         ),
         Mistake(
@@ -485,6 +513,10 @@ exercise(
             _with_rates(lambda blocks, rate: rate * np.arange(blocks) / blocks),
         ),
         Mistake("Every block has the same rate. It rises from 0 to `drop_path`.", _with_rates(lambda n, r: [r] * n)),
+        Mistake(
+            "Every block but the first has the same rate. They rise along a line from 0 to `drop_path`.",
+            _with_rates(lambda blocks, rate: [0.0] + [rate] * (blocks - 1)),
+        ),
         Mistake(
             "The rates fall. The first block, which all others need, is never dropped.",
             _with_rates(lambda blocks, rate: rate * np.arange(blocks)[::-1] / max(blocks - 1, 1)),
@@ -622,6 +654,14 @@ exercise(
             _by_rule(_warm, begin=lambda start, weights: weights[0]),
         ),
         Mistake(
+            "The start is in averages as well, before the first update. Only what comes after an update is asked for, "
+            "a row for each row of weights.",
+            lambda start, weights, decay: (
+                np.concatenate([start[None], _averaged(start, weights, decay)]),
+                np.concatenate([[1.0], _average(start, weights, decay)[1]]),
+            ),
+        ),
+        Mistake(
             "Every row of averages is the last one: the same array was kept each time, and then changed in place. Keep "
             "a copy, or make a new array in each update.",
             lambda start, weights, decay: (
@@ -734,24 +774,20 @@ def _sam_gradient(gradient_of, weights, rho):
         return gradient_of(parameters["w"].copy())
 
 
-class _Gradient:
-    """The gradient of L = sum(c * w^2) / 2 + sum(w^4) / 4, which is c * w + w^3."""
+def _a_gradient(curvatures):
+    """The gradient of L = sum(c * w^2) / 2 + sum(w^4) / 4, which is c * w + w^3, as a function of w."""
 
-    def __init__(self, curvatures):
-        self.curvatures = curvatures
+    def gradient_of(weights):
+        return curvatures * weights + weights**3
 
-    def __call__(self, weights):
-        return self.curvatures * weights + weights**3
-
-    def __repr__(self) -> str:
-        return "a gradient"
+    return gradient_of
 
 
 def _sam_cases(generator):
     """gradient_of, weights, rho: three weights, as many as a larger distance moves, one weight, the minimum itself."""
     for size, rho in ((3, 0.1), (5, 0.5), (1, 0.2)):
-        yield _Gradient(generator.uniform(0.5, 3, size)), generator.normal(size=size), rho
-    yield _Gradient(generator.uniform(0.5, 3, 4)), np.zeros(4), 0.1
+        yield _a_gradient(generator.uniform(0.5, 3, size)), generator.normal(size=size), rho
+    yield _a_gradient(generator.uniform(0.5, 3, 4)), np.zeros(4), 0.1
 
 
 def _at(place):
@@ -816,6 +852,17 @@ exercise(
         Mistake(
             "This is the gradient at the weights themselves. The second one, uphill of them, is asked for.",
             lambda gradient_of, weights, rho: gradient_of(weights),
+        ),
+        Mistake(
+            "All is right but where the gradient is zero: there a single 0 came back. A gradient has the shape of the "
+            "weights, there too.",
+            lambda gradient_of, weights, rho: (
+                _sam_gradient(gradient_of, weights, rho) if np.any(gradient_of(weights)) else 0
+            ),
+        ),
+        Mistake(
+            "The weights after a step came back. The gradient is asked for; the step is the optimizer's.",
+            lambda gradient_of, weights, rho: weights - _sam_gradient(gradient_of, weights, rho),
         ),
         Mistake(
             "The moved weights came back. The gradient there is asked for.",
