@@ -35,6 +35,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tinymixer.errors import REFERENCE, REPOSITORY, install_line
 from tinymixer.lessons.course import LESSONS
+from tinymixer.lessons.merging import KEY, record
 
 LESSONS_FOLDER = Path(__file__).resolve().parent
 COLAB = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github")
@@ -84,9 +85,7 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
             exercise.append(
                 new_cell(without_solution(cell.source, place).strip("\n"), id=identity)
             )
-    return new_notebook(cells=exercise, metadata=METADATA), new_notebook(
-        cells=solution, metadata=METADATA
-    )
+    return recorded(exercise), recorded(solution)
 
 
 def page(name: str) -> NotebookNode:
@@ -98,7 +97,7 @@ def page(name: str) -> NotebookNode:
     cells = [new_markdown_cell(text.strip(), id=f"{name}-text")]
     if name == "README":
         cells.append(new_code_cell(PROGRESS.strip(), id=f"{name}-progress"))
-    return new_notebook(cells=cells, metadata=METADATA)
+    return recorded(cells)
 
 
 def with_links(text: str) -> str:
@@ -216,6 +215,11 @@ def _with_joined_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
         else:
             joined.append(output)
     return joined
+
+
+def recorded(cells: list[NotebookNode]) -> NotebookNode:
+    """A notebook that records what its cells say, so that an older copy of it can be told and merged."""
+    return new_notebook(cells=cells, metadata=METADATA | {KEY: {"cells": record(cells)}})
 
 
 def written(notebook: NotebookNode) -> str:
