@@ -52,15 +52,15 @@ METADATA = {
 PAGES = {"README": "map", "cheatsheet": "cheatsheet"}  # text -> the notebook that shows it
 PROGRESS = """
 # Your progress: run this cell to see what is done.
-import sys
+from tinymixer.lessons import show_progress
 
-!{sys.executable} -m tinymixer lessons status .
+show_progress()
 """
 COLAB_SETUP = f"""\
 import sys
 
 if "google.colab" in sys.modules:  # elsewhere this does nothing
-    %{install_line("lessons").replace("install", "install --quiet", 1)}
+    %{install_line("notebook").replace("install", "install --quiet", 1)}
 """
 NOT_YET_SETUP = """
 from tinymixer.lessons import NotYet  # what an exercise raises until you have written it
@@ -85,7 +85,7 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
             exercise.append(
                 new_cell(without_solution(cell.source, place).strip("\n"), id=identity)
             )
-    return recorded(exercise), recorded(solution)
+    return recorded(exercise), recorded(solution, exercise)
 
 
 def page(name: str) -> NotebookNode:
@@ -96,6 +96,7 @@ def page(name: str) -> NotebookNode:
     text = with_links(text.replace(f"{COLAB}/blob/main/", f"{COLAB}/blob/{REFERENCE}/"))
     cells = [new_markdown_cell(text.strip(), id=f"{name}-text")]
     if name == "README":
+        cells.append(new_code_cell(COLAB_SETUP.strip(), id=f"{name}-setup"))
         cells.append(new_code_cell(PROGRESS.strip(), id=f"{name}-progress"))
     return recorded(cells)
 
@@ -217,9 +218,11 @@ def _with_joined_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
-def recorded(cells: list[NotebookNode]) -> NotebookNode:
+def recorded(
+    cells: list[NotebookNode], lesson: list[NotebookNode] | None = None
+) -> NotebookNode:
     """A notebook that records what its cells say, so that an older copy of it can be told and merged."""
-    return new_notebook(cells=cells, metadata=METADATA | {KEY: {"cells": record(cells)}})
+    return new_notebook(cells=cells, metadata=METADATA | {KEY: record(cells, lesson)})
 
 
 def written(notebook: NotebookNode) -> str:

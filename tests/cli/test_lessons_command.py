@@ -105,7 +105,7 @@ def test_a_copy_of_another_version_is_named_and_renewed(tinymixer):
     notebook = Path("mine/02_linear.ipynb")
     older = json.loads(notebook.read_text(encoding="utf-8"))
     older["cells"][2]["source"] = "# An older text"
-    older["metadata"]["tinymixer"] = {"cells": record(older["cells"])}
+    older["metadata"]["tinymixer"] = record(older["cells"])
     notebook.write_text(json.dumps(older).replace("raise NotYet", "return dy.sum(axis=0)"), encoding="utf-8")
     written = notebook.read_bytes()
     said = tinymixer("lessons", "--folder", "mine", "status").out
@@ -146,5 +146,5 @@ def test_the_exercises_run_as_tests_of_the_folder(tinymixer):
 def test_jupyterlab_missing_is_a_sentence(tinymixer, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jupyterlab" else find_spec(name))
-    assert tinymixer("lessons").is_error("JupyterLab is not installed", "pip install 'tinymixer[lessons] @ git+")
+    assert tinymixer("lessons").is_error("JupyterLab is not installed", 'pip install "tinymixer[lessons] @ git+')
     assert json.loads(Path("tinymixer-lessons/02_linear.ipynb").read_text())["cells"]

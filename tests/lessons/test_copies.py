@@ -29,7 +29,7 @@ def lesson(*sources, recorded=True):
         make = markdown if source.startswith("#") else code
         cells.append(make(source, f"02_linear-{index:03d}"))
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}} | (
-        {KEY: {"cells": record(cells)}} if recorded else {}
+        {KEY: record(cells)} if recorded else {}
     )
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
@@ -73,6 +73,14 @@ def merge(old, new):
     if nbformat := pytest.importorskip("nbformat"):
         nbformat.validate(json.loads(json.dumps(result.notebook)))
     return result
+
+
+def test_a_solution_in_the_place_of_the_exercises_is_of_the_same_edition():
+    new, solution = lesson("# Linear", FORWARD), lesson("# Linear", ANSWERED)
+    solution["metadata"][KEY] = record(solution["cells"], new["cells"])
+    assert from_this_version(solution, new)
+    assert not from_this_version(solution, lesson("# Other", FORWARD))
+    assert sources(merge(solution, lesson("# Other", FORWARD)).notebook) == ["# Other", ANSWERED]
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -313,7 +321,7 @@ def test_the_answers_of_a_whole_lesson_pass_after_the_merge(tmp_path, monkeypatc
     old["metadata"].pop(KEY, None)
     new = json.loads((lessons_source() / "02_linear.ipynb").read_text(encoding="utf-8"))
     new["cells"].insert(2, markdown("# A new text", "02_linear-xyz"))
-    new["metadata"][KEY] = {"cells": record(new["cells"])}
+    new["metadata"][KEY] = record(new["cells"])
     result = merge(old, new)
     assert result.answers == [exercise.number for exercise in EXERCISES]
     folder = tmp_path / "mine"

@@ -77,7 +77,7 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
       tinymixer lessons status my-course --json
     """
     from tinymixer.lessons.copies import remark_about
-    from tinymixer.lessons.progress import grade_folder
+    from tinymixer.lessons.progress import grade_folder, progress_text
     from tinymixer.lessons.text import encodable
 
     folder = folder or context.obj
@@ -91,7 +91,9 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
         _print_rows(states)
     else:
         remark = remark_about(folder)
-        click.echo(encodable(_progress(states) + (f"\n{remark}\n" if remark else ""), sys.stdout), nl=False)
+        click.echo(
+            encodable(progress_text(states, _coloured) + (f"\n{remark}\n" if remark else ""), sys.stdout), nl=False
+        )
 
 
 @lessons.command(short_help="Renew copies that an older version made; your answers stay.")
@@ -163,21 +165,5 @@ def _print_rows(states: "list[LessonState]") -> None:
     click.echo(json.dumps(rows, indent=2))
 
 
-def _progress(states: "list[LessonState]") -> str:
-    """A line per lesson with a mark per exercise, followed by what is wrong."""
-    from tinymixer.lessons.grading import MARKS, WRONG
-
-    lines = []
-    width = max(len(state.lesson.title) for state in states)
-    for state in states:
-        marks = " ".join(click.style(MARKS[verdict.state], fg=COLOURS[verdict.state]) for verdict in state.verdicts)
-        share = f"{state.done} of {len(state.verdicts)}"
-        padding = " " * (2 * max(len(other.verdicts) for other in states) - 2 * len(state.verdicts))
-        lines.append(f"{state.lesson.number:<3} {state.lesson.title:<{width}}  {marks}{padding}  {share}")
-    verdicts = [verdict for state in states for verdict in state.verdicts]
-    lines.append(f"\n{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done")
-    lines += [f"\n{verdict}" for verdict in verdicts if verdict.state == WRONG]
-    following = next((verdict for verdict in verdicts if not verdict.passed), None)
-    if following is not None and following.state != WRONG:
-        lines.append(f"next: {following.number} {following.title}")
-    return "\n".join(lines) + "\n"
+def _coloured(mark: str, state: str) -> str:
+    return click.style(mark, fg=COLOURS[state])

@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,9 +67,14 @@ def source_of(cell: Cell) -> str:
     return source if isinstance(source, str) else "".join(source)
 
 
-def record(cells: Iterable[Cell]) -> dict[str, str]:
-    """Cell id -> digest of what the cell says, for the metadata of a notebook."""
-    return {cell["id"]: digest(cell) for cell in cells}
+def record(cells: Sequence[Cell], lesson: Sequence[Cell] | None = None) -> dict[str, Any]:
+    """For the metadata of a notebook: cell id -> digest of what the cell says, and which edition of the lesson it is.
+
+    lesson: the cells of the exercise notebook, which make the edition of a solution too
+    """
+    digests = [digest(cell) for cell in (cells if lesson is None else lesson)]
+    edition = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:12]
+    return {"edition": edition, "cells": {cell["id"]: digest(cell) for cell in cells}}
 
 
 def digest(cell: Cell) -> str:
@@ -79,16 +84,19 @@ def digest(cell: Cell) -> str:
 
 def recorded(notebook: dict[str, Any]) -> dict[str, str] | None:
     """What a notebook records of its cells; None for one from before that, or where a program dropped it."""
-    own = notebook.get("metadata", {}).get(KEY)
-    cells = own.get("cells") if isinstance(own, dict) else None
+    cells = _own(notebook).get("cells")
     return cells if isinstance(cells, dict) else None
+
+
+def _own(notebook: dict[str, Any]) -> dict[str, Any]:
+    own = notebook.get("metadata", {}).get(KEY)
+    return own if isinstance(own, dict) else {}
 
 
 def from_this_version(notebook: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether a copy was made from the lesson of this version, however it was changed afterwards."""
-    known = recorded(notebook)
-    if known is not None:
-        return known == recorded(new)
+    if recorded(notebook) is not None:
+        return bool(_own(notebook).get("edition") == _own(new).get("edition"))
     said = {digest(cell) for cell in notebook["cells"]}
     return all(digest(cell) in said for cell in new["cells"] if "raise NotYet" not in source_of(cell))
 
@@ -187,7 +195,8 @@ class _Merging:
             return
         old, new, place = self.old_cells[here], self.new_cells[there[0]], there[0]
         changed = self._changed_by_learner(old)
-        if changed is False or (changed is None and self._unfilled(old, exercise)):
+        given = changed is False and "NotYet" in source_of(old)  # a solution has answers that nobody changed
+        if given or (changed is None and self._unfilled(old, exercise)):
             self.place[here] = place
             return
         text = self._with_new_names(source_of(old))
