@@ -49,7 +49,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-PAGES = {"README": "map", "cheatsheet": "cheatsheet"}  # text -> the notebook that shows it
+PAGES = {"README": "map", "cheatsheet": "cheatsheet", "PROJECTS": "projects"}  # text -> the notebook that shows it
 PROGRESS = """
 # Your progress: run this cell to see what is done.
 from tinymixer.lessons import show_progress

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,41 @@ def test_neither_notebook_is_changed_and_a_second_merge_changes_nothing():
     once = merge(old, new).notebook
     assert json.dumps([old, new]) == before
     assert merge(once, new).notebook == once
+
+
+GIVEN = ["# Linear", "a = 1", "# Forward\ntext", FORWARD, "b = a + 1\nprint(b)", BIAS, "# End", "plot(b)"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_a_learner_wrote_is_in_the_merged_notebook(seed):
+    """Random edits, deletions, moves and own cells, against a random new version."""
+    draw = random.Random(seed)
+    old = lesson(*GIVEN)
+    written = []
+    for _ in range(draw.randrange(1, 8)):
+        cells, number = old["cells"], len(written)
+        place = draw.randrange(2, len(cells))
+        match draw.choice(("edit", "answer", "own", "delete", "move")):
+            case "edit":
+                cells[place]["source"] = source_of(cells[place]) + f"\n# edit {number}"
+                written.append(f"# edit {number}")
+            case "answer" if "NotYet" in source_of(cells[place]):
+                cells[place]["source"] = source_of(cells[place]).replace("raise NotYet", f"return {number}  # answer")
+                written.append(f"return {number}  # answer")
+            case "own":
+                cells.insert(place, code(f"own_{number} = {number}", f"own{number}"))
+                written.append(f"own_{number} = {number}")
+            case "delete" if not any(text in source_of(cells[place]) for text in written):
+                cells.pop(place)
+            case "move":
+                cells.insert(draw.randrange(2, len(cells)), cells.pop(place))
+    sources = [text + f"\n# v{draw.randrange(3)}" * draw.randrange(2) for text in GIVEN if draw.random() < 0.8]
+    draw.shuffle(sources) if draw.random() < 0.3 else None
+    result = merge(old, lesson(*sources, "# Last"))
+    said = "\n".join(source_of(cell) for cell in result.notebook["cells"])
+    assert not [text for text in written if text not in said]
+    own = [cell for cell in result.notebook["cells"] if source_of(cell).startswith("own_")]
+    assert all(cell["cell_type"] == "code" for cell in own)
 
 
 # --- Folders ---

@@ -17,7 +17,7 @@ from tinymixer.lessons.notebook import read_content
 from tinymixer.text import reason_of
 
 BACKUP = "before-update"
-PAGES = ("map.ipynb", "cheatsheet.ipynb")
+PAGES = ("map.ipynb", "cheatsheet.ipynb", "projects.ipynb")
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def _attempt(folder: Path, name: Path, lesson: Lesson | None, dry_run: bool) -> 
         yield _update(path, name, lesson, dry_run)
     except (DataError, CheckpointError) as error:
         yield Update(name, trouble=str(error))
+    except Exception as error:  # a notebook may hold anything, and it costs none of the others
+        yield Update(name, trouble=f"{name.name} could not be merged ({reason_of(error)}): it is as it was.")
 
 
 def _update(path: Path, name: Path, lesson: Lesson | None, dry_run: bool) -> Update:

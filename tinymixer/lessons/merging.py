@@ -22,6 +22,7 @@ from tinymixer.text import counted
 Cell = dict[str, Any]
 KEY = "tinymixer"  # of the notebook's metadata
 ALIKE = 0.5  # share of equal text from which on two cells with the same id count as versions of one cell
+MUCH = 5_000  # characters of a cell that are compared
 CHECK = re.compile(r"""\bcheck\(\s*["'](\d+[a-z]?\.\d+)["']\s*,\s*([\w\s,]*?)\s*\)""")
 LEFT_OVER = (
     "## From your earlier copy\n\n"
@@ -270,7 +271,8 @@ class _Merging:
         text, heading = source_of(cell), _heading(cell)
         same = self.names.get(_id(cell))
         if same is not None and same not in taken and self.new_cells[same]["cell_type"] == cell.get("cell_type"):
-            alike = difflib.SequenceMatcher(None, text, source_of(self.new_cells[same]), autojunk=False)
+            other_text = source_of(self.new_cells[same])[:MUCH]
+            alike = difflib.SequenceMatcher(None, text[:MUCH], other_text, autojunk=False)
             if alike.quick_ratio() >= ALIKE and alike.ratio() >= ALIKE:
                 return same
         for index, other in enumerate(self.new_cells):

@@ -37,10 +37,11 @@ def show_html(page: str, picture: bytes, alt: str) -> None:
     """Show some HTML that has a picture in it, and `picture` itself where HTML cannot be shown.
 
     JupyterLab and VS Code draw a bare image/png without its text: only an `<img alt>` reaches a screen reader there.
-    Of the forms offered here, JupyterLab, Jupyter Notebook, VS Code, Colab, and nbconvert's HTML and Markdown (on which
-    the pages of GitHub and nbviewer are built) prefer the HTML. JupyterLab removes scripts and styles from the HTML of
-    a notebook it does not trust yet, but keeps `<img>` with `alt` and a data address. The PNG beside it is for those
-    that show no HTML: nbconvert's PDF, consoles. It has fewer colours, since a notebook holds every form.
+    Of the forms offered here JupyterLab, Jupyter Notebook, VS Code, Colab, and nbconvert's HTML and Markdown prefer the
+    HTML. (GitHub's page could not be tried; a PNG becomes an `<img>` with a data address there too.) JupyterLab removes
+    scripts and styles from the HTML of a notebook that it does not trust yet, but keeps `<img>` with `alt` and a data
+    address. The PNG beside it is for what shows no HTML: nbconvert's PDF, consoles. It has fewer colours, since a
+    notebook holds every form.
     """
     from IPython.display import display
 
