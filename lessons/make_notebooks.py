@@ -49,7 +49,11 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-PAGES = {"README": "map", "cheatsheet": "cheatsheet", "PROJECTS": "projects"}  # text -> the notebook that shows it
+PAGES = {
+    "README": "map",
+    "cheatsheet": "cheatsheet",
+    "PROJECTS": "projects",
+}  # text -> the notebook that shows it
 PROGRESS = """
 # Your progress: run this cell to see what is done.
 from tinymixer.lessons import show_progress
@@ -255,9 +259,9 @@ def check(stem: str) -> str:
     committed = nbformat.reads(
         _read(LESSONS_FOLDER / "solutions" / f"{stem}.ipynb"), as_version=4
     )
-    if [cell.source for cell in committed.cells] != [
-        cell.source for cell in solution.cells
-    ]:
+    if committed.metadata.get(KEY) != solution.metadata[KEY] or [
+        cell.source for cell in committed.cells
+    ] != [cell.source for cell in solution.cells]:
         raise LessonError(
             f"solutions/{stem}.ipynb is not what source/{stem}.py makes: {advice}"
         )

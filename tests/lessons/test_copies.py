@@ -277,7 +277,7 @@ def mine(tmp_path, package):
 
 
 def write(path, notebook):
-    path.write_text(json.dumps(notebook), encoding="utf-8")
+    path.write_text(json.dumps(notebook, sort_keys=True), encoding="utf-8")  # as nbformat writes it
 
 
 def contents(folder):

@@ -13,6 +13,7 @@ from tinymixer.errors import REFERENCE
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.folder import fill_folder
+from tinymixer.lessons.merging import KEY
 from tinymixer.lessons.notebook import code_cells
 
 pytest.importorskip("jupytext", reason="jupytext is not installed: pip install -e '.[dev]'")
@@ -34,6 +35,8 @@ def test_the_notebooks_are_what_their_source_makes(stem):
     assert (FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8") == make_notebooks.written(exercise), advice
     committed, _ = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
     assert committed == [cell.source for cell in solution.cells if cell.cell_type == "code"], advice
+    metadata = json.loads((FOLDER / "solutions" / f"{stem}.ipynb").read_text(encoding="utf-8"))["metadata"]
+    assert metadata.get(KEY) == solution.metadata[KEY], advice  # its record of the cells, by which an older copy is known
 
 
 @pytest.mark.parametrize("stem", STEMS)

@@ -114,8 +114,7 @@ def _update(path: Path, name: Path, lesson: Lesson | None, dry_run: bool) -> Upd
     if lesson is None:
         if [digest(cell) for cell in old["cells"]] == [digest(cell) for cell in new["cells"]]:
             return Update(name)
-        known = recorded(old)
-        untouched = known is not None and [digest(cell) for cell in old["cells"]] == list(known.values())
+        untouched = recorded(old) == {cell.get("id"): digest(cell) for cell in old["cells"]}
         content, change, keep = original.read_bytes(), "replaced by this version's.", not untouched
     else:
         if from_this_version(old, new):
