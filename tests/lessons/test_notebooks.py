@@ -36,7 +36,7 @@ def test_the_notebooks_are_what_their_source_makes(stem):
     committed, _ = code_cells(FOLDER / "solutions" / f"{stem}.ipynb")
     assert committed == [cell.source for cell in solution.cells if cell.cell_type == "code"], advice
     metadata = json.loads((FOLDER / "solutions" / f"{stem}.ipynb").read_text(encoding="utf-8"))["metadata"]
-    assert metadata.get(KEY) == solution.metadata[KEY], advice  # its record of the cells, by which an older copy is known
+    assert metadata.get(KEY) == solution.metadata[KEY], advice  # by it an older copy is known
 
 
 @pytest.mark.parametrize("stem", STEMS)
