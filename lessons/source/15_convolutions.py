@@ -46,6 +46,7 @@
 import time
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.analysis.curves import COLOURS, INK
@@ -57,6 +58,7 @@ from tinymixer.gradcheck import check_operation
 from tinymixer.layers import ChannelMixing, Convolution, Linear, TokenMixing
 from tinymixer.layers.image_norms import BatchNorm
 from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons.steps import show_steps
 from tinymixer.models import ResNet, ResNetConfig
 from tinymixer.optim import AdamW
 from tinymixer.optim.schedules import cosine
@@ -161,7 +163,7 @@ show(
 #
 # $$\texttt{dk}_i = \sum_u \texttt{dy}_u\,x_{u+i} ,$$
 #
-# which is a convolution of $x$, with `dy` as the kernel. NumPy's `np.convolve` knows nothing of gradients. It turns its second argument around, as mathematics books do, so it can be our witness:
+# which is a convolution of $x$, with `dy` as the kernel. NumPy's `np.convolve` knows nothing of gradients. It turns one of its two rows around, as mathematics books do, so it can be our witness:
 
 # %%
 kernel, dy = rng.normal(size=3), rng.normal(size=8)  # (K,), (N - K + 1,)
@@ -369,6 +371,55 @@ check("15.3", my_kernel_gradient)
 # The third gradient of the Linear is $\texttt{dcolumns} = \texttt{dY}\,W^T$. It belongs to the copies. Each number of the columns is a pixel, copied; so its gradient goes back to where the pixel came from, as in lesson 07. But now a pixel has gone to several
 # rows, and each of its copies is a way to the loss. The ways add up: *put every window back to its place, and add where windows overlap.*
 #
+# A small example, step by step: four windows of 3 x 3 on an image of 4 x 4 pixels, without a border. Every number of `dy`, times the kernel, is added where its window lies.
+
+# %%
+small_kernel = np.array([[1, 2, 0], [0, 1, 0], [0, 0, 3]])  # (3, 3)
+small_dy = np.array([[1, 2], [3, -1]])  # (down, across)
+
+
+def draw_table(axis, table, title, corner, size, colour):
+    """A table of numbers, with a frame of size x size cells around those from `corner` on."""
+    framed = np.zeros(table.shape, bool)
+    framed[corner[0] : corner[0] + size, corner[1] : corner[1] + size] = True
+    for (down, across), value in np.ndenumerate(table):
+        ink = colour if framed[down, across] else INK
+        axis.text(
+            across, down, int(value), color=ink, ha="center", va="center", fontsize=12
+        )
+    top, left = corner[0] - 0.45, corner[1] - 0.45
+    axis.add_patch(
+        Rectangle((left, top), size - 0.1, size - 0.1, fill=False, edgecolor=colour, lw=2)
+    )
+    axis.set(xlim=(-0.7, table.shape[1] - 0.3), ylim=(table.shape[0] - 0.3, -0.7))
+    axis.set(title=title, xticks=[], yticks=[], aspect="equal")
+    axis.spines[:].set_visible(False)
+
+
+steps, small_dx = [], np.zeros((4, 4))
+for u, v in np.ndindex(2, 2):
+    share = small_dy[u, v] * small_kernel  # (3, 3)
+    small_dx[u : u + 3, v : v + 3] += share
+    figure, axes = new_figure(1, 3, width=6.5, height=2.3, width_ratios=[2, 3, 4])
+    draw_table(axes[0], small_dy, "dy", (u, v), 1, COLOURS[2])
+    draw_table(axes[1], share, "times the kernel", (0, 0), 3, COLOURS[2])
+    draw_table(axes[2], small_dx, "dx so far", (u, v), 3, COLOURS[2])
+    words = f"dy[{u}, {v}] is {small_dy[u, v]}. It times the kernel is added to rows {u} to {u + 2}, columns {v} to {v + 2} of dx."
+    steps.append((figure, words))
+show_steps(
+    steps,
+    alt="The last of four steps: the number -1 in the lower right of dy, times the kernel, is added to the lower right "
+    "window of dx, which holds the sums of all four windows.",
+)
+_, cache = ops.convolution_forward(
+    np.zeros((1, 4, 4, 1)), small_kernel[:, :, None, None] * 1.0
+)
+by_package, _ = ops.convolution_backward(
+    small_dy[None, :, :, None] * 1.0, cache
+)  # (1, 4, 4, 1)
+print("the package's dx is the same:", np.array_equal(by_package[0, :, :, 0], small_dx))
+
+# %% [markdown]
 # ### Exercise 15.4
 # Write it: add all windows into an image with a border, then cut the border off. (This is the *transposed convolution*, im2col's matrix transposed. Networks that draw pictures use it as a layer of its own.)
 
@@ -414,7 +465,7 @@ show(
 )
 
 # %% [markdown]
-# With stride 3 windows lie side by side, each pixel is used once, and the backward pass is a permutation again. With stride 2 pixels are treated unequally: one is used four times, its neighbour twice, the next once. Pictures that are drawn by transposed convolutions of this kind
+# With stride 3 windows lie side by side and each pixel is used once, as in lesson 07. With stride 2 pixels are treated unequally: one is used four times, its neighbour twice, the next once. Pictures that are drawn by transposed convolutions of this kind
 # tend to show this pattern (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
 #
 # ## Backward: the image, in one convolution
@@ -529,7 +580,7 @@ print(f"\nthe package's 3 x 3 convolution has {built:,} parameters, ", end="")
 print(f"its token mixing {TokenMixing(S, DS, seed=None).parameters.count:,} (with biases)")
 
 # %% [markdown]
-# Token mixing is cheap in both columns, since it does not mix channels. Look at how they grow: with twice the height and width, $S$ is four times as large. The convolutions' weights stay. Token mixing's become four times as many, if $D_S$ stays, and
+# Token mixing is cheap beside the layers that mix channels, and dear beside the depthwise convolution, which like itself mixes places only. Look at how they grow: with twice the height and width, $S$ is four times as large. The convolutions' weights stay. Token mixing's become four times as many, if $D_S$ stays, and
 # its weights fit no other image size than the one it was trained on.
 #
 # ## How far it sees
@@ -558,7 +609,7 @@ def my_receptive_field(layers):
 check("15.6", my_receptive_field)
 
 # %% [markdown]
-# A gradient can verify it. Where `dx` of a single output is zero, that output does not depend on the pixel. So we send a single 1 back through stacks of convolutions with random kernels, and look how far it spreads. Brightness is the size of the gradient, each map by its own largest.
+# A gradient can verify it. Where `dx` of a single output is zero, that output does not depend on the pixel. So we send random numbers back from a single place, through stacks of convolutions with random kernels, and look how far they spread. Brightness is the size of the gradient, each map by its own largest.
 
 
 # %%
@@ -618,7 +669,7 @@ show(
 #
 # ## Batch norm
 # Networks of convolutions normalise as well, and by a different recipe from the Mixer's. **Batch norm** takes mean and variance of each *channel*, over all pixels of all images of the batch: over $n = B \cdot \text{height} \cdot \text{width}$ values. With the letters of [lesson 05](05_layer_norm.ipynb), and now
-# with $m$ and $m'$ counting the values of one channel,
+# with $m$ counting the values of one channel,
 #
 # $$\mu = \frac1n \sum_m x_m, \quad v = \frac1n \sum_m (x_m - \mu)^2, \quad r = (v + \varepsilon)^{-1/2}, \quad \hat x_m = (x_m - \mu)\,r, \quad y_m = s\,\hat x_m + b .$$
 #
@@ -704,7 +755,7 @@ for point in (-0.5, 0.0, 0.5):
     )
 
 # %% [markdown]
-# Any number from 0 to 1 does for the kink, since training hardly ever hits it; the usual libraries all take 0. But a gradient check must not step across it (lesson 03), and 0.5 against 0 is what it looks like when one does.
+# Any number from 0 to 1 does for the kink, since training hardly ever hits it; the usual libraries all take 0. But a gradient check must not step across it: 0.5 against 0 is what it looks like when one does.
 #
 # The second is a **residual block with stride**. Lesson 09 had $y = x + f(x)$. If the branch $f$ halves height and width and doubles the channels, $x$ no longer fits to be added, so it goes through a convolution too: windows of 1 x 1 with stride 2.
 #
@@ -855,8 +906,9 @@ print(
 # To the rounding of `float32` they are the same network, and before training one random order is as good as another. For a ResNet there is no such order of weights: nine weights cannot follow 64 pixels.
 #
 # Now read the numbers critically. The differences are a few images, so we measured once more, in eight other pairs of runs, each with another seed, another share held back and another order of the pixels. Shuffling cost the ResNet 1.1 points (with a standard error of 0.3; it was
-# lower in all eight). It gave the Mixer 0.3 points, with a standard error of 0.6, which is nothing. So locality is worth about a point here; with only 320 images to learn from (six other pairs, 40 epochs, the other 1,117 images judge) it was 0.5, with a standard error of 0.25. And most of the ResNet's lead *stays* when the pixels are shuffled, so it cannot come from
-# locality. By exercise 15.6 its last convolution sees 13 pixels, more than the image has, and for the rest there are other candidates, which this experiment does not tell apart: batch norm, or a recipe that suits one more than the other.
+# lower in all eight). It gave the Mixer 0.3 points, with a standard error of 0.6, which is nothing. So locality is worth about a point here; with only 320 images to learn from (six other pairs, 40 epochs, the other 1,117 images judge) it was 0.5, with a standard error of 0.25. And most of
+# the ResNet's lead *stays* when the pixels are shuffled, so that part of it has other reasons than neighbours. It can stay because its last convolution sees 13 pixels by exercise 15.6, more than the image has. Where it comes from, this experiment does not tell: batch norm is one candidate, a recipe that suits one network more
+# than the other is another.
 #
 # Digits are small and centred, so that each pixel means much the same in every image. On photographs the loss is far larger: about 75 % of its accuracy for a ResNet and about 45 % for a Mixer with patches of 16 x 16, in the paper's own experiment (lesson 07 tells more).
 #
@@ -906,7 +958,7 @@ show(
 # %% [markdown]
 # In the convolution's matrix, everything but nine diagonals is zero by construction. In the Mixer's, locality could have been learned, and after this short training there is no trace of it. What the ResNet is given, the Mixer has to find, which is one reason why Mixers want many images.
 #
-# (And the ResNet's first kernels, do they show edges, as in the chosen ones above? Nine numbers per kernel leave little to see. The neighbours' correlation says what lesson 12 said about the Mixer's stem.)
+# And the ResNet's first kernels, do they find edges, as the chosen ones above? Nine numbers per kernel leave little to see, so we ask by number: how alike are neighbours in a kernel, before and after training?
 
 # %%
 for name, model in (
@@ -918,6 +970,8 @@ for name, model in (
     print(f"{name:10} correlation of neighbours in the first kernels {neighbours:+.2f}")
 
 # %% [markdown]
+# Both are near zero, as those of the Mixer's stem in lesson 12: there is nothing that one could tell from chance.
+#
 # ### In company
 # Does an image's result depend on its batch? We ask about one digit in three different batches, once as in training and once as in evaluation, and then cut a batch of 64 in two halves, compute the gradients of both and take their mean, as *micro-batches* do.
 
