@@ -341,8 +341,8 @@ for name, way in (
     )
 
 # %% [markdown]
-# The loop over windows is far behind, since it makes many small products. Which of the others is faster depends on the sizes: im2col copies every pixel nine times, shifted products read and write the sum nine times. The more channels there are, the
-# less the copies weigh, and one large product is what processors do best. The price of im2col is memory: the columns are nine times as large as the image. The package makes them a few images at a time, so that they stay in the processor's cache, and makes them anew in backward instead of keeping them.
+# The loop over windows is far behind, since it makes many small products. Which of the others is faster depends on the sizes and the machine: im2col copies every pixel nine times, shifted products read and write
+# the sum nine times. The arithmetic is the same for all. The price of im2col is memory: the columns are nine times as large as the image. The package makes them a few images at a time, so that they stay in the processor's cache, and makes them anew in backward instead of keeping them.
 #
 # ## Backward: the kernel
 # With the columns at hand, the convolution is the Linear of lesson 02, and so are two of its three gradients. Every window of every image is a row that used the same weights:

@@ -612,7 +612,8 @@ def _batch_norm_inputs(generator):
 
 
 def _whole(cache):
-    return BatchNormCache(*cache, mean=cache[1], variance=cache[1])  # the last two are not used in backward
+    x_hat, inv_std, scale = cache
+    return BatchNormCache(x_hat, inv_std, scale, mean=inv_std, variance=inv_std)  # backward needs neither of the two
 
 
 def _batch_norm_backward(dy, cache):
