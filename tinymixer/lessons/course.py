@@ -54,5 +54,6 @@ LESSONS = Course(
     Lesson("11", "gpu", "To the GPU", 110),
     Lesson("12", "what_it_learned", "What it learned", 70),
     Lesson("13", "overfitting", "Overfitting and its cures", 75),
+    Lesson("15", "convolutions", "Convolutions: the same few weights at every place", 135),
     Lesson("16", "more_cures", "More data, more cures", 145),
 )
