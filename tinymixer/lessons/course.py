@@ -54,5 +54,5 @@ LESSONS = Course(
     Lesson("11", "gpu", "To the GPU", 110),
     Lesson("12", "what_it_learned", "What it learned", 70),
     Lesson("13", "overfitting", "Overfitting and its cures", 75),
-    Lesson("17", "the_real_one", "The real one", 130),
+    Lesson("17", "the_real_one", "The real one", 135),
 )
