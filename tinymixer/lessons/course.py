@@ -56,4 +56,5 @@ LESSONS = Course(
     Lesson("13", "overfitting", "Overfitting and its cures", 75),
     Lesson("15", "convolutions", "Convolutions: the same few weights at every place", 135),
     Lesson("16", "more_cures", "More data, more cures", 145),
+    Lesson("17", "the_real_one", "The real one", 135),
 )
