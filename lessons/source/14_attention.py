@@ -655,7 +655,8 @@ check("14.7", my_position_embedding_backward)
 # %% [markdown]
 # ## A Vision Transformer beside a Mixer
 # A **Vision Transformer**, ViT for short (Dosovitskiy et al. 2021, [arXiv 2010.11929](https://arxiv.org/abs/2010.11929)), is the Mixer with attention in the place of token mixing, and with position embeddings. One more thing is usual: a **class token**. It is a learned vector that is put before the patches as token 0, the same for every image. It has no pixels of
-# its own; it collects by attention, and after the last block the head reads it alone. (A mean over the tokens, as in the Mixer, works too: `pool="mean"`.)
+# its own; it collects by attention, and after the last block the head reads it alone. In the package, `ops.prepend_class_token_forward` puts it there and
+# `ops.take_class_token_forward` reads it. All images share it, so its gradient is a sum over them, like that of the embeddings (`ops.position_embedding_backward`). (A mean over the tokens, as in the Mixer, works too: `pool="mean"`.)
 #
 # We train three networks of about the same number of parameters on the digits: a Mixer, a ViT, and the same blocks of attention *without* positions (the package's Mixer with `tokens="attention"`, and so with a mean in place of the class token). All with the same steps, for three seeds; a quarter of the training images is held back, and accuracies are those of the held-back images (lesson 13). The test set stays closed.
 
