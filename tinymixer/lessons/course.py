@@ -54,6 +54,7 @@ LESSONS = Course(
     Lesson("11", "gpu", "To the GPU", 110),
     Lesson("12", "what_it_learned", "What it learned", 70),
     Lesson("13", "overfitting", "Overfitting and its cures", 75),
+    Lesson("14", "attention", "Attention beside token mixing", 125),
     Lesson("15", "convolutions", "Convolutions: the same few weights at every place", 135),
     Lesson("16", "more_cures", "More data, more cures", 145),
     Lesson("17", "the_real_one", "The real one", 135),
