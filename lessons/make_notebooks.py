@@ -35,6 +35,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tinymixer.errors import REFERENCE, REPOSITORY, install_line
 from tinymixer.lessons.course import LESSONS
+from tinymixer.lessons.merging import KEY, record
 
 LESSONS_FOLDER = Path(__file__).resolve().parent
 COLAB = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github")
@@ -48,18 +49,22 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-PAGES = {"README": "map", "cheatsheet": "cheatsheet"}  # text -> the notebook that shows it
+PAGES = {
+    "README": "map",
+    "cheatsheet": "cheatsheet",
+    "PROJECTS": "projects",
+}  # text -> the notebook that shows it
 PROGRESS = """
 # Your progress: run this cell to see what is done.
-import sys
+from tinymixer.lessons import show_progress
 
-!{sys.executable} -m tinymixer lessons status .
+show_progress()
 """
 COLAB_SETUP = f"""\
 import sys
 
 if "google.colab" in sys.modules:  # elsewhere this does nothing
-    %{install_line("lessons").replace("install", "install --quiet", 1)}
+    %{install_line("notebook").replace("install", "install --quiet", 1)}
 """
 NOT_YET_SETUP = """
 from tinymixer.lessons import NotYet  # what an exercise raises until you have written it
@@ -84,9 +89,7 @@ def notebooks_of(stem: str) -> tuple[NotebookNode, NotebookNode]:
             exercise.append(
                 new_cell(without_solution(cell.source, place).strip("\n"), id=identity)
             )
-    return new_notebook(cells=exercise, metadata=METADATA), new_notebook(
-        cells=solution, metadata=METADATA
-    )
+    return recorded(exercise), recorded(solution, exercise)
 
 
 def page(name: str) -> NotebookNode:
@@ -97,8 +100,9 @@ def page(name: str) -> NotebookNode:
     text = with_links(text.replace(f"{COLAB}/blob/main/", f"{COLAB}/blob/{REFERENCE}/"))
     cells = [new_markdown_cell(text.strip(), id=f"{name}-text")]
     if name == "README":
+        cells.append(new_code_cell(COLAB_SETUP.strip(), id=f"{name}-setup"))
         cells.append(new_code_cell(PROGRESS.strip(), id=f"{name}-progress"))
-    return new_notebook(cells=cells, metadata=METADATA)
+    return recorded(cells)
 
 
 def with_links(text: str) -> str:
@@ -218,6 +222,13 @@ def _with_joined_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
+def recorded(
+    cells: list[NotebookNode], lesson: list[NotebookNode] | None = None
+) -> NotebookNode:
+    """A notebook that records what its cells say, so that an older copy of it can be told and merged."""
+    return new_notebook(cells=cells, metadata=METADATA | {KEY: record(cells, lesson)})
+
+
 def written(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, version=4) + "\n"
 
@@ -248,9 +259,9 @@ def check(stem: str) -> str:
     committed = nbformat.reads(
         _read(LESSONS_FOLDER / "solutions" / f"{stem}.ipynb"), as_version=4
     )
-    if [cell.source for cell in committed.cells] != [
-        cell.source for cell in solution.cells
-    ]:
+    if committed.metadata.get(KEY) != solution.metadata[KEY] or [
+        cell.source for cell in committed.cells
+    ] != [cell.source for cell in solution.cells]:
         raise LessonError(
             f"solutions/{stem}.ipynb is not what source/{stem}.py makes: {advice}"
         )

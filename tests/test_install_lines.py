@@ -33,6 +33,6 @@ def test_the_index_does_not_have_the_package_so_no_line_asks_it():
 
 def test_a_release_installs_itself(monkeypatch):
     monkeypatch.setattr("tinymixer.errors.REFERENCE", "main")
-    assert install_line("cli") == f"pip install 'tinymixer[cli] @ git+{REPOSITORY}'"
+    assert install_line("cli") == f'pip install "tinymixer[cli] @ git+{REPOSITORY}"'
     monkeypatch.setattr("tinymixer.errors.REFERENCE", "v1.2.3")
-    assert install_line("cli") == f"pip install 'tinymixer[cli] @ git+{REPOSITORY}@v1.2.3'"
+    assert install_line("cli") == f'pip install "tinymixer[cli] @ git+{REPOSITORY}@v1.2.3"'

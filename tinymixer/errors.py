@@ -42,9 +42,12 @@ class TrainingError(TinymixerError):
 
 
 def install_line(extra: str) -> str:
-    """The command that installs the package with one of its extras from the repository, at this version."""
+    """The command that installs the package with one of its extras from the repository, at this version.
+
+    Double quotes, which sh, PowerShell and Windows' cmd all understand.
+    """
     tag = "" if REFERENCE == "main" else f"@{REFERENCE}"
-    return f"pip install 'tinymixer[{extra}] @ git+{REPOSITORY}{tag}'"
+    return f'pip install "tinymixer[{extra}] @ git+{REPOSITORY}{tag}"'
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -1,16 +1,46 @@
 # %% [markdown]
 # # Lesson 01 · Arrays, shapes, images as tokens
 #
-# *60 minutes. Before: [lesson 00](00_start_here.ipynb) (how exercises work, the letters of the shapes).*
+# *70 minutes. Before: [lesson 00](00_start_here.ipynb) (how exercises work, the letters of the shapes).*
 #
-# Everything in a network is an array: images, weights, gradients. If you can say the shape of each line's result before you run it, you find most mistakes
-# before they happen. After this lesson you can
+# Everything in a network is an array: images, weights, gradients. If you can name the shape that a line produces before you run it, you catch most
+# mistakes before they happen. After this lesson you can
 #
 # * say what an index, an axis and a stride are, and which shape a mean or a sum has,
 # * broadcast on purpose, and notice it when it happens by accident,
-# * write a matrix product as the sum over an index that it is,
+# * write a matrix product as a sum over an index,
 # * tell a reshape from a transposition, and a view from a copy,
-# * cut images into tokens, tokens first.
+# * cut images into tokens, with the tokens on the first axis.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** What do `B`, `S`, `C` and `K` count? Which of them do you choose, and which follow from the images and their labels? (lesson 00)
+#
+# <details><summary>Answer</summary>
+#
+# `B` counts the images in a batch, `S` the tokens of an image, `C` the numbers in a token, `K` the classes. You choose `B` and `C`. `K` comes from
+# the labels, and `S` follows from the size of the images and the patch size `P` that you choose.
+#
+# </details>
+#
+# **2.** The pixels are whole numbers from 0 to 255. Why does `images // 255` not give numbers from 0 to 1? (lesson 00)
+#
+# <details><summary>Answer</summary>
+#
+# `//` divides and drops the remainder: everything below 255 becomes 0, and only 255 becomes 1. `/` keeps the decimals.
+#
+# </details>
+#
+# **3.** `logits` has the shape `(360, 10)`. What is `logits.argmax(axis=1)`, and what do you get when you compare it with the labels and take the
+# mean? (lesson 00)
+#
+# <details><summary>Answer</summary>
+#
+# It has the shape `(360,)` and holds for each image the number of the class with the largest logit, the prediction. The comparison gives 360 times
+# true or false, which count as 1 and 0, so the mean is the share of right predictions: the accuracy.
+#
+# </details>
 
 # %%
 import time
@@ -28,8 +58,8 @@ images = digits.train_images / np.float32(255)  # (1437, 8, 8, 1)
 
 # %% [markdown]
 # ## A row of numbers and a shape
-# In the computer's memory an array is one long row of numbers. The **shape** says how to read it. With the shape `(3, 4)` the first four numbers are row 0, the next four
-# row 1, the last four row 2. An **index** has one number for each axis, and counts from 0.
+# In the computer's memory an array is one long row of numbers. The **shape** says how to read it. With the shape `(3, 4)` the first four numbers are
+# row 0, the next four row 1, the last four row 2. An **index** has one number for each axis, and counts from 0.
 
 # %%
 row = np.arange(12)  # (12,)
@@ -39,22 +69,22 @@ print(table)
 print("table[2, 1] is", table[2, 1], "and stands at place 4 * 2 + 1 of the row")
 
 # %% [markdown]
-# To get to the next row of the table one goes 4 places further, to get to the next column 1 place. These steps are called **strides**, and an index is
-# turned into a place by multiplying and adding: place $= 4 \cdot \text{row} + 1 \cdot \text{column}$. NumPy counts its strides in bytes, so we
+# To get to the next row of the table, go 4 places further; to get to the next column, 1 place. These steps are called **strides**. An index becomes a
+# place by multiplying and adding: place $= 4 \cdot \text{row} + 1 \cdot \text{column}$. NumPy counts its strides in bytes, so we
 # divide by the size of one number.
 #
 # A batch of $B$ images has four axes, `(B, height, width, channels)`. The digits are grey, with one channel; a colour photograph has three (red, green and
-# blue). The last axis lies closest together in memory, the first one farthest apart:
+# blue). Neighbours along the last axis lie closest together in memory, neighbours along the first axis farthest apart:
 
 # %%
 print("table: ", table.shape, "strides", [s // table.itemsize for s in table.strides])
 print("images:", images.shape, "strides", [s // images.itemsize for s in images.strides])
 
 # %% [markdown]
-# An image is 64 numbers away from the next, a row of pixels 8 numbers from the next, a pixel 1 number.
+# One image is 64 numbers away from the next, one row of pixels 8 numbers, and one pixel 1 number.
 #
 # ## Axes
-# A sum or a mean over an axis takes all numbers that differ in this index only, and makes one number of them. So *the axis that is named disappears*:
+# A sum or a mean over an axis takes all the numbers that differ only in this index, and turns them into one. So *the axis that you name disappears*:
 
 # %%
 for axis, words in (
@@ -78,8 +108,9 @@ show(
 
 # %% [markdown]
 # ## Broadcasting
-# Arrays of different shapes can be added and multiplied where the shapes can be **broadcast**. NumPy writes the two shapes below each other, aligned on the
-# *right*, and looks at each axis: the two sizes must be equal, or one of them must be 1 or missing. What is 1 or missing is repeated to the size of the other.
+# Arrays of different shapes can be added or multiplied if their shapes can be **broadcast**. NumPy writes one shape below the other, aligned on the
+# *right*, and looks at each axis: the two sizes must be equal, or one of them must be 1 or missing. An axis whose size is 1 or missing is repeated to
+# the size of the other.
 #
 # | first | second | result | |
 # |---|---|---|---|
@@ -88,8 +119,8 @@ show(
 # | `(B, 8, 8, 3)` | `(B,)` | error, unless `B` is 3 or 1 | `B` meets the channels |
 # | `(B, C)` | `(B,)` | error, unless `B` is `C` or 1 | `B` meets the channels |
 #
-# The last two rows are where accidents come from: nothing is said when the sizes happen to fit, and the numbers are wrong. An axis of size 1 in the right
-# place keeps them apart. A mean with `keepdims=True` leaves such axes where it took others away:
+# The last two rows are where accidents happen: if the sizes happen to fit, there is no error, and the numbers are wrong. An axis of size 1 in the
+# right place prevents that. A mean with `keepdims=True` leaves an axis of size 1 where it would otherwise remove one:
 
 # %%
 batch = images[:5]  # (5, 8, 8, 1)
@@ -98,7 +129,7 @@ print("with:   ", batch.mean(axis=(1, 2, 3), keepdims=True).shape)
 
 # %% [markdown]
 # ### Exercise 1.1
-# Some images are brighter than others. Take the brightness out: subtract from every image *its own* mean, over all its pixels and channels.
+# Some images are brighter than others. Remove the brightness: from every image, subtract *its own* mean over all its pixels and channels.
 
 
 # %%
@@ -118,10 +149,10 @@ check("1.1", my_centred)
 #
 # $$(ab)_{io} = \sum_{j=0}^{J-1} a_{ij}\,b_{jo} .$$
 #
-# The sign $\sum_{j=0}^{J-1}$ says: let $j$ run from 0 to $J-1$, and add up what stands behind it. ([Lesson 01b](01b_chain_rule.ipynb) writes such sums out.)
-# Row $i$ of $a$ meets column $o$ of $b$: multiply entry by entry, add up. The index $j$ that is summed over is the *last* of $a$ and the *first* of $b$, and it is
-# gone in the result. That is all there is to know about it, and it is worth knowing by heart: in lesson 02, every gradient will be found as a sum over some index,
-# and the only question left is which product it is.
+# The sign $\sum_{j=0}^{J-1}$ says: let $j$ run from 0 to $J-1$, and add up what follows the sign. ([Lesson 01b](01b_chain_rule.ipynb) writes such sums out.)
+# Row $i$ of $a$ meets column $o$ of $b$: multiply entry by entry, and add up. The index $j$ that is summed over is the *last* of $a$ and the *first*
+# of $b$, and it is gone from the result. That is all there is to it, and it is worth knowing by heart: in lesson 02, every gradient turns out to be a
+# sum over some index, and the only question left is which product that is.
 #
 # ### Exercise 1.2
 # Write the matrix product with loops, as the formula says, without `@` and its relatives.
@@ -143,8 +174,8 @@ def my_matrix_product(a, b):
 check("1.2", my_matrix_product)
 
 # %% [markdown]
-# Why nobody computes like that: a loop in Python spends its time on everything but the numbers. Here are multiplications with an addition, first one by one, then in a
-# matrix product.
+# Nobody computes like that, because a loop in Python spends its time on everything but the numbers. Here is how long one multiplication with its
+# addition takes, first one by one, then in a matrix product.
 
 # %%
 left, right = np.random.default_rng(0).random((2, 500, 500), dtype=np.float32)
@@ -165,8 +196,8 @@ print(
 )
 
 # %% [markdown]
-# With more than two axes on the left, `@` takes the last one and leaves the others alone. A batch of tokens `x` of shape `(S, B, C)` times weights `(C, O)` is
-# `(S, B, O)`: every token of every image meets the same weights. It is the same as one large table with $S \cdot B$ rows:
+# With more than two axes on the left, `@` sums over the last one and leaves the others alone. A batch of tokens `x` of shape `(S, B, C)` times
+# weights `(C, O)` is `(S, B, O)`: every token of every image meets the same weights. It is the same as one large table with $S \cdot B$ rows:
 
 # %%
 rng = np.random.default_rng(1)
@@ -177,8 +208,8 @@ print((x @ weight).shape, "largest difference:", abs(x @ weight - as_table).max(
 
 # %% [markdown]
 # ## Reshape and transpose
-# Both can turn a shape `(2, 3)` into `(3, 2)`. They are not the same. A **reshape** keeps the row of numbers in memory as it is and reads it in lines of another length.
-# A **transposition** exchanges the indices: what was at `[0, 2]` is at `[2, 0]`.
+# Both can turn a shape `(2, 3)` into `(3, 2)`, but they are not the same. A **reshape** leaves the row of numbers in memory as it is and reads it in
+# lines of a different length. A **transposition** swaps the indices: what was at `[0, 2]` is at `[2, 0]`.
 
 # %%
 table = np.arange(6).reshape(2, 3)  # (2, 3)
@@ -204,8 +235,9 @@ show(
 )
 
 # %% [markdown]
-# How does NumPy transpose? It doesn't move a number. It exchanges the *strides*: the result is a **view**, another way of reading the same memory. A reshape is a view too,
-# where that is possible. It is not possible after a transposition, because no fixed stride leads through 0, 3, 1, 4, 2, 5: then NumPy quietly makes a **copy**, a new row.
+# How does NumPy transpose? It doesn't move a single number. It swaps the *strides*: the result is a **view**, another way of reading the same memory.
+# A reshape is a view too, where possible. After this transposition it is not possible, because no fixed stride leads through 0, 3, 1, 4, 2, 5: then
+# NumPy quietly makes a **copy**, a new row in memory.
 
 # %%
 for name, array in (
@@ -228,13 +260,13 @@ view[0, 0] = 100
 print("original:", original)
 
 # %% [markdown]
-# So the package has a rule, which the checks of the exercises enforce: *a function never writes into what it is given.* It makes a new array (`y = x * 2`), and does not
-# change the old one (`x *= 2`).
+# So the package has a rule, which the exercises' checks enforce: *a function never writes into its inputs.* It makes a new array (`y = x * 2`) and
+# does not change the old one (`x *= 2`).
 #
-# More than two axes are exchanged by `transpose`, which is told the old axes in their new order: `x.transpose(2, 0, 1)` puts axis 2 first.
+# For more than two axes there is `transpose`, which takes the old axes in their new order: `x.transpose(2, 0, 1)` puts axis 2 first.
 #
 # ### Exercise 1.3
-# Tokens often come image by image, `(B, S, C)`. Put the tokens first: entry `[n, s, c]` of `x` is to stand at `[s, n, c]`.
+# Tokens often come image by image, `(B, S, C)`. Put the tokens first: entry `[n, s, c]` of `x` goes to `[s, n, c]`.
 
 
 # %%
@@ -249,8 +281,8 @@ check("1.3", my_tokens_first)
 
 # %% [markdown]
 # ## Images as tokens
-# A Mixer doesn't look at pixels one by one. It cuts each image into patches of `P` x `P` pixels, row by row as one reads, and writes the pixels of a patch in one
-# row: that is a token. With 8 x 8 pixels and `P` = 4 there are `S` = 4 tokens of 16 numbers each.
+# A Mixer doesn't look at pixels one by one. It cuts each image into patches of `P` x `P` pixels, row by row, in reading order, and writes the pixels
+# of each patch into one row: that is a token. With 8 x 8 pixels and `P` = 4 there are `S` = 4 tokens of 16 numbers each.
 
 # %%
 P = 4
@@ -278,9 +310,10 @@ show(
 )
 
 # %% [markdown]
-# A batch of images makes tokens of shape `(S, B, P*P*channels)`, tokens *first*. That looks odd, and it is the one choice in this package that you will not find
-# in most others. Its reason: a Mixer multiplies once over the channels of each token and once over the tokens of each channel. With tokens first, both see a table without moving a
-# single number, `(S*B, C)` and `(S, B*C)`; [lesson 08](08_token_mixing.ipynb) makes use of it. With images first, the second table is a copy:
+# A batch of images becomes tokens of shape `(S, B, P*P*channels)`, tokens *first*. That looks odd, and most other packages don't do it. Here is the
+# reason: a Mixer multiplies once over the channels of each token and once over the tokens of each channel. With tokens first, both products find
+# their table without moving a single number, `(S*B, C)` and `(S, B*C)`; [lesson 08](08_token_mixing.ipynb) makes use of that. With images first, the
+# second table has to be a copy:
 
 # %%
 x = np.zeros((S, B, C))  # tokens first
@@ -291,9 +324,9 @@ print("from (B, S, C):      ", np.shares_memory(z, z.transpose(1, 0, 2).reshape(
 
 # %% [markdown]
 # ### Exercise 1.4
-# Cut a batch of images into tokens, for any `P` that divides height and width. Two loops over the patches will do: take the same patch out of *all* images
-# with a slice, and make a row of it for each image. `np.stack` puts a list of arrays on top of each other along a new first axis. (Lesson 07 does all of it in one reshape, one
-# transposition and another reshape.)
+# Cut a batch of images into tokens, for any `P` that divides height and width. Two loops over the patches will do: with a slice, take the same patch
+# out of *all* images, and turn it into one row per image. `np.stack` stacks a list of arrays along a new first axis. (Lesson 07 does all of this with
+# a reshape, a transposition and another reshape.)
 
 
 # %%
@@ -316,10 +349,10 @@ def my_images_to_tokens(images, P):
 check("1.4", my_images_to_tokens)
 
 # %% [markdown]
-# ## How exact is a number?
-# The **dtype** says how a number is stored. `float64` takes 8 bytes and is exact to about 16 decimal digits, `float32` takes 4 bytes and is exact to about 7. Training needs no more than 7,
-# and half the bytes are moved in half the time. For gradient checks, where tiny differences count, 7 are too few
-# ([lesson 03](03_gradient_checking.ipynb)).
+# ## How precise is a number?
+# The **dtype** says how a number is stored. `float64` takes 8 bytes and is accurate to about 16 decimal digits, `float32` takes 4 bytes and is
+# accurate to about 7. Training needs no more than 7, and half the bytes are moved in half the time. For gradient checks, which depend on tiny
+# differences, 7 digits are too few ([lesson 03](03_gradient_checking.ipynb)).
 
 # %%
 for dtype in (np.float32, np.float64):
@@ -334,8 +367,8 @@ for dtype in (np.float32, np.float64):
     )
 
 # %% [markdown]
-# Where two dtypes meet, the larger wins, and one `float64` number is enough to widen a whole array. A plain Python number is the exception: it takes on the array's
-# dtype. NumPy's own numbers, such as what `np.sqrt` returns, do not. Lesson 04 will run into that.
+# When two dtypes meet, the larger one wins, and one `float64` number is enough to widen a whole array. A plain Python number is the exception: it
+# takes on the array's dtype. NumPy's own numbers, such as what `np.sqrt` returns, do not. Lesson 04 runs into this.
 
 # %%
 x = np.ones(3, np.float32)
@@ -344,8 +377,9 @@ print("x * np.sqrt(2.0)", (x * np.sqrt(2.0)).dtype)
 
 # %% [markdown]
 # ## One line, two libraries
-# CuPy has NumPy's arrays and functions, but its arrays live in the memory of a GPU. A function that asks its argument which library it belongs to works on both. That is what `namespace`
-# is for, and by custom the answer is called `xp`. You will see this line in nearly every operation of the package. Where there is no GPU, the second answer below is NumPy's again.
+# CuPy has NumPy's arrays and functions, but its arrays live in the memory of a GPU. A function that asks its argument which library it belongs to
+# works with both. That is what `namespace` is for, and by convention the answer is called `xp`. You will see this line in nearly every operation of
+# the package. Without a GPU, the second answer below comes from NumPy, too.
 
 
 # %%
@@ -361,14 +395,66 @@ answer = brightness(backend.asarray(images[:3]))
 print(f"{backend.name} ({type(answer).__module__}):", backend.to_numpy(answer))
 
 # %% [markdown]
-# **Try it.** (a) A batch has the shape `(8, 8, 8, 1)`. Which shape has `batch - batch.mean(axis=(1, 2, 3))`? Is it an error? (b) What do `x.reshape(B, S, C)` and `x.transpose(1, 0, 2)` make of
-# tokens `x` of shape `(S, B, C)`, and how would you notice that the wrong one was taken? (c) `images[::2]` takes every other image. Is it a view? What are its strides?
+# **Try it.** (a) A batch has the shape `(8, 8, 8, 1)`. What is the shape of `batch - batch.mean(axis=(1, 2, 3))`? Is it an error? (b) What do
+# `x.reshape(B, S, C)` and `x.transpose(1, 0, 2)` do with tokens `x` of shape `(S, B, C)`, and how would you notice that the wrong one was used? (c)
+# `images[::2]` takes every other image. Is it a view? What are its strides?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) The means have the shape `(8,)`, which is aligned on the right and meets the channels, of which there is one: it is repeated. The result has the shape
-# `(8, 8, 8, 8)`, with eight channels where there was one, and there is no error. (b) Both have the shape `(B, S, C)`. The transposition is right. The reshape mixes tokens of different images, and no
-# shape will tell: look at the numbers of one token, as the checks do. A network with this mistake may still learn something, and that makes it hard to find. (c) It is a view; its first stride is twice
-# that of `images`, the others are the same.
+# **About the questions.** (a) The means have the shape `(8,)`, which is aligned on the right and meets the channels. There is only one channel, so
+# it is repeated. The result has the shape `(8, 8, 8, 8)`, with eight channels where there was one, and there is no error. (b) Both have the shape
+# `(B, S, C)`. The transposition is right. The reshape mixes tokens of different images, and no shape gives that away: look at the numbers of one
+# token, as the checks do. A network with this mistake may still learn something, which makes it hard to find. (c) It is a view; its first stride is
+# twice that of `images`, the others are the same.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** `x` has the shape `(4, 5, 6)`. What are the shapes of `x.sum(axis=1)`, of `x.sum(axis=1, keepdims=True)` and of `x.mean(axis=(0, 2))`?
+#
+# <details><summary>Answer</summary>
+#
+# `(4, 6)`, `(4, 1, 6)` and `(5,)`. The axes that you name disappear, or stay with size 1. In the last one, only axis 1 is not named, so its 5 is
+# left.
+#
+# </details>
+#
+# **2.** Images have the shape `(B, 8, 8, 3)`, and you have the mean of each channel in an array of shape `(3, 1, 1)`. What happens when you subtract
+# it?
+#
+# <details><summary>Answer</summary>
+#
+# Aligned on the right, 3 meets 1, 8 meets 1, and 8 meets 3: an error, since 8 and 3 are different and neither is 1. On images 3 pixels high there
+# would be no error: each *row* of pixels would lose another number. The shape `(3,)` is the right one, because the channels are the last axis.
+#
+# </details>
+#
+# **3.** Find the fault in `def scaled(images): images /= 255; return images`, for images in `float32`.
+#
+# <details><summary>Answer</summary>
+#
+# It returns the right numbers and overwrites the caller's array. Whoever still uses `images` afterwards has small numbers without knowing it, and
+# calling the function twice divides twice. `return images / 255` makes a new array.
+#
+# </details>
+#
+# **4.** `x` has the shape `(16, 32, 64)` and `weight` the shape `(64, 256)`. What is the shape of `x @ weight`? About how long does it take on a
+# machine that does 10 GFLOP/s?
+#
+# <details><summary>Answer</summary>
+#
+# `(16, 32, 256)`: the 64 is summed over. Each of these 131,072 numbers takes 64 multiplications and as many additions, which makes 16.8 million
+# operations in all. At ten thousand million per second that is 1.7 milliseconds.
+#
+# </details>
+#
+# **5.** Explain to a colleague why `x.T` takes no time even for a huge table, but `x.T.reshape(-1)` does.
+#
+# <details><summary>Answer</summary>
+#
+# `x.T` moves nothing. It is a view of the same memory with the two strides swapped. Reshaped to one row, the numbers would have to be read in an
+# order that no single stride describes, so NumPy copies them one by one into a new row.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now
@@ -376,14 +462,15 @@ print(f"{backend.name} ({type(answer).__module__}):", backend.to_numpy(answer))
 # | | |
 # |---|---|
 # | shape and strides | how one row of numbers is read as a table, an image, a batch |
-# | `sum(axis=...)` | the axis that is named disappears, or stays as 1 with `keepdims=True` |
+# | `sum(axis=...)` | the axis that you name disappears, or stays with size 1 with `keepdims=True` |
 # | broadcasting | aligned on the right; sizes are equal, or 1 is repeated |
 # | `a @ b` | a sum over the last index of `a` and the first (of a table) of `b` |
-# | `reshape`, `transpose` | the same order in other lines; exchanged indices |
+# | `reshape`, `transpose` | the same order in lines of another length; swapped indices |
 # | tokens | patches as rows of numbers, `(S, B, P*P*channels)` |
 #
 # **Where the package does this:** `tinymixer/ops/array_library.py` (`namespace`, and the few functions of NumPy and CuPy that the operations use),
-# `tinymixer/ops/patches.py` (images to tokens), `tinymixer/backend.py` (moving arrays to a GPU and back), `tinymixer/ops/shapes.py` (errors that name the letters).
+# `tinymixer/ops/patches.py` (images to tokens), `tinymixer/backend.py` (moving arrays to a GPU and back), `tinymixer/ops/shapes.py` (errors that
+# name the letters).
 #
 # Next: [lesson 01b, the chain rule on ten scalars](01b_chain_rule.ipynb). If partial derivatives and sums over two indices are old friends of yours, go on to
 # [lesson 02, Linear, forward and backward](02_linear.ipynb).

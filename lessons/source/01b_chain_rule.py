@@ -1,46 +1,46 @@
 # %% [markdown]
 # # Lesson 01b · The chain rule on ten scalars
 #
-# *130 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (arrays, indices, the matrix product). A good place for a break is before* A graph with numbers on it.
+# *135 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (arrays, indices, the matrix product). A good place for a break is before* A graph with numbers on it.
 #
 # Training a network comes down to one question, asked for each of its numbers: *if this number grows a little, what happens to the loss?* One
 # rule answers it for all of them. Here you apply that rule to ten single numbers. A single number, as opposed to an array, is
-# called a **scalar**. Everything is small enough to be done by hand. From lesson 02 on the same rule is applied to arrays. After this lesson you can
+# called a **scalar**. Everything is small enough to do by hand. From lesson 02 on, the same rule is applied to arrays. After this lesson you can
 #
 # * say what a slope and a partial derivative are, and measure both,
 # * read the summation sign $\sum$ with one index or two, and write it as loops,
-# * follow the chain rule along one way, and add up over several ways,
+# * multiply along one path, and add up over several paths,
 # * say why networks go backward, and count what that saves,
 # * write a small engine that differentiates whatever is computed with it, and check it.
 #
 # You need to have seen the derivative of a function of one number, such as $x^2$. If functions of several numbers are familiar too, start at *A graph with
 # numbers on it*, and do the exercises before it quickly.
+
+# %% [markdown]
+# ## Before you begin
 #
-# ## Before you start
-# Three questions about the lessons before this one. Say your own answer first, then open ours.
-#
-# **A.** What is the loss, and what is a gradient? (Lesson 00.)
+# **1.** What is the loss, and what is a gradient? (lesson 00)
 #
 # <details><summary>Answer</summary>
 #
-# The loss is one number that says how wrong the network was on a batch: the smaller, the better. A gradient holds, for every number of an array, how the
-# loss reacts when that number grows a little.
+# The loss is one number that says how wrong the network was on a batch: the smaller, the better. A gradient holds, for every number of an array, how
+# the loss changes when that number grows a little.
 #
 # </details>
 #
-# **B.** `images` has the shape `(5, 8, 8, 1)`. What is the shape of `images.mean(axis=(1, 2, 3))`? And with `keepdims=True`? (Lesson 01.)
+# **2.** `images` has the shape `(5, 8, 8, 1)`. What is the shape of `images.mean(axis=(1, 2, 3))`? And with `keepdims=True`? (lesson 01)
 #
 # <details><summary>Answer</summary>
 #
-# `(5,)`: the axes that are named disappear. With `keepdims=True` they stay with size 1: `(5, 1, 1, 1)`.
+# `(5,)`: the axes that you name disappear. With `keepdims=True` they stay with size 1: `(5, 1, 1, 1)`.
 #
 # </details>
 #
-# **C.** `a` has the shape `(2, 3)` and `b` the shape `(3, 4)`. Over which index does `a @ b` sum, and what is the shape of the result? (Lesson 01.)
+# **3.** `a` has the shape `(2, 3)` and `b` the shape `(3, 4)`. Over which index does `a @ b` sum, and what is the shape of the result? (lesson 01)
 #
 # <details><summary>Answer</summary>
 #
-# Over the last index of `a`, which is the first of `b`, of size 3. It is gone in the result, whose shape is `(2, 4)`.
+# It sums over the last index of `a`, which is the first of `b`, of size 3. That index is gone from the result, whose shape is `(2, 4)`.
 #
 # </details>
 
@@ -73,15 +73,15 @@ from tinymixer.lessons.tape import Tape
 #
 # $$\frac{(x + h)^2 - x^2}{h} = \frac{2xh + h^2}{h} = 2x + h .$$
 #
-# As $h$ shrinks, only $2x$ is left, and $2 \cdot 3 = 6$. One writes $\frac{df}{dx} = 2x$, or $f'(x) = 2x$, and reads it "the derivative of $f$
-# *with respect to* $x$". Those last words say which number moves.
+# As $h$ shrinks, only $2x$ is left, and $2 \cdot 3 = 6$. We write $\frac{df}{dx} = 2x$, or $f'(x) = 2x$, and read it as "the derivative of $f$ *with
+# respect to* $x$". Those last words say which number moves.
 #
 # In this course a slope is a *factor*:
 #
 # > When $x$ moves by a small $h$, $f$ moves by about the slope times $h$.
 #
-# At $x = 3$, $f$ moves 6 times as far as $x$. Where a slope is negative, $f$ falls when $x$ grows. Where it is 0, $f$ hardly moves at all. And the promise
-# holds for *small* steps: for $h = 1$ it says 6, and the truth is 7.
+# At $x = 3$, $f$ moves 6 times as far as $x$. Where a slope is negative, $f$ falls when $x$ grows. Where it is 0, $f$ hardly moves at all. And the
+# promise holds only for *small* steps: for $h = 1$ it says 6, and the truth is 7.
 
 # %%
 x = np.linspace(0.8, 4.6, 100)  # (100,)
@@ -110,7 +110,7 @@ show_still(
 # | $f(x)$ | slope | in words |
 # |---|---|---|
 # | $c$, a constant | $0$ | what does not depend on $x$ does not move |
-# | $x + c$ | $1$ | the whole curve moves up, its slope stays |
+# | $x + c$ | $1$ | the whole curve moves up; its slope stays the same |
 # | $c\,x$ | $c$ | $c$ times as far |
 # | $x^2$ | $2x$ | see above |
 # | $1/x$ | $-1/x^2$ | falls when $x$ grows |
@@ -119,10 +119,11 @@ show_still(
 # | $\tanh x$ | $1 - (\tanh x)^2$ | slope 1 at 0, flat far out |
 #
 # The last three may be new. $e^x$, in code `exp(x)`, is the number $e \approx 2.718$ to the power of $x$. It is always positive: $e^0 = 1$, and
-# $e^{-5} \approx 0.007$. The **logarithm** $\log x$ undoes it: it is the number whose exponential is $x$, so $\log e^x = x$ and $\log 1 = 0$. (In this course
-# `log` is always this one, the natural logarithm.) And $\tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}$ is a smooth step that rises from $-1$ to $1$, and is 0 at 0.
+# $e^{-5} \approx 0.007$. The **logarithm** $\log x$ undoes it: it is the number whose exponential is $x$, so $\log e^x = x$ and $\log 1 = 0$. (In
+# this course `log` is always this one, the natural logarithm.) And $\tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}$ is a smooth step that rises from
+# $-1$ to $1$, and is 0 at 0.
 #
-# Do not believe a table. Measure:
+# Don't take a table's word for it. Measure:
 
 # %%
 h = 1e-6  # a millionth
@@ -193,11 +194,12 @@ check("1b.1", my_partials)
 
 # %% [markdown]
 # ## The summation sign
-# Take three numbers, $x_0 = 2$, $x_1 = 5$, $x_2 = 7$. The small number below is the **index**. It counts from 0, as in Python. Their sum is written
+# Take three numbers, $x_0 = 2$, $x_1 = 5$, $x_2 = 7$. The small lowered number is the **index**. It counts from 0, as in Python. The sum of the
+# three is written
 #
 # $$\sum_{i=0}^{2} x_i \;=\; x_0 + x_1 + x_2 \;=\; 2 + 5 + 7 \;=\; 14 .$$
 #
-# Read the sign $\sum$ as an instruction: *let $i$ run from 0 to 2, write down for each $i$ what stands behind the sign, and add it all up.* It is a loop:
+# Read the sign $\sum$ as an instruction: *let $i$ run from 0 to 2, write down what follows the sign for each $i$, and add it all up.* It is a loop:
 #
 # ```
 # total = 0
@@ -221,10 +223,10 @@ check("1b.1", my_partials)
 #
 # $$\underbrace{1 \cdot 1 + 2 \cdot 0 + 3 \cdot 2}_{7} + \underbrace{4 \cdot (-1) + 5 \cdot 3 + 6 \cdot 1}_{17} \;=\; 24 .$$
 #
-# It is two loops, one inside the other. Which is the outer one makes no difference, since a sum can be added up in any order.
+# It is two loops, one inside the other. It makes no difference which one is outside, since a sum can be added up in any order.
 #
 # ### One index is summed, one is free
-# Now only $i$ stands under the sign, while $j$ appears behind it:
+# Now only $i$ stands under the sign, and $j$ appears after it:
 #
 # $$c_j = \sum_i a_{ij}\,b_{ij} .$$
 #
@@ -232,7 +234,7 @@ check("1b.1", my_partials)
 #
 # $$c_0 = 1 \cdot 1 + 4 \cdot (-1) = -3 , \qquad c_1 = 2 \cdot 0 + 5 \cdot 3 = 15 , \qquad c_2 = 3 \cdot 2 + 6 \cdot 1 = 12 .$$
 #
-# *An index under the sign disappears. A free index is left, and it says what shape the result has.* In NumPy the index under the sign is the axis that you name:
+# *An index under the sign disappears. A free index stays, and gives the result its shape.* In NumPy the index under the sign is the axis that you name:
 # `(a * b).sum(axis=0)` has the shape `(3,)`.
 
 # %%
@@ -270,15 +272,17 @@ check("1b.2", my_sums)
 
 # %% [markdown]
 # ### The slope of a sum
-# One more thing about sums is needed all the time. What is the partial derivative of $\sum_i x_i^2$ with respect to $x_1$? Write it out. Only $x_1$ moves:
+# There is one more thing about sums that we need all the time. What is the partial derivative of $\sum_i x_i^2$ with respect to $x_1$? Write it out.
+# Only $x_1$ moves:
 #
 # $$\frac{\partial}{\partial x_1} \bigl(x_0^2 + x_1^2 + x_2^2\bigr) = 0 + 2x_1 + 0 = 2x_1 .$$
 #
-# So $\frac{\partial}{\partial x_k} \sum_i x_i^2 = 2 x_k$: of all the terms, only the one with $i = k$ moves, and *the summation sign is gone*. We wrote $k$ because $i$ is already
-# taken: it is the index that runs. When a formula confuses you, do the same: write the sum out for two or three terms, and see which of them move.
+# So $\frac{\partial}{\partial x_k} \sum_i x_i^2 = 2 x_k$: of all the terms, only the one with $i = k$ moves, and *the summation sign is gone*. We
+# wrote $k$ because $i$ is already taken: it is the index that runs. When a formula confuses you, do the same: write the sum out for two or three
+# terms, and see which of them move.
 #
-# ## The chain rule: along one way
-# Let three numbers be given, $x = 3$, $w = -2$ and $b = 10$. From them we compute, step by step,
+# ## The chain rule: along one path
+# Take three numbers, $x = 3$, $w = -2$ and $b = 10$. From them we compute, step by step,
 #
 # $$p = w\,x = -6 , \qquad s = p + b = 4 , \qquad g = s \cdot s = 16 .$$
 #
@@ -288,12 +292,12 @@ check("1b.2", my_sums)
 # * $s = p + b$ moves just as far as $p$: by $1 \cdot 3h$.
 # * $g = s^2$ moves $2s = 8$ times as far as $s$: by $8 \cdot 1 \cdot 3h = 24h$.
 #
-# Each step hands the move on, multiplied by its own slope. So the slope of the whole way is the *product* of the slopes of its steps:
+# Each step passes the move on, multiplied by its own slope. So the slope of the whole path is the *product* of the slopes of its steps:
 #
 # $$\frac{\partial g}{\partial w} = \frac{\partial g}{\partial s} \cdot \frac{\partial s}{\partial p} \cdot \frac{\partial p}{\partial w} = 2s \cdot 1 \cdot x = 8 \cdot 1 \cdot 3 = 24 .$$
 #
-# The slope of a single step is called **local**. It needs nothing but the numbers that go into this step: for a sum it is 1, for a product it is *the other factor*.
-# Does nature agree?
+# The slope of a single step is called **local**. It depends only on the numbers that go into this step: for a sum it is 1, for a product it is *the
+# other factor*. Let us measure whether that is right:
 
 
 # %%
@@ -308,12 +312,12 @@ for h in (1e-1, 1e-3, 1e-5):
 
 # %% [markdown]
 # ### Exercise 1b.3
-# The way goes on: $e = g - t$ with one more given number $t$ (a *target*), and $L = e \cdot e$. All of it in one line:
+# The path goes on: $e = g - t$ with one more given number $t$ (a *target*), and $L = e \cdot e$. All of it in one line:
 #
 # $$L = \bigl((w\,x + b)^2 - t\bigr)^2 .$$
 #
-# Write the slopes of $L$ with respect to $w$ and to $b$. Go through the steps from the end to the beginning, and multiply. (For $x = 3$, $w = -2$, $b = 10$, $t = 20$ the answers
-# are $-192$ and $-64$.)
+# Write the slopes of $L$ with respect to $w$ and $b$. Go through the steps from the end to the beginning, and multiply. (For $x = 3$, $w = -2$,
+# $b = 10$, $t = 20$ the answers are $-192$ and $-64$.)
 
 
 # %%
@@ -332,19 +336,21 @@ def my_slopes_of_one_way(x, w, b, t):
 check("1b.3", my_slopes_of_one_way)
 
 # %% [markdown]
-# ## Several ways
-# In $g = s \cdot s$ the same number stands twice. Why is the slope $2s$? Let $s = 4$ move by $h$. The first factor moves, and the product moves by the other factor times $h$,
-# that is $4h$. The second factor moves too, and adds another $4h$. Together $8h$. So $s$ reaches $g$ in *two ways*, each way counts, and **the ways add up**.
+# ## Several paths
+# In $g = s \cdot s$ the same number appears twice. Why is the slope $2s$? Let $s = 4$ move by $h$. The first factor moves, and the product moves by
+# the other factor times $h$, that is $4h$. The second factor moves too, and adds another $4h$. Together $8h$. So $s$ reaches $g$ along *two paths*.
+# Each path counts, and **the paths add up**.
 #
-# This is all of the chain rule (some books call a way a *path*):
+# This is the whole chain rule:
 #
-# > Multiply along a way. Add up over the ways.
+# > Multiply along a path. Add up over the paths.
 #
-# As a formula: let a number $a$ reach $L$ through several numbers $y_0, y_1, \dots$ Then
+# As a formula: suppose that a number $a$ reaches $L$ through several numbers $y_0, y_1, \dots$ Then
 #
 # $$\frac{\partial L}{\partial a} = \sum_k \frac{\partial L}{\partial y_k}\,\frac{\partial y_k}{\partial a} .$$
 #
-# For each $k$ there is a way through $y_k$. Its first step has the local slope $\partial y_k / \partial a$, and $\partial L / \partial y_k$ is the slope of all that comes after.
+# For each $k$ there is a path through $y_k$. Its first step has the local slope $\partial y_k / \partial a$, and $\partial L / \partial y_k$ is the
+# slope of everything that comes after.
 #
 # ### Exercise 1b.4
 # Here $x$ reaches $y$ directly and through a $\tanh$. (Every block of a Mixer has this form, lesson 09.)
@@ -369,9 +375,9 @@ check("1b.4", my_slope_of_two_ways)
 
 # %% [markdown]
 # ## A graph with numbers on it
-# Now ten scalars. Four are put in, six are made of them:
+# Now for the ten scalars. Four are put in, and six are computed from them:
 #
-# | put in | | | made | | local slopes |
+# | put in | | | computed | | local slopes |
 # |---|--:|---|---|--:|---|
 # | $x$ | 3 | | $p = w\,x$ | $-6$ | $x$ for $w$, and $w$ for $x$ |
 # | $w$ | $-2$ | | $s = p + b$ | 4 | 1 and 1 |
@@ -380,12 +386,14 @@ check("1b.4", my_slope_of_two_ways)
 # | | | | $e = r + m$ | $-1$ | 1 and 1 |
 # | | | | $L = e \cdot e$ | 1 | $e$, twice |
 #
-# Think of $x$ as an input, $w$ and $b$ as parameters, $r$ as the answer, 20 as the answer that we want ($m$ is minus that), $e$ as the error and $L$ as the loss. Note that $x$ is used
-# twice. Draw the ten numbers, with an arrow from each number to those that are made of it: that is a **graph**.
+# Think of $x$ as an input, $w$ and $b$ as parameters, $r$ as the answer, 20 as the answer that we want ($m$ is minus that), $e$ as the error and $L$
+# as the loss. Note that $x$ is used twice. Draw the ten numbers, with an arrow from each number to the numbers that are computed from it: that is a
+# **graph**.
 #
-# Step through it. First *forward*: each number is computed from those before it. Then *backward*: $L$ has the slope 1 with respect to itself. Each number
-# that knows its slope hands it to the numbers it was made of, multiplied by the local slope on the arrow. What arrives at a number is added up. The slope of
-# a number is complete when all the arrows that leave it have reported back. Look at $x$: it gets $-2$ first, and 32 at the very end.
+# Step through it. First *forward*: each number is computed from those before it. Then *backward*: $L$ has the slope 1 with respect to itself. Each
+# number that knows its slope hands it back to the numbers it was computed from, multiplied by the local slope on the arrow. What arrives at a number
+# is added up. The slope of a number is complete when all the arrows that leave it have reported back. Look at $x$: it gets $-2$ first, and 32 at the
+# very end.
 
 # %%
 names = ["x", "w", "b", "m", "p", "s", "g", "r", "e", "L"]
@@ -412,7 +420,7 @@ points = {
 
 
 def ten_scalars(tape, x, w, b, m):
-    """Compute the ten numbers on a tape (what that is comes below); return the place of L."""
+    """Compute the ten numbers on a tape (explained below); return the place of L."""
     x, w, b, m = (tape.write(number) for number in (x, w, b, m))
     p = tape.multiply(w, x)
     s = tape.add(p, b)
@@ -434,8 +442,8 @@ show_steps(
 # Check one of the results by hand. If $x$ grows by 0.001 to 3.001, then $p = -6.002$, $s = 3.998$, $g = 15.984004$, $r = 18.985004$, $e = -1.014996$ and
 # $L = 1.0302$. It has grown by 0.0302, which is about 30 times 0.001.
 #
-# What are the slopes good for? $L$ falls when $w$ and $b$ grow, since their slopes are negative. So let both take a small step *against* their slopes, and the loss falls. (Nobody moves
-# $x$ and $m$: they are data.)
+# What are the slopes good for? $L$ falls when $w$ and $b$ grow, since their slopes are negative. So let both take a small step *against* their
+# slopes, and the loss falls. ($x$ and $m$ stay where they are: they are data.)
 
 # %%
 slopes = dict(zip(names, tape.backward(last), strict=True))
@@ -452,20 +460,22 @@ print(
 # That is training. Lesson 02 does it with 650 parameters, and nothing else changes.
 #
 # ## Why backward?
-# There are three ways to find how $L$ reacts to the numbers put in.
+# There are three ways to find out how $L$ reacts to the numbers that are put in.
 #
 # * **Try it out.** Move one number by a small step and compute everything again. With 4 numbers that is 4 more passes forward, with 100,000 it is 100,000.
-# * **Go forward along the arrows.** Start at one number, say $w$, with the slope 1, and carry along "how does this number react to $w$": 3 at $p$, 3 at $s$, 24 at $g$ and so on. At the end you have
+# * **Go forward along the arrows.** Start at one number, say $w$, with the slope 1, and carry along the answer to "how does this number react to
+#   $w$?": 3 at $p$, 3 at $s$, 24 at $g$ and so on. At the end you have
 #   the slope of $L$ with respect to $w$, and with respect to nothing else. So each number needs a pass of its own.
-# * **Go backward along the arrows.** Start at $L$ and carry along "how does $L$ react to this number". When the pass is over, *every* number has its slope.
+# * **Go backward along the arrows.** Start at $L$ and carry along the answer to "how does $L$ react to this number?" When the pass is over, *every* number has its slope.
 #
-# Backward needs one pass for all inputs because there is only one $L$, and a loss is always a single number. The graph above has 12 arrows: 12 multiplications and additions give all ten slopes.
-# What it costs is memory. The local slopes contain numbers from the forward pass (the other factor, the $\tanh$), so these must be kept until the way back. This is what the `cache` of
-# every operation in this package is for.
+# Backward needs one pass for all inputs because there is only one $L$, and a loss is always a single number. The graph above has 12 arrows: 12
+# multiplications and additions give all ten slopes. What it costs is memory. The local slopes contain numbers from the forward pass (the other
+# factor, the $\tanh$), so these must be kept until the way back. This is what the `cache` of every operation in this package is for.
 #
 # ## An engine
-# Nothing about the backward pass needs thinking. So let a program do it. It writes every number down, one after the other, on a **tape**, and beside each number the
-# ways that lead into it: *which* earlier number, and with *which* local slope. On the tape a number is known by its place: 0, 1, 2, ...
+# The backward pass needs no thought. So let a program do it. It writes every number down, one after the other, on a **tape**, and beside each number
+# the *ways* into it, one for each arrow: from *which* earlier number, and with *which* local slope. On the tape a number is known by its place: 0, 1,
+# 2, ...
 #
 # | place | value | ways: (place, local slope) | |
 # |--:|--:|---|---|
@@ -474,7 +484,7 @@ print(
 # | 2 | $-6$ | (1, 3), (0, $-2$) | $p = w\,x$ |
 #
 # ### Exercise 1b.5
-# Write `multiply` and `tanh`. `add` shows how it goes: look up the values, write the result down together with its ways, return its place.
+# Write `multiply` and `tanh`. `add` shows how: look up the values, write down the result together with its ways, and return its place.
 
 
 # %%
@@ -512,12 +522,12 @@ class MyTape:
 check("1b.5", MyTape)
 
 # %% [markdown]
-# Now the way back. A number can only be made of numbers that stand *before* it on the tape. So if you go through the tape from the end to the beginning, every number has received all
-# its parts when its turn comes. That is the whole trick.
+# Now the backward pass. A number can only be computed from numbers that stand *before* it on the tape. So if you go through the tape from the end to
+# the beginning, every number has received all its parts by the time its turn comes. That is the whole trick.
 #
 # ### Exercise 1b.6
-# Write the backward pass: a list of slopes, one for each number on the tape. Start with zeros. The number at place `last` has the slope 1. (There may be numbers behind it. They don't influence
-# it, and their slope stays 0.)
+# Write the backward pass: a list of slopes, one for each number on the tape. Start with zeros. The number at place `last` has the slope 1. (There may
+# be numbers after it. They don't influence it, and their slope stays 0.)
 
 
 # %%
@@ -536,11 +546,12 @@ def my_backward(tape, last):
 check("1b.6", my_backward)
 
 # %% [markdown]
-# Together these are some thirty lines, and they differentiate anything that is made of sums, products and $\tanh$. Is it true? A gradient that nobody has checked is a rumour. The
-# package has the same engine, `tinymixer/lessons/tape.py`; the cells below use it, so that they run before yours is finished. *When it is: write `MyTape, my_backward` in the first line, and
-# see that nothing changes.*
+# Together these are some thirty lines, and they differentiate anything that is built from sums, products and $\tanh$. Do they get it right? A
+# gradient that nobody has checked is a rumour. The package has the same engine, `tinymixer/lessons/tape.py`; the cells below use it, so that they
+# run before yours is finished. *Once it is, write `MyTape, my_backward` in the first line, and see that nothing changes.*
 #
-# First against small steps. We take central differences, one step to each side, which are much more exact ([lesson 03](03_gradient_checking.ipynb) says why).
+# First against small steps. We take central differences, one step to each side, which are much more accurate ([lesson
+# 03](03_gradient_checking.ipynb) says why).
 
 # %%
 engine, backward_of = Tape, Tape.backward  # yours: MyTape, my_backward
@@ -563,9 +574,9 @@ for place in range(4):
     print(f"{names[place]:4} {measured:12.6f} {slopes[place]:11.6f}")
 
 # %% [markdown]
-# Then with the package's checker. It wants the two functions that every operation of the course has: `forward`, which returns the result and a cache, and `backward`, which is given `dy`,
-# the slope of the loss with respect to that result, and the cache. Here a tape is the cache. We put a $\tanh$ at the end, so that all three operations take part. (`dtype=`: the checker also
-# demands that the dtype that goes in comes out, lesson 04.)
+# Then with the package's checker. It wants the two functions that every operation in the course has: `forward`, which returns the result and a
+# cache, and `backward`, which takes `dy`, the slope of the loss with respect to that result, and the cache. Here the cache is a tape. We put a
+# $\tanh$ at the end, so that all three operations take part. (`dtype=`: the checker also demands that the dtype that goes in comes out, lesson 04.)
 
 
 # %%
@@ -588,8 +599,8 @@ print(check_operation(forward, backward, numbers, name="tape"))
 
 # %% [markdown]
 # ## How many passes?
-# Let us count, for sums of products with a $\tanh$ behind them, $y = \tanh\bigl(\sum_i w_i x_i\bigr)$, which is one output of a Linear layer and a bend. How many operations does it take to find the slopes
-# with respect to all $w_i$ and $x_i$?
+# Let us count, for a sum of products with a $\tanh$ after it, $y = \tanh\bigl(\sum_i w_i x_i\bigr)$, which is one output of a Linear layer and a
+# bend. How many operations does it take to find the slopes with respect to all $w_i$ and $x_i$?
 
 # %%
 print("numbers put in    by small steps    backward")
@@ -609,16 +620,19 @@ for count in (2, 10, 100, 1000):
     print(f"{len(given):14,} {(len(given) + 1) * operations:17,} {arrows:11,}")
 
 # %% [markdown]
-# By small steps the work grows with the *square* of the size: ten times the numbers, a hundred times the work. Backward it grows with the size alone. That is why networks with millions of parameters can be trained at all.
+# With small steps, the work grows with the *square* of the size: ten times the numbers, a hundred times the work. Backward, it only grows with the
+# size. That is why networks with millions of parameters can be trained at all.
 #
 # ## The same graph, as a row of arrays
-# A tape of scalars is slow: each number costs a trip through Python. But look at the numbers of a layer. They all do the same thing, so they can be put into arrays, and whole groups of arrows become one line.
+# A tape of scalars is slow: each number costs a trip through Python. But look at the numbers of a layer. They all do the same thing, so they can be
+# put into arrays, and whole groups of arrows become one line.
 #
 # Take $I = 2$ inputs $x_i$ and $O = 3$ outputs $y_o$. Each output is a sum of products and a bias:
 #
 # $$y_o = \sum_i x_i\,W_{io} + b_o , \qquad \text{for example} \quad y_1 = x_0\,W_{01} + x_1\,W_{11} + b_1 .$$
 #
-# $i$ is under the sign. $o$ is free: three outputs. $W$ is a table with a row for each input and a column for each output, and this is a row of $I$ numbers times a matrix.
+# $i$ is under the sign. $o$ is free: three outputs. $W$ is a table with a row for each input and a column for each output, and this is a row of $I$
+# numbers times a matrix.
 
 # %%
 figure, axes = new_figure(1, 2, width=8, height=2.6)
@@ -627,11 +641,11 @@ outputs = [(2, 2), (2, 1), (2, 0)]
 for axis, title, chosen, slopes in (
     (
         axes[0],
-        "from x[0] to L: three ways, which add up",
+        "from x[0] to L: three paths, which add up",
         {(0, 0), (0, 1), (0, 2)},
         ("dy[0] * W[0, 0]", "dy[1] * W[0, 1]", "dy[2] * W[0, 2]"),
     ),
-    (axes[1], "from W[1, 2] to L: one way", {(1, 2)}, ("", "", "dy[2] * x[1]")),
+    (axes[1], "from W[1, 2] to L: one path", {(1, 2)}, ("", "", "dy[2] * x[1]")),
 ):
     for i, (x0, y0) in enumerate(inputs):
         for o, (x1, y1) in enumerate(outputs):
@@ -660,15 +674,16 @@ show_still(
 )
 
 # %% [markdown]
-# What comes after the layer has told us how the loss reacts to each output: $\texttt{dy}_o = \partial L / \partial y_o$, three numbers. We go one step further back, for each kind of number. *How many ways lead from it to
-# $L$, and what is the local slope on each?*
+# The layers after this one have told us how the loss reacts to each output: $\texttt{dy}_o = \partial L / \partial y_o$, three numbers. We go one
+# step further back, for each kind of number. *How many paths lead from it to $L$, and what is the local slope on each?*
 #
-# * **A bias** $b_o$ reaches $y_o$ only, with the local slope 1. One way: $\partial L / \partial b_o = \texttt{dy}_o$.
-# * **A weight** $W_{io}$ reaches $y_o$ only, multiplied by $x_i$. One way: $\partial L / \partial W_{io} = x_i\,\texttt{dy}_o$. Both indices are free: a table `(I, O)`, like $W$.
-# * **An input** $x_i$ reaches *every* output, $y_o$ with the local slope $W_{io}$. Three ways, and they add up: $\partial L / \partial x_i = \sum_o \texttt{dy}_o\,W_{io}$.
+# * **A bias** $b_o$ reaches $y_o$ only, with the local slope 1. One path: $\partial L / \partial b_o = \texttt{dy}_o$.
+# * **A weight** $W_{io}$ reaches $y_o$ only, multiplied by $x_i$. One path: $\partial L / \partial W_{io} = x_i\,\texttt{dy}_o$. Both indices are
+#   free: a table `(I, O)`, like $W$.
+# * **An input** $x_i$ reaches *every* output, $y_o$ with the local slope $W_{io}$. Three paths, and they add up: $\partial L / \partial x_i = \sum_o \texttt{dy}_o\,W_{io}$.
 #
-# In numbers, with $x = (2, 5)$, $W = \begin{pmatrix} 1 & 0 & 2 \\ -1 & 3 & 1 \end{pmatrix}$ and $\texttt{dy} = (1, -2, 3)$: the slope for $x_0$ is $1 \cdot 1 + (-2) \cdot 0 + 3 \cdot 2 = 7$,
-# for $x_1$ it is $1 \cdot (-1) + (-2) \cdot 3 + 3 \cdot 1 = -4$, and for $W_{12}$ it is $5 \cdot 3 = 15$.
+# In numbers, with $x = (2, 5)$, $W = \begin{pmatrix} 1 & 0 & 2 \\ -1 & 3 & 1 \end{pmatrix}$ and $\texttt{dy} = (1, -2, 3)$: the slope for $x_0$ is
+# $1 \cdot 1 + (-2) \cdot 0 + 3 \cdot 2 = 7$, for $x_1$ it is $1 \cdot (-1) + (-2) \cdot 3 + 3 \cdot 1 = -4$, and for $W_{12}$ it is $5 \cdot 3 = 15$.
 #
 # ### Exercise 1b.7
 # Write these three gradients, with loops over $i$ and $o$. (Shorter, if you see how: without loops.)
@@ -683,7 +698,7 @@ def my_row_backward(dy, x, weight):
         dbias[o] = dy[o]
         for i in range(len(x)):
             dweight[i, o] = x[i] * dy[o]
-            dx[i] += dy[o] * weight[i, o]  # the ways to all outputs add up
+            dx[i] += dy[o] * weight[i, o]  # the paths to all outputs add up
     return dx, dweight, dbias
     ### END SOLUTION
 
@@ -722,8 +737,8 @@ print(f"the tape, {len(tape.values):,} numbers: {1000 * tape_seconds:.1f} ms")
 print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 
 # %% [markdown]
-# [Lesson 02](02_linear.ipynb) has one thing more: a *batch*. $B$ rows meet the same weights and the same bias. So each weight and each bias now reaches the loss in $B$ ways, one for each row, and the ways add up: one more sum, over the
-# rows. You know where it comes from.
+# [Lesson 02](02_linear.ipynb) adds one thing: a *batch*. $B$ rows meet the same weights and the same bias. So each weight and each bias now reaches
+# the loss along $B$ paths, one for each row, and the paths add up: one more sum, over the rows. You know where it comes from.
 #
 # ## The symbols of the course
 # Come back to this table when a symbol is unfamiliar. All of them are explained again where they are needed.
@@ -740,31 +755,46 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 # | $\int$ | integral | the area under a curve | 04 |
 # | $\delta_{ij}$ | delta | 1 where $i = j$, else 0 | 05 |
 # | eigenvector, eigenvalue | | a matrix turns most directions. Those that it only stretches are its eigenvectors, and the factors are the eigenvalues | 10 |
-#
+
+# %% [markdown]
+# **Try it.** (a) Give `MyTape` a method `exp`, then one that divides. Check them with `check_operation`, as above. (b) Change `+=` to `=` in
+# `my_backward` and read what its check says. (c) What would `backward` have to look like if there were two losses, $L_1 + L_2$?
+
+# %% [markdown] tags=["solution"]
+# **About the questions.** (a) `exp` writes `math.exp(x)` with the single way `(a, math.exp(x))`. A quotient $x / y$ has the value `x / y` and the
+# ways `(a, 1 / y)` and `(b, -x / (y * y))`: it is $x$ times $1/y$, and the table has the slope of $1/y$. (b) The hint says that a number that is
+# used twice keeps only one of its ways. (c) Nothing changes. Let the tape add the two losses, and start at the sum. Starting with the slope 1 at
+# both places, and going back once, gives the same.
+
+# %% [markdown]
 # ## Questions
-# Answer first, then open ours.
 #
-# **1.** $f(a, b, c) = a\,b + c$ at $a = 2$, $b = 5$, $c = 1$. What are the three partial derivatives?
+# **1.** $f(a, b, c) = a\,b + c$ at $a = 2$, $b = 5$, $c = 1$. What are the three partial derivatives? By about how much does $f$ grow if all three
+# numbers grow by 0.01?
 #
 # <details><summary>Answer</summary>
 #
-# With respect to $a$ it is $b = 5$, with respect to $b$ it is $a = 2$, and with respect to $c$ it is 1.
+# With respect to $a$ it is $b = 5$, with respect to $b$ it is $a = 2$, and with respect to $c$ it is 1. For small steps the moves add up:
+# $(5 + 2 + 1) \cdot 0.01 = 0.08$. (Exactly, it is 0.0801.)
 #
 # </details>
 #
-# **2.** $a$ has the shape $(4, 5)$. How many terms does $\sum_{i,j} a_{ij}$ have? How many sums is $\sum_j a_{ij}$, and how many terms does each of them have?
+# **2.** $a$ has the shape $(4, 5)$. How many terms does $\sum_{i,j} a_{ij}$ have? How many sums is $\sum_j a_{ij}$, and how many terms does each of
+# them have?
 #
 # <details><summary>Answer</summary>
 #
-# 20 terms. $\sum_j a_{ij}$ is 4 sums, one for each $i$, of 5 terms each: the shape is $(4,)$.
+# The first has 20 terms, one for each pair. The second is 4 sums, one for each $i$, of 5 terms each: $i$ is free, so the result has the shape $(4,)$.
 #
 # </details>
 #
-# **3.** A weight is used three times in a network. What would an engine answer if it wrote `slopes[part] = ...` where `+=` belongs?
+# **3.** Find the fault: an engine's backward pass writes `slopes[part] = ...` where `+=` belongs. What does it answer for a weight that is used
+# three times in a network?
 #
 # <details><summary>Answer</summary>
 #
-# It would keep one of the three ways, the one that it comes to last, and forget the other two. No error appears, and the loss may even fall. Only a check finds it.
+# It keeps one of the three paths, the one that it comes to last, and forgets the other two. No error appears, and the loss may even fall. Only a
+# check finds it.
 #
 # </details>
 #
@@ -772,25 +802,20 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 #
 # <details><summary>Answer</summary>
 #
-# By small steps about a million passes forward (and one more, or twice as many with a step to each side). Forward along the arrows a million. Backward: one pass forward to get the numbers, and one pass back.
+# By small steps it takes about a million passes forward (and one more, or twice as many with a step to each side). Forward along the arrows it takes
+# a million, one for each parameter. Backward it takes one pass forward to get the numbers, and one pass back.
 #
 # </details>
 #
-# **5.** Why does the backward pass need numbers from the forward pass? Which ones does a product need, and which a $\tanh$? What does a sum need?
+# **5.** Explain to a colleague why the backward pass needs numbers from the forward pass. Which ones does a product need, which a $\tanh$, and which
+# a sum?
 #
 # <details><summary>Answer</summary>
 #
-# The local slopes are made of them. A product needs both its factors, a $\tanh$ its result, a sum nothing: its local slopes are 1.
+# The local slopes are made of them. A product needs both its factors, because the slope for one is the other. A $\tanh$ needs its result, since its
+# slope is $1 - t^2$. A sum needs nothing: its local slopes are 1.
 #
 # </details>
-#
-# **Try it.** (a) Give `MyTape` a method `exp`, then one that divides. Check them with `check_operation`, as above. (b) Change `+=` to `=` in `my_backward` and read what its check says.
-# (c) What would `backward` have to look like if there were two losses, $L_1 + L_2$?
-
-# %% [markdown] tags=["solution"]
-# **About the questions.** (a) `exp` writes `math.exp(x)` with the single way `(a, math.exp(x))`. A quotient $x / y$ has the value `x / y` and the ways `(a, 1 / y)` and `(b, -x / (y * y))`: it is $x$ times $1/y$, and the
-# table has the slope of $1/y$. (b) The hint says that a number that is used twice keeps only one of its ways. (c) Nothing changes. Let the tape add the two losses, and start at the sum. Starting with the slope 1 at both
-# places, and going back once, gives the same.
 
 # %% [markdown]
 # ## What you have now
@@ -799,11 +824,12 @@ print(f"two lines of arrays:      {1000 * array_seconds:.2f} ms")
 # | slope | how far $f$ moves when $x$ moves a little, divided by how far $x$ moves | $x^2$ at 3: 6 |
 # | partial derivative | one number moves, the others stay | $\partial (wx) / \partial w = x$ |
 # | sum | an index under the sign disappears, a free one stays | 6 terms for a table of $2 \times 3$ |
-# | along a way | multiply the local slopes | $g$ with respect to $w$: $8 \cdot 1 \cdot 3$ |
-# | over the ways | add | $x$: $-2 + 32 = 30$ |
+# | along a path | multiply the local slopes | $g$ with respect to $w$: $8 \cdot 1 \cdot 3$ |
+# | over the paths | add | $x$: $-2 + 32 = 30$ |
 # | backward | one pass for all inputs, because there is one loss | 12 arrows, ten slopes |
 #
-# **Where the package does this:** `tinymixer/lessons/tape.py` (the engine), `tinymixer/gradcheck` (the checker). The rest of the package has no tape. Its operations know their own local
-# slopes, array by array, and each layer calls them in the opposite order by hand. From now on you write them.
+# **Where the package does this:** `tinymixer/lessons/tape.py` (the engine), `tinymixer/gradcheck` (the checker). The rest of the package has no
+# tape. Its operations know their own local slopes, array by array, and each layer calls them in the opposite order by hand. From now on you write
+# them.
 #
 # Next: [lesson 02, Linear](02_linear.ipynb).

@@ -1,16 +1,46 @@
 # %% [markdown]
 # # Lesson 03 · Gradient checking, and how a check can lie
 #
-# *90 minutes. Before: [lesson 02](02_linear.ipynb) (what `dy` means, forward and backward of a Linear layer).*
+# *100 minutes. Before: [lesson 02](02_linear.ipynb) (what `dy` means, forward and backward of a Linear layer).*
 #
-# A wrong gradient does not crash. Often it even learns. The one test that needs no reference is to ask the forward pass
-# itself: move an input a little and look how far the output moves. It is ten lines, and there are at least five ways to
-# write it so that it says "right" to a wrong gradient. After this lesson you can
+# A wrong gradient does not crash. Often the network even learns with it. The one test that needs no reference is to ask the forward pass itself: move
+# an input a little and see how far the output moves. The test takes ten lines, and there are at least five ways to write it so that it calls a wrong
+# gradient right. After this lesson you can
 #
 # * estimate a derivative from two evaluations, and say how many of its digits are right,
 # * check every element of a gradient, or a million of them along one direction,
-# * say how a check with all ones, in float32 or at one index lies, and write one that does not,
+# * say how a check with all ones, in float32 or at a single index can lie, and write one that doesn't,
 # * run the package's checker on a layer of your own.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** Entry $(i, o)$ of `dweight` is a sum. Over what does it run, and why? (lesson 02)
+#
+# <details><summary>Answer</summary>
+#
+# It runs over the rows of the batch: $\sum_n x_{ni}\,\texttt{dy}_{no}$. The weight $W_{io}$ is used once for every row, and each use is one path to
+# the loss.
+#
+# </details>
+#
+# **2.** $f(a, b) = a\,b^2$ has the slopes 4 and 12 with respect to $a$ and $b$ at $a = 3$, $b = 2$. About how far does $f$ move if $a$ grows by 0.01
+# and $b$ *falls* by 0.01? (lesson 01b)
+#
+# <details><summary>Answer</summary>
+#
+# By about $4 \cdot 0.01 - 12 \cdot 0.01 = -0.08$: for small steps the moves add up. Exactly, it is $3.01 \cdot 1.99^2 - 12 = -0.0801$.
+#
+# </details>
+#
+# **3.** How many decimal digits does a `float32` hold, and how many does a `float64`? (lesson 01)
+#
+# <details><summary>Answer</summary>
+#
+# About 7 and about 16. Training needs no more than 7, and half the bytes are moved in half the time. In this lesson you see what happens when you
+# subtract two numbers of which only 7 digits are known.
+#
+# </details>
 
 # %%
 import math
@@ -28,8 +58,8 @@ from tinymixer.lessons import check, new_figure, show
 # ## A wrong gradient that learns
 # Two small networks are trained on 500 digits: Linear, LayerNorm, Linear. LayerNorm takes a row of numbers, subtracts their
 # mean and divides by their standard deviation (their typical distance from the mean); [lesson 05](05_layer_norm.ipynb) derives its gradient, which has three
-# terms. The networks start from the same weights and differ in one thing: in the second, the third term is forgotten. The
-# package keeps such wrong backward passes, called *planted faults*; this one is `variance_term_missing`.
+# terms. The networks start from the same weights and differ in one thing: in the second, the third term is missing. The package keeps a collection of
+# such wrong backward passes, called *planted faults*; this one is `variance_term_missing`.
 
 # %%
 digits = load_dataset("digits")
@@ -68,13 +98,13 @@ axis.set_ylabel("loss")
 axis.legend()
 show(
     figure,
-    alt="Both losses fall. That of the wrong gradient jumps at first and ends lower.",
+    alt="Both losses fall. With the wrong gradient the loss jumps at first and ends lower.",
 )
 print(f"after 100 steps: right {right[-1]:.3f}, third term missing {wrong[-1]:.3f}")
 
 # %% [markdown]
-# Both learn. The wrong one jumps at first, and then is even ahead. A falling loss proves nothing: any direction that points roughly
-# downhill makes it fall, and nobody looks for a mistake in a layer that "works". So let us measure.
+# Both learn. The wrong one jumps at first, and then even pulls ahead. A falling loss proves nothing: any direction that points roughly downhill makes
+# it fall, and nobody looks for a mistake in a layer that "works". So let us measure.
 #
 # ## A derivative from two evaluations
 # Let $f$ be a function of one number $x$, with derivatives $f'$, $f''$, $f'''$: the slope, the slope of the slope, and the slope of that. Near $x$ it is a
@@ -86,7 +116,7 @@ print(f"after 100 steps: right {right[-1]:.3f}, third term missing {wrong[-1]:.3
 #
 # $$\frac{f(x+h) - f(x)}{h} = f'(x) + \tfrac{h}{2} f''(x) + \dots$$
 #
-# It is off by a multiple of $h$. Now take a step to the left as well. There $h$ changes its sign, and with it the odd terms:
+# It is off by a multiple of $h$. Now take a step to the left as well. There $h$ changes its sign, and so do the odd terms:
 #
 # $$f(x-h) = f(x) - h f'(x) + \tfrac{h^2}{2} f''(x) - \tfrac{h^3}{6} f'''(x) + \dots$$
 #
@@ -112,7 +142,7 @@ check("3.1", my_central_difference)
 
 # %% [markdown]
 # ## How small should the step be?
-# As small as possible, says Taylor. Let us look, with $f = \sin$ at $x = 1$, whose derivative $\cos 1$ we know.
+# As small as possible, says Taylor. Let us see, with $f = \sin$ at $x = 1$, whose derivative $\cos 1$ we know.
 
 # %%
 steps = 10.0 ** np.linspace(-1, -13, 97)
@@ -150,8 +180,8 @@ for label, values, _ in curves:
 
 # %% [markdown]
 # From left to right the step shrinks. Each curve falls as Taylor promised, with slope 1 (forward) or 2 (central) on these
-# axes. Then it turns and *rises*. The reason is rounding. A computer keeps only the leading digits of $f(x)$, so that each
-# value is off by up to $u\,|f|$, with $u = 2^{-53} \approx 1.1 \cdot 10^{-16}$ in float64 and $u = 2^{-24} \approx 6 \cdot 10^{-8}$ in float32.
+# axes. Then it turns and *rises*. The reason is rounding. A computer keeps only the leading digits of $f(x)$, so each value is off by up to $u\,|f|$,
+# with $u = 2^{-53} \approx 1.1 \cdot 10^{-16}$ in float64 and $u = 2^{-24} \approx 6 \cdot 10^{-8}$ in float32.
 # The difference of two such values may be off by $2u|f|$, and is then divided by the small number $2h$. Both errors together, for
 # the central difference:
 #
@@ -168,22 +198,22 @@ for label, values, _ in curves:
 # | float64 | $10^{-16}$ | $10^{-5}$ | $10^{-11}$ |
 # | float32 | $6 \cdot 10^{-8}$ | $4 \cdot 10^{-3}$ | $10^{-5}$ |
 #
-# So: central differences, float64, $h = 10^{-5}$. And float32 can never be checked well: at the $h = 10^{-5}$ that suits float64 only
-# three digits of it are left.
+# So: central differences, float64, $h = 10^{-5}$. And float32 can never be checked well: at $h = 10^{-5}$, which suits float64, only about three of
+# its digits are left.
 
 # %% [markdown]
 # ## The complex step
-# There is a way past the wall. It takes *complex numbers*. A complex number $a + ib$ is two numbers in one, its real part $a$ and its imaginary part $b$; one
-# calculates with it as usual, and writes $-1$ wherever $i^2$ appears. The trouble was the subtraction of two numbers that are nearly the same. Take instead
-# one step along the *imaginary* axis, with $i^2 = -1$, $i^3 = -i$:
+# There is a way past the wall. It takes *complex numbers*. A complex number $a + ib$ is two numbers in one, its real part $a$ and its imaginary part
+# $b$; we calculate with it as usual, and write $-1$ wherever $i^2$ appears. The trouble was the subtraction of two numbers that are nearly the same.
+# Take instead one step along the *imaginary* axis, with $i^2 = -1$, $i^3 = -i$:
 #
 # $$f(x + ih) = f(x) + i h f'(x) - \tfrac{h^2}{2} f''(x) - i\,\tfrac{h^3}{6} f'''(x) + \dots$$
 #
-# $f(x)$ and $h f'(x)$ stand in different parts of one complex number: nothing is subtracted. The imaginary part, written $\operatorname{Im}$, divided by $h$, is
+# $f(x)$ and $h f'(x)$ are in different parts of one complex number: nothing is subtracted. Divide the imaginary part, written $\operatorname{Im}$, by $h$:
 #
 # $$\frac{\operatorname{Im} f(x + ih)}{h} = f'(x) - \tfrac{h^2}{6} f'''(x) + \dots$$
 #
-# and as there is no rounding wall, $h$ may be $10^{-30}$. Its square vanishes beside anything. (Squire and Trapp 1998,
+# Since there is no rounding wall, $h$ may be $10^{-30}$. Its square is negligible next to anything. (Squire and Trapp 1998,
 # *Using complex variables to estimate derivatives of real functions*.)
 #
 # ### Exercise 3.2
@@ -202,8 +232,8 @@ def my_complex_step(f, x):
 check("3.2", my_complex_step)
 
 # %% [markdown]
-# How good is it, and what does it ask for? The function must be able to take complex numbers, and it must be *analytic*: made of
-# $+$, $\cdot$, $/$, $\exp$, $\tanh$ and the like. Some functions lose the imaginary part without a word.
+# How good is it, and what does it require? The function must accept complex numbers, and it must be *analytic*: made of
+# $+$, $\cdot$, $/$, $\exp$, $\tanh$ and the like. Some functions silently lose the imaginary part.
 
 # %%
 point = 1.0 + 1e-30j
@@ -230,22 +260,21 @@ except TypeError as error:
     print("\nmath.exp refuses:", error)
 
 # %% [markdown]
-# `abs` of a complex number is its length, a real number: the derivative is gone, and the answer is 0. In the exact GELU only
-# a part of it is lost, because a helper deep inside (`tinymixer/ops/normal_distribution.py`) takes `abs(x)`: the answer looks plausible and is
-# wrong. `.astype(float)` loses it too. Comparisons are a matter of luck: Python refuses `1j > 0`, while NumPy compares the real
-# parts first, so that `x * (x > 0)` passes.
+# `abs` of a complex number is its length, a real number: the derivative is gone, and the answer is 0. In the exact GELU (lesson 04) only a part of it
+# is lost, because a helper deep inside (`tinymixer/ops/normal_distribution.py`) takes `abs(x)`: the answer looks plausible and is wrong.
+# `.astype(float)` loses it, too. Comparisons are a matter of luck: Python refuses `1j > 0`, while NumPy compares the real parts first, so
+# `x * (x > 0)` works.
 #
-# So the complex step is a superb second witness, never the only one: believe it where central differences confirm its leading digits.
+# So the complex step is a superb second witness, but never the only one: believe it where central differences confirm its leading digits.
 #
 # ## A whole gradient
-# An operation has many inputs and many outputs, and a backward pass answers one question about them: *given `dy`, what is
-# `dx`?* To check it, some `dy` must be chosen (it is then called the **cotangent**), and with it a loss whose derivative
-# with respect to $y$ is just this `dy`:
+# An operation has many inputs and many outputs, and a backward pass answers one question about them: *given `dy`, what is `dx`?* To check it, we
+# must choose some `dy` (it is then called the **cotangent**), and with it a loss whose derivative with respect to $y$ is exactly this `dy`:
 #
 # $$L(x) = \sum_o \texttt{dy}_o\; y_o(x), \qquad \frac{\partial L}{\partial y_o} = \texttt{dy}_o .$$
 #
-# The sum runs over all elements $o$ of the output. `dy` stays as chosen while $x$ moves. Then `dx` must be the derivative of this one
-# number with respect to each element of $x$, which central differences can measure: one element moves, all others stay.
+# The sum runs over all elements $o$ of the output. `dy` stays fixed while $x$ moves. Then `dx` must be the derivative of this one number with respect
+# to each element of $x$, and central differences can measure that: one element moves, all others stay.
 #
 # ### Exercise 3.3
 # Write the numerical gradient. `forward(x)` returns `y, cache` like every operation of the package; `np.ndindex(x.shape)` goes
@@ -269,16 +298,16 @@ def my_numerical_gradient(forward, x, dy, h=1e-5):
 check("3.3", my_numerical_gradient)
 
 # %% [markdown]
-# ## How far apart is too far?
-# Two gradients in float64 never agree to the last bit. An *absolute* error of $10^{-4}$ is nothing where the
-# gradient is 1000, and everything where it is $10^{-5}$. So it is divided by the size of what is compared:
+# ## How far off is too far?
+# Two gradients in float64 rarely agree to the last bit. An *absolute* error of $10^{-4}$ is nothing where the gradient is 1000, and everything where
+# it is $10^{-5}$. So we divide it by the size of what we compare:
 #
 # $$\frac{|\texttt{expected} - \texttt{got}|}{\max(|\texttt{expected}|,\; |\texttt{got}|)} .$$
 #
-# This breaks near zero. A gradient that is truly 0 has some $10^{-17}$ from the backward pass and some $10^{-11}$ from
-# rounding in the differences: "off by 100 %". So the divisor gets a **floor**. How high? Central differences are uncertain by
-# about $10^{-11}$ times the size of the numbers that enter, at worst $10^{-10}$. If a relative error of $10^{-6}$ is to pass, nothing below
-# $10^{-10} / 10^{-6} = 10^{-4}$ can be judged. With some margin, and in proportion to the gradient where that is large:
+# This breaks near zero. Where the true gradient is 0, the backward pass may give some $10^{-17}$, and rounding in the differences some $10^{-11}$:
+# "off by 100 %". So the divisor gets a **floor**. How high? Central differences are uncertain by about $10^{-11}$ times the size of the numbers that
+# go into them, at worst $10^{-10}$. If the limit is a relative error of $10^{-6}$, then nothing below $10^{-10} / 10^{-6} = 10^{-4}$ can be judged.
+# With some margin, and in proportion to the gradient where that is large:
 #
 # $$\texttt{floor} = 10^{-3} \cdot \max\bigl(1,\; \text{the largest } |\texttt{expected}|\bigr) .$$
 #
@@ -300,14 +329,14 @@ check("3.4", my_relative_error)
 
 # %% [markdown]
 # ## One direction through everything
-# The numerical gradient evaluates the forward pass twice per element. A small Mixer has a hundred thousand weights and more: two hundred
-# thousand forward passes. But there is a question that costs two, whatever the size: how fast does $L$ change if *all* elements move
-# at once, each by $h$ times its entry in a **direction** $v$ of the shape of $x$? By the chain rule the ways add up:
+# The numerical gradient evaluates the forward pass twice per element. A small Mixer has a hundred thousand weights or more, which makes two hundred
+# thousand forward passes. But there is a question that costs only two, whatever the size: how fast does $L$ change if *all* elements move
+# at once, each by $h$ times its entry in a **direction** $v$ of the same shape as $x$? By the chain rule the paths add up:
 #
 # $$\frac{d}{dh}\,L(x + h v)\Big|_{h=0} = \sum_i \frac{\partial L}{\partial x_i}\, v_i = \sum_i \texttt{dx}_i\, v_i .$$
 #
-# (The bar says where the derivative is taken: at $h = 0$.) The left side can be measured by a central difference, the right side is predicted by the backward pass. With a random $v$ every
-# element of `dx` has its part in the sum. One wrong element moves it, in proportion to its share.
+# (The bar says where the derivative is taken: at $h = 0$.) A central difference measures the left side, and the backward pass predicts the right
+# side. With a random $v$, every element of `dx` plays a part in the sum. One wrong element changes the sum, in proportion to its share.
 #
 # ### Exercise 3.5
 # Measure and predict.
@@ -332,12 +361,12 @@ check("3.5", my_directional_check)
 
 # %% [markdown]
 # ## Five lies
-# Now to the art of fooling oneself. The cells below use `numerical_gradient` from `tinymixer/analysis/checks_that_lie.py`: the
-# same lines as in Exercise 3.3.
+# Now for the art of fooling yourself. The cells below use `numerical_gradient` from `tinymixer/analysis/checks_that_lie.py`, which does the same as
+# Exercise 3.3.
 #
 # ### Lie 1: all ones
-# Some `dy` must be chosen, and `dy = 1` is the obvious one: it asks for the gradient of `y.sum()`. Here it is
-# with LayerNorm, for the right backward and the one without its third term, and below it a random `dy`.
+# We must choose some `dy`, and `dy = 1` is the obvious choice: it asks for the gradient of `y.sum()`. Here it is with LayerNorm, for the right
+# backward pass and for the one without its third term, and below it a random `dy`.
 
 # %%
 from tinymixer.analysis.checks_that_lie import numerical_gradient
@@ -362,14 +391,13 @@ for name, dy in (("all ones", np.ones_like(y)), ("random", rng.normal(size=y.sha
     print(f"{name:<10}{abs(expected).max():<14.1e}{off_right:<18.1e}{off_wrong:.1e}")
 
 # %% [markdown]
-# With all ones both pass, and the wrong one *as well as the right one*. The reason is in the column "largest dx": LayerNorm subtracts the
-# mean, so that the outputs of a row always sum to 0, whatever $x$ is. What is constant has gradient 0, and all that is compared is
-# zeros beside rounding. The outputs of a softmax sum to 1: the same trap. A random `dy` asks for all outputs at once, each
-# with another weight, and no such accident survives.
+# With all ones, both pass: the wrong one looks *as good as the right one*. The reason is in the column "largest dx": LayerNorm subtracts the mean, so
+# the outputs of a row always sum to 0, whatever $x$ is. A constant has gradient 0, and so the check compares nothing except zeros and rounding. The
+# outputs of a softmax sum to 1: the same trap. A random `dy` asks about all outputs at once, each with a different weight, and no such accident
+# survives that.
 #
 # ### Lie 2: fresh parameters
-# `scale = np.ones(5)` took part in that lie. A new layer's scale is 1 and its bias 0, and a factor of 1 that is forgotten in the
-# backward pass cannot be seen.
+# `scale = np.ones(5)` took part in that lie. A new layer's scale is 1 and its bias is 0, and if the backward pass forgets a factor of 1, nobody can see it.
 
 # %%
 dy = rng.normal(size=(3, 5))  # (3, 5)
@@ -383,8 +411,8 @@ for name, scale in (("ones", np.ones(5)), ("random", rng.normal(size=5))):
 
 # %% [markdown]
 # ### Lie 3: one index
-# A check of every element is slow, so one is drawn at random. `last_element_left_out` is a weight gradient from a loop that
-# stops one short: its last element stays 0. How often is it found in a weight of 20 x 20?
+# Checking every element is slow, so people draw one at random. `last_element_left_out` is a weight gradient from a loop that stops one short: its
+# last element stays 0. How often does a random index find it in a weight of 20 x 20?
 
 # %%
 x, weight, bias = rng.normal(size=(7, 20)), rng.normal(size=(20, 20)), np.zeros(20)
@@ -411,13 +439,13 @@ for _ in range(10_000):
 print(f"one random direction:  found in {sum(found)} of 10000 checks")
 
 # %% [markdown]
-# (To save thousands of forward passes the slope along each direction is computed from the numerical gradient, which gives the same
-# number.) A direction costs no more than an index, and sees them all.
+# (To save thousands of forward passes, the slope along each direction is computed from the numerical gradient, which gives the same number.) A
+# direction costs no more than an index, and sees them all.
 #
 # ### Lie 4: float32
-# The picture above says it: in float32 a central difference is good to a few digits. So the tolerance must be loose, or the right
-# gradient would fail as well; and whatever is a little wrong slips through a loose tolerance. `cubic_constant_rounded_in_the_backward` is GELU
-# (lesson 04) with 0.0447 in its backward pass, where the forward has 0.044715.
+# The picture above shows it: in float32 a central difference is good to a few digits. So the tolerance must be loose, or the right gradient would
+# fail as well; and anything that is only a little wrong slips through a loose tolerance. `cubic_constant_rounded_in_the_backward` is GELU
+# (lesson 04) with 0.0447 in its backward pass, where the forward pass has 0.044715.
 
 # %%
 from tinymixer.gradcheck.planted_faults import gelu
@@ -434,12 +462,12 @@ for dtype, h in (("float64", 1e-5), ("float32", 1e-5), ("float32", 4e-3)):
     print(f"{dtype}, h = {h:<8.0e}{off_right:<18.1e}{off_wrong:.1e}")
 
 # %% [markdown]
-# In float64 the two are a million times apart. In float32, even with the best step, they cannot be told from each other. What *trains* in float32 is
-# *checked* in float64: the formulas are the same.
+# In float64 their errors differ by a factor of a million. In float32, even with the best step, the two can't be told apart. So *train* in float32,
+# but *check* in float64: the formulas are the same.
 #
 # ### Lie 5: the same seed
-# Everyone writes `np.random.default_rng(0)`. Some write it twice: once for `x` in the test, once for `dy` in the checker. Where the
-# two have the same shape, they are the same numbers, and the weight gradient $x^T \texttt{dy} = x^T x$ is symmetric:
+# Everyone writes `np.random.default_rng(0)`. Some write it twice: once for `x` in the test, once for `dy` in the checker. If the two have the same
+# shape, they are the same numbers, and the weight gradient $x^T \texttt{dy} = x^T x$ is symmetric:
 
 # %%
 x = np.random.default_rng(0).normal(size=(4, 4))  # in the test
@@ -453,9 +481,9 @@ print(
 # A transposed `dweight` passes.
 #
 # ### Exercise 3.6: find the bug
-# Write a checker that tells right from wrong. It is tried on ten pairs of forward and backward: some right (one of them has a
-# gradient that is 0 everywhere), and some wrong, among them everything above. Use your functions from 3.3 and 3.4. A relative error
-# below $10^{-6}$ is right. One more trap: a gradient with a NaN in it is wrong, and NaN is neither
+# Write a checker that tells right from wrong. It is tried on ten pairs of forward and backward: some are right (one of them has a gradient that is 0
+# everywhere), and some are wrong, including everything above. Use your functions from 3.3 and 3.4. A relative error below $10^{-6}$ counts as
+# right. One more trap: a gradient with a NaN ("not a number") in it is wrong, and NaN is neither
 # larger nor smaller than any number.
 
 
@@ -479,9 +507,9 @@ check("3.6", my_check)
 
 # %% [markdown]
 # ## The whole table
-# Is that all? The experiment in `checks_that_lie.py` tries six home-made checks on the package's planted faults in Linear, GELU and
-# LayerNorm, each with five different draws of random numbers, and beside them the package's own. The first is the one of
-# Exercise 3.6; each of the others adds the lie that it is named after.
+# Is that all? The experiment in `checks_that_lie.py` tries six home-made checks on the package's planted faults in Linear, GELU and LayerNorm, each
+# with five different draws of random numbers, and the package's own checker beside them. The first check is that of Exercise 3.6; each of the others
+# adds the lie that it is named after.
 
 # %%
 from tinymixer.analysis.checks_that_lie import share_caught
@@ -512,15 +540,15 @@ show(
 )
 
 # %% [markdown]
-# A dot is a fault that gets through, a large dot one that always does. (A check that refuses the right gradient as well has not told them
-# apart: that is a dot, too.) Each lie has its own victims. One fault passes all
-# home-made checks, honest ones too: `float64 from a constant` computes the right numbers in the wrong dtype (lesson 04). A gradient
-# can have right values and be wrong in use.
+# A dot is a fault that gets through; the largest dots always do. (A check that refuses the right gradient as well has not told them apart: that is a
+# dot, too.) Each lie has its own victims. One fault passes every home-made check, even the honest one: `float64 from a constant` computes the right
+# numbers in the wrong dtype (lesson 04). A gradient can have the right values and still be wrong in use.
 #
 # ## The package's checker
-# `check_operation` does what you wrote, with more care: steps in proportion to $x$ and several of them, so that each derivative comes with its own uncertainty; every output with respect to
-# every input (the *Jacobian*) where arrays are small; the complex step where it can be confirmed. And it checks the contract of an operation: inputs
-# and cache are only read, the dtype that goes in comes out, the second answer is the first.
+# `check_operation` does what you wrote, with more care: it takes several steps, in proportion to $x$, so that each derivative comes with its own
+# uncertainty; it checks every output with respect to every input (the *Jacobian*) where arrays are small; and it uses the complex step where it can
+# be confirmed. It also checks the contract of an operation: inputs and cache are only read, the dtype that goes in comes out, and a second call
+# gives the same answer as the first.
 
 # %%
 from tinymixer.gradcheck import check_layer, check_operation
@@ -534,7 +562,7 @@ wrong = layer_norm.variance_term_missing
 print(check_operation(ops.layer_norm_forward, wrong, x, scale, bias))
 
 # %% [markdown]
-# It works for code of yours, too. A *layer* holds parameters; it needs `forward(x)`, which returns `y, cache`, and `backward(dy, cache)`, which
+# It works for your own code, too. A *layer* holds parameters; it needs `forward(x)`, which returns `y, cache`, and `backward(dy, cache)`, which
 # **adds** to the gradients and returns `dx`. Two dicts are enough:
 
 
@@ -561,27 +589,77 @@ print(check_layer(Gain(4), rng.normal(size=(3, 4))))
 # %% [markdown]
 # The gains are 1 at first, but `check_layer` moves every parameter at random while it checks: no lie 2.
 #
-# **Try it.** Break `Gain`, and read what the report says. (a) Write `=` in place of `+=`, with `[...]` so that it stays the
-# same array. (b) Take the mean in place of the sum. (c) Keep `x` on `self` instead of in the cache. (d) Write `dy *= ...` in the
+# **Try it.** Break `Gain`, and read what the report says. (a) Write `=` instead of `+=`, with `[...]` so that it stays the same array. (b) Take the
+# mean instead of the sum. (c) Keep `x` on `self` instead of in the cache. (d) Write `dy *= ...` in the
 # last line. Which of them could a comparison of numbers, such as `my_check`, find?
 
 # %% [markdown] tags=["solution"]
 # **About the question.** Only (b) is a wrong number: "jacobian" and "random cotangent" find it, and `my_check` would. (a) is right for a single
 # backward pass and wrong for two: "gradients added". (c) is right until another forward comes before the backward: "stale cache". (d) writes into
-# an array that belongs to the layer above: "dy untouched". Right numbers can be wrong in use, which is why the package checks the contract as well.
+# an array that belongs to the layer above: "dy untouched". Numbers can be right and still wrong in use, which is why the package checks the contract as well.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** You make the step $h$ ten times as small, from $10^{-2}$ to $10^{-3}$. What happens to the error of a forward difference, and to that of a
+# central one?
+#
+# <details><summary>Answer</summary>
+#
+# The forward difference's error becomes a tenth, since it is a multiple of $h$. The central difference's error becomes a hundredth, since it is a
+# multiple of $h^2$. At these steps rounding does not matter yet.
+#
+# </details>
+#
+# **2.** In float64, what would happen to a central difference if you used $h = 10^{-9}$ instead of $10^{-5}$, "to be more exact"?
+#
+# <details><summary>Answer</summary>
+#
+# It would get worse. Taylor's error is negligible at both steps, but rounding contributes about $u/h$, which grows from $10^{-11}$ to $10^{-7}$.
+# Three or four of its digits are lost.
+#
+# </details>
+#
+# **3.** Find the faults in a check that asks for `np.max(expected - got) / np.max(abs(expected)) < 1e-6`.
+#
+# <details><summary>Answer</summary>
+#
+# The difference keeps its sign, so any element that is too *large* in `got` passes. And every element is divided by the largest one of all, so a
+# small element may be completely wrong. A check needs the absolute difference, divided by each element's own size with a floor.
+#
+# </details>
+#
+# **4.** A network has 100,000 weights, and a forward pass takes 10 ms. How long does its whole numerical gradient take, with central differences?
+# And a check along one random direction?
+#
+# <details><summary>Answer</summary>
+#
+# The whole gradient takes $2 \cdot 100{,}000$ forward passes, 2,000 seconds or more than half an hour. One direction takes two forward passes for
+# the measured slope, and a forward and a backward pass for the predicted one: about 50 ms, since a backward pass costs about two forward passes.
+#
+# </details>
+#
+# **5.** Explain to a colleague why `dy = np.ones(...)` is a bad choice for the gradient check of a softmax, whose outputs always add up to 1.
+#
+# <details><summary>Answer</summary>
+#
+# With all ones, the check asks how the *sum* of the outputs changes. That sum is always 1, so the right answer is zero everywhere, and many wrong
+# backward passes give zero as well. A random `dy` gives each output a different weight, so it can't hide behind the others.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now
 # | | rule | because |
 # |---|---|---|
 # | difference | central, $h = 10^{-5}$, float64 | $h^2$ against rounding $u/h$; good to nine digits and more |
-# | complex step | a second witness | exact, but lost in `abs` and casts without a word |
-# | `dy` | random, of a seed of its own | all ones and `dy = x` hide what sums to zero or is symmetric |
-# | parameters | moved away from 1 and 0 | a factor of 1 may be missing unseen |
-# | elements | all, or random directions | of 400 elements one index sees one |
-# | error | relative, worst element, with a floor | zero beside rounding is no mistake; NaN is |
+# | complex step | a second witness | accurate to the last digits, but silently lost in `abs` and casts |
+# | `dy` | random, from a seed of its own | all ones and `dy = x` hide what sums to zero or is symmetric |
+# | parameters | moved away from 1 and 0 | a missing factor of 1 goes unseen |
+# | elements | all, or random directions | one index sees one of 400 elements |
+# | error | relative, worst element, with a floor | zero next to rounding is not a mistake; NaN is |
 #
-# **Where the package does this:** `tinymixer/gradcheck` (its docstring tells the rest of the story), `tinymixer/gradcheck/planted_faults` (the mistakes that
+# **Where the package does this:** `tinymixer/gradcheck` (its docstring has the rest of the story), `tinymixer/gradcheck/planted_faults` (the mistakes that
 # the checker itself is checked with), `tinymixer gradcheck` on the command line (everything in the package).
 #
 # Next: [lesson 04, GELU](04_gelu.ipynb).

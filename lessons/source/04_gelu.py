@@ -1,16 +1,44 @@
 # %% [markdown]
 # # Lesson 04 · GELU, tanh and erf, and the float64 trap
 #
-# *75 minutes. Before: [lesson 02](02_linear.ipynb) (`dy`, `cache`, the chain rule).*
+# *85 minutes. Before: [lesson 02](02_linear.ipynb) (`dy`, `cache`, the chain rule).*
 #
-# Between the two Linears of every MLP in a Mixer stands one curve, applied to each number on its own. It has no
-# parameters and one line of code. There are two versions of it, a trap that doubles a network's memory without a word, and a
-# cost that no formula shows. After this lesson you can
+# Between the two Linears of every MLP in a Mixer stands one curve, applied to each number on its own. It has no parameters and takes one line of
+# code. But there are two versions of it, a trap that silently doubles a network's memory, and a cost that no formula shows. After this lesson you can
 #
 # * say why two Linears need something bent between them,
 # * derive the slope of GELU in both its forms,
-# * see float64 creep into a float32 network, and keep it out,
+# * spot float64 creeping into a float32 network, and keep it out,
 # * count passes over memory, which is what an element-wise operation costs.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** $y = x \tanh x$. What is the slope of $y$ with respect to $x$? (lesson 01b)
+#
+# <details><summary>Answer</summary>
+#
+# $\tanh x + x\,(1 - \tanh^2 x)$. There are two paths, one through each factor: along each, the local slope is the other factor, and the second path
+# goes through the tanh with its slope $1 - \tanh^2 x$. This lesson uses the same rule twice.
+#
+# </details>
+#
+# **2.** Forward, a Linear is one matrix product. How many products is its backward pass, and what do they compute? (lesson 02)
+#
+# <details><summary>Answer</summary>
+#
+# Two of the same size: `dx` and `dweight`. So a training step costs about three times as much as a prediction.
+#
+# </details>
+#
+# **3.** `x` is a `float32` array. What is the dtype of `x * 2.0`, and of `x * np.sqrt(2.0)`? (lesson 01)
+#
+# <details><summary>Answer</summary>
+#
+# `float32` and `float64`. A plain Python number takes on the array's dtype. `np.sqrt` returns one of NumPy's own numbers, a `float64`, and when two
+# dtypes meet, the larger one wins.
+#
+# </details>
 
 # %%
 import math
@@ -23,6 +51,8 @@ from tinymixer.analysis.curves import COLOURS
 from tinymixer.gradcheck import check_operation
 from tinymixer.layers import Linear
 from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons.backward_pictures import gelu_steps
+from tinymixer.lessons.steps import show_steps
 
 # %% [markdown]
 # ## Two Linears are one
@@ -31,7 +61,7 @@ from tinymixer.lessons import check, new_figure, show
 #
 # $$y = (x W_1 + b_1)\, W_2 + b_2 .$$
 #
-# Multiply out. What stands before $x$, and what is left without it?
+# Multiply it out. What is $x$ multiplied by, and what is left over without $x$?
 #
 # ### Exercise 4.1
 # Write the weight and the bias of the *one* Linear that does the same.
@@ -52,10 +82,10 @@ def my_merged_linears(weight1, bias1, weight2, bias2):
 check("4.1", my_merged_linears)
 
 # %% [markdown]
-# So a stack of Linears, however deep, can do no more than one. To see what that means, take 300 points of a square, and ask for 1
-# inside a circle and -1 outside. Three small networks with 16 hidden numbers are trained on it. The first has nothing between its two
-# Linears. The second has **ReLU**, the simplest bend there is: $\operatorname{relu}(x) = \max(x, 0)$, with slope 1 for $x > 0$ and 0 for $x < 0$. The
-# third has GELU, of which more in a moment.
+# So a stack of Linears, however deep, can do no more than a single one. To see what that means, take 300 points in a square, and ask for 1 inside a
+# circle and -1 outside. We train three small networks with 16 hidden numbers on it. The first has nothing between its two Linears. The second has
+# **ReLU**, the simplest bend there is: $\operatorname{relu}(x) = \max(x, 0)$, with slope 1 for $x > 0$ and 0 for $x < 0$. The third has GELU, which
+# we come to in a moment.
 
 # %%
 rng = np.random.default_rng(0)
@@ -128,29 +158,30 @@ show(
 )
 
 # %% [markdown]
-# Blue is "inside". Two Linears can only draw a straight border, and as no straight border helps here, they say "outside" everywhere, which is
-# right for two points in three. With a bend between them the border closes.
+# Blue is "inside". Two Linears can only draw a straight border. Since no straight border helps here, they say "outside" everywhere, which is right
+# for two points in three. With a bend between them, the border closes.
 #
 # ## GELU: a gate that opens gradually
-# ReLU is a gate: it multiplies $x$ by 0 or by 1. It has a kink at 0, and where it multiplies by 0 no gradient comes back at all.
-# **GELU** (Hendrycks and Gimpel 2016, arXiv 1606.08415) opens the gate gradually: it multiplies $x$ by the *probability* that a random number $Z$, drawn from the
-# standard normal distribution (mean 0, variance 1, that is a typical distance of 1 from 0), is below $x$. A large $x$ is nearly always above $Z$ and passes; a very negative one hardly ever does.
+# ReLU is a gate: it multiplies $x$ by 0 or by 1. It has a kink at 0, and where it multiplies by 0, no gradient comes back at all. **GELU**
+# (Hendrycks and Gimpel 2016, arXiv 1606.08415) opens the gate gradually: it multiplies $x$ by the *probability* that a random number $Z$, drawn from
+# the standard normal distribution (mean 0, variance 1, so a typical distance of 1 from 0), is below $x$. A large $x$ is nearly always above $Z$ and
+# passes; a very negative one hardly ever does.
 #
 # $$y = x\,\Phi(x), \qquad \Phi(x) = P(Z < x) = \int_{-\infty}^{x} \varphi(z)\,dz, \qquad
 # \varphi(z) = \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2} .$$
 #
-# $P$ is read "the probability that", and $\int$ is the area under a curve, here under $\varphi$ and left of $x$.
-# $\varphi$ is the bell curve, the density of the normal distribution; its integral $\Phi$ has no closed form. Libraries offer the *error function*
-# $\operatorname{erf}(w) = \frac{2}{\sqrt\pi} \int_0^w e^{-s^2} ds$ instead, and a substitution turns one into the other. Half of the area lies left of 0:
+# $P$ is read "the probability that", and $\int$ is the area under a curve, here under $\varphi$ and to the left of $x$. $\varphi$ is the bell curve,
+# the density of the normal distribution; there is no closed form for its integral $\Phi$. Instead, libraries offer the *error function*
+# $\operatorname{erf}(w) = \frac{2}{\sqrt\pi} \int_0^w e^{-s^2} ds$, and a substitution turns one into the other. Half of the area lies left of 0:
 #
 # $$\Phi(x) = \frac12 + \int_0^x \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2}\, dz .$$
 #
-# With $z = \sqrt2\, s$, so that $dz = \sqrt2\, ds$ and the upper end $z = x$ is $s = x/\sqrt2$:
+# Put $z = \sqrt2\, s$. Then $dz = \sqrt2\, ds$, and the upper end $z = x$ becomes $s = x/\sqrt2$:
 #
 # $$\Phi(x) = \frac12 + \frac{1}{\sqrt\pi} \int_0^{x/\sqrt2} e^{-s^2} ds = \frac12 \Bigl(1 + \operatorname{erf}\bigl(x/\sqrt2\bigr)\Bigr) .$$
 #
-# That is why this exact form is called "erf". NumPy has no erf; the package's $\Phi$ is `normal_cdf`. Python's `math.erf` takes one number at a time, enough to
-# hold it to:
+# That is why this exact form is called "erf". NumPy has no erf; the package's $\Phi$ is `normal_cdf`. Python's `math.erf` takes one number at a time,
+# which is enough to check it against:
 
 # %%
 from tinymixer.ops.normal_distribution import normal_cdf
@@ -162,7 +193,7 @@ print(f"largest difference: {abs(normal_cdf(x) - by_erf).max():.0e}")
 # %% [markdown]
 # ## The slope of the exact form
 # GELU works on each number alone, so a backward pass is `dx = dy * slope`, element by element. $x\,\Phi(x)$ is a product of two
-# functions of $x$. The product rule says: differentiate one factor, keep the other, and add both ways. You need two facts: the
+# functions of $x$. The product rule says: differentiate one factor and keep the other, do it both ways round, and add. You need two facts: the
 # derivative of $x$ is 1, and the derivative of an integral with respect to its upper end is the integrand there, $\Phi'(x) = \varphi(x)$.
 #
 # ### Exercise 4.2
@@ -183,19 +214,18 @@ check("4.2", my_gelu_erf_backward)
 
 # %% [markdown]
 # ## The tanh form
-# The paper also gives a stand-in for $\Phi$ that needs no erf. $\tanh$ has the right looks: it rises from -1 to 1, so
-# $\frac12(1 + \tanh u)$ rises from 0 to 1. What should $u$ be? To first order a multiple of $x$, such that the gate is as steep at 0 as $\Phi$. With
-# $\tanh'(0) = 1$:
+# The paper also gives a stand-in for $\Phi$ that needs no erf. $\tanh$ has the right shape: it rises from -1 to 1, so $\frac12(1 + \tanh u)$ rises
+# from 0 to 1. What should $u$ be? To first order it is a multiple of $x$ that makes the gate as steep at 0 as $\Phi$. With $\tanh'(0) = 1$:
 #
 # $$\underbrace{\tfrac12\, u'(0)}_{\text{slope of } \frac12(1 + \tanh u)} = \underbrace{\varphi(0) = \frac{1}{\sqrt{2\pi}}}_{\text{slope of } \Phi}
 # \quad\Rightarrow\quad u'(0) = \frac{2}{\sqrt{2\pi}} = \sqrt{\frac{2}{\pi}} .$$
 #
-# A small cubic term does the rest. It was fitted:
+# A small cubic term, whose factor was fitted, does the rest:
 #
 # $$y = \frac{x}{2}\,(1 + t), \qquad t = \tanh u, \qquad u = \sqrt{\tfrac{2}{\pi}}\,\bigl(x + 0.044715\,x^3\bigr) .$$
 #
 # The authors of the Mixer train with this form, and it is the package's default. The library timm, whose weights many people load,
-# uses the exact one. How far are they apart?
+# uses the exact one. How far apart are they?
 
 # %%
 x = np.linspace(-4.5, 4.5, 901)  # (901,)
@@ -230,19 +260,22 @@ print(f"GELU's lowest point:          {erf_y.min():.3f} at x = {x[erf_y.argmin()
 print(f"GELU's slope:                 {erf_slope.min():.3f} to {erf_slope.max():.3f}")
 
 # %% [markdown]
-# Less than one part in a thousand: too little to see where the two are drawn together, and too much to ignore. A model that is given weights trained
-# with the other form gives somewhat different answers, and a backward pass of the wrong form is a wrong gradient. The configuration of a model names its form: `MixerConfig(gelu="tanh")` or `"erf"`.
+# They differ by less than 0.001: too little to see in a drawing of both, and too much to ignore. A model that loads weights trained with the other
+# form gives slightly different answers, and the backward pass of the other form is a wrong gradient. The configuration of a model names its form:
+# `MixerConfig(gelu="tanh")` or `"erf"`.
 #
 # ## The slope of the tanh form
-# Now it is a chain: $y$ depends on $x$ directly and through $t$, $t$ depends on $u$, and $u$ on $x$. The product rule opens it, and the chain rule goes on:
+# Now we have a chain: $y$ depends on $x$ directly and through $t$, $t$ depends on $u$, and $u$ on $x$. Begin with the product rule, and continue
+# with the chain rule:
 #
 # $$\frac{dy}{dx} = \frac12\,(1 + t) + \frac{x}{2}\,\frac{dt}{dx}, \qquad \frac{dt}{dx} = \tanh'(u)\;\frac{du}{dx} .$$
 #
-# $\tanh$ is $\sinh / \cosh$, with $\sinh x = \frac12(e^x - e^{-x})$ and $\cosh x = \frac12(e^x + e^{-x})$, so that $\sinh' = \cosh$ and $\cosh' = \sinh$. The quotient rule, $(f/g)' = (f'g - fg')/g^2$, gives
+# $\tanh$ is $\sinh / \cosh$, with $\sinh x = \frac12(e^x - e^{-x})$ and $\cosh x = \frac12(e^x + e^{-x})$, so that $\sinh' = \cosh$ and
+# $\cosh' = \sinh$. The quotient rule, $(f/g)' = (f'g - fg')/g^2$, gives
 #
 # $$\tanh' = \frac{\cosh^2 - \sinh^2}{\cosh^2} = 1 - \tanh^2, \qquad \text{so} \quad \tanh'(u) = 1 - t^2 .$$
 #
-# The forward pass has $t$ already, and that is why it goes into the cache: no second tanh is needed. $du/dx$ is yours.
+# The forward pass has already computed $t$, and that is why it goes into the cache: no second tanh is needed. $du/dx$ is left to you.
 #
 # ### Exercise 4.3
 # Write the backward pass.
@@ -261,8 +294,23 @@ def my_gelu_tanh_backward(dy, cache):
 
 check("4.3", my_gelu_tanh_backward)
 
+
 # %% [markdown]
-# Where does 0.044715 come from? Let us try constants around it, and look how far the gate $\frac12(1 + \tanh u)$ is from $\Phi$ where it is farthest.
+# ## Watch it move
+# Here is the backward pass at five inputs. Move the slider, or press *next*. At each input a short line shows the slope of the curve there, and `dy` is
+# multiplied by it. Where the curve is flat, hardly any of `dy` gets through. Where it falls, `dx` has the opposite sign of `dy`.
+
+# %%
+show_steps(
+    gelu_steps(x=np.array([-3.0, -1, 0, 1, 3]), dy=np.array([1.0, 2, 3, -1, 1])),
+    alt="The curve of GELU with five points and a short tangent at each, and a table. At x = -3 the slope is -0.012, dy 1 and "
+    "dx -0.012. At -1: slope -0.083, dy 2, dx -0.166. At 0: slope 0.5, dy 3, dx 1.5. At 1: slope 1.083, dy -1, dx -1.083. "
+    "At 3: slope 1.012, dy 1, dx 1.012.",
+)
+
+# %% [markdown]
+# Where does 0.044715 come from? Let us try constants around it, and see how far the gate $\frac12(1 + \tanh u)$ is from $\Phi$ where the two are
+# furthest apart.
 
 # %%
 x = np.linspace(-6, 6, 1201)  # (1201,)
@@ -278,20 +326,21 @@ print(
 )
 
 # %% [markdown]
-# So the worst case was made as good as a single constant allows.
+# So the published constant makes the worst case about as good as a single constant allows.
 #
-# **Try it.** (a) In the middle picture GELU's slope is larger than 1 for some $x$. Where is it largest? Differentiate $\Phi(x) + x\,\varphi(x)$ once more,
-# with $\varphi'(x) = -x\,\varphi(x)$, and compare with the printed numbers. (b) Which $x$ have a slope of almost 0, so that no gradient passes, with ReLU and with GELU?
+# **Try it.** (a) In the middle picture GELU's slope is larger than 1 for some $x$. Where is it largest? Differentiate $\Phi(x) + x\,\varphi(x)$ once
+# more, with $\varphi'(x) = -x\,\varphi(x)$, and compare with the printed numbers. (b) For which $x$ is the slope almost 0, so that no gradient gets
+# through, with ReLU and with GELU?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) The derivative of the slope is $\varphi + \varphi - x^2 \varphi = (2 - x^2)\,\varphi$, which vanishes at $x = \pm\sqrt2$: at $\sqrt2$ the slope
-# is largest, 1.129, and at $-\sqrt2$ smallest, -0.129. (b) With ReLU every negative $x$. With GELU those below about -4, and the surroundings of $x = -0.75$, its lowest
-# point; in between the slope is small and negative, but not 0.
+# **About the questions.** (a) The derivative of the slope is $\varphi + \varphi - x^2 \varphi = (2 - x^2)\,\varphi$, which vanishes at
+# $x = \pm\sqrt2$: at $\sqrt2$ the slope is largest, 1.129, and at $-\sqrt2$ smallest, -0.129. (b) With ReLU, for every negative $x$. With GELU, for
+# those below about -4, and near $x = -0.75$, its lowest point; in between the slope is small and negative, but not 0.
 
 # %% [markdown]
 # ## The float64 trap
-# Networks mostly train in float32: half the memory of float64, and twice the numbers per instruction. Here is the tanh form as many would write it,
-# beside the package's.
+# Networks mostly train in float32: half the memory of float64, and twice the numbers per instruction. Here is the tanh form as many people would
+# write it, beside the package's.
 
 # %%
 TANH_CUBIC = 0.044715
@@ -329,12 +378,12 @@ difference = abs(with_numpy_constant(x) - ops.gelu_tanh_forward(x)[0]).max()
 print(f"largest difference of the values: {difference:.0e}")
 
 # %% [markdown]
-# Nothing warns. The values agree to six or seven digits, so that no test of values sees it. But what comes out is float64, twice as large and slower to make, and everything
-# after it is float64, too: the next Linear, its output, all gradients on the way back.
+# Nothing warns you. The values agree to six or seven digits, so no test of values notices. But the output is float64, twice as large and slower to
+# compute, and everything after it is float64, too: the next Linear, its output, all gradients on the way back.
 #
-# The reason: `np.sqrt(2 / np.pi)` is not a Python float but a *NumPy scalar*, an `np.float64`. A NumPy scalar has a dtype of its own, and where two dtypes meet the wider one
-# wins. (Since NumPy 2. In NumPy 1 this line stayed float32, so that old code changes its dtype without being touched.) A Python float has no dtype: it takes on that
-# of the array.
+# The reason: `np.sqrt(2 / np.pi)` is not a Python float but a *NumPy scalar*, an `np.float64`. A NumPy scalar has a dtype of its own, and where two
+# dtypes meet, the wider one wins. (That is so since NumPy 2. In NumPy 1 this line stayed float32, so old code changes its dtype without anyone
+# touching it.) A Python float has no dtype: it takes on the array's.
 
 # %%
 array32 = np.ones(3, np.float32)
@@ -354,7 +403,7 @@ for text, value in examples:
 
 # %% [markdown]
 # ### Exercise 4.4
-# Write the forward pass of the tanh form such that the dtype that goes in comes out: float32 for float32, and float64, with all its digits, for float64.
+# Write the forward pass of the tanh form so that the dtype that goes in comes out: float32 for float32, and float64, with all its digits, for float64.
 
 
 # %%
@@ -369,8 +418,8 @@ def my_gelu_tanh(x):
 check("4.4", my_gelu_tanh)
 
 # %% [markdown]
-# `np.float32(math.sqrt(2 / math.pi))` would be no cure: in float64 it has only seven right digits, and gradient checks run in float64. The package's checker has a line for
-# the trap. This is a planted fault whose numbers are right:
+# `np.float32(math.sqrt(2 / math.pi))` would be no cure: in float64 it has only seven right digits, and gradient checks run in float64. The package's
+# checker has a line for this trap. Here is a planted fault whose numbers are right:
 
 # %%
 from tinymixer.gradcheck.planted_faults import gelu
@@ -383,8 +432,8 @@ print(
 
 # %% [markdown]
 # ## What an element-wise operation costs
-# A Linear that makes 512 numbers from 128 does 128 multiplications and additions for each number that it writes. GELU does about nine operations for each. Beside
-# the Linear it should cost next to nothing. Does it?
+# A Linear that makes 512 numbers from 128 does 128 multiplications and additions for each number that it writes. GELU does about nine operations for
+# each. Next to the Linear it should cost almost nothing. Does it?
 
 # %%
 rows = rng.normal(size=(4096, 128)).astype(np.float32)  # (rows, C)
@@ -405,8 +454,9 @@ for name, function in (
     print(f"{name:<40} {took:6.2f} ms, {took / product:5.2f} products")
 
 # %% [markdown]
-# Far from nothing. The matrix product brings each number close to the arithmetic and uses it hundreds of times while it is there. `2.0 * x` reads a number
-# from memory, does *one* thing with it, and writes it back: what is paid is the way, not the multiplication. And NumPy takes that way for every operator. Count them in
+# It costs far from nothing. The matrix product brings each number close to the arithmetic and uses it hundreds of times while it is there. `2.0 * x`
+# reads a number from memory, does *one* thing with it, and writes it back: you pay for the trip, not for the multiplication. And NumPy makes that
+# trip for every operator. Count them in
 #
 # ```
 # t = np.tanh(TANH_SLOPE * (x + TANH_CUBIC * x * x * x))
@@ -414,18 +464,18 @@ for name, function in (
 # ```
 #
 # Three multiplications for the cube, one addition, one multiplication, one tanh; then a multiplication, an addition, a multiplication: nine
-# **passes** over eight megabytes. Each makes a new array as well, and finding memory for it costs time, too. The exact form makes far more passes,
-# because `normal_cdf` sums a series of 25 terms, with three passes for each. And `x ** 3` is a single pass, but of the general power function, made for
-# exponents like 2.7, where two multiplications would do.
+# **passes** over eight megabytes. Each of them also makes a new array, and finding memory for that costs time, too. The exact form makes far more
+# passes, because `normal_cdf` sums a series of 25 terms, with three passes for each. And `x ** 3` is a single pass, but through the general power
+# function, which is made for exponents like 2.7. Two multiplications would do.
 #
-# ## Fewer arrays, and whose they are
-# An *in-place* operator such as `a *= b` writes its result over `a` and makes no new array, which saves memory and the time to get it. But the array must be yours. This backward pass of a
-# plain tanh saves an array in the wrong place:
+# ## Fewer arrays, and whose arrays they are
+# An *in-place* operator such as `a *= b` writes its result over `a` and makes no new array, which saves memory and the time it takes to get it. But
+# the array must be yours. This backward pass of a plain tanh saves memory in the wrong place:
 
 
 # %%
 def overwriting_tanh_backward(dy, t):
-    """Of t = tanh(x): dy (...), cache t (...)  ->  dx (...), with t as scratch paper."""
+    """For t = tanh(x): dy (...), cache t (...)  ->  dx (...), with t as scratch paper."""
     t *= t
     return dy * (1 - t)  # (...)
 
@@ -438,15 +488,16 @@ for attempt in ("first", "second"):
     print(f"{attempt} backward from the same cache: off by {off:.1e}")
 
 # %% [markdown]
-# The first answer is right, so a gradient check that asks once says "right". The cache is spoilt, and whatever uses it next gets nonsense: a second backward pass, a check, a picture of
-# the activations. The same goes for `dy`, which the layer above may still need: in $y = x + f(x)$ one `dy` goes both ways. So the package has a rule: *inputs, `dy` and caches are
-# read, never written*. The checks of these lessons enforce it: what they hand over cannot be written to.
+# The first answer is right, so a gradient check that asks only once is satisfied. But the cache is spoilt, and whatever uses it next gets nonsense: a
+# second backward pass, a check, a picture of the activations. The same goes for `dy`, which another part of the network may still need: in
+# $y = x + f(x)$, the same `dy` goes down both paths. So the package has a rule: *inputs, `dy` and caches are read, never written*. The checks in
+# these lessons enforce it: the arrays that they pass in can't be written to.
 #
-# What a function made itself it may overwrite as it likes.
+# What a function has made itself, it may overwrite as it likes.
 #
 # ### Exercise 4.5
-# Write the backward pass of 4.3 once more, so that never more than three arrays of the size of `x` exist at once (those that come in do not count). Begin with a new array, such
-# as `slope = x * x`, and go on in place: `slope *= ...`, `slope += ...`.
+# Write the backward pass of 4.3 once more, so that no more than three arrays of the size of `x` exist at any time (not counting those that come in).
+# Begin with a new array, such as `slope = x * x`, and go on in place: `slope *= ...`, `slope += ...`.
 
 
 # %%
@@ -473,8 +524,9 @@ check("4.5", my_frugal_backward)
 
 # %% [markdown]
 # ## In chunks that stay close
-# Passes can be saved as well: take a few rows, do all nine operations on them, then take the next few. A small chunk stays in the processor's cache, a memory of
-# some hundred kilobytes or a few megabytes right beside the arithmetic, and all passes but the first find it there. How large should a chunk be?
+# You can save passes as well: take a few rows, do all nine operations on them, then take the next few. A small chunk stays in the processor's cache,
+# a memory of some hundred kilobytes or a few megabytes right beside the arithmetic, and every pass after the first finds it there. How large should
+# a chunk be?
 
 # %%
 
@@ -509,9 +561,60 @@ print(f"best: {sizes[best]} rows, {kilobytes[best]:.0f} kB, {times[best]:.2f} ms
 print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as long")
 
 # %% [markdown]
-# Tiny chunks cost thousands of calls from Python, large ones cost trips to memory; the best size lies in between. The package's cpu engine uses it: `tinymixer/engines/cpu` takes a
-# whole block through in slices, and GELU and its slope in chunks of 131,072 numbers. On a GPU the same idea is a *fused kernel* ([lesson 11](11_gpu.ipynb)).
+# Tiny chunks cost thousands of calls from Python, large ones cost trips to memory; the best size lies in between. The package's cpu engine uses this:
+# `tinymixer/engines/cpu` takes slices of the batch through a whole block, and computes GELU and its slope in chunks of 131,072 numbers. On a GPU the
+# same idea is a *fused kernel* ([lesson 11](11_gpu.ipynb)).
+
+# %% [markdown]
+# ## Questions
 #
+# **1.** What are GELU and its slope at $x = 100$ and at $x = -100$?
+#
+# <details><summary>Answer</summary>
+#
+# At 100, GELU is 100 and its slope is 1: the gate is fully open. At $-100$ both are 0: the gate is shut. No gradient comes back through such a
+# number, just as with ReLU.
+#
+# </details>
+#
+# **2.** What would happen if you replaced every GELU in a network by $y = 2x$?
+#
+# <details><summary>Answer</summary>
+#
+# Nothing bent would be left: a Linear, a factor of 2 and another Linear are together one Linear. However many hidden numbers there are, the two
+# layers could express no more than a single one could.
+#
+# </details>
+#
+# **3.** Find the fault: `dx = dy * (0.5 * (1 + t) + 0.5 * x * (1 - t) ** 2 * du_dx)`. At which $x$ would a test not notice it?
+#
+# <details><summary>Answer</summary>
+#
+# The slope of tanh is $1 - t^2$, but `(1 - t) ** 2` is $1 - 2t + t^2$. They agree where $t = 0$ or $t = 1$: at $x = 0$ and for large positive $x$. A
+# test at only those points would pass, so test at many random ones.
+#
+# </details>
+#
+# **4.** Activations of shape `(64, 128, 512)` are in float32. How many bytes is that? About how many bytes do GELU's nine passes move if each reads
+# one such array and writes one?
+#
+# <details><summary>Answer</summary>
+#
+# $64 \cdot 128 \cdot 512 = 4{,}194{,}304$ numbers of 4 bytes, so 16.8 MB. Nine passes that read and write 16.8 MB each move about 302 MB. At 20 GB/s
+# that takes 15 ms, whatever the arithmetic costs.
+#
+# </details>
+#
+# **5.** Explain to a colleague why tests that compare values do not find the float64 trap, and which test does.
+#
+# <details><summary>Answer</summary>
+#
+# The values are right, even more accurate than asked for, so every comparison with a tolerance passes. Only the type is wrong, and it costs memory
+# and time in everything that follows. A test finds it by asking for the dtype of the output and of every gradient, once with float32 inputs.
+#
+# </details>
+
+# %% [markdown]
 # ## What you have now
 # | | exact | tanh form |
 # |---|---|---|
@@ -522,7 +625,7 @@ print(f"all at once: {times[-1]:.2f} ms, {times[-1] / times[best]:.1f} times as 
 #
 # Three habits: constants are Python floats; inputs, `dy` and caches are read, never written; and before you count multiplications, count passes over memory.
 #
-# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf), `tinymixer/engines/cpu/gelu.py` (the cpu engine's),
-# `tinymixer/gradcheck/planted_faults/gelu.py` (ten ways to get it wrong).
+# **Where the package does this:** `tinymixer/ops/gelu.py`, `tinymixer/ops/normal_distribution.py` ($\Phi$ without erf),
+# `tinymixer/engines/cpu/gelu.py` (the cpu engine's), `tinymixer/gradcheck/planted_faults/gelu.py` (ten ways to get it wrong).
 #
 # Next: [lesson 05, LayerNorm](05_layer_norm.ipynb).

@@ -1,15 +1,47 @@
 # %% [markdown]
 # # Lesson 05 · LayerNorm: nine lines that everyone gets wrong once
 #
-# *85 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule), [lesson 03](03_gradient_checking.ipynb) (gradient checks).*
+# *95 minutes. Before: [lesson 02](02_linear.ipynb) (the chain rule), [lesson 03](03_gradient_checking.ipynb) (gradient checks).*
 #
-# LayerNorm gives every token numbers of the same size, whatever the layers before it did. It is four lines forward and five
-# backward, and on the way back each input counts in three ways at once. After this lesson you can
+# LayerNorm gives every token numbers of the same size, whatever the layers before it did. It takes four lines forward and five backward, and each
+# input reaches the output along three paths at once. After this lesson you can
 #
 # * say why deep networks normalise, and over which axis,
-# * derive the backward pass of LayerNorm, every step of it,
+# * derive the backward pass of LayerNorm, step by step,
 # * see its two subtracted terms as directions in which the loss is flat,
-# * name five mistakes that are easily made, and the experiment that shows each.
+# * name five mistakes that are easy to make, and the experiment that exposes each.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** Why does a gradient check of LayerNorm say nothing if `dy` is all ones and the scale is all ones? (lesson 03)
+#
+# <details><summary>Answer</summary>
+#
+# It then asks for the gradient of the sum of each row's outputs. LayerNorm takes the mean out, so that sum is always the same, whatever $x$ is. The
+# right answer is zero, and many wrong backward passes give zero, too.
+#
+# </details>
+#
+# **2.** `x` has the shape `(S, B, C)`. What are the shapes of `x.mean(axis=-1)` and of `x.mean(axis=-1, keepdims=True)`, and which of them can you
+# subtract from `x`? (lesson 01)
+#
+# <details><summary>Answer</summary>
+#
+# `(S, B)` and `(S, B, 1)`. Subtract the second: its axis of size 1 is repeated over the channels. The first is aligned on the right, so that `B`
+# meets `C`: that is an error, or silently wrong where the sizes happen to fit.
+#
+# </details>
+#
+# **3.** $d = x - \mu$, where the mean $\mu$ depends on $x$, too. What does the chain rule tell you to do with the two paths from an $x_i$ to a
+# $d_j$? (lesson 01b)
+#
+# <details><summary>Answer</summary>
+#
+# Multiply along each path and add up over both. The direct path has the slope 1 (only if $i = j$), and the path through the mean has
+# $-1 \cdot \frac1C$. In this lesson there is a third path.
+#
+# </details>
 
 # %%
 import numpy as np
@@ -21,14 +53,15 @@ from tinymixer.gradcheck import check_operation
 from tinymixer.gradcheck.planted_faults import layer_norm as faults
 from tinymixer.layers import LayerNorm
 from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons.backward_pictures import layer_norm_steps
+from tinymixer.lessons.steps import show_steps
 
 # %% [markdown]
 # ## Why normalise
-# A layer makes its numbers a little larger or a little smaller on average. The next layer does so again. A factor per layer
-# becomes a *power* after many layers, and powers run away. To see it we send random rows through 30 layers (Linear, then
-# GELU) and note the size of the numbers after each: the root of the mean square, rms for short. The weights are random, drawn
-# in three sizes. Once we let the numbers run, and once every layer first normalises what it receives. (Until we have
-# written LayerNorm ourselves, we borrow the package's.)
+# A layer makes its numbers a little larger or a little smaller on average. The next layer does it again. A factor per layer becomes a *power* after
+# many layers, and powers run away. To see this, we send random rows through 30 layers (Linear, then GELU) and record the size of the numbers after
+# each layer: the root of the mean square, rms for short. The weights are random, drawn in three sizes. We do it once as is, and once with each layer
+# first normalising what it receives. (Until we have written LayerNorm ourselves, we borrow the package's.)
 
 # %%
 C = 64  # channels
@@ -69,15 +102,14 @@ show(
 
 # %% [markdown]
 # A straight line on a logarithmic scale is a power. Weights of size 2 make the activations tens of thousands of times
-# larger, weights of size 1 a billion times smaller. The right size in between is found by luck, and lost again when
-# training moves the weights. With normalisation each layer starts from the same size, so nothing accumulates.
-# On the way back the gradients meet the same factors, in the opposite order, so they vanish and explode in the same way.
+# larger, weights of size 1 a billion times smaller. You hit the right size in between only by luck, and lose it again when training moves the
+# weights. With normalisation, each layer starts from the same size, so nothing accumulates. Going backward, the gradients meet the same factors in
+# the opposite order, so they vanish or explode in the same way.
 #
 # ## Over which axis
-# In the Mixer activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm
-# (Ba, Kiros and Hinton 2016, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450)) takes mean and
-# variance over the *channels of one token*. BatchNorm (Ioffe and Szegedy 2015,
-# [arXiv 1502.03167](https://arxiv.org/abs/1502.03167)) takes them over the batch, for each channel.
+# In the Mixer, activations have the shape `(S, B, C)`: $S$ tokens of $B$ images, each token a row of $C$ channels. LayerNorm (Ba, Kiros and Hinton
+# 2016, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450)) takes the mean and the variance over the *channels of one token*. BatchNorm (Ioffe and
+# Szegedy 2015, [arXiv 1502.03167](https://arxiv.org/abs/1502.03167)) takes them over the batch, for each channel.
 
 # %%
 rng = np.random.default_rng(0)
@@ -101,8 +133,8 @@ show(
 )
 
 # %% [markdown]
-# The axis decides what depends on what. Take the statistics over the batch, and the output for one image changes with the
-# images that happen to come along. Over the channels, every token is alone with itself:
+# The axis decides what depends on what. If you take the statistics over the batch, the output for one image changes with the other images that happen
+# to be in the batch. If you take them over the channels, every token is on its own:
 
 
 # %%
@@ -113,7 +145,7 @@ def along_rows(x):
 
 
 others = 3 + rng.normal(size=(5, 8))  # (5, C)
-company = np.concatenate([x[:1], others])  # (6, C)   row 0, in other company
+company = np.concatenate([x[:1], others])  # (6, C)   row 0, among other rows
 rows_moved = abs(along_rows(company) - along_rows(x))[0].max()
 columns_moved = abs(along_rows(company.T).T - along_rows(x.T).T)[0].max()
 print(f"row 0 moves, with statistics along rows:    {rows_moved:.2f}")
@@ -121,8 +153,7 @@ print(f"row 0 moves, with statistics along columns: {columns_moved:.2f}")
 
 # %% [markdown]
 # ## Forward
-# Everything that follows is about **one row** of channels, $x_0, \dots, x_{C-1}$. Its indices are $i$, $j$ and $k$, each from 0
-# to $C-1$.
+# Everything that follows is about **one row** of channels, $x_0, \dots, x_{C-1}$. We use the indices $i$, $j$ and $k$, each from 0 to $C-1$.
 #
 # $$\begin{array}{ll}
 # \text{the mean} & \mu = \frac1C \sum_k x_k \\[4pt]
@@ -137,11 +168,11 @@ print(f"row 0 moves, with statistics along columns: {columns_moved:.2f}")
 # The root of the variance is the standard deviation, the typical distance from the mean. Dividing by it makes that distance 1.
 # Two more things are in the formulas:
 #
-# * $\varepsilon$ (`eps`, 1e-6 in the Mixer) keeps the root from being zero. A row whose channels are all alike has $v = 0$.
-# * `scale` and `bias` are parameters, one of each per channel, shared by all tokens. They start at 1 and 0, and let training
-#   choose another size and place for a channel where that is better.
+# * $\varepsilon$ (`eps`, 1e-6 in the Mixer) keeps the root from being zero. A row whose channels are all equal has $v = 0$.
+# * `scale` and `bias` are parameters, one of each per channel, shared by all tokens. They start at 1 and 0, and let training choose another size and
+#   another mean for a channel where that is better.
 #
-# By hand, a row of four channels:
+# Here is a row of four channels by hand:
 
 # %%
 row = np.array([10.0, 2.0, 4.0, 4.0])  # (C,)
@@ -154,9 +185,8 @@ print("package:", y.round(4))
 
 # %% [markdown]
 # ### Exercise 5.1
-# Write the forward pass for an array of any shape whose last axis is the channels. `keepdims=True` keeps the axis of a mean
-# with length 1, so that the result meets its own row again when you subtract. The backward pass will want three things:
-# return them as the cache.
+# Write the forward pass for an array of any shape whose last axis is the channels. `keepdims=True` keeps the axis of a mean with length 1, so that
+# each mean lines up with its own row when you subtract. The backward pass will need three things: return them as the cache.
 
 
 # %%
@@ -174,7 +204,7 @@ check("5.1", my_layer_norm_forward)
 
 # %% [markdown]
 # ## Backward: scale and bias
-# The question is that of [lesson 02](02_linear.ipynb). We are given `dy`, the derivative of the loss $L$ with respect to $y$, and look for the
+# The question is the same as in [lesson 02](02_linear.ipynb). We are given `dy`, the derivative of the loss $L$ with respect to $y$, and look for the
 # derivatives with respect to `x`, `scale` and `bias`. The two parameters are easy. Let $n$ count all rows (in the Mixer, all tokens of
 # all images):
 #
@@ -186,7 +216,7 @@ check("5.1", my_layer_norm_forward)
 # $$\texttt{dscale}_i = \sum_n \texttt{dy}_{ni}\,\hat x_{ni}, \qquad \texttt{dbias}_i = \sum_n \texttt{dy}_{ni} .$$
 #
 # ### Exercise 5.2
-# Write both gradients. The rows fill two axes here.
+# Write both gradients. The rows take up two axes here.
 
 
 # %%
@@ -203,12 +233,12 @@ check("5.2", my_scale_and_bias_gradients)
 
 # %% [markdown]
 # ## Backward: the input
-# Rows do not see each other, so one row is enough again. First through the scale: $y_j$ depends on $\hat x_j$ with the factor
-# $s_j$, so that the gradient which reaches $\hat x_j$ is
+# Rows do not affect each other, so we again need only one. First we go back through the scale: $y_j$ depends on $\hat x_j$ with the factor $s_j$, so
+# the gradient that reaches $\hat x_j$ is
 #
 # $$g_j = \frac{\partial L}{\partial \hat x_j} = \texttt{dy}_j\,s_j .$$
 #
-# What remains is the way from $x_i$ to $\hat x_j$. There are three of them.
+# What remains are the paths from $x_i$ to $\hat x_j$. There are three of them.
 
 # %%
 figure, axis = new_figure(width=6.5, height=2.7)
@@ -243,15 +273,15 @@ axis.set_ylim(-1.25, 1.25)
 axis.axis("off")
 show(
     figure,
-    alt="Three ways from x_i to x_hat_j: a direct arrow, one through the mean "
+    alt="Three paths from x_i to x_hat_j: a direct arrow, one through the mean "
     "and one through the variance.",
 )
 
 # %% [markdown]
-# We go through the lines of the forward pass from top to bottom and differentiate each with respect to $x_i$. We write $\delta_{ij}$ for the number
-# that is 1 where $i = j$ and 0 elsewhere: it is $\partial x_j / \partial x_i$.
+# We go through the lines of the forward pass from top to bottom, and differentiate each with respect to $x_i$. We write $\delta_{ij}$ for the number
+# that is 1 if $i = j$ and 0 otherwise: it is $\partial x_j / \partial x_i$.
 #
-# **The mean.** $x_i$ is one of $C$ numbers in it:
+# **The mean.** $x_i$ is one of the $C$ numbers in it:
 #
 # $$\frac{\partial \mu}{\partial x_i} = \frac1C .$$
 #
@@ -264,11 +294,11 @@ show(
 # $$\frac{\partial v}{\partial x_i} = \frac1C \sum_k 2\,d_k \Big(\delta_{ik} - \frac1C\Big)
 # = \frac2C\, d_i - \frac{2}{C^2} \sum_k d_k = \frac2C\, d_i .$$
 #
-# The last step is worth a pause. Centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's influence on the variance drops
-# out. That is why the picture has no arrow from the mean to the variance.
+# Pause at the last step. Centred numbers add up to zero, $\sum_k d_k = 0$, so the mean's influence on the variance drops out. That is why the picture
+# has no arrow from the mean to the variance.
 #
-# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, which is one over a root. The slope of $v^a$ is $a\,v^{a-1}$, so its derivative with respect to $v$ is
-# $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
+# **One over the standard deviation.** $r = (v + \varepsilon)^{-1/2}$, which is one over a root. The slope of $v^a$ is $a\,v^{a-1}$, so the
+# derivative of $r$ with respect to $v$ is $-\frac12 (v + \varepsilon)^{-3/2} = -\frac12 r^3$. With the line before,
 #
 # $$\frac{\partial r}{\partial x_i} = -\frac12 r^3 \cdot \frac2C\, d_i = -\frac{1}{C}\, r^2 \,(r\,d_i) = -\frac1C\, r^2\, \hat x_i .$$
 #
@@ -277,7 +307,7 @@ show(
 # $$\frac{\partial \hat x_j}{\partial x_i} = \frac{\partial d_j}{\partial x_i}\, r + d_j\,\frac{\partial r}{\partial x_i}
 # = r\Big(\delta_{ij} - \frac1C\Big) - \frac1C\,(d_j\, r)\, r\,\hat x_i .$$
 #
-# With $d_j\,r = \hat x_j$ we have it:
+# With $d_j\,r = \hat x_j$ we get the result:
 #
 # $$\boxed{\;\frac{\partial \hat x_j}{\partial x_i} = r\,\Big(\;\underbrace{\delta_{ij}}_{\text{direct}} \;-\;
 # \underbrace{\frac1C}_{\text{mean}} \;-\; \underbrace{\frac{\hat x_i\,\hat x_j}{C}}_{\text{variance}}\;\Big)\;}$$
@@ -302,8 +332,8 @@ def my_normalise_jacobian(x_hat, inv_std):
 check("5.3", my_normalise_jacobian)
 
 # %% [markdown]
-# Seen as pictures, for a row of eight channels, each part without the factor $r$. Below them we let the forward pass answer for itself: move
-# each $x_i$ by a little and look how far each output moves.
+# Here are the parts as pictures, for a row of eight channels, each without the factor $r$. Below them we ask the forward pass itself: move each $x_i$
+# a little and see how far each output moves.
 
 # %%
 row = x[0]  # (C,)
@@ -344,7 +374,7 @@ print(f"largest difference between the formula and small steps: {difference:.0e}
 
 # %% [markdown]
 # ### From the matrix to three terms
-# The chain rule adds up the ways from $x_i$ through all outputs $\hat x_j$:
+# The chain rule adds up the paths from $x_i$ through all outputs $\hat x_j$:
 #
 # $$\texttt{dx}_i = \sum_j g_j\,\frac{\partial \hat x_j}{\partial x_i}
 # = r\,\Big(\sum_j g_j\,\delta_{ij} \;-\; \frac1C\sum_j g_j \;-\; \hat x_i\;\frac1C \sum_j g_j\,\hat x_j\Big) .$$
@@ -353,7 +383,7 @@ print(f"largest difference between the formula and small steps: {difference:.0e}
 #
 # $$\boxed{\;\texttt{dx} = r\,\big(\,g \;-\; \operatorname{mean}(g) \;-\; \hat x\,\operatorname{mean}(g\,\hat x)\,\big)\;}$$
 #
-# The matrix is gone. Instead of $C^2$ numbers a row needs two, its means. And nothing was approximated: $\varepsilon$ is inside $r$.
+# The matrix is gone. Instead of $C^2$ numbers, a row needs two, its means. And nothing was approximated: $\varepsilon$ is inside $r$.
 #
 # ### Exercise 5.4
 # Write the whole backward pass. You may call `my_scale_and_bias_gradients`.
@@ -374,26 +404,41 @@ def my_layer_norm_backward(dy, cache):
 
 check("5.4", my_layer_norm_backward)
 
+
+# %% [markdown]
+# ## Watch it move
+# Here are the three terms on the row $(10, 2, 4, 4)$ that we normalised by hand, with a scale of $(1, 2, 1, 1)$. Move the slider, or press *next*.
+
+# %%
+show_steps(
+    layer_norm_steps(
+        x=np.array([10.0, 2, 4, 4]),
+        scale=np.array([1.0, 2, 1, 1]),
+        dy=np.array([2.0, -1, 1, 3]),
+    ),
+    alt="Five groups of four bars, one for each channel. x_hat: 1.67, -1, -0.33, -0.33. g = dy * scale: 2, -2, 1, 3. "
+    "After the second term: 1, -3, 0, 2. After the third term: -0.67, -2, 0.33, 2.33. dx, after the factor r = 0.333: "
+    "-0.22, -0.67, 0.11, 0.78.",
+)
+
 # %% [markdown]
 # ## A picture of the three terms
-# There is a way to see the result without any calculation. Ask: what can happen to $x$ that LayerNorm does not notice?
+# You can see the result without any calculation. Ask: what can happen to $x$ that LayerNorm does not notice?
 #
 # 1. **The same number is added to all channels.** The mean takes it out again.
-# 2. **The row is stretched around its mean.** The division takes it out again (but for $\varepsilon$).
+# 2. **The row is stretched around its mean.** The division takes that out again (except for $\varepsilon$).
 #
-# Moving $x$ in these two directions does not move the output, so it does not move the loss. A gradient has nothing to say
-# in a direction in which the loss is flat: `dx` must be orthogonal to both (at right
-# angles: the products of their elements add up to zero). The first direction is $(1, 1, \dots, 1)$. The second
-# is $d$, or $\hat x$, which points the same way.
+# Moving $x$ in these two directions does not move the output, so it does not move the loss. A gradient has no part along a direction in which the
+# loss is flat: `dx` must be orthogonal to both (at right angles: the products of their elements add up to zero). The first direction is
+# $(1, 1, \dots, 1)$. The second is $d$, or $\hat x$, which points the same way.
 #
-# How does one remove from $g$ the part along a direction $u$? One subtracts $u\,\frac{\sum_j g_j u_j}{\sum_j u_j u_j}$, the projection
-# of $g$ on $u$. For $u = (1, \dots, 1)$ that is $\operatorname{mean}(g)$. For $u = \hat x$, with
-# $\sum_j \hat x_j \hat x_j = C$, it is $\hat x \operatorname{mean}(g\,\hat x)$. There they are, the two subtracted terms. They
-# do not disturb each other since $\hat x$ adds up to zero, which makes it orthogonal to $(1, \dots, 1)$.
+# How do we remove the part of $g$ along a direction $u$? We subtract $u\,\frac{\sum_j g_j u_j}{\sum_j u_j u_j}$, the projection of $g$ onto $u$. For
+# $u = (1, \dots, 1)$ that is $\operatorname{mean}(g)$. For $u = \hat x$, with $\sum_j \hat x_j \hat x_j = C$, it is
+# $\hat x \operatorname{mean}(g\,\hat x)$. There they are, the two subtracted terms. They do not interfere with each other, since $\hat x$ adds up to
+# zero, which makes it orthogonal to $(1, \dots, 1)$.
 #
-# With three channels this can be drawn. We look along $(1, 1, 1)$, so that adding a number to all
-# channels is no movement at all in the picture (that is the first term, done). Every normalised row lies on a circle around the
-# origin: $\sum_j \hat x_j^2 = 3$.
+# With three channels we can draw this. We look along $(1, 1, 1)$, so adding a number to all channels does not move anything in the picture (that
+# takes care of the first of the two terms). Every normalised row lies on a circle around the origin: $\sum_j \hat x_j^2 = 3$.
 
 # %%
 x3 = np.array([[1.0, 0.2, -1.5]])  # (1, 3)   one row with three channels
@@ -440,7 +485,7 @@ show(
 
 # %% [markdown]
 # The gradient at the tip of $\hat x$ wants to leave the circle. It cannot: LayerNorm keeps $\hat x$ on it. What is left is the part
-# that runs along the rim. Let us measure both claims on large arrays, the flat directions and the right angles:
+# that runs along the rim. Let us measure both claims on larger arrays, the flat directions and the right angles:
 
 # %%
 x = rng.normal(size=(16, 4, 32))  # (S, B, C)
@@ -463,27 +508,27 @@ print(f"dx along x_hat, largest of 64 rows:       {along_x_hat:.0e}")
 print(f"dy along x_hat, for comparison:           {dy_along_x_hat:.0e}")
 
 # %% [markdown]
-# The first and third are zero to the last digits. The second and fourth are merely small. That is $\varepsilon$: with it
-# $\frac1C \sum_j \hat x_j^2 = v\,r^2 = \frac{v}{v + \varepsilon}$, a little less than 1, and the stretched row is divided by a little less than
-# three times the root. The formula for `dx` is exact all the same, since its derivation never used $\sum_j \hat x_j^2 = C$. Only the picture did.
+# The first and the third are zero but for rounding. The second and the fourth are merely small. That is because of $\varepsilon$: with it
+# $\frac1C \sum_j \hat x_j^2 = v\,r^2 = \frac{v}{v + \varepsilon}$, a little less than 1, and the stretched row is divided by slightly less than three
+# times the root. The formula for `dx` is exact all the same, since its derivation never used $\sum_j \hat x_j^2 = C$. Only the picture did.
 #
-# **Try it.** What can $\hat x$ be when there are only $C = 2$ channels? What is `dx` then? First think, then run
-# `ops.layer_norm_forward` and `backward` on rows of two.
+# **Try it.** What can $\hat x$ be when there are only $C = 2$ channels? What is `dx` then? Think first, then run `ops.layer_norm_forward` and
+# `ops.layer_norm_backward` on rows of two.
 
 # %% [markdown] tags=["solution"]
-# **About the question.** Two centred numbers are $+a$ and $-a$, their standard deviation is $a$, so that $\hat x$ is $(1, -1)$ or
-# $(-1, 1)$, whatever $x$ was. The output says no more than which of the two is larger, and the derivative of that is zero: two flat
-# directions in a space of two dimensions leave nothing. With $\varepsilon$ something of size $\varepsilon$ is left. In general
-# $C - 2$ directions survive: a LayerNorm over few channels throws much away.
+# **About the question.** Two centred numbers are $a$ and $-a$, and their standard deviation is $|a|$, so $\hat x$ is $(1, -1)$ or
+# $(-1, 1)$, whatever $x$ was. The output says no more than which of the two is larger, and the derivative of that is zero: two flat directions in a
+# space of two dimensions leave nothing. Because of $\varepsilon$, something of size $\varepsilon$ is left. In general, $C - 2$ directions survive: a
+# LayerNorm over only a few channels throws a lot away.
 
 # %% [markdown]
 # ## Nine lines, five mistakes
 # ### 1. The third term is missing
-# That the mean moves with each x is easy to see. That the variance moves too is easily forgotten, and a naive gradient check lets it pass. In
-# [lesson 03](03_gradient_checking.ipynb) you met the liar: a `dy` of all ones. With it and a scale of ones, $g = 1$, so
+# It is easy to see that the mean moves with each x. It is just as easy to forget that the variance moves too, and a naive gradient check lets that pass. In
+# [lesson 03](03_gradient_checking.ipynb) you met the culprit: a `dy` of all ones. With that and a scale of ones, $g = 1$, so
 # $g - \operatorname{mean}(g) = 0$ and $\operatorname{mean}(g\,\hat x) = \operatorname{mean}(\hat x) = 0$: the right answer is zero, and so are many wrong
-# ones. The package keeps a list of planted faults with which it tests its own checker. Here are those that belong to `dx`,
-# each measured at a fresh LayerNorm (scale 1), once with all ones and once with a random `dy`:
+# ones. The package keeps a list of planted faults that it tests its own checker with. Here are those that belong to `dx`, measured with `dy` all ones
+# and with a random `dy` in a fresh LayerNorm (scale 1), and with a random `dy` and a random scale:
 
 # %%
 planted = (
@@ -514,8 +559,8 @@ for fault in planted:
     print(line)
 
 # %% [markdown]
-# Four of six are invisible to all ones. One of them, the forgotten scale, stays invisible to a random `dy` as long as the
-# scale is 1, that is, until the first step of training. So a check needs random numbers *everywhere*. The package's checker does that:
+# All ones cannot see four of the six. One of them, the forgotten scale, stays invisible to a random `dy` as well, as long as the scale is 1, that is,
+# until the first step of training. So a check needs random numbers *everywhere*. The package's checker uses them:
 
 # %%
 inputs = x[:3, :2, :5], scale[:5], bias[:5]
@@ -527,8 +572,8 @@ print(wrong.failures[0].sentence())
 
 # %% [markdown]
 # ### 2. The variance of a sample
-# There are two variances. LayerNorm divides the sum of squares by $C$. A statistician who estimates the variance of a population from
-# a sample divides by $C - 1$, and some libraries do that unless told otherwise (`torch.var`; NumPy's `np.var` divides by $C$).
+# There are two variances. LayerNorm divides the sum of squares by $C$. A statistician who estimates the variance of a population from a sample
+# divides by $C - 1$, and some libraries do that unless you tell them otherwise (`torch.var`; NumPy's `np.var` divides by $C$).
 
 # %%
 for channels in (8, 128):
@@ -536,12 +581,12 @@ for channels in (8, 128):
     print(f"C = {channels:3}: every x_hat is {1 - ratio:.1%} too small")
 
 # %% [markdown]
-# No gradient check sees this one if the backward pass makes the same choice: a gradient check compares backward with forward, never forward
-# with the paper. Training would not suffer. You would notice it only with someone else's weights: the logits are a little off.
+# No gradient check notices this one if the backward pass makes the same choice: a gradient check compares backward with forward, never forward
+# with the paper. Training would not suffer. You would notice it only with someone else's weights, because the logits are a little off.
 #
 # ### 3. eps outside the root
-# $\sqrt{v + \varepsilon}$ and $\sqrt v + \varepsilon$ look alike, and for most rows they are. For a row that is nearly
-# constant (the background of an image) they are not:
+# $\sqrt{v + \varepsilon}$ and $\sqrt v + \varepsilon$ look alike, and for most rows they are nearly the same. For a row that is nearly constant (the
+# background of an image) they are not:
 
 # %%
 print("deviation of the row    1/sqrt(v + eps)    1/(sqrt(v) + eps)")
@@ -550,17 +595,17 @@ for deviation in (1.0, 1e-2, 1e-3, 0.0):
     print(f"{deviation:<20g}{inside:>19.6g}{outside:>21.6g}")
 
 # %% [markdown]
-# Inside, the gain never exceeds a thousand. Outside, it reaches a million, and noise becomes signal. Worse, the
-# derivative of $\sqrt v$ at $v = 0$ is infinite.
+# With eps inside, a row is never multiplied by more than a thousand. With eps outside, the factor reaches a million, and noise becomes signal. Worse,
+# the derivative of $\sqrt v$ with respect to $v$ is infinite at $v = 0$.
 #
 # ### 4. The mean over the wrong axis
-# When the sizes differ, a wrong axis crashes, or makes an array of a shape that does not fit further on. With `keepdims=True` it
-# does neither: a mean over the batch subtracts as smoothly as a mean over the channels. "Means over the wrong axis" in the table above is
-# this mistake, made in the backward pass. You know the test already: a row must not depend on the rows beside it.
+# When the sizes differ, a wrong axis crashes, or makes an array whose shape does not fit later. With `keepdims=True` it does neither: NumPy subtracts
+# a mean over the batch as readily as a mean over the channels. "Means over the wrong axis" in the table above is this mistake, made in the backward
+# pass. You already know the test: a row must not depend on the rows beside it.
 #
 # ### 5. Statistics in too few digits
-# Two ways to lose digits. The first: the textbook's shortcut $v = \operatorname{mean}(x^2) - \operatorname{mean}(x)^2$ saves a pass over the
-# data, and subtracts two large numbers to find a small one. In float32, with a row far from zero:
+# There are two ways to lose digits. The first is the textbook's shortcut $v = \operatorname{mean}(x^2) - \operatorname{mean}(x)^2$, which saves a
+# pass over the data, but subtracts two large numbers to find a small one. Here it is in float32, with a row far from zero:
 
 # %%
 noise = rng.normal(size=512)  # (C,)   deviation about 1
@@ -573,8 +618,7 @@ for distance in (0, 100, 10_000):
     print(f"{distance:<19}{shortcut:<21.4f}{np.mean(centred * centred):<26.4f}{exact:.4f}")
 
 # %% [markdown]
-# The second: float16, in which GPUs like to keep activations, ends at 65504. A square is past that end as soon as
-# a number is larger than 256:
+# The second is float16, in which GPUs often keep activations: its largest number is 65504. The square of any number above 256 is too large for it:
 
 # %%
 half = (100 * noise).astype(np.float16)  # (C,)
@@ -589,18 +633,17 @@ y_exact = along_rows(half.astype(np.float64))  # (C,)
 print(f"the package, given float16, is off by {abs(y_half - y_exact).max():.4f}")
 
 # %% [markdown]
-# One infinite square makes the variance infinite, `inv_std` zero and the whole row zero. The package computes the statistics of
-# float16 rows in float32 (`tinymixer/ops/precision.py`) and rounds at the end, so that only the last rounding is left.
+# One infinite square makes the variance infinite, `inv_std` zero and the whole row zero. The package computes the statistics of float16 rows in
+# float32 (`tinymixer/ops/precision.py`) and rounds only once, at the end.
 #
-# ## A relative with one term less
-# RMSNorm (Zhang and Sennrich 2019, [arXiv 1910.07467](https://arxiv.org/abs/1910.07467)) leaves the mean alone and divides by the rms only,
-# and has no bias:
+# ## A relative with one term fewer
+# RMSNorm (Zhang and Sennrich 2019, [arXiv 1910.07467](https://arxiv.org/abs/1910.07467)) leaves the mean alone, divides only by the rms, and has no bias:
 #
 # $$r = \Big(\frac1C \sum_k x_k^2 + \varepsilon\Big)^{-1/2}, \qquad \hat x_i = x_i\, r, \qquad y_i = s_i\, \hat x_i .$$
 #
 # ### Exercise 5.5
-# Write both passes, and choose yourself what goes into the cache. Derive the backward pass first: which of the three ways from
-# $x_i$ to $\hat x_j$ are left? In which direction is the loss flat?
+# Write both passes, and decide for yourself what goes into the cache. Derive the backward pass first: which of the three paths from $x_i$ to
+# $\hat x_j$ are left? In which direction is the loss flat?
 
 
 # %%
@@ -629,11 +672,11 @@ check("5.5", my_rms_norm_forward, my_rms_norm_backward)
 # %% [markdown] tags=["solution"]
 # **About the derivation.** $\partial r / \partial x_i = -\frac12 r^3 \cdot \frac2C x_i = -\frac1C r^2 \hat x_i$, as before. The product rule
 # gives $\partial \hat x_j / \partial x_i = r\,(\delta_{ij} - \hat x_i \hat x_j / C)$: direct, and through the rms. The mean's term is gone, since
-# adding a number to all channels is now noticed. Flat is one direction only, that of $\hat x$ itself.
+# RMSNorm does notice when a number is added to all channels. Only one direction is flat, that of $\hat x$ itself.
 
 # %% [markdown]
 # ## The layer
-# `LayerNorm` of the package holds `scale` and `bias` and adds to their gradients, as every layer does:
+# The package's `LayerNorm` holds `scale` and `bias` and adds to their gradients, as every layer does:
 
 # %%
 layer = LayerNorm(32, dtype="float64")
@@ -648,7 +691,57 @@ print("two backward passes add up:", np.allclose(twice, 2 * once))
 
 # %% [markdown]
 # A Mixer has two of them in each block, before token mixing and before channel mixing, and one before its head (`pre_head_layer_norm`).
+
+# %% [markdown]
+# ## Questions
 #
+# **1.** By hand we found that $(10, 2, 4, 4)$ becomes $(5, -3, -1, -1)/3$. What do $(20, 4, 8, 8)$ and $(13, 5, 7, 7)$ become?
+#
+# <details><summary>Answer</summary>
+#
+# The same row (but for $\varepsilon$). The first is the row stretched by 2 and the second is the row with 3 added. The mean takes out what is added,
+# and the division takes out the stretching.
+#
+# </details>
+#
+# **2.** `x` has the shape `(16, 32, 64)`. What are the shapes of `inv_std`, `x_hat` and `dscale`, and of the Jacobian of one row?
+#
+# <details><summary>Answer</summary>
+#
+# `(16, 32, 1)`, `(16, 32, 64)` and `(64,)`. Each token has one standard deviation, and all tokens share the 64 scales. The Jacobian says how each of
+# the 64 outputs moves with each of the 64 inputs: `(64, 64)`.
+#
+# </details>
+#
+# **3.** Find the fault: `dx = inv_std * (g - g.mean() - x_hat * (g * x_hat).mean())`. Which test would not notice it?
+#
+# <details><summary>Answer</summary>
+#
+# The means have no axis, so they run over all tokens of all images instead of one row's channels. Every token then gets gradients that depend on the
+# others. With a single row the two are the same, so a test with only one token passes.
+#
+# </details>
+#
+# **4.** A batch has 32 images of 196 tokens with 512 channels each. How many numbers would the Jacobians of all its rows hold? How many means does
+# the formula need instead?
+#
+# <details><summary>Answer</summary>
+#
+# $32 \cdot 196 = 6{,}272$ rows with $512^2$ numbers each are 1,644,167,168 numbers, 6.6 GB in float32. The formula needs two means per row, 12,544
+# numbers. That is why the derivation does not stop at the matrix.
+#
+# </details>
+#
+# **5.** Explain to a colleague, without a formula, why the elements of `dx` in one row add up to zero.
+#
+# <details><summary>Answer</summary>
+#
+# Add the same small number to all channels of a token: LayerNorm subtracts it again together with the mean. So the output does not move, and neither
+# does the loss. The change that the gradient predicts for this movement is the sum of the row's `dx` times that number, so the sum must be zero.
+#
+# </details>
+
+# %% [markdown]
 # ## What you have now
 # The nine lines, with means over the channels of each row and sums over all rows:
 #
@@ -660,11 +753,11 @@ print("two backward passes add up:", np.allclose(twice, 2 * once))
 # | `y = scale * x_hat + bias` | `along = mean(g * x_hat)` |
 # | | `dx = inv_std * (g - mean(g) - x_hat * along)` |
 #
-# And a way of thinking that needs no formulas: *where the output does not notice a movement of the input, the gradient has no part along it*.
-# In the next lesson it will explain a gradient again.
+# And you have a way of thinking that needs no formulas: *where the output does not notice a movement of the input, the gradient has no part along
+# it*. In the next lesson it explains another gradient.
 #
 # **Where the package does this:** `tinymixer/ops/layer_norm.py` (the nine lines), `tinymixer/layers/layer_norm.py` (the layer),
-# `tinymixer/gradcheck/planted_faults/layer_norm.py` (nine ways to get it wrong), and on a GPU
-# `tinymixer/kernels/cuda/layer_norm.cu` (the same formula, a row per group of threads).
+# `tinymixer/gradcheck/planted_faults/layer_norm.py` (nine ways to get it wrong), and on a GPU `tinymixer/kernels/cuda/layer_norm.cu` (the same
+# formula, a row per group of threads).
 #
 # Next: [lesson 06, softmax cross-entropy](06_softmax_cross_entropy.ipynb).

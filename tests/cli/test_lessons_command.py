@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.folder import lessons_source
+from tinymixer.lessons.merging import record
 
 
 def keep_lessons(folder, *numbers):
@@ -96,6 +97,34 @@ def test_a_console_without_unicode_gets_the_table_too(tinymixer, monkeypatch):
     assert "+ + +  3 of 3" in outcome.stdout, outcome.stderr
 
 
+def test_a_copy_of_another_version_is_named_and_renewed(tinymixer):
+    tinymixer("lessons", "--no-open", "--folder", "mine")
+    keep_lessons("mine", "02", "03")
+    assert "another version" not in tinymixer("lessons", "--no-open", "--folder", "mine").out
+    keep_lessons("mine", "02", "03")
+    notebook = Path("mine/02_linear.ipynb")
+    older = json.loads(notebook.read_text(encoding="utf-8"))
+    older["cells"][2]["source"] = "# An older text"
+    older["metadata"]["tinymixer"] = record(older["cells"])
+    notebook.write_text(json.dumps(older).replace("raise NotYet", "return dy.sum(axis=0)"), encoding="utf-8")
+    written = notebook.read_bytes()
+    said = tinymixer("lessons", "--folder", "mine", "status").out
+    assert "02_linear in mine comes from another version of the course" in said
+    dry = tinymixer("lessons", "--folder", "mine", "update", "--dry-run")
+    assert "02_linear.ipynb: 1 cell of the lesson new or changed, your answers to 2.1, 2.2, 2.3" in dry.out
+    assert "would be 02_linear.before-update.ipynb" in dry.out
+    assert notebook.read_bytes() == written
+    assert "1 file renewed" in tinymixer("lessons", "--folder", "mine", "update", "2").out
+    assert Path("mine/02_linear.before-update.ipynb").read_bytes() == written
+    assert b"An older text" not in notebook.read_bytes()
+    assert "nothing to do" in tinymixer("lessons", "--folder", "mine", "update").out
+    notebook.write_text("{")
+    damaged = tinymixer("lessons", "--folder", "mine", "update")
+    assert damaged.code == 1
+    assert "02_linear.ipynb is not a Jupyter notebook" in damaged.err
+    assert tinymixer("lessons", "--folder", "mine", "update", "77").is_error("There is no lesson '77'")
+
+
 def test_a_folder_that_cannot_be_made_is_a_sentence(tinymixer):
     Path("file").write_text("")
     assert tinymixer("lessons", "--no-open", "--folder", "file/inside").is_error("Name another folder")
@@ -117,5 +146,5 @@ def test_the_exercises_run_as_tests_of_the_folder(tinymixer):
 def test_jupyterlab_missing_is_a_sentence(tinymixer, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jupyterlab" else find_spec(name))
-    assert tinymixer("lessons").is_error("JupyterLab is not installed", "pip install 'tinymixer[lessons] @ git+")
+    assert tinymixer("lessons").is_error("JupyterLab is not installed", 'pip install "tinymixer[lessons] @ git+')
     assert json.loads(Path("tinymixer-lessons/02_linear.ipynb").read_text())["cells"]

@@ -63,7 +63,7 @@ def test_too_little_room_is_seen_before_it_starts(server, cache, monkeypatch):
 
 def test_without_filelock(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "filelock", None)
-    with pytest.raises(DownloadError, match=r"needs filelock: pip install 'tinymixer\[cli\] @ git"):
+    with pytest.raises(DownloadError, match=r'needs filelock: pip install "tinymixer\[cli\] @ git'):
         fetch("cifar10", cache)
     assert not cache.exists()
 

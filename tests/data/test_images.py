@@ -162,7 +162,7 @@ def test_a_picture_too_large_to_decode(tmp_path, save, monkeypatch):
 
 def test_without_pillow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(DataError, match=r"needs Pillow: pip install 'tinymixer\[cli\] @ git"):
+    with pytest.raises(DataError, match=r'needs Pillow: pip install "tinymixer\[cli\] @ git'):
         load_image(tmp_path / "picture.png", 32, 3)
 
 

@@ -76,7 +76,8 @@ MISLED = [  # number, answer, words of the hint, words that once misled
     ("5.4", "def my_layer_norm_backward(dy, cache):\n    x_hat, inv_std, scale = cache\n    g = dy * scale\n"
      "    mean = g.mean(-1, keepdims=True)\n"
      "    dx = inv_std * (g - mean - x_hat * mean * x_hat.mean(-1, keepdims=True))\n"
-     "    return dx, (dy * x_hat).sum((0, 1)), dy.sum((0, 1))", "A product of means is no mean of products", "factor"),
+     "    return dx, (dy * x_hat).sum((0, 1)), dy.sum((0, 1))",
+     "A product of means is not a mean of products", "factor"),
     ("9.3", "def my_mean_over_tokens_backward(dy, shape):\n    dx = np.zeros(shape)\n    dy / shape[0]\n    return dx",
      "nothing is ever written into it", "Everything is zero"),
     ("13.1", "def my_split(labels, share, seed):\n    order = np.random.default_rng(seed).permutation(labels)\n"

@@ -15,16 +15,8 @@ ROOT = Path(__file__).parents[2]
 CHEAT_SHEET = "lessons/cheatsheet.md"
 OPERATIONS = [name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")]
 OF_OTHER_MODELS = {  # operations of models that no lesson builds
-    *("convolution", "max_pooling", "average_pooling", "global_average_pooling", "relu", "group_norm"),
-    *("batch_norm", "batch_norm_inference", "weight_standardisation", "scaled_weight_standardisation"),
-    *(
-        "softmax",
-        "self_attention",
-        "relative_attention",
-        "position_embedding",
-        "prepend_class_token",
-        "take_class_token",
-    ),
+    *("max_pooling", "average_pooling", "global_average_pooling", "group_norm"),
+    *("weight_standardisation", "scaled_weight_standardisation", "relative_attention"),
 }
 
 

@@ -35,9 +35,9 @@ def evaluate_weights(
     from tinymixer.training.folder_accuracy import labelled_pictures, measure_folder
     from tinymixer.training.weights import load_weights
 
+    loaded = load_weights(source, backend=backend, gelu=gelu, preprocessing=preprocessing)
     if data is None:
         raise DataError("weights have no test pictures of their own: say where some are, with --data FOLDER")
-    loaded = load_weights(source, backend=backend, gelu=gelu, preprocessing=preprocessing)
     pictures = labelled_pictures(loaded, data)
     with tqdm(total=len(pictures), unit="picture", disable=not sys.stderr.isatty()) as bar:
         result = measure_folder(loaded, pictures, lambda done: bar.update(done - bar.n) and None, tta)

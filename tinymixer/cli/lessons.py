@@ -1,4 +1,4 @@
-"""tinymixer lessons: opens the course. tinymixer lessons status: shows which exercises are done."""
+"""tinymixer lessons: opens the course. 'status' shows which exercises are done, 'update' renews older copies."""
 
 import importlib.util
 import json
@@ -21,7 +21,10 @@ FEW = 6  # new files that are named: the lessons that a later version has brough
 COLOURS = {"passed": "green", "wrong": "red", "not yet": None}
 
 
-@click.group(short_help="Open the lessons in JupyterLab; 'status' shows what is done.", invoke_without_command=True)
+@click.group(
+    short_help="Open the lessons in JupyterLab; 'status' shows what is done; 'update' renews them.",
+    invoke_without_command=True,
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -37,8 +40,10 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
       tinymixer lessons
       tinymixer lessons --folder my-course
       tinymixer lessons status
+      tinymixer lessons update --dry-run
       pytest tinymixer-lessons -k task_2_3      check one exercise from a terminal
     """
+    from tinymixer.lessons.copies import remark_about
     from tinymixer.lessons.folder import MAP, fill_folder, learners_folder
 
     folder = folder or learners_folder(Path())
@@ -51,6 +56,8 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
         click.echo(f"{counted(len(added), 'file')} copied into {folder}{names}")
     else:
         click.echo(f"your lessons are in {folder}")
+    if remark := remark_about(folder):
+        click.echo(remark)
     if not no_open:
         raise Exit(_open_jupyterlab(folder, MAP))
 
@@ -69,11 +76,13 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
       tinymixer lessons status
       tinymixer lessons status my-course --json
     """
-    from tinymixer.lessons.progress import grade_folder
+    from tinymixer.lessons.copies import remark_about
+    from tinymixer.lessons.progress import grade_folder, progress_text
     from tinymixer.lessons.text import encodable
 
+    folder = folder or context.obj
     try:
-        states = grade_folder(folder or context.obj)
+        states = grade_folder(folder)
     except TinymixerError:
         if as_json:
             _print_rows([])  # standard output is always JSON; the error goes to standard error
@@ -81,7 +90,46 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
     if as_json:
         _print_rows(states)
     else:
-        click.echo(encodable(_progress(states), sys.stdout), nl=False)
+        remark = remark_about(folder)
+        click.echo(
+            encodable(progress_text(states, _coloured) + (f"\n{remark}\n" if remark else ""), sys.stdout), nl=False
+        )
+
+
+@lessons.command(short_help="Renew copies that an older version made; your answers stay.")
+@click.argument("numbers", metavar="[NN]...", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.pass_context
+def update(context: click.Context, numbers: tuple[str, ...], dry_run: bool) -> None:
+    """Renew the notebooks that another version of tinymixer made, all or those of lessons NN.
+
+    Your answers, your changes and your own cells are kept in the new notebook, and the earlier one stays beside it as
+    NN_name.before-update.ipynb. Save and close the notebooks in Jupyter first.
+
+    \b
+    Examples:
+      tinymixer lessons update --dry-run
+      tinymixer lessons update 02 05
+      tinymixer lessons --folder my-course update
+    """
+    from tinymixer.lessons.copies import update_folder
+    from tinymixer.lessons.text import encodable
+
+    changed = troubles = 0
+    for one in update_folder(context.obj, numbers, dry_run):
+        if one.trouble:
+            troubles += 1
+            click.echo(encodable(f"{one.path}: {one.trouble}", sys.stderr), err=True)
+        elif one.change:
+            changed += 1
+            kept = f" The earlier copy {'would be' if dry_run else 'is'} {one.backup}." if one.backup else ""
+            click.echo(encodable(f"{one.path}: {one.change}{kept}", sys.stdout))
+    if dry_run and changed:
+        click.echo(f"{counted(changed, 'file')} would change; without --dry-run they do")
+    elif not troubles or changed:
+        click.echo(f"{counted(changed, 'file')} renewed" if changed else "your lessons are up to date: nothing to do")
+    if troubles:
+        raise Exit(1)
 
 
 def _open_jupyterlab(folder: Path, page: str) -> int:
@@ -117,21 +165,5 @@ def _print_rows(states: "list[LessonState]") -> None:
     click.echo(json.dumps(rows, indent=2))
 
 
-def _progress(states: "list[LessonState]") -> str:
-    """A line per lesson with a mark per exercise, followed by what is wrong."""
-    from tinymixer.lessons.grading import MARKS, WRONG
-
-    lines = []
-    width = max(len(state.lesson.title) for state in states)
-    for state in states:
-        marks = " ".join(click.style(MARKS[verdict.state], fg=COLOURS[verdict.state]) for verdict in state.verdicts)
-        share = f"{state.done} of {len(state.verdicts)}"
-        padding = " " * (2 * max(len(other.verdicts) for other in states) - 2 * len(state.verdicts))
-        lines.append(f"{state.lesson.number:<3} {state.lesson.title:<{width}}  {marks}{padding}  {share}")
-    verdicts = [verdict for state in states for verdict in state.verdicts]
-    lines.append(f"\n{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done")
-    lines += [f"\n{verdict}" for verdict in verdicts if verdict.state == WRONG]
-    following = next((verdict for verdict in verdicts if not verdict.passed), None)
-    if following is not None and following.state != WRONG:
-        lines.append(f"next: {following.number} {following.title}")
-    return "\n".join(lines) + "\n"
+def _coloured(mark: str, state: str) -> str:
+    return click.style(mark, fg=COLOURS[state])

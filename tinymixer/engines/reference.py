@@ -128,9 +128,13 @@ class ReferenceEngine(HostEngine):
         if self._meets and "gradients" in pairs:
             tolerances["gradients"] = SENSITIVE_GRADIENTS[dtype]
         if reason is None and not all(close(*pair, tolerances[name]) for name, pair in pairs.items()):
+            name = type(self.model).__name__
             reason = (
-                f"{type(self.model).__name__} gives other numbers for a slice than for the whole batch, so its images "
-                "are not independent (set independent_images = False in its class)"
+                f"{name} gives other numbers in slices than for the whole batch, so its images meet elsewhere than in "
+                "batch norm (set meets_in_batch_norm = False in its class)"
+                if self._meets
+                else f"{name} gives other numbers for a slice than for the whole batch, so its images are not "
+                "independent (set independent_images = False in its class)"
             )
         if reason is not None:
             self._stay_whole(reason)

@@ -4,12 +4,14 @@
 
     check("2.3", my_linear_backward)
 
-Checks need NumPy alone; pictures need Matplotlib and IPython, which come with the extra `lessons` (see README).
+Checks need NumPy alone. Pictures need Matplotlib, which the extras `lessons` and `notebook` bring (see README), and
+IPython, which every Jupyter program has.
 """
 
 from tinymixer.lessons.data import cifar10_or_advice
 from tinymixer.lessons.exercise import NotYet
 from tinymixer.lessons.grading import check, examine
 from tinymixer.lessons.pictures import new_figure, show
+from tinymixer.lessons.progress_table import show_progress
 
-__all__ = ["NotYet", "check", "cifar10_or_advice", "examine", "new_figure", "show"]
+__all__ = ["NotYet", "check", "cifar10_or_advice", "examine", "new_figure", "show", "show_progress"]

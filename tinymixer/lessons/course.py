@@ -39,14 +39,14 @@ class Course:
 
 
 LESSONS = Course(
-    Lesson("00", "start_here", "Start here", 50),
-    Lesson("01", "arrays_and_images", "Arrays, shapes, images as tokens", 60),
-    Lesson("01b", "chain_rule", "The chain rule on ten scalars", 130),
-    Lesson("02", "linear", "Linear, forward and backward", 55),
-    Lesson("03", "gradient_checking", "Gradient checking, and how a check can lie", 90),
-    Lesson("04", "gelu", "GELU, tanh and erf, and the float64 trap", 75),
-    Lesson("05", "layer_norm", "LayerNorm: nine lines that everyone gets wrong once", 85),
-    Lesson("06", "softmax_cross_entropy", "Softmax cross-entropy, stably", 70),
+    Lesson("00", "start_here", "Start here", 60),
+    Lesson("01", "arrays_and_images", "Arrays, shapes, images as tokens", 70),
+    Lesson("01b", "chain_rule", "The chain rule on ten scalars", 135),
+    Lesson("02", "linear", "Linear, forward and backward", 65),
+    Lesson("03", "gradient_checking", "Gradient checking, and how a check can lie", 100),
+    Lesson("04", "gelu", "GELU, tanh and erf, and the float64 trap", 85),
+    Lesson("05", "layer_norm", "LayerNorm: nine lines that everyone gets wrong once", 95),
+    Lesson("06", "softmax_cross_entropy", "Softmax cross-entropy, stably", 80),
     Lesson("07", "patches", "Patches: the stem as one matrix product", 80),
     Lesson("08", "token_mixing", "Token mixing: the transposed Linear", 110),
     Lesson("09", "mixer", "The block and the whole Mixer", 85),
@@ -54,4 +54,8 @@ LESSONS = Course(
     Lesson("11", "gpu", "To the GPU", 120),
     Lesson("12", "what_it_learned", "What it learned", 80),
     Lesson("13", "overfitting", "Overfitting and its cures", 85),
+    Lesson("14", "attention", "Attention beside token mixing", 125),
+    Lesson("15", "convolutions", "Convolutions: the same few weights at every place", 135),
+    Lesson("16", "more_cures", "More data, more cures", 145),
+    Lesson("17", "the_real_one", "The real one", 135),
 )

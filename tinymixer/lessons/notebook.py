@@ -89,7 +89,7 @@ def code_cells(path: Path) -> tuple[list[str], list[str]]:
 
     Raises DataError when it is not a notebook.
     """
-    content = _content(path)
+    content = read_content(path)
     if path.suffix == ".py":
         try:
             return [content.decode("utf-8-sig")], []
@@ -115,7 +115,8 @@ def code_cells(path: Path) -> tuple[list[str], list[str]]:
     return sources, troubles
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """The bytes of a notebook. Raises DataError for one that cannot be read, is empty or far too large."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

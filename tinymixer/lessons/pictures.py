@@ -28,19 +28,50 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
 
 
 def show(figure: Any, alt: str) -> None:
-    """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it.
+    """Show a figure in the notebook. alt: what it shows, in a sentence, for readers who cannot see it."""
+    picture = png_of(figure, alt)
+    show_html(image_element(picture, alt), picture, alt)
 
-    JupyterLab ignores a picture's alternative text in the metadata. So the text also stands below the picture, folded,
-    where a screen reader finds it; where only text can be shown, it replaces the picture.
+
+def show_html(page: str, picture: bytes, alt: str) -> None:
+    """Show some HTML that has a picture in it, and `picture` itself where HTML cannot be shown.
+
+    JupyterLab and VS Code draw a bare image/png without its text: only an `<img alt>` reaches a screen reader there.
+    Of the forms offered here JupyterLab, Jupyter Notebook, VS Code, Colab, and nbconvert's HTML and Markdown prefer the
+    HTML. (GitHub's page could not be tried; a PNG becomes an `<img>` with a data address there too.) JupyterLab removes
+    scripts and styles from the HTML of a notebook that it does not trust yet, but keeps `<img>` with `alt` and a data
+    address. The PNG beside it is for what shows no HTML: nbconvert's PDF, consoles. It has fewer colours, since a
+    notebook holds every form.
     """
     from IPython.display import display
 
+    small = base64.b64encode(with_fewer_colours(picture)).decode("ascii")
+    display({"text/html": page, "image/png": small, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+def image_element(picture: bytes, alt: str) -> str:
+    """A PNG as an `<img>` that carries both the picture and its text."""
+    content = base64.b64encode(picture).decode("ascii")
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{content}">'
+
+
+def png_of(figure: Any, alt: str = "") -> bytes:
+    """A figure as a PNG file, with `alt` inside it."""
     quiet_legends(figure)
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None, "Description": alt})
-    picture = base64.b64encode(content.getvalue()).decode("ascii")
-    display({"image/png": picture, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
-    display({"text/html": in_words(alt), "text/plain": ""}, raw=True)
+    metadata = {"Software": None} | ({"Description": alt} if alt else {})
+    figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata=metadata, pil_kwargs={"optimize": True})
+    return content.getvalue()
+
+
+def with_fewer_colours(picture: bytes, most: int = 256) -> bytes:
+    """A PNG with at most so many colours, about a third as large: lines and texts have few."""
+    from PIL import Image  # comes with Matplotlib
+
+    content = io.BytesIO()
+    palette = Image.open(io.BytesIO(picture)).convert("RGBA").quantize(most, method=Image.Quantize.FASTOCTREE)
+    palette.save(content, format="png", optimize=True)
+    return content.getvalue()
 
 
 def quiet_legends(figure: Any) -> None:
@@ -49,8 +80,3 @@ def quiet_legends(figure: Any) -> None:
         legend.set_frame_on(False)
         for text in legend.get_texts():
             text.set_color(INK)
-
-
-def in_words(alt: str) -> str:
-    """The text of a picture as folded HTML, which every front end and every screen reader shows."""
-    return f"<details><summary>The picture in words</summary>{html.escape(alt)}</details>"

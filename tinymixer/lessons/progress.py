@@ -1,6 +1,7 @@
 """A learner's progress: what is done, what is wrong, what is still to do."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from tinymixer.errors import DataError
 from tinymixer.lessons.course import LESSONS, Lesson
 from tinymixer.lessons.exercise import all_exercises, find_exercise
-from tinymixer.lessons.grading import PASSED, Verdict
+from tinymixer.lessons.grading import MARKS, PASSED, WRONG, Verdict
 from tinymixer.lessons.isolated import Patience, grade_notebook
 
 SIDE_BY_SIDE = 4  # notebooks at a time, so that one that runs into its time limit does not delay the others
@@ -41,6 +42,32 @@ def grade_folder(folder: Path) -> list[LessonState]:
     return [LessonState(lesson, [graded[number] for number in _numbers(lesson)]) for lesson, _ in found]
 
 
+def summary(states: list[LessonState]) -> str:
+    """How many exercises are done, and which comes next."""
+    verdicts = [verdict for state in states for verdict in state.verdicts]
+    said = f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done"
+    following = next((verdict for verdict in verdicts if not verdict.passed), None)
+    return said if following is None else f"{said}\nnext: {following.number} {following.title}"
+
+
+def progress_text(states: list[LessonState], painted: Callable[[str, str], str] = lambda mark, state: mark) -> str:
+    """A line per lesson with a mark per exercise, followed by what is wrong. painted: colours a mark by its state."""
+    lines = []
+    width = max(len(state.lesson.title) for state in states)
+    most = max(len(state.verdicts) for state in states)
+    for state in states:
+        marks = " ".join(painted(MARKS[verdict.state], verdict.state) for verdict in state.verdicts)
+        padding = " " * 2 * (most - len(state.verdicts))
+        share = f"{state.done} of {len(state.verdicts)}"
+        lines.append(f"{state.lesson.number:<3} {state.lesson.title:<{width}}  {marks}{padding}  {share}")
+    done, *following = summary(states).split("\n")
+    wrong = [verdict for state in states for verdict in state.verdicts if verdict.state == WRONG]
+    lines += [f"\n{done}", *(f"\n{verdict}" for verdict in wrong)]
+    first = next((verdict for state in states for verdict in state.verdicts if not verdict.passed), None)
+    lines += following * (first is not None and first.state != WRONG)
+    return "\n".join(lines) + "\n"
+
+
 def _graded(notebooks: list[tuple[Path, list[str]]]) -> dict[str, Verdict]:
     """The verdicts on exercises of several notebooks, some side by side."""
     patience = Patience()
@@ -58,8 +85,12 @@ def _numbers(lesson: Lesson) -> list[str]:
 
 
 def notebook_of(lesson: Lesson, folder: Path) -> Path | None:
-    """The notebook of a lesson in a folder, or its source; None where there is neither."""
-    paths = (folder / f"{lesson.stem}{ending}" for ending in (".ipynb", ".py"))
+    """The notebook of a lesson in a folder, or its source; None where there is neither.
+
+    "Copy of" is what Colab puts before the name of a copy in Drive.
+    """
+    names = (f"{lesson.stem}.ipynb", f"{lesson.stem}.py", f"Copy of {lesson.stem}.ipynb")
+    paths = (folder / name for name in names)
     return next(
         (path for path in paths if os.path.lexists(path)), None
     )  # one that cannot be read gets a sentence later

@@ -1,4 +1,4 @@
-"""Pictures with an `<img alt>`, and pictures in steps: a slider in plain HTML, with a still where scripts do not run.
+"""Pictures in steps: a slider in plain HTML, with a still where scripts do not run.
 
 JupyterLab runs the scripts of cells that the learner has run, and of no others. It also removes SVG and the attribute
 `hidden` from other outputs, but leaves `<img alt>` and `<details>`. So the HTML itself is a still with an alternative
@@ -8,14 +8,13 @@ text, which a screen reader finds, and the steps in words. The script builds the
 import base64
 import hashlib
 import html
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from tinymixer.lessons.pictures import DOTS_PER_INCH, quiet_legends
+from tinymixer.lessons.pictures import image_element, png_of, show, show_html, with_fewer_colours
 
-COLOURS_KEPT = 64  # of a picture: lines and texts have few, and an executed notebook has to stay small
+COLOURS_KEPT = 64  # of a step's picture: there are many of them, and an executed notebook has to stay small
 
 # KEY names the box. `data-lm-suppress-shortcuts` tells JupyterLab to leave the arrow keys to the slider.
 SCRIPT = """
@@ -56,9 +55,7 @@ for (const box of document.querySelectorAll("[data-steps='KEY']")) {
 """
 
 
-def show_still(figure: Any, alt: str) -> None:
-    """Show a Matplotlib figure as an `<img>`. alt: what it shows, for readers who cannot see it."""
-    _display(_image(_png(figure), alt), alt)
+show_still = show  # the name under which lesson 01b knows it
 
 
 def show_steps(steps: Sequence[tuple[Any, str]], alt: str) -> None:
@@ -67,35 +64,15 @@ def show_steps(steps: Sequence[tuple[Any, str]], alt: str) -> None:
     steps  pairs (Matplotlib figure, what happens in this step, in a sentence or two)
     alt    what the last picture shows: it alone is seen where scripts do not run, with all steps in words below it
     """
-    pictures = [_png(figure) for figure, _ in steps]
-    key = hashlib.sha256("".join(pictures).encode()).hexdigest()[:12]
+    pictures = [with_fewer_colours(png_of(figure), COLOURS_KEPT) for figure, _ in steps]
+    sources = [base64.b64encode(picture).decode("ascii") for picture in pictures]
+    key = hashlib.sha256("".join(sources).encode()).hexdigest()[:12]
     words = "".join(f"<li>{html.escape(said)}</li>" for _, said in steps)
-    script = SCRIPT.replace("KEY", key).replace("PICTURES", json.dumps(pictures))
-    _display(
-        f'<div data-steps="{key}" data-lm-suppress-shortcuts="true">{_image(pictures[-1], alt)}'
+    script = SCRIPT.replace("KEY", key).replace("PICTURES", json.dumps(sources))
+    show_html(
+        f'<div data-steps="{key}" data-lm-suppress-shortcuts="true">{image_element(pictures[-1], alt)}'
         f"<details><summary>All steps in words</summary><ol>{words}</ol></details>"
         f"<script>{script}</script></div>",
+        pictures[-1],
         alt,
     )
-
-
-def _display(text: str, alt: str) -> None:
-    from IPython.display import display
-
-    display({"text/html": text, "text/plain": alt}, raw=True)
-
-
-def _image(picture: str, alt: str) -> str:
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{picture}">'
-
-
-def _png(figure: Any) -> str:
-    """A figure as a PNG of few colours, in base64."""
-    from PIL import Image  # comes with Matplotlib
-
-    quiet_legends(figure)
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
-    palette = Image.open(drawn).convert("RGBA").quantize(COLOURS_KEPT, method=Image.Quantize.FASTOCTREE)
-    palette.save(small, format="png", optimize=True)
-    return base64.b64encode(small.getvalue()).decode("ascii")

@@ -9,6 +9,11 @@ PLAIN = str.maketrans(
         "\N{MIDDLE DOT}": ".",
         "\N{MULTIPLICATION SIGN}": "x",
         "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+        "\N{EN DASH}": "-",
+        "\N{HORIZONTAL ELLIPSIS}": "...",
+        "\N{RIGHTWARDS ARROW}": "->",
         "\N{MINUS SIGN}": "-",
     }
 )

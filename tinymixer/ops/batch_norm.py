@@ -34,7 +34,7 @@ def batch_norm_forward(x: Array, scale: Array, bias: Array, eps: float = 1e-5) -
     Raises ShapeError when scale or bias does not have one entry per channel, and where a channel has a single value,
     whose variance is not known.
 
-    See: "batch_norm" in lessons/cheatsheet.md, tests/ops/test_batch_norm.py
+    See: lessons/15_convolutions.ipynb, "batch_norm" in lessons/cheatsheet.md, tests/ops/test_batch_norm.py
     """
     xp = namespace(x)
     channels = x.shape[-1]
@@ -92,7 +92,8 @@ def batch_norm_inference_forward(
 
     Raises ShapeError when one of the vectors does not have one entry per channel.
 
-    See: "batch_norm_inference" in lessons/cheatsheet.md, tests/ops/test_batch_norm_inference.py
+    See: lessons/15_convolutions.ipynb, "batch_norm_inference" in lessons/cheatsheet.md,
+    tests/ops/test_batch_norm_inference.py
     """
     xp = namespace(x)
     for name, vector in (("scale", scale), ("bias", bias), ("mean", mean), ("variance", variance)):

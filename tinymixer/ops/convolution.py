@@ -25,7 +25,7 @@ def convolution_forward(
 
     Raises ShapeError when the sizes do not fit.
 
-    See: "convolution" in lessons/cheatsheet.md, tests/ops/test_convolution.py
+    See: lessons/15_convolutions.ipynb, "convolution" in lessons/cheatsheet.md, tests/ops/test_convolution.py
     """
     expect_shape("weight", weight, "kh kw I O")
     kh, kw, inputs, outputs = weight.shape

@@ -10,7 +10,7 @@ def relu_forward(x: Array) -> tuple[Array, Cache]:
 
         y = max(x, 0)
 
-    See: "relu" in lessons/cheatsheet.md, tests/ops/test_relu.py
+    See: lessons/15_convolutions.ipynb, "relu" in lessons/cheatsheet.md, tests/ops/test_relu.py
     """
     y = namespace(x).maximum(x, 0)  # (...)
     return y, x > 0

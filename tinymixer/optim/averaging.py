@@ -21,7 +21,8 @@ class WeightAverage:
 
         average = average + (1 - d) * (w - average),        d = min(decay, n / (n + 50))
 
-    so the first updates forget the initial weights soon, and the later ones remember about 1 / (1 - decay) updates.
+    so after n updates it remembers about n / 50 of them, until that reaches 1 / (1 - decay): in a run of fewer than
+    50 / (1 - decay) updates the decay itself never counts.
 
     parameters   whose weights are averaged; the average starts as a copy of them
     decay        share of the average that an update keeps, below 1

@@ -389,7 +389,7 @@ def test_without_nvmath_the_step_runs_uncaptured_and_says_why(emulated):
         model, _, step = make_step(cupy, CONFIG, OPTIMIZERS["sgd"])
         assert not step.captured
         assert "nvmath-python cannot be used" in step.note
-        assert "pip install 'tinymixer[cuda13] @ git+" in step.note
+        assert 'pip install "tinymixer[cuda13] @ git+' in step.note
         step.stage(numbers(step, 2))
         step.run(2)
         step.totals()

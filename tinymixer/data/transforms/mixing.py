@@ -48,12 +48,15 @@ def draw_mix(
     shift, pastes = int(random.integers(1, count)), random.random() < 0.5
     row, column = random.random(), random.random()  # of the centre of a box, as shares of the image
     if not mixup or (cutmix and pastes):
-        return _pasted(shift, float(random.beta(cutmix, cutmix)), row, column, height, width)
+        return box_mix(shift, float(random.beta(cutmix, cutmix)), row, column, height, width)
     return Mix(shift, float(random.beta(mixup, mixup)))
 
 
-def _pasted(shift: int, share: float, row: float, column: float, height: int, width: int) -> Mix:
-    """A box of the area 1 - share about a centre drawn anywhere, cut off at the border; share follows the box."""
+def box_mix(shift: int, share: float, row: float, column: float, height: int, width: int) -> Mix:
+    """A box of the area 1 - share about a centre, cut off at the border; the Mix has the share that really stays.
+
+    row, column   of the centre, as shares of the height and the width, in [0, 1)
+    """
     side = (1 - share) ** 0.5
     edges = []
     for centre, length in ((int(row * height), height), (int(column * width), width)):

@@ -16,7 +16,7 @@ def _to_numbers(images):
     return images.astype(np.float32) / 255
 
 
-NOT_255 = "255 should become 1 and does not: by which number must 255 be divided for that?"
+NOT_255 = "255 should become 1 and does not: what do you have to divide 255 by?"
 
 exercise(
     "0.1",
@@ -27,7 +27,7 @@ exercise(
     returns="numbers",
     mistakes=[
         Mistake(
-            "The pixels are floating-point numbers now, but still run from 0 to 255: they are to end at 1.",
+            "The pixels are floating-point numbers now, but they still run from 0 to 255. They should end at 1.",
             lambda images: images.astype(np.float32),
         ),
         Mistake(NOT_255, lambda images: images / 256),
@@ -39,7 +39,7 @@ exercise(
         ),
         Mistake(
             "This stretches each batch to its own brightest pixel. 1 stands for 255, whatever happens to be in the "
-            "batch: otherwise the same image would mean something else beside other images.",
+            "batch: otherwise the same image would mean something different next to other images.",
             lambda images: images.astype(np.float32) / images[..., :1].max(),
         ),
     ],
@@ -72,12 +72,12 @@ exercise(
     returns="rows",
     mistakes=[
         Mistake(
-            "Every row has a 1 for every label of the batch. rows[:, labels] means all rows at each of these columns: "
+            "Every row has a 1 for every label in the batch. rows[:, labels] means all rows at each of these columns: "
             "pair each row's own number with its label.",
             _every_row_alike,
         ),
         Mistake(
-            "Rows and columns are exchanged: an image has a row, a class a column, so the shape is (B, classes).",
+            "Rows and columns are swapped: each image has a row and each class a column, so the shape is (B, classes).",
             lambda labels, classes: _one_hot(labels, classes).T,
         ),
         Mistake(
@@ -86,11 +86,11 @@ exercise(
             lambda labels, classes: np.eye(classes, dtype=int)[labels - 1],
         ),
         Mistake(
-            "There is no column for a class that no label of the batch names. The number of columns is given: classes.",
+            "Classes that occur in no label of the batch have no column. The number of columns is given: classes.",
             lambda labels, classes: np.eye(labels.max() + 1, dtype=int)[labels],
         ),
         Mistake(
-            "The label itself stands where a 1 belongs, and so label 0 left no mark at all.",
+            "The label itself stands where a 1 belongs, so label 0 leaves no mark at all.",
             lambda labels, classes: _one_hot(labels, classes) * labels[:, None],
         ),
     ],
@@ -122,12 +122,13 @@ exercise(
     returns="accuracy",
     mistakes=[
         Mistake(
-            "argmax runs down the columns: it finds for each class the image that is most for it. We ask for each "
-            "image, so look along its row.",
+            "argmax runs down the columns: for each class, it finds the image with the largest logit. We want the "
+            "largest class for each image, so look along its row.",
             lambda logits, labels: np.mean(logits.argmax(axis=0) == labels),
         ),
         Mistake(
-            "This is the number of images that are right. The share is that number divided by how many there are.",
+            "This is the number of images that are read correctly. The share is that number divided by how many images "
+            "there are.",
             lambda logits, labels: np.sum(logits.argmax(axis=1) == labels),
         ),
         Mistake(
@@ -135,12 +136,12 @@ exercise(
             lambda logits, labels: np.mean(logits.max(axis=1) == labels),
         ),
         Mistake(
-            "This is the share of mistakes: what is counted here is where prediction and label differ.",
+            "This is the share of mistakes: it counts where prediction and label differ.",
             lambda logits, labels: np.mean(logits.argmax(axis=1) != labels),
         ),
         Mistake(
-            "Without an axis, argmax looks at the whole batch as one long row and finds one place in it: one per image "
-            "is needed.",
+            "Without an axis, argmax looks at the whole batch as one long row and finds one place in it. We need one "
+            "for each image.",
             lambda logits, labels: np.mean(logits.argmax() == labels),
         ),
         Mistake(
@@ -148,7 +149,7 @@ exercise(
             lambda logits, labels: logits.argmax(axis=1) == labels,
         ),
         Mistake(
-            "This is in per cent; a number from 0 to 1 is asked for.",
+            "This is in percent. We want a number from 0 to 1.",
             lambda logits, labels: 100 * _accuracy(logits, labels),
         ),
     ],

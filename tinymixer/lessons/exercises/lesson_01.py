@@ -18,8 +18,8 @@ def _centred(images):
 
 
 AXES_GONE = (
-    "The means have lost their axes: their shape (B,) is aligned on the right, so that B meets the channels. With the "
-    "sizes all alike nothing complains. Keep the axes, as axes of size 1."
+    "The means have lost their axes: their shape (B,) is aligned on the right, so B meets the channels. If all the "
+    "sizes are equal, nothing complains. Keep the axes, as axes of size 1."
 )
 
 exercise(
@@ -32,15 +32,16 @@ exercise(
     mistakes=[
         Mistake(AXES_GONE, lambda images: images - images.mean(axis=(1, 2, 3))),
         Mistake(
-            "One mean of the whole batch is subtracted from all images. Each is to lose its own.",
+            "One mean of the whole batch is subtracted from all images. Subtract its own mean from each.",
             lambda images: images - images.mean(),
         ),
         Mistake(
-            "The mean image of the batch is subtracted: axis 0 is gone, the images. Take the mean over the other axes.",
+            "The mean image of the batch is subtracted: axis 0, the images, is gone. Take the mean over the other "
+            "axes.",
             lambda images: images - images.mean(axis=0),
         ),
         Mistake(
-            "Each channel of each image has lost a mean of its own. One mean per image is asked for, of all channels.",
+            "Each channel of each image has lost a mean of its own. We want one mean per image, over all its channels.",
             lambda images: images - images.mean(axis=(1, 2), keepdims=True),
         ),
         Mistake(
@@ -48,7 +49,7 @@ exercise(
             lambda images: images - images.mean(axis=-1, keepdims=True),
         ),
         Mistake(
-            "This is the mean of each image, in the right shape to be subtracted. The images minus it are asked for.",
+            "This is the mean of each image, in the right shape to be subtracted. We want the images minus that mean.",
             lambda images: images.mean(axis=(1, 2, 3), keepdims=True),
         ),
     ],
@@ -79,15 +80,15 @@ exercise(
             _without_the_sum,
         ),
         Mistake(
-            "b is read with its indices exchanged (where the sizes let it). The summed index j is the first of b.",
+            "b is read with its indices swapped (where the sizes allow it). The summed index j is the first of b.",
             lambda a, b: a @ b.T,
         ),
         Mistake(
-            "b is read with its indices exchanged. The summed index j is the first of b, its row.",
+            "b is read with its indices swapped. The summed index j is the first of b, its row.",
             lambda a, b: _with_loops(a, b, lambda i, j, k: a[i, j] * b[k, j]),
         ),
         Mistake(
-            "a is read with its indices exchanged. The summed index j is the last of a, its column.",
+            "a is read with its indices swapped. The summed index j is the last of a, its column.",
             lambda a, b: _with_loops(a, b, lambda i, j, k: a[j, i] * b[j, k]),
         ),
         Mistake(
@@ -126,8 +127,8 @@ exercise(
     returns="y",
     mistakes=[
         Mistake(
-            "The shape is right and the numbers are in the wrong places: a reshape keeps the order in memory and "
-            "only reads it in other lines. Indices are to be exchanged here.",
+            "The shape is right and the numbers are in the wrong places: a reshape keeps the order in memory and only "
+            "reads it in lines of another length. Here the indices must be swapped.",
             lambda x: x.reshape(x.shape[1], x.shape[0], x.shape[2]),
         ),
         Mistake(
@@ -135,11 +136,11 @@ exercise(
             lambda x: x.T,
         ),
         Mistake(
-            "The last two axes are exchanged, S and C. The channels stay last.",
+            "The last two axes, S and C, are swapped. The channels stay last.",
             lambda x: x.transpose(0, 2, 1),
         ),
         Mistake(
-            "The axes are in another order: (S, C, B). Say in transpose, for each new axis, which old one it is.",
+            "The axes are in another order: (S, C, B). Tell transpose, for each new axis, which old one it is.",
             lambda x: x.transpose(1, 2, 0),
         ),
         Mistake("Nothing has moved: this is x as it was.", lambda x: x),
@@ -187,7 +188,8 @@ exercise(
             lambda images, P: _images_to_tokens(images, P).swapaxes(0, 1),
         ),
         Mistake(
-            "Tokens go column by column over the image. As one reads: the whole upper row of patches first.",
+            "Tokens go column by column over the image. They should go in reading order: the whole top row of patches "
+            "first.",
             _column_by_column,
         ),
         Mistake(
@@ -198,22 +200,22 @@ exercise(
             ),
         ),
         Mistake(
-            "The images are only reshaped, and their pixels still follow each other as in the image. The rows of a "
-            "patch are not neighbours in memory: cut first.",
+            "The images are only reshaped, and their pixels are still in the order in which they follow each other in "
+            "the image. The rows of a patch are not neighbours in memory: cut first.",
             lambda images, P: images.reshape(-1, len(images), P * P * images.shape[3]),
         ),
         Mistake(
-            "The pixels of all images stand in one row per token. Only P, P and channels become one axis; the images "
+            "The pixels of all images are in one row per token. Only P, P and channels become one axis; the images "
             "keep theirs.",
             lambda images, P: _images_to_tokens(images, P).reshape(-1, len(images) * P * P * images.shape[3]),
         ),
         Mistake(
-            "The patches are right and still squares, (S, B, P, P, channels). Make one row of P*P*channels numbers of "
-            "each.",
+            "The patches are right, but they are still squares, (S, B, P, P, channels). Turn each into one row of "
+            "P*P*channels numbers.",
             lambda images, P: _images_to_tokens(images, P).reshape(-1, len(images), P, P, images.shape[3]),
         ),
         Mistake(
-            "The pixels of a patch are written column by column. Row by row is asked for, as they lie in memory.",
+            "The pixels of a patch are written column by column. They should go row by row, as they lie in memory.",
             _turned,
         ),
     ],

@@ -49,11 +49,11 @@ exercise(
             lambda f, a, b, h: tuple(-slope for slope in _partials(f, a, b, h)),
         ),
         Mistake(
-            "Half of what it should be: the two points lie h apart, not 2h.",
+            "This is half of what it should be: the two points are h apart, not 2h.",
             lambda f, a, b, h: tuple(slope / 2 for slope in _partials(f, a, b, h)),
         ),
         Mistake(
-            "Twice what it should be: with a step to each side, the two points lie 2h apart.",
+            "Twice what it should be: with a step to each side, the two points are 2h apart.",
             lambda f, a, b, h: tuple(2 * slope for slope in _partials(f, a, b, h)),
         ),
         Mistake(
@@ -120,12 +120,12 @@ exercise(
             lambda a, b: (np.sum((a * b)[:-1, :-1]), None),
         ),
         Mistake(
-            "total is a mean: a sum divides by nothing.",
+            "total is a mean. A sum is not divided by anything.",
             lambda a, b: (np.mean(a * b), None),
         ),
         Mistake(
-            "columns is summed over j, and has one number for each row. The index under the sign is i: it disappears, "
-            "and j is left.",
+            "columns is summed over j, so it has one number for each row. The index under the sign is i: it "
+            "disappears, and j stays.",
             lambda a, b: (np.sum(a * b), np.sum(a * b, axis=1)),
         ),
         Mistake(
@@ -170,14 +170,14 @@ def _with_outer_and_inner(slopes):
 
 exercise(
     "1b.3",
-    "Along one way",
+    "Along one path",
     "my_slopes_of_one_way",
     reference=_one_path,
     cases=_one_path_inputs,
     returns=("dw", "db"),
     mistakes=[
         Mistake(
-            "A step of the way is missing in the product: the one from s to s * s has a slope of its own.",
+            "A step of the path is missing from the product: the one from s to s * s has a slope of its own.",
             _with_outer_and_inner(lambda outer, inner, x, w: (outer * x, outer)),
         ),
         Mistake(
@@ -193,11 +193,11 @@ exercise(
             _with_outer_and_inner(lambda outer, inner, x, w: (outer * inner * x / 2, outer * inner / 2)),
         ),
         Mistake(
-            "This is L itself. Its slopes are asked for.",
+            "This is L itself. We want its slopes.",
             lambda x, w, b, t: (((w * x + b) ** 2 - t) ** 2, None),
         ),
         Mistake(
-            "t is subtracted from s, before the square. The way goes s, then s * s, then minus t.",
+            "t is subtracted from s, before the square. The path goes to s, then to s * s, and only then minus t.",
             lambda x, w, b, t: (2 * (w * x + b - t) * 2 * (w * x + b) * x, None),
         ),
         Mistake(
@@ -213,7 +213,7 @@ exercise(
             _with_outer_and_inner(lambda outer, inner, x, w: (outer * inner * w, outer * inner)),
         ),
         Mistake(
-            "The local slopes are added. Along a way they are multiplied; only different ways are added.",
+            "The local slopes are added. Along a path they are multiplied; only different paths are added.",
             _with_outer_and_inner(lambda outer, inner, x, w: (outer + inner + x, outer + inner + 1)),
         ),
         Mistake(
@@ -236,26 +236,26 @@ def _two_ways(x, w):
 
 exercise(
     "1b.4",
-    "Two ways",
+    "Two paths",
     "my_slope_of_two_ways",
     reference=_two_ways,
     cases=lambda generator: [(0.5, 2.0), *(tuple(map(float, generator.normal(size=2))) for _ in range(2))],
     returns="dx",
     mistakes=[
         Mistake(
-            "Only the way through tanh is counted. x also reaches y directly, and the ways add up.",
+            "Only the path through tanh is counted. x also reaches y directly, and the paths add up.",
             lambda x, w: w * (1 - math.tanh(w * x) ** 2),
         ),
         Mistake(
-            "Only the direct way is counted. x also reaches y through w * x and tanh, and the ways add up.",
+            "Only the direct path is counted. x also reaches y through w * x and tanh, and the paths add up.",
             lambda x, w: 1.0,
         ),
         Mistake(
-            "The way through tanh lacks its first step: when x moves by h, w * x moves by w times h.",
+            "The path through tanh lacks its first step: when x moves by h, w * x moves by w times h.",
             lambda x, w: 1 + (1 - math.tanh(w * x) ** 2),
         ),
         Mistake(
-            "The slope of tanh is taken at x. What goes into the tanh here is w * x.",
+            "The slope of tanh is taken at x, but what goes into the tanh here is w * x.",
             lambda x, w: 1 + w * (1 - math.tanh(x) ** 2),
         ),
         Mistake(
@@ -267,16 +267,16 @@ exercise(
             lambda x, w: 1 + w * (1 - (w * x) ** 2),
         ),
         Mistake(
-            "Only the way through tanh is counted, and of that only the last step. x also reaches y directly, and when "
+            "Only the path through tanh is counted, and only its last step. x also reaches y directly, and when "
             "x moves by h, w * x moves by w times h.",
             lambda x, w: 1 - math.tanh(w * x) ** 2,
         ),
         Mistake(
-            "The way through tanh ends at w. What moves here is x, so the first step, w * x, has the local slope w.",
+            "The path through tanh begins at w. What moves here is x, so the first step, w * x, has the local slope w.",
             lambda x, w: 1 + x * (1 - math.tanh(w * x) ** 2),
         ),
         Mistake(
-            "The direct way has the slope 1, not x: when x moves by h, so does this part of y.",
+            "The direct path has the slope 1, not x: when x moves by h, so does this part of y.",
             lambda x, w: x + w * (1 - math.tanh(w * x) ** 2),
         ),
         Mistake(
@@ -289,7 +289,7 @@ exercise(
             lambda x, w: 1 + w * 1 - math.tanh(w * x) ** 2,
         ),
         Mistake(
-            "This is y itself. Its slope with respect to x is asked for.",
+            "This is y itself. We want its slope with respect to x.",
             lambda x, w: x + math.tanh(w * x),
         ),
         Mistake(
@@ -323,23 +323,23 @@ exercise(
     returns=("dx", "dweight", "dbias"),
     mistakes=[
         Mistake(
-            "dx has only its last term: x[i] reaches every output, and the ways add up (+=).",
+            "dx has only its last term: x[i] reaches every output, and the paths add up (+=).",
             lambda dy, x, weight: (dy[-1] * weight[:, -1], None, None),
         ),
         Mistake(
-            "dx has one number for each output. It belongs to x: o is summed over, and i is left.",
+            "dx has one number for each output. It belongs to x: o is summed over, and i stays.",
             lambda dy, x, weight: (dy * weight.sum(axis=0), None, None),
         ),
         Mistake(
-            "dx is not summed: the ways from x[i] to the outputs are still apart. The index o is to disappear.",
+            "dx is not summed: the paths from x[i] to the outputs are still separate. The index o should disappear.",
             lambda dy, x, weight: (weight * dy, None, None),
         ),
         Mistake(
-            "dx has weight with its indices exchanged: the way from x[i] to y[o] has the local slope weight[i, o].",
+            "dx has weight with its indices swapped: the path from x[i] to y[o] has the local slope weight[i, o].",
             lambda dy, x, weight: (dy @ weight, None, None),
         ),
         Mistake(
-            "dx has weight with its indices exchanged: the way from x[i] to y[o] has the local slope weight[i, o].",
+            "dx has weight with its indices swapped: the path from x[i] to y[o] has the local slope weight[i, o].",
             lambda dy, x, weight: (
                 np.array([sum(dy[o] * weight[o, i] for o in range(len(dy))) for i in range(len(x))]),
                 None,
@@ -350,7 +350,7 @@ exercise(
             "dx is still zero: nothing has been added to it.", lambda dy, x, weight: (np.zeros_like(x), None, None)
         ),
         Mistake(
-            "dx lacks the slopes that arrive: weight alone is the local slope, to be multiplied by dy.",
+            "dx lacks the slopes that arrive: weight is only the local slope. It must be multiplied by dy.",
             lambda dy, x, weight: (weight.sum(axis=1), None, None),
         ),
         Mistake(
@@ -358,7 +358,7 @@ exercise(
             lambda dy, x, weight: (weight @ dy, np.outer(dy, x), None),
         ),
         Mistake(
-            "dweight has added things up. Each weight lies on one way only, so there is nothing to sum.",
+            "dweight has added things up. Each weight lies on one path only, so there is nothing to sum.",
             lambda dy, x, weight: (weight @ dy, np.full_like(weight, x @ np.ones_like(x) * dy.sum()), None),
         ),
         Mistake(
@@ -366,11 +366,11 @@ exercise(
             lambda dy, x, weight: (weight @ dy, weight * dy, None),
         ),
         Mistake(
-            "dweight lacks the slopes that arrive: x[i] alone is the local slope, to be multiplied by dy[o].",
+            "dweight lacks the slopes that arrive: x[i] is only the local slope. It must be multiplied by dy[o].",
             lambda dy, x, weight: (weight @ dy, np.outer(x, np.ones_like(dy)), None),
         ),
         Mistake(
-            "x and dy are rows with one axis: .T changes nothing, and @ makes one number of two rows. A table has an "
+            "x and dy are rows with one axis: .T changes nothing, and @ turns two rows into one number. A table has an "
             "entry for every pair of an i and an o.",
             lambda dy, x, weight: (weight @ dy, x.T @ dy, None),
         ),
@@ -383,7 +383,7 @@ exercise(
             lambda dy, x, weight: (weight @ dy, np.outer(x, dy), np.zeros_like(dy)),
         ),
         Mistake(
-            "dbias is a single sum. Each output has a bias of its own, on one way.",
+            "dbias is a single sum. Each output has a bias of its own, on one path.",
             lambda dy, x, weight: (weight @ dy, np.outer(x, dy), dy.sum()),
         ),
         Mistake(

@@ -89,16 +89,16 @@ exercise(
     call=_operations,
     mistakes=[
         Mistake(
-            "multiply multiplies the places a and b. They only say where the numbers stand: those are self.values[a] "
-            "and self.values[b].",
+            "multiply multiplies the places a and b. They only say where the numbers are: the numbers are "
+            "self.values[a] and self.values[b].",
             _tape_with(multiply=_on_places),
         ),
         Mistake(
-            "multiply writes the product down but does not return its place. self.write returns it: hand it on.",
+            "multiply writes the product down but does not return its place. self.write returns it: pass it on.",
             _tape_with(multiply=_written_but_not_returned),
         ),
         Mistake(
-            "multiply returns the product itself, and nothing stands on the tape. Write it down with self.write, and "
+            "multiply returns the product itself, and writes nothing on the tape. Write it down with self.write, and "
             "return the place.",
             _tape_with(multiply=_value_itself),
         ),
@@ -113,7 +113,7 @@ exercise(
             _tape_with(multiply=_slope_before_place),
         ),
         Mistake(
-            "The product has one way only. It was made of two numbers, and there is a way from each.",
+            "The product has only one way into it. It is computed from two numbers, and there is a way from each.",
             _tape_with(multiply=_one_way_only),
         ),
         Mistake(
@@ -121,7 +121,7 @@ exercise(
             _tape_with(multiply=_multiply(lambda x, y: x + y, lambda x, y: y, lambda x, y: x)),
         ),
         Mistake(
-            "The two local slopes of the product are exchanged. When the first factor moves by h, the product moves by "
+            "The two local slopes of the product are swapped. When the first factor moves by h, the product moves by "
             "the *other* factor times h.",
             _tape_with(multiply=_multiply(lambda x, y: x * y, lambda x, y: x, lambda x, y: y)),
         ),
@@ -135,20 +135,20 @@ exercise(
             _tape_with(multiply=_multiply(lambda x, y: x * y, lambda x, y: x * y, lambda x, y: x * y)),
         ),
         Mistake(
-            "tanh takes the tanh of the place. It only says where the number stands: that is self.values[a].",
+            "tanh takes the tanh of the place. A place only says where the number is: the number is self.values[a].",
             _tape_with(tanh=lambda self, a: self.write(math.tanh(a), (a, 1 - math.tanh(a) ** 2))),
         ),
         Mistake(
-            "tanh returns its value, and nothing stands on the tape. Write it down with self.write, and return the "
+            "tanh returns its value, and writes nothing on the tape. Write it down with self.write, and return the "
             "place.",
             _tape_with(tanh=lambda self, a: math.tanh(self.values[a])),
         ),
         Mistake(
-            "tanh does not return the place of its result. self.write returns it: hand it on.",
+            "tanh does not return the place of its result. self.write returns it: pass it on.",
             _tape_with(tanh=lambda self, a: None),
         ),
         Mistake(
-            "tanh keeps a slope with the number that went in. 1 - t * t has t, the number that came out.",
+            "tanh uses the number that went in for its slope. The t in 1 - t * t is the number that came out.",
             _tape_with(tanh=_tanh(lambda x, t: 1 - x * x)),
         ),
         Mistake("The slope of tanh is 1 minus its *square*.", _tape_with(tanh=_tanh(lambda x, t: 1 - t))),
@@ -156,7 +156,7 @@ exercise(
             "tanh keeps a slope of 1, as if it were a sum. Its slope is in the table of slopes.",
             _tape_with(tanh=_tanh(lambda x, t: 1.0)),
         ),
-        Mistake("tanh keeps its value where its slope belongs.", _tape_with(tanh=_tanh(lambda x, t: t))),
+        Mistake("tanh writes down its value where its slope belongs.", _tape_with(tanh=_tanh(lambda x, t: t))),
     ],
 )
 
@@ -252,41 +252,42 @@ exercise(
         ),
         Mistake(
             "A number that is used twice keeps only one of its ways: a later one has overwritten the earlier (= where "
-            "+= belongs). The ways add up.",
+            "+= belongs). The paths add up.",
             _backward(add=False),
         ),
         Mistake(
-            "Only the numbers that the last one was made of have a slope, and from there nothing is handed on. Is the "
-            "tape read from front to back? Begin at the last number. Or does the function return inside the loop?",
+            "Only the numbers that the last one was computed from have a slope, and nothing is passed on from there. "
+            "Is the tape read from front to back? Begin at the last number. Or does the function return inside the "
+            "loop?",
             _backward(order=iter),
         ),
         Mistake(
-            "The local slope is multiplied by the number itself. What is handed on is that number's *slope*, times "
-            "the local slope.",
+            "The local slope is multiplied by the number itself. What is passed on is that number's *slope*, times the "
+            "local slope.",
             _backward(upstream=lambda tape, slopes, place: tape.values[place]),
         ),
         Mistake(
-            "The local slopes are added up as they are. Each is multiplied by the slope of the number it leads to, "
-            "which has arrived from behind.",
+            "The local slopes are added up as they are. Each must be multiplied by the slope of the number that it "
+            "leads to, which has already arrived.",
             _backward(upstream=lambda tape, slopes, place: 1.0),
         ),
         Mistake(
-            "The local slopes are not used: what arrives is handed on unchanged. Along a way, multiply.",
+            "The local slopes are not used: what arrives is passed on unchanged. Along a path, multiply.",
             _without_the_local_slope,
         ),
-        Mistake("Slope and local slope are added. Along a way they are multiplied.", _sum_of_both),
+        Mistake("Slope and local slope are added. Along a path they are multiplied.", _sum_of_both),
         Mistake(
-            "Only the last number has a slope, and nothing is handed on. Does the loop begin at `last` itself? And "
-            "does the part get something from the number that is made of it, not the other way round?",
+            "Only the last number has a slope, and nothing is passed on. Does the loop begin at `last` itself? And "
+            "does each part receive something from the number that is computed from it, not the other way round?",
             _loops_one_short,
         ),
         Mistake(
-            "It starts at the end of the tape. The slopes of the number at place `last` are asked for, and there may "
-            "be others behind it.",
+            "It starts at the end of the tape. We want the slopes of the number at place `last`, and there may be "
+            "others after it.",
             _backward(start=lambda tape: len(tape.values) - 1),
         ),
         Mistake(
-            "It starts with the last number itself, where its slope belongs: L with respect to L.",
+            "It starts with the value of the last number instead of its slope, that of L with respect to L.",
             lambda tape, last: _backward(first=tape.values[last])(tape, last),
         ),
     ],

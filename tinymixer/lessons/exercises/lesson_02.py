@@ -42,17 +42,18 @@ exercise(
     returns="y",
     mistakes=[
         Mistake(
-            "The weight is transposed. weight is (I, O), so that x @ weight is (B, I) times (I, O): no transposition. "
-            "(PyTorch stores it the other way round.)",
+            "The weight is transposed. weight is (I, O), so x @ weight is (B, I) times (I, O): no transposition is "
+            "needed. (PyTorch stores it the other way round.)",
             lambda x, weight, bias: x @ weight.T + bias,
         ),
         Mistake("The bias is missing: add it to every row.", lambda x, weight, bias: x @ weight),
         Mistake(
-            "The factors of the product are swapped. Each row of x is one image and is multiplied from the right.",
+            "The factors of the product are swapped. Each row of x is one image, and it is multiplied by weight from "
+            "the right.",
             lambda x, weight, bias: weight @ x + bias,
         ),
         Mistake(
-            "This is the element-by-element product *. The matrix product is written @.",
+            "This is the element-by-element product, *. The matrix product is written @.",
             lambda x, weight, bias: x * weight + bias,
         ),
     ],
@@ -67,7 +68,8 @@ exercise(
     returns="dbias",
     mistakes=[
         Mistake(
-            "The sum over the batch is missing: the same bias was added to every row, so all rows' gradients add up.",
+            "The sum over the batch is missing: the same bias was added to every row, so the gradients of all rows add "
+            "up.",
             lambda dy: dy,
         ),
         Mistake(
@@ -92,12 +94,13 @@ exercise(
     returns=("dx", "dweight", "dbias"),
     mistakes=[
         Mistake(
-            "dx uses weight where its transpose belongs. Going back, what came out along O must return along I: which "
-            "of the two shapes fits dy?",
+            "dx uses weight where its transpose belongs. On the way back, dy comes in along O and dx goes out along I: "
+            "which of the two shapes fits dy?",
             linear.weight_not_transposed_for_dx,
         ),
         Mistake(
-            "dx uses weight where its transpose belongs: dy is (B, O) and weight (I, O), so inner sizes do not meet.",
+            "dx uses weight where its transpose belongs: dy is (B, O) and weight (I, O), so the inner sizes do not "
+            "match.",
             lambda dy, cache: (dy @ cache[1], None, None),
         ),
         Mistake(
@@ -135,11 +138,11 @@ exercise(
     returns=("dx", "dweight"),
     mistakes=[
         Mistake(
-            "dweight has the share of the second use only. weight was used twice, so two gradients arrive: add them.",
+            "dweight has only the share of the second use. weight was used twice, so two gradients arrive: add them.",
             lambda dy, cache: (_twice_backward(dy, cache)[0], (cache[0] @ cache[1]).T @ dy),
         ),
         Mistake(
-            "dweight has the share of the first use only. weight was used twice, so two gradients arrive: add them.",
+            "dweight has only the share of the first use. weight was used twice, so two gradients arrive: add them.",
             lambda dy, cache: (_twice_backward(dy, cache)[0], cache[0].T @ (dy @ cache[1].T)),
         ),
         Mistake(

@@ -38,17 +38,17 @@ exercise(
             "This is the forward difference: one of the two points is x itself. Take one step to each side.",
             lambda f, x, h: (f(x + h) - f(x)) / h,
         ),
-        Mistake("It is not divided by the distance of the two points.", lambda f, x, h: f(x + h) - f(x - h)),
+        Mistake("It is not divided by the distance between the two points.", lambda f, x, h: f(x + h) - f(x - h)),
         Mistake(
             "This is the backward difference: one of the two points is x itself. Take one step to each side.",
             lambda f, x, h: (f(x) - f(x - h)) / h,
         ),
         Mistake(
-            "The points are half a step away to each side, so they are h apart; it is divided by 2h.",
+            "The points are half a step away on each side, so they are h apart, but the difference is divided by 2h.",
             lambda f, x, h: (f(x + h / 2) - f(x - h / 2)) / (2 * h),
         ),
         Mistake(
-            "Twice what it should be. The two points lie on both sides of x: how far are they apart?",
+            "Twice what it should be. The two points lie on either side of x: how far apart are they?",
             lambda f, x, h: (f(x + h) - f(x - h)) / h,
         ),
         Mistake(
@@ -83,7 +83,7 @@ exercise(
     tolerance=1e-13,
     mistakes=[
         Mistake(
-            "It is not divided by h: the imaginary part is h times the derivative.",
+            "The result is not divided by h: the imaginary part is h times the derivative.",
             lambda f, x: np.imag(f(x + 1e-30j)),
         ),
         Mistake(
@@ -95,7 +95,7 @@ exercise(
             lambda f, x: np.real(f(x + 1e-30j)),
         ),
         Mistake(
-            "The step went along the real axis, where 1e-30 is lost beside x and nothing imaginary appears. "
+            "The step goes along the real axis, where 1e-30 is lost next to x and nothing imaginary appears. "
             "Python writes the imaginary unit 1j.",
             lambda f, x: np.imag(f(x + 1e-30)) / 1e-30,
         ),
@@ -149,11 +149,12 @@ exercise(
     tolerance=1e-7,
     mistakes=[
         Mistake(
-            "dy is not used: this is the gradient of y.sum(). Weigh every output with its dy before the sum.",
+            "dy is not used: this is the gradient of y.sum(). Weight every output by its dy before you sum.",
             _with_ones,
         ),
         Mistake(
-            "All elements are moved at once, so each gets the sum of all derivatives. Move one and leave the others.",
+            "All elements are moved at once, so each gets the sum of all derivatives. Move one and leave the others "
+            "where they are.",
             _every_element_moved,
         ),
         Mistake(
@@ -165,11 +166,11 @@ exercise(
             lambda forward, x, dy, h=1e-5: 2 * numerical_gradient(forward, x, dy, h),
         ),
         Mistake(
-            "It is not divided by the distance of the two points.",
+            "It is not divided by the distance between the two points.",
             lambda forward, x, dy, h=1e-5: 2 * h * numerical_gradient(forward, x, dy, h),
         ),
         Mistake(
-            "These are forward differences, which are right to five digits only. Take one step to each side.",
+            "These are forward differences, which are only right to five digits. Take one step to each side.",
             lambda forward, x, dy, h=1e-5: _forward_differences(forward, x, dy, h),
         ),
         Mistake(
@@ -212,7 +213,8 @@ exercise(
     returns="error",
     mistakes=[
         Mistake(
-            "There is no floor: a true 0 beside a computed 1e-12 counts as entirely wrong. Keep the divisor above it.",
+            "There is no floor: where 0 is expected, a computed 1e-12 counts as completely wrong. Keep the divisor "
+            "above a floor.",
             lambda expected, got: _error(expected, got, size=np.maximum(abs(expected), abs(got))),
         ),
         Mistake(
@@ -244,7 +246,7 @@ exercise(
             ),
         ),
         Mistake(
-            "Each element is measured against the largest one of all, so that small ones may be entirely wrong. Divide "
+            "Each element is measured against the largest one of all, so small ones may be completely wrong. Divide "
             "each by its own size.",
             lambda expected, got: _error(expected, got, size=max(abs(expected).max(), np.max(abs(got)), 1e-3)),
         ),
@@ -320,7 +322,7 @@ exercise(
             ),
         ),
         Mistake(
-            "measured leaves dy out: this is the change of y.sum(), not of the sum of dy * y.",
+            "measured leaves dy out: this is the change in y.sum(), not in the sum of dy * y.",
             _wrong_measured(
                 lambda forward, x, dy, direction, h: (
                     np.sum(forward(x + h * direction)[0] - forward(x - h * direction)[0]) / (2 * h)
@@ -336,7 +338,7 @@ exercise(
             _wrong_predicted(lambda dx, x, dy, direction, h: dx * direction),
         ),
         Mistake(
-            "predicted is the change for a step of h. The slope is the change per step.",
+            "predicted is the change for a step of h. The slope is that change divided by h.",
             _wrong_predicted(lambda dx, x, dy, direction, h: h * np.sum(dx * direction)),
         ),
     ],
@@ -512,12 +514,13 @@ exercise(
         ),
         Mistake(
             "A gradient with one wrong element gets through: not all elements were looked at, or their errors were "
-            "averaged. Compare every element, or move along a direction that has a part of each.",
+            "averaged. Compare every element, or move along a direction that contains a part of each.",
             lambda *pair: _check(*pair, error=_first_element),
         ),
         Mistake(
-            "A correct gradient that is 0 everywhere is refused: the differences beside it have rounding, and rounding "
-            "is no error of the backward. Is there a floor under what the error is divided by?",
+            "A correct gradient that is 0 everywhere is refused: the differences that it is compared with contain "
+            "rounding, and rounding is not an error of the backward pass. Is there a floor under what the error is "
+            "divided by?",
             lambda *pair: _check(*pair, error=_without_floor),
         ),
         Mistake(
@@ -531,8 +534,8 @@ exercise(
             lambda *pair: True,
         ),
         Mistake(
-            "A correct gradient is refused, though nothing is simpler than this one. Is the comparison the right way "
-            "round? In float64, with h near 1e-5, the error of a correct gradient is near 1e-9.",
+            "A correct gradient is refused, and it is the simplest of them. Is the comparison the right way round? In "
+            "float64, with h near 1e-5, the error of a correct gradient is near 1e-9.",
             lambda *pair: False,
         ),
     ],

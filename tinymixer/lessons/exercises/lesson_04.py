@@ -38,7 +38,7 @@ exercise(
             lambda weight1, bias1, weight2, bias2: (weight2 @ weight1, bias1 @ weight2 + bias2),
         ),
         Mistake(
-            "The first bias is added as it is. It goes through the second Linear like everything else.",
+            "The first bias is added as it is. Like everything else, it goes through the second Linear.",
             lambda weight1, bias1, weight2, bias2: (weight1 @ weight2, bias1 + bias2),
         ),
         Mistake(
@@ -53,7 +53,7 @@ exercise(
             lambda weight1, bias1, weight2, bias2: (weight1 @ weight2, (bias1 + bias2) @ weight2),
         ),
         Mistake(
-            "This is the element-by-element product *. The matrix product is written @.",
+            "This is the element-by-element product, *. The matrix product is written @.",
             lambda weight1, bias1, weight2, bias2: (weight1 * weight2, bias1 * weight2 + bias2),
         ),
     ],
@@ -86,11 +86,11 @@ exercise(
     returns="dx",
     mistakes=[
         Mistake(
-            "Only the first term of the product rule is there: x itself was differentiated, Phi was not.",
+            "Only the first term of the product rule is there: x itself was differentiated, but Phi was not.",
             lambda dy, cache: dy * cache[1],
         ),
         Mistake(
-            "Only the second term of the product rule is there: Phi was differentiated, the factor x was not.",
+            "Only the second term of the product rule is there: Phi was differentiated, but the factor x was not.",
             lambda dy, cache: dy * cache[0] * _density(cache[0]),
         ),
         Mistake(
@@ -98,7 +98,7 @@ exercise(
             gelu.density_not_normalised,
         ),
         Mistake(
-            "The density's factor is 1 / sqrt(2 pi): the root covers the product of 2 and pi.",
+            "The density's factor is 1 / sqrt(2 pi): take the root of the product of 2 and pi.",
             lambda dy, cache: dy * (cache[1] + cache[0] * np.exp(-0.5 * cache[0] * cache[0]) / np.sqrt(2) * np.pi),
         ),
         Mistake(
@@ -129,7 +129,7 @@ exercise(
         ),
         Mistake("The derivative of x^3 lacks its factor 3: the exponent comes down.", gelu.exponent_not_brought_down),
         Mistake(
-            "The derivative of tanh is taken as 1 - t. It is 1 - t^2: at t = -1 the curve is flat, too.",
+            "The derivative of tanh is taken as 1 - t. It is 1 - t^2: the curve is flat at t = -1, too.",
             gelu.tanh_derivative_not_squared,
         ),
         Mistake(
@@ -137,7 +137,7 @@ exercise(
             lambda dy, cache: dy * (0.5 * (1 + cache[1]) + 0.5 * cache[0] * (1 - cache[1] ** 2)),
         ),
         Mistake(
-            "The inner derivative lacks the factor sqrt(2 / pi), which stands before the whole of u.",
+            "The inner derivative lacks the factor sqrt(2 / pi), which multiplies the whole of u.",
             lambda dy, cache: (
                 dy
                 * (
@@ -147,11 +147,11 @@ exercise(
             ),
         ),
         Mistake(
-            "This is the derivative of the exact form. It differs from this one's in the third digit.",
+            "This is the derivative of the exact form. It differs from that of the tanh form in the third digit.",
             gelu.derivative_of_the_erf_form,
         ),
         Mistake(
-            "The constant is 0.0447 here and 0.044715 in the forward: the gradient of another function.",
+            "The constant is 0.0447 here and 0.044715 in the forward pass: this is the gradient of another function.",
             gelu.cubic_constant_rounded_in_the_backward,
         ),
         Mistake(
@@ -187,20 +187,20 @@ exercise(
     "my_gelu_tanh",
     reference=_forward,
     cases=_forward_inputs,
-    returns=("y", "twelve digits in float64"),
+    returns=("y", "the precision in float64"),
     call=_forward_and_digits,
     mistakes=[
         Mistake(
-            "In float64 only seven digits are right: a constant was rounded to float32, or all was computed in it. A "
-            "Python float takes on the dtype of the array it meets.",
+            "In float64 only seven digits are right: a constant was rounded to float32, or everything was computed in "
+            "float32. A Python float takes on the dtype of the array it meets.",
             lambda x: _forward(x.astype(np.float32)).astype(x.dtype),
         ),
         Mistake(
-            "This is another approximation of GELU, with a sigmoid of 1.702 x. The tanh form is asked for.",
+            "This is another approximation of GELU, with a sigmoid of 1.702 x. We want the tanh form.",
             lambda x: x / (1 + np.exp(-1.702 * x)),
         ),
         Mistake(
-            "The cube has no factor, or another: it is 0.044715 times x^3.",
+            "The cube has no factor, or a different one: it is 0.044715 times x^3.",
             lambda x: 0.5 * x * (1 + np.tanh(TANH_SLOPE * (x + x * x * x))),
         ),
         Mistake(
@@ -212,7 +212,7 @@ exercise(
             lambda x: 0.5 * x * np.tanh(TANH_SLOPE * (x + TANH_CUBIC * x * x * x)),
         ),
         Mistake(
-            "Twice what it should be: the half is missing.",
+            "Twice what it should be: the factor of one half is missing.",
             lambda x: x * (1 + np.tanh(TANH_SLOPE * (x + TANH_CUBIC * x * x * x))),
         ),
     ],
@@ -263,20 +263,21 @@ def _gate_forgotten(dy, cache):
 
 exercise(
     "4.5",
-    "Frugal with memory, and not with other people's",
+    "Frugal with memory",
     "my_frugal_backward",
     reference=_frugal,
     cases=_gelu_inputs(ops.gelu_tanh_forward),
-    returns=("dx", "at most three arrays at once"),
+    returns=("dx", "the memory used"),
     call=_backward_and_memory,
     mistakes=[
         Mistake(
-            "dx is right, but four arrays or more of the size of x were alive at the same time. Every operator makes a "
-            "new one: let *= and += work on the array you have, and use each product at once.",
+            "dx is right, but four arrays or more of the size of x existed at the same time. Every operator makes a "
+            "new one: let *= and += work on the array you have, and use up each product at once.",
             ops.gelu_tanh_backward,
         ),
         Mistake(
-            "Only the second term of the product rule is there: (1 + t) / 2 must be added before dy multiplies all.",
+            "Only the second term of the product rule is there: (1 + t) / 2 must be added before everything is "
+            "multiplied by dy.",
             _gate_forgotten,
         ),
         Mistake(

@@ -55,8 +55,8 @@ def _wrong_forward(**keywords):
 
 
 NOT_KEPT = (
-    "A mean over the channels has lost its axis, so that it no longer meets its own row: (S, B) beside (S, B, C). Keep "
-    "the axis with length 1."
+    "A mean over the channels has lost its axis, so it no longer lines up with its own row: (S, B) next to (S, B, C). "
+    "Keep the axis with length 1."
 )
 
 exercise(
@@ -89,8 +89,8 @@ exercise(
             _wrong_forward(axis=None),
         ),
         Mistake(
-            "The row was divided by its variance. What has the size of the row is the standard deviation, the "
-            "variance's root.",
+            "The row was divided by its variance. It should be divided by its standard deviation, the root of the "
+            "variance.",
             _wrong_forward(divide=lambda variance: variance + EPS),
         ),
         Mistake(
@@ -99,7 +99,7 @@ exercise(
             _wrong_forward(divide=lambda variance: np.sqrt(variance) + EPS),
         ),
         Mistake(
-            "eps is missing: a row whose channels are all alike has variance 0, and 0 / 0 is not a number.",
+            "eps is missing: a row whose channels are all equal has variance 0, and 0 / 0 is not a number.",
             _wrong_forward(divide=np.sqrt),
         ),
         Mistake("The variance was divided by C - 1, as for a sample. LayerNorm divides by C.", _wrong_forward(ddof=1)),
@@ -108,7 +108,7 @@ exercise(
             lambda x, scale, bias: (_normalised(x), None),
         ),
         Mistake(
-            "The variance is taken about 0: it is the mean of the squares of x. The mean must be gone first.",
+            "The variance is taken about 0: it is the mean of the squares of x. The mean must be subtracted first.",
             lambda x, scale, bias: (scale * (x - _mean(x)) / np.sqrt(_mean(x * x) + EPS) + bias, None),
         ),
         Mistake(
@@ -133,8 +133,8 @@ exercise(
     returns=("dscale", "dbias"),
     mistakes=[
         Mistake(
-            "The sum runs over one axis only. Rows fill two axes here, tokens and images, and all of them share scale "
-            "and bias.",
+            "The sum runs over one axis only. The rows take up two axes here, tokens and images, and all of them share "
+            "scale and bias.",
             lambda dy, x_hat: ((dy * x_hat).sum(axis=0), dy.sum(axis=0)),
         ),
         Mistake(
@@ -142,20 +142,21 @@ exercise(
             lambda dy, x_hat: ((dy * x_hat).sum(axis=-1), dy.sum(axis=-1)),
         ),
         Mistake(
-            "The sum over the rows is missing: all tokens of all images share scale and bias, and all shares add up.",
+            "The sum over the rows is missing: all tokens of all images use the same scale and bias, and their "
+            "gradients add up.",
             lambda dy, x_hat: (dy * x_hat, dy),
         ),
         Mistake(
-            "This is the mean over the rows. Every row adds its whole share: take the sum.",
+            "This is the mean over the rows. Every row adds its whole gradient: take the sum.",
             lambda dy, x_hat: ((dy * x_hat).mean(axis=(0, 1)), dy.mean(axis=(0, 1))),
         ),
         Mistake(
-            "dscale is the sum of dy alone, which belongs to dbias. Are the two exchanged? Or what is the scale "
+            "dscale is the sum of dy alone, which belongs to dbias. Are the two swapped? Or what is the scale "
             "multiplied by on its way to y?",
             lambda dy, x_hat: (dy.sum(axis=(0, 1)), None),
         ),
         Mistake(
-            "dscale was multiplied after summing. Each dy belongs to the x_hat of its own row: multiply first.",
+            "dscale was multiplied after summing. Each dy belongs with the x_hat of its own row: multiply first.",
             lambda dy, x_hat: (dy.sum(axis=(0, 1)) * x_hat.sum(axis=(0, 1)), None),
         ),
     ],
@@ -246,12 +247,13 @@ exercise(
     returns=("dx", "dscale", "dbias"),
     mistakes=[
         Mistake(
-            "The third term is missing in dx, or comes to 0: the variance moves with every x too. (A product of means "
-            "is no mean of products: the mean of x_hat is 0.) A check with dy all ones would not have seen it.",
+            "The third term of dx is missing, or comes out as 0: the variance moves with every x, too. (A product of "
+            "means is not a mean of products: the mean of x_hat is 0.) A check with dy all ones would not have "
+            "noticed.",
             layer_norm.variance_term_missing,
         ),
         Mistake(
-            "The second term is missing in dx: every x of the row moves the mean that is subtracted from all.",
+            "The second term of dx is missing: every x of the row moves the mean that is subtracted from all of them.",
             layer_norm.mean_term_missing,
         ),
         Mistake(
@@ -267,7 +269,7 @@ exercise(
             layer_norm.means_over_the_wrong_axis,
         ),
         Mistake(
-            "The two means in dx have lost their axis, so that they no longer meet their own rows. Keep it with "
+            "The two means in dx have lost their axis, so they no longer line up with their own rows. Keep it with "
             "length 1.",
             _wrong_dx(lambda g, x_hat, inv_std: inv_std * (g - g.mean(-1) - x_hat * (g * x_hat).mean(-1))),
         ),
@@ -276,11 +278,11 @@ exercise(
             _wrong_dx(lambda g, x_hat, inv_std: inv_std * (g - g.mean() - x_hat * (g * x_hat).mean())),
         ),
         Mistake(
-            "The third term of dx has the mean, but the mean must still be multiplied by the row's x_hat.",
+            "The third term of dx has its mean, but that mean must still be multiplied by the row's x_hat.",
             _wrong_dx(lambda g, x_hat, inv_std: inv_std * (g - _mean(g) - _mean(g * x_hat))),
         ),
         Mistake(
-            "The bracket of dx has sums where means belong: both come with 1/C.",
+            "The bracket of dx has sums where means belong: both have a factor of 1/C.",
             _wrong_dx(
                 lambda g, x_hat, inv_std: (
                     inv_std * (g - g.sum(-1, keepdims=True) - x_hat * (g * x_hat).sum(-1, keepdims=True))
@@ -296,7 +298,7 @@ exercise(
             layer_norm.variance_over_one_less,
         ),
         Mistake(
-            "dscale is the sum of dy alone, which belongs to dbias. Are the two exchanged? Or what is the scale "
+            "dscale is the sum of dy alone, which belongs to dbias. Are the two swapped? Or what is the scale "
             "multiplied by on its way to y?",
             layer_norm.scale_gradient_without_x_hat,
         ),
@@ -355,12 +357,12 @@ exercise(
             _rms_forward(_normalised),
         ),
         Mistake(
-            "The forward pass divides by the standard deviation. RMSNorm divides by the root of the mean square, with "
-            "no mean taken out.",
+            "The forward pass divides by the standard deviation. RMSNorm divides by the root of the mean square, "
+            "without subtracting the mean.",
             _rms_forward(lambda x: x / np.sqrt(np.var(x, axis=-1, keepdims=True) + EPS)),
         ),
         Mistake(
-            "The forward pass divides by the root of the sum of squares: the mean is asked for.",
+            "The forward pass divides by the root of the sum of the squares. It should be the root of their mean.",
             _rms_forward(lambda x: x / np.sqrt(np.sum(x * x, axis=-1, keepdims=True) + EPS)),
         ),
         Mistake(
@@ -368,7 +370,7 @@ exercise(
             _rms_forward(lambda x: x / (np.sqrt(_mean(x * x)) + EPS)),
         ),
         Mistake(
-            "dx still has LayerNorm's second term. No mean is subtracted here, so no way leads through it.",
+            "dx still has LayerNorm's second term. No mean is subtracted here, so no path leads through it.",
             _rms_backward(
                 lambda dy, g, x_hat, inv_rms: (
                     inv_rms * (g - _mean(g) - x_hat * _mean(g * x_hat)),
@@ -377,7 +379,7 @@ exercise(
             ),
         ),
         Mistake(
-            "dx has the direct way only. The rms, by which all are divided, moves with every x too.",
+            "dx has only the direct path. The rms, which everything is divided by, moves with every x, too.",
             _rms_backward(lambda dy, g, x_hat, inv_rms: (inv_rms * g, (dy * x_hat).sum(axis=(0, 1)))),
         ),
         Mistake(

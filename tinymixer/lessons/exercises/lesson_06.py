@@ -37,8 +37,8 @@ def _ratio(exponentials, axis=1):
 
 
 NOT_KEPT = (
-    "The largest logit of each row, or the sum, has lost its axis, so that it no longer meets its own row: (B,) beside "
-    "(B, K). Keep the axis with length 1."
+    "The largest logit of each row, or the sum, has lost its axis, so it no longer lines up with its own row: (B,) "
+    "next to (B, K). Keep the axis with length 1."
 )
 
 exercise(
@@ -60,7 +60,7 @@ exercise(
         ),
         Mistake(
             "The maximum of the whole array is subtracted. A row that lies far below it becomes all zeros, and zero is "
-            "divided by zero: take each row's own.",
+            "divided by zero: take each row's own maximum.",
             lambda logits: _ratio(np.exp(logits - logits.max())),
         ),
         Mistake(NOT_KEPT, lambda logits: _ratio(np.exp(logits - logits.max(axis=1)))),
@@ -87,7 +87,7 @@ exercise(
             "The division by the sum is missing.", lambda logits: np.exp(logits - logits.max(axis=1, keepdims=True))
         ),
         Mistake(
-            "The mean of the row is subtracted, where its largest logit belongs: exp may overflow still.",
+            "The mean of the row is subtracted where its largest logit belongs: exp may still overflow.",
             lambda logits: _ratio(np.exp(logits - logits.mean(axis=1, keepdims=True))),
         ),
     ],
@@ -118,8 +118,8 @@ exercise(
     tolerance=1e-5,
     mistakes=[
         Mistake(
-            "This takes the logarithm of the softmax. Where a probability has become zero, that is infinite: take the "
-            "logarithm on paper first.",
+            "This takes the logarithm of the softmax. Where a probability has become zero, its logarithm is infinite: "
+            "take the logarithm on paper first.",
             lambda logits, labels: -np.mean(np.log(_softmax(logits)[np.arange(len(labels)), labels])),
         ),
         Mistake(
@@ -127,15 +127,15 @@ exercise(
             lambda logits, labels: np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]),
         ),
         Mistake(
-            "The largest logit was subtracted inside the exponential and not added again outside, or from one of the "
-            "two parts only.",
+            "The largest logit was subtracted inside the exponential and not added back outside, or subtracted from "
+            "only one of the two parts.",
             lambda logits, labels: np.mean(
                 np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
                 - logits[np.arange(len(labels)), labels]
             ),
         ),
         Mistake(
-            "This is the sum over the batch; the mean is asked for.",
+            "This is the sum over the batch. We want the mean.",
             lambda logits, labels: np.sum(_losses(logits, labels)),
         ),
         Mistake(
@@ -152,7 +152,7 @@ exercise(
             lambda logits, labels: -np.mean(_log_softmax(logits)[:, labels]),
         ),
         Mistake(
-            "The sum runs over the batch where it belongs over the classes: an image is a row, axis 1.",
+            "The sum runs over the batch, but it should run over the classes: an image is a row, axis 1.",
             lambda logits, labels: -np.mean(_log_softmax(logits, axis=0)[np.arange(len(labels)), labels]),
         ),
     ],
@@ -186,11 +186,11 @@ exercise(
     returns="dlogits",
     mistakes=[
         Mistake(
-            "The 1/B is missing: the loss is a mean over the batch, so each image has a share of it.",
+            "The 1/B is missing: the loss is a mean over the batch, so each image has only a share of it.",
             _planted(loss.batch_mean_forgotten),
         ),
         Mistake(
-            "The sign is wrong: this is target minus p, the direction in which to walk. The gradient points uphill.",
+            "The sign is wrong: this is target minus p, the direction to walk in. The gradient points uphill.",
             _planted(loss.target_minus_probability),
         ),
         Mistake("The target is not subtracted.", lambda logits, labels: _softmax(logits) / len(labels)),
@@ -211,7 +211,7 @@ exercise(
             lambda logits, labels: (_softmax(logits) - _one_hot(logits, labels)) / logits.size,
         ),
         Mistake(
-            "The largest logit is not subtracted before exp, so that there is an overflow at logits of 1000.",
+            "The largest logit is not subtracted before exp, which overflows at logits of 1000.",
             lambda logits, labels: (_ratio(np.exp(logits)) - _one_hot(logits, labels)) / len(labels),
         ),
     ],
@@ -254,7 +254,7 @@ exercise(
     call=call_pair,
     mistakes=[
         Mistake(
-            "The loss is smoothed, the gradient is not: it must subtract the same target.",
+            "The loss is smoothed, but the gradient is not: it must subtract the same target.",
             _planted_pair(loss.label_smoothing_forgotten),
         ),
         Mistake(
@@ -266,7 +266,8 @@ exercise(
             _smoothed_pair(lambda one_hot, smoothing, classes: one_hot + smoothing / classes),
         ),
         Mistake(
-            "The right class has no share of the uniform part, which is spread over all K classes, the right one too.",
+            "The right class has no share of the uniform part, which is spread over all K classes, including the right "
+            "one.",
             _smoothed_pair(
                 lambda one_hot, smoothing, classes: (
                     (1 - smoothing) * one_hot + smoothing / (classes - 1) * (1 - one_hot)
@@ -274,7 +275,7 @@ exercise(
             ),
         ),
         Mistake(
-            "The loss is not smoothed: it is that of the plain one-hot target.",
+            "The loss is not smoothed: it is the loss with the plain one-hot target.",
             _smoothed_pair(lambda one_hot, smoothing, classes: one_hot),
         ),
         Mistake(
@@ -290,7 +291,7 @@ exercise(
             _planted_pair(loss.target_minus_probability),
         ),
         Mistake(
-            "The gradient subtracts the target from the logarithm of p. Back from the logarithm with exp.",
+            "The gradient subtracts the target from the logarithm of p. Use exp to get back to p.",
             _planted_pair(lambda dloss, cache: dloss * (cache[0] - cache[1]) / len(cache[1])),
         ),
     ],
