@@ -607,7 +607,8 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 # `tinymixer/layers/mixer_block.py` (where the branches are dropped).
 #
 # ## Where to go from here
-# This was the last lesson. You have derived every gradient of a Mixer, checked them, trained with them and measured the result. From here:
+# You have derived every gradient of a Mixer, checked them, trained with them and measured the result. The lessons after this one look beyond it: at attention and convolutions, at more data and more cures, and at
+# the real, published Mixers. You can also set out on your own:
 #
 # * **A layer of your own.** Write `forward` and `backward`, then let the package try to break it:
 #   `from tinymixer.gradcheck import check_operation`. [CONTRIBUTING](../CONTRIBUTING.md) has the steps for a new operation.
@@ -620,3 +621,5 @@ for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])
 # * **The code.** [ARCHITECTURE](../ARCHITECTURE.md) follows one training step through it. There is no part that you could not have written.
 #
 # The [cheat sheet](../lessons/cheatsheet.md) keeps every gradient of the course on one page.
+#
+# Next: [lesson 14, attention beside token mixing](14_attention.ipynb).
