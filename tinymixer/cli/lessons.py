@@ -89,7 +89,7 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
 
 @lessons.command(short_help="Train a Mixer with the functions that you wrote.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
-@click.option("--epochs", type=click.IntRange(1, 100), default=8, show_default=True, help="Length of the training.")
+@click.option("--epochs", type=click.IntRange(1, 100), default=6, show_default=True, help="Length of the training.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=1),

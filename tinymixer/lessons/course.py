@@ -54,4 +54,5 @@ LESSONS = Course(
     Lesson("11", "gpu", "To the GPU", 110),
     Lesson("12", "what_it_learned", "What it learned", 70),
     Lesson("13", "overfitting", "Overfitting and its cures", 75),
+    Lesson("18", "capstone", "Capstone: your own functions train a network", 95),
 )
