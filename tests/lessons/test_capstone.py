@@ -308,6 +308,21 @@ def test_the_planted_faults_of_these_operations_are_told(fault):
     assert verdict.passed == (fault.name in HIDDEN)
 
 
+def test_what_a_function_prints_is_not_printed_in_training(capsys):
+    function = function_of(
+        "def my_gelu_tanh(x):\n    print(x.shape)\n    return ops.gelu_tanh_forward(x)[0]", "my_gelu_tanh"
+    )
+    (part,) = [part for part in PARTS if part.number == "4.4"]
+    train(backend_with(gelu_tanh_forward=part.adapted(function)), after_step=lambda step, loss: step == 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_exit_in_training_is_a_sentence():
+    compared = compare_trainings(backend_with(gelu_tanh_forward=lambda x: exit()), epochs=1)
+    assert "ended at step 1: SystemExit" in str(compared)
+    assert not compared.agrees
+
+
 def test_a_name_that_is_no_operation_is_refused():
     with pytest.raises(ConfigError, match="layer_norm_backward"):
         backend_with(layer_norm_backwards=len)

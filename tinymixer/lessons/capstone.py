@@ -5,6 +5,8 @@ one function to the package's on the inputs of real training steps: float32, the
 `backend_with` makes a backend in which some operations are replaced, and `train` trains the lesson's network with it.
 """
 
+import contextlib
+import io
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -70,10 +72,24 @@ class Part:
 
         def operation(*arguments: Any) -> Any:
             given = self.arguments(*arguments)
-            returned = function(*given)
+            with contextlib.redirect_stdout(_SILENCE):  # a print that once helped would be seen thousands of times
+                returned = function(*given)
             return self.result(_own(returned, _float_type(given)), *arguments)
 
         return operation
+
+
+class _Silence(io.TextIOBase):
+    """Takes what is printed, and keeps nothing."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+_SILENCE = _Silence()
 
 
 def _rows(x: Any) -> Any:

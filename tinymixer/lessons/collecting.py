@@ -22,7 +22,7 @@ from typing import Any
 from tinymixer.backend import Backend
 from tinymixer.errors import DataError, TrainingError
 from tinymixer.lessons.answers import Place, grade, write_files
-from tinymixer.lessons.capstone import EPOCHS, NO_EXERCISE, PARTS, Part, backend_with, train
+from tinymixer.lessons.capstone import EPOCHS, NO_EXERCISE, PARTS, Part, Trained, backend_with, train
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import find_exercise
 from tinymixer.lessons.grading import MARKS, NOT_YET, PASSED, Verdict
@@ -260,7 +260,9 @@ class Comparison:
             if self.loss is not None and self.accuracy is not None:
                 lines.append(f"{'yours':<14}{self.loss:>12.7f}{self.accuracy:>16.2%}")
             lines.append(f"{'the package':<14}{self.package_loss:>12.7f}{self.package_accuracy:>16.2%}")
-        if self.largest_difference is not None:
+        if self.largest_difference == 0:
+            lines.append(f"Over {counted(self.steps, 'step')} the losses are the same to the last bit.")
+        elif self.largest_difference is not None:
             lines.append(
                 f"Over {counted(self.steps, 'step')} the losses differ by at most {self.largest_difference:.0e} of "
                 f"their size, {'as rounding explains' if self.agrees else 'more than rounding explains'}."
@@ -293,8 +295,8 @@ def compare_trainings(
 
     packages = train(epochs=epochs, after_step=in_the_packages)
     before_yours()
-    yours, trouble = None, ""
     losses: list[float] = []
+    trouble = ""
 
     def note_and_ask(step: int, loss: float) -> Any:
         losses.append(loss)
@@ -302,19 +304,23 @@ def compare_trainings(
 
     try:
         yours = train(backend, epochs, after_step=note_and_ask)
-    except TrainingError as error:
-        trouble = f"it ended at step {len(losses) + 1}: {error}"
-    except Exception as error:
-        trouble = f"it ended at step {len(losses) + 1} with {message_of(error)}"
-    complete = yours is not None and len(losses) == len(packages.losses)
+    except (Exception, SystemExit) as error:  # the learner's code may raise anything
+        said = str(error) if isinstance(error, TrainingError) else message_of(error)
+        trouble, yours = f"it ended at step {len(losses) + 1}: {said}", Trained(packages.model, losses)
+    return compare(packages, yours, trouble)
+
+
+def compare(packages: Trained, yours: Trained, trouble: str = "") -> Comparison:
+    """Two trainings side by side. trouble: how yours ended, where it ended early."""
+    steps, complete = len(yours.losses), len(yours.losses) == len(packages.losses) and not trouble
     if not complete and not trouble:
-        trouble = f"the time was over after {counted(len(losses), 'step')} of {len(packages.losses)}."
-    differences = [abs(one - other) / abs(one) for one, other in zip(packages.losses, losses, strict=False)]
+        trouble = f"the time was over after {counted(steps, 'step')} of {len(packages.losses)}."
+    differences = [abs(one - other) / abs(one) for one, other in zip(packages.losses, yours.losses, strict=False)]
     return Comparison(
-        steps=len(losses),
-        loss=yours.loss if yours and complete else None,
+        steps=steps,
+        loss=yours.loss if complete else None,
         package_loss=packages.loss,
-        accuracy=yours.test_accuracy() if yours and complete else None,
+        accuracy=yours.test_accuracy() if complete else None,
         package_accuracy=packages.test_accuracy(),
         largest_difference=max(differences, default=None),
         trouble=trouble,

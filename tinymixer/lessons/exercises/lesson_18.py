@@ -414,7 +414,7 @@ def _suspects(generator):
 
 
 def _run_bisection(function, names, faulty):
-    asked = []
+    asked: list[list[str]] = []
 
     def agrees(yours):
         if isinstance(yours, str):

@@ -75,7 +75,7 @@ def pair_not_unpacked(seen: Seen, error: BaseException) -> str:
     place = place_of(error, seen.answers)
     if place is None or not isinstance(error, AttributeError | TypeError | ValueError | TinymixerError):
         return ""
-    caches = set(_caches(place.tree))
+    caches = set(_caches(place.tree)) if place.tree is not None else set[str]()
     suspects: dict[str, Any] = {
         name: value for name, value in _operands(place) if _is_pair(value) and name not in caches
     }
