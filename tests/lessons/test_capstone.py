@@ -317,6 +317,18 @@ def test_what_a_function_prints_is_not_printed_in_training(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_training_has_one_blas_thread_and_gives_the_others_back():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    before, during = threads(), []
+    train(after_step=lambda step, loss: during.extend(threads()) or True)
+    assert set(during) <= {1}
+    assert threads() == before
+
+
 def test_an_exit_in_training_is_a_sentence():
     compared = compare_trainings(backend_with(gelu_tanh_forward=lambda x: exit()), epochs=1)
     assert "ended at step 1: SystemExit" in str(compared)

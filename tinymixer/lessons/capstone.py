@@ -9,7 +9,7 @@ import contextlib
 import io
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ import numpy as np
 from tinymixer import ops
 from tinymixer.backend import Backend
 from tinymixer.data import Batches, Dataset, load_dataset, normalise
+from tinymixer.engines.cpu.threads import BLAS_LIMIT
 from tinymixer.engines.step import train_step
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.lessons.exercise import find_exercise
@@ -238,6 +239,19 @@ def _accuracy(model: MlpMixer, digits: Dataset, images: Any, labels: Any) -> flo
     return float(np.mean(logits.argmax(axis=1) == labels))
 
 
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """These matrices are small: a second thread of BLAS costs more than it gains, and on a busy machine many times."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        yield
+    else:
+        with BLAS_LIMIT.one_thread(ThreadpoolController().select(user_api="blas").lib_controllers):
+            yield
+
+
+@_one_blas_thread()
 def train(
     backend: Backend | None = None,
     epochs: int = EPOCHS,
