@@ -58,4 +58,5 @@ LESSONS = Course(
     Lesson("15", "convolutions", "Convolutions: the same few weights at every place", 135),
     Lesson("16", "more_cures", "More data, more cures", 145),
     Lesson("17", "the_real_one", "The real one", 135),
+    Lesson("18", "capstone", "Capstone: your own functions train a network", 95),
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -71,7 +72,22 @@ def check(number: str, *answers: Any) -> None:
 
 def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
     """Try the answer to an exercise on its inputs and return the Verdict. seed: of the inputs' random numbers."""
-    exercise = find_exercise(number)
+    return judge(find_exercise(number), answers, _right_results, seed)
+
+
+def judge(
+    exercise: Exercise,
+    answers: tuple[Any, ...],
+    right_results: Callable[[Exercise, int], list[Outcome]] | None = None,
+    seed: int = 0,
+    hints: bool = True,
+) -> Verdict:
+    """`examine`, for an exercise as it stands or with other inputs.
+
+    right_results   what the reference does with the cases of a seed, where that is known already
+    hints           False: look for no hint, which would run the answer many times
+    """
+    number = exercise.number
     if len(answers) != len(exercise.functions) or not all(callable(answer) for answer in answers):
         given = ", ".join(describe(answer) for answer in answers) or "nothing"
         names = ", ".join(exercise.functions)
@@ -82,14 +98,14 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
             {"expected": f'check("{number}", {names})', "got": given},
         )
     cases = list(exercise.cases(np.random.default_rng(seed)))
-    expected = _right_results(exercise.number, seed)
+    expected = (right_results or _reference_on)(exercise, seed)
     outcomes = []
     for case in cases:
         outcomes.append(run(exercise, answers, case))
         if not isinstance(outcomes[-1].error, Exception | None):
             break  # exit(), or too much printed: more inputs would show no more
     try:
-        return _judged(exercise, answers, cases, expected, outcomes, seed)
+        return _judged(exercise, answers, cases, expected, outcomes, seed if hints else None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the returned object may be of a class whose methods fail
@@ -98,12 +114,15 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
 
 
 @lru_cache(maxsize=256)
-def _right_results(number: str, seed: int) -> list[Outcome]:
+def _right_results(exercise: Exercise, seed: int) -> list[Outcome]:
     """What the reference does with the cases of a seed, computed once. The cases themselves are made anew each time."""
-    exercise = find_exercise(number)
+    return _reference_on(exercise, seed)
+
+
+def _reference_on(exercise: Exercise, seed: int) -> list[Outcome]:
     expected = [run(exercise, exercise.reference, case) for case in exercise.cases(np.random.default_rng(seed))]
     for right in expected:
-        assert right.outputs is not None, f"the reference of exercise {number} fails: {right.error!r}"
+        assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
     return expected
 
 
@@ -113,7 +132,7 @@ def _judged(
     cases: list[tuple[Any, ...]],
     expected: list[Outcome],
     outcomes: list[Outcome],
-    seed: int,
+    seed: int | None,
 ) -> Verdict:
     for outcome in outcomes:
         if isinstance(outcome.error, NotYet):
@@ -122,7 +141,10 @@ def _judged(
             return _verdict(exercise, NOT_YET, sentence, printed=outcome.printed)
     for case, right, outcome in zip(cases, expected, outcomes, strict=False):
         if wrong := _complaint_about(exercise, case, right, outcome):
-            found = _with_hint(exercise, wrong, answers, cases, expected, outcomes, seed)
+            if seed is None:
+                found = _verdict(exercise, WRONG, wrong.sentence, wrong.details, wrong.general_hint)
+            else:
+                found = _with_hint(exercise, wrong, answers, cases, expected, outcomes, seed)
             return replace(found, printed=_to_show(outcome.printed))
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
     sentence = f"right. {_listed(exercise.compared)} as expected on {inputs}."

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import linecache
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,10 @@ def pair_not_unpacked(seen: Seen, error: BaseException) -> str:
     place = place_of(error, seen.answers)
     if place is None or not isinstance(error, AttributeError | TypeError | ValueError | TinymixerError):
         return ""
-    suspects: dict[str, Any] = {name: value for name, value in _operands(place) if _is_pair(value)}
+    caches = set(_caches(place.tree)) if place.tree is not None else set[str]()
+    suspects: dict[str, Any] = {
+        name: value for name, value in _operands(place) if _is_pair(value) and name not in caches
+    }
     if isinstance(error, AttributeError) and _is_pair(error.obj):
         suspects[""] = error.obj
     if not suspects or isinstance(place.tree, ast.Name):
@@ -86,6 +89,13 @@ def pair_not_unpacked(seen: Seen, error: BaseException) -> str:
         f"{subject} not an array but a pair, (y, cache), as a forward returns it: in `{place.text}` the array alone is "
         "needed. Unpack it: two names on the left of the =."
     )
+
+
+def _caches(tree: ast.AST) -> Iterator[str]:
+    """What is handed to a backward function as its cache: it may be a pair."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("backward"):
+            yield from map(ast.unparse, call.args[1:])
 
 
 def _is_pair(value: Any) -> bool:
