@@ -3,6 +3,7 @@
 python -m tests.lessons.hint_table prints the table of all of them by exercise.
 """
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -199,3 +200,24 @@ def test_an_answer_whose_source_is_gone_gets_its_hint_from_the_numbers():
     assert "twice what it should be" in examine("2.2", lambda dy: 2 * dy.sum(axis=0)).hint
     assert "whatever bias holds" in examine("2.1", lambda x, weight, bias: np.tanh(x @ weight)).hint
     assert "the length of axis 1 of dy" in examine("2.2", lambda dy: dy.sum(axis=0) * dy.shape[1]).hint
+
+
+def test_a_change_that_makes_numbers_grow_without_end_is_given_up():
+    """With 15 or 17 in place of 16 the loop squares its number for ever, and each round takes longer than the last."""
+    source = (
+        "def my_accuracy(logits, labels):\n    size = 2\n    while size != 16:\n        size = size * size\n"
+        "    return size + np.mean(logits.argmax(axis=1) == labels)"
+    )
+    started = time.process_time()
+    assert verdict_on("0.3", source).state == "wrong"
+    assert time.process_time() - started < 10
+
+
+def test_no_change_is_tried_on_an_answer_that_writes_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = (
+        "def my_accuracy(logits, labels):\n    np.save('accuracy' + '.npy', 1 + len(labels))\n"
+        "    return 1 - np.mean(logits.argmax(axis=1) == labels)"
+    )
+    assert verdict_on("0.3", source).state == "wrong"
+    assert {path.name for path in tmp_path.iterdir()} <= {"accuracy.npy"}

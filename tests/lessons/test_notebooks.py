@@ -119,6 +119,9 @@ def test_every_link_of_a_learners_folder_leads_somewhere(tmp_path):
 
 def test_the_map_and_the_badges_know_every_lesson():
     overview = (FOLDER / "README.md").read_text(encoding="utf-8")
+    minutes = [lesson.minutes for lesson in LESSONS]
+    stated = f"{len(LESSONS)} lessons, about {sum(minutes) / 60:.0f} hours: {min(minutes)} to {max(minutes)} minutes"
+    assert stated in overview
     for lesson in LESSONS:
         assert f"[{lesson.title}]({lesson.stem}.ipynb) | {lesson.minutes} |" in overview
         assert f"{make_notebooks.COLAB}/blob/main/lessons/{lesson.stem}.ipynb" in overview

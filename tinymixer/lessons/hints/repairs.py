@@ -22,6 +22,8 @@ MOST = 3000  # changes
 SLOW = 0.02  # seconds for one case: of answers that take longer, too few changes could be tried
 LARGE = 10_000
 ROUNDS = 100_000  # of all loops together in one run: a changed loop may have no end
+LONGEST = 0.25  # seconds of processor time for one change: numbers or lists that double in every round end there
+WRITERS = ("open", "save", "savez", "savez_compressed", "savetxt", "tofile", "write_text", "write_bytes", "unlink")
 
 
 class _TooLong(BaseException):
@@ -30,7 +32,7 @@ class _TooLong(BaseException):
 
 def repaired(seen: Seen) -> str:
     """The hint for the first change that makes the wrong output right in every case; "" where none does."""
-    if _may_grow_large(seen):
+    if _may_grow_large(seen) or seen.uses(*WRITERS):  # a changed answer might write to another file
         return ""
     with quietly(seen.answers):
         return _first_that_helps(seen)
@@ -135,7 +137,7 @@ class _Workshop:
         finally:
             undo.put()
         main = made if definition.name == self.function.__name__ else self._with_helper(definition.name, made)
-        _Rounds.left = ROUNDS
+        _Rounds.left, _Rounds.until = ROUNDS, time.process_time() + LONGEST
         answers = (*self.seen.answers[: self.which], main, *self.seen.answers[self.which + 1 :])
         cases = [first, *(index for index in range(len(self.seen.cases)) if index != first)]
         with contextlib.suppress(Exception):  # what comes back may fail when it is compared
@@ -196,9 +198,9 @@ def _loops(body: list[ast.stmt]) -> Iterator[ast.For | ast.While]:
 
 
 class _Rounds:
-    """How many rounds of loops are left to the changed answer that runs."""
+    """How many rounds of loops are left to the changed answer that runs, and until when (processor time)."""
 
-    left = ROUNDS
+    left, until = ROUNDS, 0.0
 
 
 def _limited(items: Iterable[Any] | None = None) -> Any:
@@ -208,7 +210,7 @@ def _limited(items: Iterable[Any] | None = None) -> Any:
 
 def _round() -> bool:
     _Rounds.left -= 1
-    if _Rounds.left < 0:
+    if _Rounds.left < 0 or time.process_time() > _Rounds.until:
         raise _TooLong
     return True
 
