@@ -221,6 +221,11 @@ exercise(
             lambda dy, y: dy @ (np.diag(y) - np.outer(y, y)),
         ),
         Mistake(
+            "np.diag and np.outer make the Jacobian of one row. Here are many rows, and the formula in the box needs "
+            "no Jacobian.",
+            lambda dy, y: (np.diag(y) - np.outer(y, y)) @ dy,
+        ),
+        Mistake(
             "What is subtracted from dy is y itself. It is one number for each row: a mean of dy.",
             lambda dy, y: y * (dy - y),
         ),
@@ -588,10 +593,7 @@ def _orders(generator):
         def mix(x, weight=weight):
             return np.tensordot(weight, x, axes=1)
 
-        x = generator.normal(size=(tokens, images, channels))
-        if images == 1:
-            x[:] = x[:, :, :1]  # equal channels: then a reshape explains no numbers in other places
-        yield mix, x, order
+        yield mix, generator.normal(size=(tokens, images, channels)), order
 
 
 exercise(

@@ -123,10 +123,36 @@ def _taken(order=(0, 1, 2), top=_multiple, left=_multiple, border=_centred, fewe
     return answer
 
 
+def _stride_wide(x, kh, kw, stride, padding):
+    windows = Windows(x.shape[1:3], (kh, kw), stride, padding)
+    framed = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    out = np.zeros((len(x), windows.down, windows.across, kh * kw * x.shape[3]))
+    for u in range(windows.down):
+        for v in range(windows.across):
+            rows, columns = slice(u * stride, (u + 1) * stride), slice(v * stride, (v + 1) * stride)
+            out[:, u, v] = framed[:, rows, columns].reshape(len(x), -1)
+    return out
+
+
+def _all_images_in_a_row(x, kh, kw, stride, padding):
+    out = _im2col(x, kh, kw, stride, padding)
+    out[:, 0, 0] = out[:, 0, 0].ravel()
+    return out
+
+
 def _without_border(windows):
     """How many windows are missing down and across where the border is not counted."""
     whole = [(length - size) // windows.stride + 1 for length, size in zip(windows.image, windows.size, strict=True)]
     return windows.down - whole[0], windows.across - whole[1]
+
+
+def _with_half_the_border(windows):
+    """How many are missing where the border is counted on one side only."""
+    half = [
+        (length + windows.padding - size) // windows.stride + 1
+        for length, size in zip(windows.image, windows.size, strict=True)
+    ]
+    return windows.down - half[0], windows.across - half[1]
 
 
 exercise(
@@ -153,6 +179,10 @@ exercise(
         Mistake(
             "There are too few windows. The border has room for more of them: the sum has 2 * padding in it.",
             _taken(fewer=_without_border),
+        ),
+        Mistake(
+            "The border is counted once in down and across. There is one on each side: two of them.",
+            _taken(fewer=_with_half_the_border),
         ),
         Mistake(
             "There is one window too few in each direction. Where the window just fits, there is one place for it, not "
@@ -195,6 +225,14 @@ exercise(
         Mistake(
             "down and across have changed places in the result: the rows of windows come first.",
             lambda x, kh, kw, stride, padding: _im2col(x, kh, kw, stride, padding).transpose(0, 2, 1, 3),
+        ),
+        Mistake(
+            "The windows are cut `stride` pixels wide. The stride says where a window begins; its size is kh x kw.",
+            _stride_wide,
+        ),
+        Mistake(
+            "The windows of all images went into one row of numbers. Each image has a row of its own.",
+            _all_images_in_a_row,
         ),
         Mistake(
             "The windows are still images, (kh, kw, C). Make one row of numbers of each.",
@@ -276,6 +314,10 @@ exercise(
                     _matrix_of(dy, columns).reshape(-1, kh, kw, dy.shape[-1]).transpose(1, 2, 0, 3)
                 )
             ),
+        ),
+        Mistake(
+            "kh and kw have changed places in dweight: the kernel's height comes first.",
+            _with_dweight(lambda dy, columns, kh, kw: _matrix_of(dy, columns).reshape(kw, kh, -1, dy.shape[-1])),
         ),
         Mistake(
             "dweight is that of the first image alone. All windows of all images share the kernel.",
@@ -463,6 +505,28 @@ exercise(
             _convolved(lambda weight: _right_kernel(weight).transpose(1, 0, 2, 3)),
         ),
         Mistake(
+            "The window's rows and columns have changed places. To turn a kernel is to read both axes from their end.",
+            _convolved(lambda weight: weight.transpose(1, 0, 3, 2)),
+        ),
+        Mistake(
+            "The kernel is turned by 90 degrees. It must be turned by 180.",
+            _convolved(lambda weight: np.rot90(weight).transpose(0, 1, 3, 2)),
+        ),
+        Mistake(
+            "The kernel is turned by 90 degrees. It must be turned by 180.",
+            _convolved(lambda weight: np.rot90(weight, 3).transpose(0, 1, 3, 2)),
+        ),
+        Mistake(
+            "`.T` puts all four axes into the opposite order, and the window's come last. Only the last two change "
+            "places; the first two stay and are read from their end.",
+            _convolved(lambda weight: weight.T),
+        ),
+        Mistake(
+            "`.T` puts all four axes into the opposite order, and the window's come last. Only the last two change "
+            "places; the first two stay and are read from their end.",
+            _convolved(lambda weight: weight[::-1, ::-1].T),
+        ),
+        Mistake(
             "Inputs and outputs are put right by a reshape: the right shape, the numbers in the wrong places. Exchange "
             "the last two axes.",
             _convolved(lambda weight: weight[::-1, ::-1].reshape(*weight.shape[:2], weight.shape[3], weight.shape[2])),
@@ -548,7 +612,7 @@ exercise(
         ([(3, 1), (3, 1), (3, 1)],),
         ([(7, 2), (3, 2), (3, 1), (3, 1)],),
         ([(4, 4), (1, 1), (3, 1)],),
-        ([],),
+        ([(1, 1)],),
     ),
     returns="pixels",
     mistakes=[
@@ -583,7 +647,7 @@ exercise(
             lambda layers: _forward_field(layers, lambda field, size, stride, jump: field + size * jump, first=0),
         ),
         Mistake(
-            "The count begins at 0. Without any layer an output is one pixel of the image.",
+            "The count begins at 0. Before the first layer an output is one pixel of the image.",
             lambda layers: _forward_field(layers, first=0),
         ),
         Mistake(
@@ -733,6 +797,14 @@ exercise(
         Mistake(
             "dscale and dbias sum over the images alone. All pixels of a channel share them, too.",
             lambda dy, cache: (_batch_norm_backward(dy, cache)[0], (dy * cache[0]).sum(axis=0), dy.sum(axis=0)),
+        ),
+        Mistake(
+            "dscale and dbias have the scale as a factor. They add up what reaches y, dy itself; g = scale * dy is "
+            "what goes on to x.",
+            lambda dy, cache: tuple(
+                one * factor
+                for one, factor in zip(_batch_norm_backward(dy, cache), (1, cache[2], cache[2]), strict=True)
+            ),
         ),
         Mistake(
             "dscale is the sum of dy alone, which belongs to dbias. What is the scale multiplied by on its way to y?",

@@ -245,6 +245,10 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
     if not about_shapes(error):
         return ""
     place = place_of(error, seen.answers)
+    written = re.search(r"could not broadcast input array from shape (\(.*?\)) into shape (\(.*?\))", str(error))
+    if written and place is not None:
+        what, where = (shape.replace(",", ", ").replace(", )", ",)") for shape in written.groups())
+        return f"In `{place.text}`: an array of shape {what} is to be written into a place of shape {where}."
     if place is None:
         return "Two shapes do not fit. Write the shape of each factor beside its line: the inner sizes must be equal."
     arrays = [(text, value) for text, value in _operands(place) if isinstance(value, np.ndarray)]
