@@ -85,6 +85,14 @@ MISLED = [  # number, answer, words of the hint, words that once misled
      "The labels of the images came back", "twice"),
     ("14.6", "def my_mixed_in_another_order(mix, x, order):\n    return mix(x[order])[(order + 1) % len(order)]",
      "slices along axis 0 of y are right", "reshape"),
+    ("15.6", "def my_receptive_field(layers):\n    r, step = 1, 1\n    for t, k in layers:\n"
+     "        r += (k - 1) * step\n        step *= t\n    return r",
+     "The parts of `(t, k)` stand in another order", "factor"),
+    ("15.3", "def my_kernel_gradient(dy, columns, kh, kw):\n"
+     "    y, cache = ops.convolution_forward(columns, dy)\n    return y, dy",
+     "message says what is expected", "Two shapes do not fit"),
+    ("15.4", "def my_add_windows_back(dcolumns, shape, stride, padding):\n    dx = np.zeros((3, 5))\n"
+     "    dx[:2] += np.ones((3, 4))\n    return dx", "the shapes (2, 5) and (3, 4) meet", "two shapes do not fit. Two"),
     ("15.2", "def my_im2col(x, kh, kw, stride, padding):\n    columns = np.zeros((len(x), 2, 2, 5))\n"
      "    columns[0, 0] = np.zeros((1, 7))\n    return columns",
      "`columns[0, 0]`: an array of shape (1, 7) is to be written into a place of shape (2, 5)", "factor"),

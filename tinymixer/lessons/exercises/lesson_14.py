@@ -65,6 +65,10 @@ exercise(
             _wrong_attention(scores=lambda q, k: q @ k.T / np.sqrt(len(q))),
         ),
         Mistake(
+            "The scores are divided by the root of the size of a whole array. Each is a sum over the D channels.",
+            _wrong_attention(scores=lambda q, k: q @ k.T / np.sqrt(q.size)),
+        ),
+        Mistake(
             "The scores are multiplied by sqrt(D), where they should be divided by it.",
             _wrong_attention(scores=lambda q, k: q @ k.T * np.sqrt(q.shape[1])),
         ),

@@ -134,6 +134,29 @@ def _stride_wide(x, kh, kw, stride, padding):
     return out
 
 
+def _hanging_over(counts):
+    """im2col with as many windows as counts(length, size, stride, padding) says, also where they hang over the end."""
+
+    def answer(x, kh, kw, stride, padding):
+        framed = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+        down, across = (counts(x.shape[1 + axis], (kh, kw)[axis], stride, padding) for axis in (0, 1))
+        out = np.zeros((len(x), down, across, kh * kw * x.shape[3]))
+        for u in range(down):
+            for v in range(across):
+                rows, columns = slice(u * stride, u * stride + kh), slice(v * stride, v * stride + kw)
+                out[:, u, v] = framed[:, rows, columns].reshape(len(x), -1)
+        return out
+
+    return answer
+
+
+def _every_step_of_the_image(x, kh, kw, stride, padding):
+    framed = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    starts = [range(0, length, stride) for length in x.shape[1:3]]
+    rows = [framed[:, u : u + kh, v : v + kw].reshape(len(x), -1) for u in starts[0] for v in starts[1]]
+    return np.stack(rows, axis=1).reshape(len(x), len(starts[0]), len(starts[1]), -1)
+
+
 def _all_images_in_a_row(x, kh, kw, stride, padding):
     out = _im2col(x, kh, kw, stride, padding)
     out[:, 0, 0] = out[:, 0, 0].ravel()
@@ -225,6 +248,19 @@ exercise(
         Mistake(
             "down and across have changed places in the result: the rows of windows come first.",
             lambda x, kh, kw, stride, padding: _im2col(x, kh, kw, stride, padding).transpose(0, 2, 1, 3),
+        ),
+        Mistake(
+            "The last window hangs over the end: where it does not fit any more, there is none. The division rounds "
+            "down.",
+            _hanging_over(lambda length, size, stride, padding: -(-(length + 2 * padding - size) // stride) + 1),
+        ),
+        Mistake(
+            "A window begins at every step of the image, even where it hangs over the end. How many fit in?",
+            _hanging_over(lambda length, size, stride, padding: -(-length // stride)),
+        ),
+        Mistake(
+            "A window begins at every step of the image, even where it hangs over the end. How many fit in?",
+            _every_step_of_the_image,
         ),
         Mistake(
             "The windows are cut `stride` pixels wide. The stride says where a window begins; its size is kh x kw.",
@@ -332,6 +368,13 @@ exercise(
             ),
         ),
         Mistake(
+            "dweight is not summed over the images, and the reshape counts them among the inputs. All images share the "
+            "kernel: sum over them too.",
+            _with_dweight(
+                lambda dy, columns, kh, kw: np.einsum("buvn,buvo->bno", columns, dy).reshape(kh, kw, -1, dy.shape[-1])
+            ),
+        ),
+        Mistake(
             "dweight is a mean over the images. Each adds its whole share: take the sum.",
             _with_dweight(lambda dy, columns, kh, kw: _kernel_gradient(dy, columns, kh, kw)[0] / len(dy)),
         ),
@@ -396,6 +439,26 @@ def _put(cut=_inside, add=True, start=lambda u, stride: stride * u):
     return answer
 
 
+def _without_a_border(dcolumns, shape, stride, padding):
+    """Windows put back into an image without border, where the first of them begin before it."""
+    dx = np.zeros(shape)
+    _, down, across, kh, kw, _ = dcolumns.shape
+    for u in range(down):
+        for v in range(across):
+            top, left = u * stride - padding, v * stride - padding
+            dx[:, top : top + kh, left : left + kw] += dcolumns[:, u, v]
+    return dx
+
+
+def _sums_of_windows(dcolumns, shape, stride, padding):
+    """Each window's sum in its first pixel."""
+    framed = np.zeros((shape[0], shape[1] + 2 * padding, shape[2] + 2 * padding, shape[3]))
+    for u in range(dcolumns.shape[1]):
+        for v in range(dcolumns.shape[2]):
+            framed[:, u * stride, v * stride] += dcolumns[:, u, v].sum(axis=(1, 2))
+    return _inside(framed, padding, shape)
+
+
 def _shared_out(dcolumns, shape, stride, padding):
     counts = _put_back(np.ones_like(dcolumns), shape, stride, padding)
     return _put_back(dcolumns, shape, stride, padding) / np.maximum(counts, 1)
@@ -438,6 +501,20 @@ exercise(
         Mistake(
             "What comes from several windows was averaged. Each way from a pixel to the loss adds its whole share.",
             _shared_out,
+        ),
+        Mistake(
+            "The end of the slice is the image's height and width, which are counted from the edge of the border: the "
+            "image begins `padding` further on, and so it ends.",
+            _put(cut=lambda framed, padding, shape: framed[:, padding : shape[1], padding : shape[2]]),
+        ),
+        Mistake(
+            "The windows are put into an image without a border, and the first ones begin before it. A negative index "
+            "counts from the end. Put them into an image with its border, and cut that off afterwards.",
+            _without_a_border,
+        ),
+        Mistake(
+            "The numbers of a window were added up and put into one pixel. Each goes back to its own pixel.",
+            _sums_of_windows,
         ),
     ],
 )
@@ -555,6 +632,22 @@ exercise(
             _convolved(_right_kernel, lambda k, padding: k - 1),
         ),
         Mistake(
+            "The border is half as wide as the window, whatever padding the forward pass had. That is right for one "
+            "padding only.",
+            _convolved(_right_kernel, lambda k, padding: (k - 1) // 2),
+        ),
+        Mistake(
+            "dy was turned in the place of the kernel, so that dx comes out turned. The kernel must be turned, and dy "
+            "left as it is.",
+            lambda dy, weight, padding: _convolved(lambda weight: weight.transpose(0, 1, 3, 2))(
+                dy[:, ::-1, ::-1], weight, padding
+            ),
+        ),
+        Mistake(
+            "The border has the opposite sign: none can be negative. The more padding forward had, the less dy needs.",
+            _convolved(_right_kernel, lambda k, padding: padding - k + 1),
+        ),
+        Mistake(
             "The border is one pixel too wide. Two windows that are neighbours share all but one column of pixels.",
             _convolved(_right_kernel, lambda k, padding: k - padding),
         ),
@@ -649,6 +742,10 @@ exercise(
         Mistake(
             "The count begins at 0. Before the first layer an output is one pixel of the image.",
             lambda layers: _forward_field(layers, first=0),
+        ),
+        Mistake(
+            "Each layer adds half of its window. It reaches to both sides.",
+            lambda layers: _forward_field(layers, lambda field, size, stride, jump: field + size // 2 * jump),
         ),
         Mistake(
             "The windows are multiplied. Windows of neighbouring places overlap in all but a stride.",
@@ -751,6 +848,15 @@ exercise(
         Mistake(
             "The means in dx run over the whole array. Each channel has a mean and a variance of its own.",
             _three_terms(None),
+        ),
+        Mistake(
+            "The term of the variance in dx has a mean over the images alone. It runs over the whole channel, like the "
+            "term of the mean.",
+            _dx(
+                lambda dy, x_hat, inv_std, scale: (
+                    scale * inv_std * (dy - dy.mean(ROWS) - x_hat * (dy * x_hat).mean(axis=0))
+                )
+            ),
         ),
         Mistake("The term of the variance is missing in dx.", _three_terms(ROWS, variance=0.0)),
         Mistake("The term of the mean is missing in dx.", _three_terms(ROWS, mean=0.0)),

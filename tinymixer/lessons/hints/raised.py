@@ -256,7 +256,9 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
     product = isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.MatMult)
     product = product or any(word in place.text for word in ("matmul", "dot("))
     rule = "Two shapes do not fit. Write the shape of each factor beside its line."
-    if product and len(arrays) == 2 and all(value.ndim for _, value in arrays):
+    if isinstance(error, ShapeError):
+        rule = "The error's message says what is expected, and what came."
+    elif product and len(arrays) == 2 and all(value.ndim for _, value in arrays):
         left, right = (value.shape for _, value in arrays)
         if len(right) == 1 or len(left) == 1 or left[-1] != right[-2]:
             inner = right[0] if len(right) == 1 else right[-2]
@@ -268,7 +270,10 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
             "Element by element, shapes are compared from the last axis: each size must be the same, or 1. (The matrix "
             "product is @.)"
         )
-    return f"In `{place.text}`: {met}. {rule}" if met else f"In `{place.text}` two shapes do not fit. {rule}"
+    if not met and (two := re.search(r"with (?:remapped )?shapes (\(.*?\)) (\(.*?\))", str(error))):
+        one, other = (shape.replace(",", ", ").replace(", )", ",)") for shape in two.groups())
+        met = f"the shapes {one} and {other} meet"
+    return f"In `{place.text}`: {met}. {rule}" if met else f"In `{place.text}`: {rule}"
 
 
 def about_shapes(error: BaseException | None) -> bool:

@@ -172,7 +172,8 @@ def _are_whole(seen: Seen) -> bool:
 def numbers_in_other_places(seen: Seen) -> str:
     """The right numbers in other places: a reshape where axes were to be exchanged, if there is a reshape."""
     pairs = _arrays(seen)
-    several = [np.unique(expected).size == expected.size > 3 for expected, _ in pairs]
+    distinct = [np.unique(expected).size for expected, _ in pairs]
+    several = [count >= min(expected.size, 8) > 3 for count, (expected, _) in zip(distinct, pairs, strict=True)]
     if not (pairs and all(several)) or not all(
         np.shape(got) == np.shape(expected) and seen.agree(np.sort(expected, axis=None), np.sort(got, axis=None))
         for expected, got in pairs
