@@ -85,6 +85,10 @@ MISLED = [  # number, answer, words of the hint, words that once misled
      "The labels of the images came back", "twice"),
     ("14.6", "def my_mixed_in_another_order(mix, x, order):\n    return mix(x[order])[(order + 1) % len(order)]",
      "slices along axis 0 of y are right", "reshape"),
+    ("14.4", "def my_split_heads(x, heads):\n    S, B, C = x.shape\n"
+     "    return x.reshape(S, B, heads, C // heads).transpose(1, 2, 0, 3)\n\n"
+     "def my_merge_heads(dy):\n    B, heads, S, D = dy.shape\n"
+     "    return dy.transpose(2, 0, 1, 3).reshape(S, B, D)", "The variable heads is used nowhere", "True"),
     ("15.6", "def my_receptive_field(layers):\n    r, step = 1, 1\n    for t, k in layers:\n"
      "        r += (k - 1) * step\n        step *= t\n    return r",
      "The parts of `(t, k)` stand in another order", "factor"),

@@ -626,6 +626,10 @@ exercise(
             lambda mix, x, order: mix(x)[order],
         ),
         Mistake(
+            "The tokens went in as they were, and only the results were shuffled.",
+            lambda mix, x, order: mix(x)[np.argsort(order)],
+        ),
+        Mistake(
             "The way there and the way back are exchanged: x[order] is what is to be mixed.",
             lambda mix, x, order: mix(x[np.argsort(order)])[order],
         ),
@@ -682,6 +686,10 @@ exercise(
         Mistake(
             "dembedding comes from the first image alone. All images share the embedding: sum over them.",
             lambda dy: (dy.copy(), dy[:, 0].copy()),
+        ),
+        Mistake(
+            "dembedding comes from the first token alone. Each place has an embedding of its own; the images share it.",
+            lambda dy: (dy.copy(), dy[0].copy()),
         ),
         Mistake(
             "dx is zero. x goes straight into the sum, with the factor 1.",

@@ -1,6 +1,7 @@
 """Exercises of lesson 15: convolutions, their gradients, how far they see, and batch norm."""
 
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -421,7 +422,7 @@ def _inside(framed, padding, shape):
     return framed[:, padding : padding + shape[1], padding : padding + shape[2]]
 
 
-def _put(cut=_inside, add=True, start=lambda u, stride: stride * u):
+def _put(cut=_inside, add=True, start=lambda u, stride: stride * u, left=None):
     """Windows put back with another cut, written in the place of added, or to other places."""
 
     def answer(dcolumns, shape, stride, padding):
@@ -431,7 +432,8 @@ def _put(cut=_inside, add=True, start=lambda u, stride: stride * u):
         for u in range(down):
             for v in range(across):
                 rows = slice(start(u, stride), start(u, stride) + kh)
-                columns = slice(start(v, stride), start(v, stride) + kw)
+                first = (left or start)(v, stride)
+                columns = slice(first, first + kw)
                 before = framed[:, rows, columns] if add else 0
                 framed[:, rows, columns] = before + dcolumns[:, u, v]
         return cut(framed, padding, shape)
@@ -497,6 +499,14 @@ exercise(
         Mistake(
             "The windows are put back one pixel apart. Window u came from row stride * u of the padded image.",
             _put(start=lambda u, stride: u),
+        ),
+        Mistake(
+            "Across, the windows are put back one pixel apart. The stride holds in both directions.",
+            _put(left=_one_by_one),
+        ),
+        Mistake(
+            "Down, the windows are put back one pixel apart. The stride holds in both directions.",
+            _put(start=_one_by_one, left=_multiple),
         ),
         Mistake(
             "What comes from several windows was averaged. Each way from a pixel to the loss adds its whole share.",
@@ -744,6 +754,11 @@ exercise(
             lambda layers: _forward_field(layers, first=0),
         ),
         Mistake(
+            "The whole field is multiplied by the stride. A stride moves later windows further apart; what was there "
+            "before stays.",
+            lambda layers: reduce(lambda field, layer: (field + layer[0] - 1) * layer[1], layers, 1),
+        ),
+        Mistake(
             "Each layer adds half of its window. It reaches to both sides.",
             lambda layers: _forward_field(layers, lambda field, size, stride, jump: field + size // 2 * jump),
         ),
@@ -875,6 +890,11 @@ exercise(
             "dscale and dbias have changed places in dx: the mean's term has the sum of dy, the variance's that of "
             "dy * x_hat.",
             _by_sums(lambda dy, x_hat, dscale, dbias, n: dy - dscale / n - x_hat * dbias / n),
+        ),
+        Mistake(
+            "dscale is the sum of dy alone, which belongs to dbias, also where it is used in dx. What is the scale "
+            "multiplied by on its way to y?",
+            _by_sums(lambda dy, x_hat, dscale, dbias, n: dy - dbias / n - x_hat * dbias / n),
         ),
         Mistake(
             "dscale and dbias sum over the images alone, and so do dx's terms. All pixels of a channel share them.",
