@@ -9,7 +9,7 @@
 #
 # * say what attention computes, and what it has in common with token mixing,
 # * derive and write the backward pass of softmax and of attention, step by step,
-# * count what both mixings cost when there are more tokens, and measure it,
+# * count what both mixings cost as the number of tokens grows, and measure it,
 # * show that attention does not notice the order of its tokens, and say why a Mixer needs no position embeddings,
 # * train a small Vision Transformer beside a Mixer, and look at what it attends to without being fooled.
 
@@ -29,7 +29,7 @@
 #
 # <details><summary>Answer</summary>
 #
-# The sum. The bias reaches the loss in one way through each image, and ways add up. (A mean over the batch is already in the loss, so it is in `dy`.)
+# The sum. There is a path from the bias to the loss through each image, and paths add up. (The mean over the batch is part of the loss, so it is already in `dy`.)
 #
 # </details>
 #
@@ -37,8 +37,8 @@
 #
 # <details><summary>Answer</summary>
 #
-# `(16, 16)`: a row for each token that comes out, a column for each token that goes in; the channels share it. With 25 tokens the product does not fit, and there is no weight
-# for tokens 16 to 24.
+# `(16, 16)`: in the package's form, with the weight on the left, a row for each token that comes out and a column for each token that goes in. All channels share it. With 25 tokens the
+# product does not fit: there are no weights for tokens 16 to 24.
 #
 # </details>
 
@@ -73,18 +73,18 @@ from tinymixer.training import evaluate, train_step
 
 # %% [markdown]
 # ## Two ways to mix tokens
-# Take one image: $S$ tokens, each a row of $C$ channels. Call the rows $x_0, \dots, x_{S-1}$. Token mixing with a single Linear (lesson 08, without its bias) makes of
-# them
+# Take one image: $S$ tokens, each a row of $C$ channels. Call the rows $x_0, \dots, x_{S-1}$. Token mixing with a single Linear (lesson 08, without its bias) turns them
+# into
 #
 # $$y_i = \sum_j W_{ij}\, x_j . \qquad\qquad\text{(token mixing)}$$
 #
-# The new token $i$ is a sum of all tokens $j$, with one number for each pair of positions. These numbers are *parameters*: training sets them, and then they are the
-# same for every image. (A Mixer has two such Linears with a GELU between them. One is enough to see the difference.) Attention makes
+# The new token $i$ is a weighted sum of all tokens $j$, with one weight for each pair of positions. These weights are *parameters*: training sets them, and then they are the
+# same for every image. (A Mixer has two such Linears with a GELU between them. One is enough to see the difference.) Attention computes
 #
 # $$y_i = \sum_j a_{ij}\, v_j . \qquad\qquad\text{(attention)}$$
 #
-# It is the same kind of sum. What is added up is not $x_j$ itself but $v_j$, a Linear of it. And $a_{ij}$ is no parameter: it is computed from the tokens $i$ and $j$, by a
-# rule with parameters. Here are both matrices for two digits, with untrained layers. How $a$ comes about is the next section.
+# It is the same kind of sum. But what is added up is not $x_j$ itself: it is $v_j$, the result of a Linear. And $a_{ij}$ is not a parameter: it is computed from the tokens, by a
+# rule that has parameters. Here are both matrices for two digits, with untrained layers. The next section explains how $a$ is computed.
 
 # %%
 digits = load_dataset("digits")
@@ -105,7 +105,7 @@ def attention_weights(layer, x):
     p = layer.parameters
     qkv, _ = ops.linear_forward(x, p["weight_qkv"], p["bias_qkv"])  # (S, B, 3*C)
     q, k, _ = split_heads(qkv, layer.heads)  # (B, heads, S, D) each
-    return ops.softmax_forward(scaled(q) @ k.transpose(0, 1, 3, 2))[0]
+    return ops.softmax_forward(scaled(q) @ k.transpose(0, 1, 3, 2))[0]  # scaled: / sqrt(D)
 
 
 computed = attention_weights(attention, x)  # (B, 1, S, S)
@@ -125,17 +125,17 @@ axes[1, 1].set_ylabel("to token i")
 show(
     figure,
     alt="Two digits, and beside each a matrix of token mixing and one of attention. The matrix of token mixing, "
-    "positive and negative, is the same for both; that of attention is positive and another for each digit.",
+    "positive and negative, is the same for both; that of attention is positive and differs between the digits.",
 )
 print("token mixing: the rows add up to", fixed.sum(axis=1)[:3].round(2), "...")
 print("attention:    the rows add up to", computed[0, 0].sum(axis=1)[:3].round(2), "...")
 
 # %% [markdown]
-# Three differences can be seen. Attention's matrix depends on the image; its numbers are positive, and each row adds up to 1, so a new token is a *weighted mean* of the values. Token mixing may
-# subtract one token from another; the weights of attention cannot, since none is negative.
+# You can see three differences. Attention's matrix depends on the image; its numbers are positive; and each row adds up to 1, so a new token is a *weighted mean* of the $v_j$. Token mixing may
+# subtract one token from another. Attention's weights cannot do that, since none of them is negative.
 #
 # ## What attention computes
-# From each token, three Linears make three vectors of $D$ numbers: a **query** $q_i$ (what token $i$ looks for), a **key** $k_i$ (what it offers to be found by) and a **value**
+# From each token, three Linears compute three vectors of $D$ numbers: a **query** $q_i$ (what token $i$ looks for), a **key** $k_i$ (what it offers to be found by) and a **value**
 # $v_i$ (what it hands over when found). This is *self*-attention: all three come from the same tokens. Then (Vaswani et al. 2017, [arXiv 1706.03762](https://arxiv.org/abs/1706.03762), eq. 1)
 #
 # $$\begin{array}{lll}
@@ -147,8 +147,8 @@ print("attention:    the rows add up to", computed[0, 0].sum(axis=1)[:3].round(2
 # with $i$, $j$ and $l$ for tokens and $e$ for one of the $D$ numbers. As products of matrices: $s = q\,k^{\mathsf T}/\sqrt D$ and $y = a\,v$, where $\mathsf T$ stands for the transpose.
 #
 # **Why divide by $\sqrt D$?** Suppose the numbers in $q$ and $k$ are independent, with mean 0 and variance 1. Each product $q_{ie}k_{je}$ then has mean 0 and variance 1, too, and the
-# variances of $D$ independent products add up to $D$. The scores' standard deviation is $\sqrt D$. Softmax takes exponentials, so large scores leave one weight near 1 and all others near 0. Division by
-# $\sqrt D$ makes the deviation 1 for any $D$:
+# variances of $D$ independent products add up to $D$. The scores' standard deviation is $\sqrt D$. Softmax takes exponentials, so large scores leave one weight near 1 and all others near 0. Dividing by
+# $\sqrt D$ makes the standard deviation 1 for any $D$:
 
 # %%
 print("    D   deviation of the scores     mean of each row's largest weight, of 16")
@@ -164,7 +164,7 @@ for D in (4, 64, 1024):
 
 # %% [markdown]
 # ### Exercise 14.1
-# Write attention for one image. `ops.softmax_forward(scores)` returns the pair of the weights and its cache. The backward pass will want $q$, $k$, $v$ and $a$: return them as your cache, in this order.
+# Write attention for one image. `ops.softmax_forward(scores)` works along the last axis and returns a pair, the weights and its cache. The backward pass will need $q$, $k$, $v$ and $a$: return them as your cache, in this order.
 
 
 # %%
@@ -182,26 +182,26 @@ check("14.1", my_attention_forward)
 # %% [markdown]
 # ## Backward through a softmax
 # In lesson 06 softmax came together with the logarithm of the loss, and the gradient was the short $p - t$. Here softmax stands in the middle of the network, and some later layer
-# sends back *any* gradient. So we need its backward pass by itself.
+# sends back *any* gradient. So we need softmax's own backward pass.
 #
-# One row: scores $x_0, \dots, x_{N-1}$, their exponentials' sum $Z = \sum_k e^{x_k}$, and $p_i = e^{x_i}/Z$. Every $p_i$ depends on every $x_j$, for $Z$ contains them all:
+# Take one row: $N$ scores, which go into the softmax and are therefore called $x_0, \dots, x_{N-1}$ here; the sum of their exponentials $Z = \sum_k e^{x_k}$; and the probabilities $p_i = e^{x_i}/Z$. Every $p_i$ depends on every $x_j$, because $Z$ contains them all:
 # $\partial Z/\partial x_j = e^{x_j}$. The numerator $e^{x_i}$ depends on $x_j$ only where $i = j$. With $\delta_{ij}$ (1 where $i = j$, else 0) and the rule for a quotient,
 # $(u/Z)' = (u'Z - u\,Z')/Z^2$:
 #
 # $$\frac{\partial p_i}{\partial x_j} = \frac{\delta_{ij}\,e^{x_i}\,Z - e^{x_i}\,e^{x_j}}{Z^2} = p_i\,\delta_{ij} - p_i\,p_j .$$
 #
 # These $N \times N$ numbers are the Jacobian. As a matrix it is $\operatorname{diag}(p) - p\,p^{\mathsf T}$: the probabilities on the diagonal, less the table of all their products. The chain rule adds up the
-# ways from $x_j$ through all $p_i$. Let `dp` be what arrives:
+# paths from $x_j$ through all $p_i$. Let `dp` be the gradient that arrives:
 #
 # $$\texttt{dx}_j = \sum_i \texttt{dp}_i\,\big(p_i\,\delta_{ij} - p_i\,p_j\big) = p_j\,\texttt{dp}_j - p_j \sum_i \texttt{dp}_i\,p_i .$$
 #
 # $$\boxed{\;\texttt{dx}_j = p_j\,\Big(\texttt{dp}_j - \sum_i \texttt{dp}_i\,p_i\Big)\;}$$
 #
-# The sum is *one* number for the whole row, the mean of `dp` weighted by $p$. So the matrix is never formed: $N$ products, a sum, and $N$ more products take the place of $N^2$ numbers. It reads well, too. Where `dp` lies above that mean, more
-# probability costs more than the average: `dx` is positive, and a step downhill lowers that score. Where `dp` lies below, the score rises. The members of a row compete for a sum of 1, each in proportion to its own probability.
+# The sum is *one* number for the whole row, the mean of `dp` weighted by $p$. So the matrix is never formed: $N$ products, a sum, and $N$ more products take the place of $N^2$ numbers. The formula also makes sense. Where `dp` lies above that mean, more
+# probability raises the loss by more than the average: `dx` is positive, and a step downhill lowers that score. Where `dp` lies below the mean, the score rises. The entries of a row compete for a total of 1, and each moves in proportion to its own probability.
 #
 # ### Exercise 14.2
-# Write it for an array of any shape, with rows along the last axis. `y` holds the probabilities that softmax returned.
+# Write it for an array of any shape, with rows along the last axis. As always, the function calls its output `y`: `y` holds the probabilities, $p$ above, and `dy` is what arrives, `dp` above.
 
 
 # %%
@@ -216,8 +216,8 @@ def my_softmax_backward(dy, y):
 check("14.2", my_softmax_backward)
 
 # %% [markdown]
-# Three tests of the formula, on one row: the whole Jacobian, small steps, and a thought. Softmax does not notice when the same number is added to all scores of a row. So, as in LayerNorm, `dx` must add up to zero. And lesson 06? There the loss was
-# $-\sum_i t_i \log p_i$ with a target $t$ whose sum is 1. So `dp` is $-t_i/p_i$, its weighted mean is $-\sum_i t_i = -1$, and $\texttt{dx}_j = p_j\,(-t_j/p_j + 1) = p_j - t_j$. It is the same gradient.
+# Four tests of the formula, on one row: against the whole Jacobian; against small steps; by a flat direction; and against lesson 06. The flat direction: softmax does not notice when the same number is added to all scores of a row. So, as in LayerNorm, `dx` must add up to zero. In lesson 06 the loss was
+# $-\sum_i t_i \log p_i$ with a target $t$ whose sum is 1. So $\texttt{dp}_i = -t_i/p_i$, the weighted mean is $-\sum_i t_i = -1$, and $\texttt{dx}_j = p_j\,(-t_j/p_j + 1) = p_j - t_j$, the same gradient as there. (The package's `ops.softmax_backward(dy, cache)` has the probabilities as its cache.)
 
 # %%
 scores, dp = rng.normal(size=(2, 6))  # (N,) each
@@ -235,16 +235,15 @@ t = np.eye(6)[2]  # (N,) the right class is 2
 print(f"from the Jacobian, largest difference:  {abs(dp @ jacobian - dx).max():.0e}")
 print(f"from small steps, largest difference:   {abs(measured - dx).max():.0e}")
 print(f"dx adds up to                           {dx.sum():.0e}")
+from_loss = ops.softmax_backward(-t / p, cache)  # (N,)
+print(f"from lesson 06, largest difference:     {abs(from_loss - (p - t)).max():.0e}")
 print(
-    f"with dp = -t / p it is p - t, but for    {abs(ops.softmax_backward(-t / p, cache) - (p - t)).max():.0e}"
-)
-print(
-    f"all Jacobians of an image with 196 tokens, in one head: {196**3:,} numbers, and {196**2:,} scores"
+    f"\nAn image of 196 tokens has {196**2:,} scores. Their Jacobians would be {196**3:,} numbers."
 )
 
 # %% [markdown]
 # ## Backward through attention
-# We are given `dy` and look for the gradients of $q$, $k$ and $v$. Forward there were three steps: the scores, the softmax, the product with the values. Go back through them in the opposite order.
+# We are given `dy` and look for the gradients with respect to $q$, $k$ and $v$. The forward pass had three steps: the scores, the softmax, the product with the values. We go back through them in the opposite order.
 
 # %%
 figure, axis = new_figure(width=8, height=2.9)
@@ -297,11 +296,11 @@ show(
 #
 # $$\texttt{dv}_{je} = \sum_i a_{ij}\,\texttt{dy}_{ie} \qquad\Rightarrow\qquad \texttt{dv} = a^{\mathsf T}\,\texttt{dy} .$$
 #
-# In the forward pass token $i$ collected from the tokens $j$; now each $j$ gets back from those that collected. The weight $a_{ij}$ reaches the $D$ outputs of token $i$, with the factors $v_{je}$:
+# In the forward pass token $i$ collected from all tokens $j$; now each $j$ gets something back from every $i$ that collected. The weight $a_{ij}$ reaches the $D$ outputs of token $i$, with the factors $v_{je}$:
 #
 # $$\texttt{da}_{ij} = \sum_e \texttt{dy}_{ie}\,v_{je} \qquad\Rightarrow\qquad \texttt{da} = \texttt{dy}\;v^{\mathsf T} .$$
 #
-# **The weights.** Each row of $a$ is a softmax of the same row of $s$. So exercise 14.2, row by row:
+# **The weights.** Each row of $a$ is the softmax of the same row of $s$. So we need exercise 14.2, row by row:
 #
 # $$\texttt{ds}_{ij} = a_{ij}\,\Big(\texttt{da}_{ij} - \sum_l \texttt{da}_{il}\,a_{il}\Big) .$$
 #
@@ -313,7 +312,7 @@ show(
 # Which of these two needs `ds` transposed? A product `a @ b` sums over the last index of `a` and the first of `b`.
 #
 # ### Exercise 14.3
-# Write the five steps: `dv`, `da`, `ds`, `dq`, `dk`. For the softmax use the package's `ops.softmax_backward(da, a)`.
+# Write the five steps: `dv`, `da`, `ds`, `dq`, `dk`. For the softmax, use the package's `ops.softmax_backward(da, a)`.
 
 
 # %%
@@ -334,8 +333,8 @@ def my_attention_backward(dy, cache):
 check("14.3", my_attention_backward)
 
 # %% [markdown]
-# A check of *your* two functions by the package's gradient checker (lesson 03). It knows nothing of attention: it moves the inputs, in float64 and with random `dy`, and compares. It also looks at what our exercises let pass: whether float32 stays float32. If it complains of types, think of the float64 trap
-# of lesson 04: `np.sqrt(D)` of a whole number is a float64 of NumPy's, `D**0.5` a plain Python number.
+# Now the package's gradient checker (lesson 03) looks at *your* two functions. It knows nothing about attention: it moves the inputs a little, in float64 and with a random `dy`, and compares the slopes with your gradients. It also looks at something that our exercises let pass: whether float32 stays float32. If it complains about types, think of the float64 trap
+# of lesson 04: `np.sqrt(D)` of a whole number is a NumPy float64, `D**0.5` is a plain Python number.
 
 # %%
 try:
@@ -351,14 +350,14 @@ except NotYet as not_yet:
 
 # %% [markdown]
 # ## Several heads
-# One set of weights $a$ allows each token one way of looking around. So attention is done several times side by side, in **heads**, each with queries, keys and values of its own. To keep the cost, the $C$ channels are shared out: $D = C/\text{heads}$ to each. A head's
+# One table of weights $a$ gives each token one way of looking around. So attention is done several times side by side, in **heads**, each with queries, keys and values of its own. To keep the cost the same, the $C$ channels are divided among the heads: each gets $D = C/\text{heads}$ of them. A head's
 # channels lie beside each other, head 0 first.
 #
-# In the package activations are `(S, B, C)`. Attention wants to multiply matrices `(S, D)`, one for each image and head. NumPy's `@` multiplies the last two axes and takes all axes before them as a list of separate products. So bring the array into the shape `(B, heads, S, D)`: cut the last axis
-# in two, then exchange axes. Afterwards the heads go back.
+# In the package, activations are `(S, B, C)`. Attention wants to multiply matrices `(S, D)`, one for each image and head. NumPy's `@` multiplies along the last two axes and does a separate product for each index of the axes before them. So bring the array into the shape `(B, heads, S, D)`: cut the last axis
+# in two, then exchange axes. After the attention, the heads are merged again.
 #
 # ### Exercise 14.4
-# Write both ways, with `reshape` and `transpose`. The second is the first undone, so it is also its gradient (lesson 08: the gradient of a transposition is the transposition back).
+# Write both directions, with `reshape` and `transpose`. Merging undoes splitting, so it is also the backward pass of splitting (lesson 08: the gradient of a transposition is the transposition back).
 
 
 # %%
@@ -427,7 +426,7 @@ def my_mixing_costs(S, C, DS, heads):
 check("14.5", my_mixing_costs)
 
 # %% [markdown]
-# The heads fall out of the count of multiply-adds, since $\text{heads} \cdot D = C$:
+# The number of heads drops out of the count of multiply-adds, since $\text{heads} \cdot D = C$:
 #
 # $$\text{token mixing} = 2\,S\,D_S\,C , \qquad\qquad \text{attention} = 4\,S\,C^2 + 2\,S^2\,C .$$
 #
@@ -450,7 +449,7 @@ for S in (49, 196, 784, 3136):
 # %% [markdown]
 # With these sizes attention always costs more, since $D_S - 2C$ is negative. The square shows late, but it is a square: in the last row the pairs cost three times as much as the Linears.
 #
-# Now measured: forward and backward of the package's two layers, for 2 images with $C = 64$ and a wide $D_S = 256$, so that by the count they cross at $S = 256 - 128 = 128$. Attention once with one head, once with four.
+# Now we measure: forward and backward of the package's two layers, for 2 images with $C = 64$ and a wide $D_S = 256$, so that by the count they cross at $S = 256 - 128 = 128$. Attention runs once with one head and once with four.
 
 
 # %%
@@ -506,7 +505,7 @@ for (name, milliseconds), colour, style in zip(
     measured.items(), (COLOURS[0], COLOURS[1], COLOURS[1]), ("o-", "o-", "o--"), strict=True
 ):
     axes[1].loglog(token_counts, milliseconds, style, color=colour, label=name)
-axes[1].set_title("measured: milliseconds, there and back")
+axes[1].set_title("measured: milliseconds, both passes")
 for axis in axes:
     axis.set_xlabel("tokens S")
     axis.set_xticks(token_counts, token_counts)
@@ -519,13 +518,13 @@ show(
 )
 
 # %% [markdown]
-# The count is the same for one head and four, the time is not. What is missing in it is the softmax: an exponential, a maximum, a sum and a division for each of the $\text{heads} \cdot S^2$ scores, and these are passes over memory, not products. (Lesson 04 counted such passes for GELU.) So
+# The count is the same for one head and four; the time is not. What the count leaves out is mainly the softmax: an exponential, a maximum, a sum and a division for each of the $\text{heads} \cdot S^2$ scores, and these are passes over memory, not products. (Lesson 04 counted such passes for GELU. With many tokens the narrower products of four heads also take longer, for as many multiply-adds.) So
 # with four heads attention falls behind sooner, and by more, than the count says. These times belong to the machine that ran this notebook and to these sizes. A count is the same everywhere and leaves things out. Trust neither alone.
 #
 # ## Why the package computes its scores twice
 # The scores of a batch, `(B, heads, S, S)`, can be the largest array of the whole network. In the table above they outgrow the tokens themselves where $\text{heads} \cdot S > C$, that is $S > D$. Our cache of exercise 14.1 keeps the weights $a$ for the backward pass, and every block of the network would keep
 # its own. The package does not. `ops.self_attention_forward` makes the scores of a few images, uses them and drops them; its cache is `qkv` alone. The backward pass makes them *again*, for a few images at a time. (FlashAttention does the same on a GPU, with blocks of the table of scores: Dao et al. 2022, [arXiv 2205.14135](https://arxiv.org/abs/2205.14135).)
-# Here is the other way beside it, all images at once with the weights kept, and Python's own account of memory.
+# Here is the other approach for comparison, all images at once with the weights kept. Python's `tracemalloc` counts the memory.
 
 
 # %%
@@ -584,10 +583,10 @@ for S in (16, 64, 256):
 
 # %% [markdown]
 # One product of six and one softmax are done twice, and what is kept no longer grows with $S^2$. The price is time, a product and a softmax more, in many calls on small arrays. The last column shows it for few tokens. For 256 tokens little or nothing of it was left when we measured: scores that are made again stay in the processor's cache, and scores that were kept have to be fetched from memory. *Computing again instead of keeping* is
-# a trade worth knowing; it works wherever the inputs are small and the results large.
+# a trade worth knowing. It pays wherever the inputs are small and the results are large.
 #
 # ## Attention does not notice the order
-# Shuffle the tokens of an image, so that each patch stands somewhere else. Does a mixing notice? To ask, shuffle the tokens, mix, and put the results back in the old order. If nothing was noticed, this is the same as mixing without the shuffle.
+# Shuffle the tokens of an image, so that the patches stand in other places. Does a mixing notice? To find out, shuffle the tokens, mix them, and put the results back in the old order. If the mixing did not notice, this gives the same as mixing without the shuffle.
 #
 # ### Exercise 14.6
 # Write that. `order` is a permutation of the tokens: `x[order]` is the shuffled array, in which place $n$ holds token `order[n]`. How do you bring the results back to where their tokens came from?
@@ -626,7 +625,7 @@ for name, mix in mixings.items():
     print(f"{name:26} moves by {abs(back - mix(tokens)).max():.0e}")
 
 # %% [markdown]
-# Attention's outputs are the old ones, moved along with their tokens: it is *permutation equivariant*. The formulas say so. In $y_i = \sum_j a_{ij} v_j$ the weights depend on what the tokens $i$ and $j$ hold, and nowhere on the numbers $i$ and $j$; and a sum does not care in which order its terms come. Channel mixing looks at one token
+# Attention's outputs are the old ones, moved along with their tokens: it is *permutation equivariant*. The formulas say so. In $y_i = \sum_j a_{ij} v_j$ the weights depend on what the tokens hold, and nowhere on their numbers $i$ and $j$; and a sum does not care about the order of its terms. Channel mixing looks at one token
 # at a time, so it does not notice either. A network of these two, with a mean over the tokens at the end, sees a *bag of patches*: which ones there are, and nothing of where.
 #
 # ## Position embeddings
@@ -634,12 +633,12 @@ for name, mix in mixings.items():
 #
 # $$y_{sbc} = x_{sbc} + E_{sc} ,$$
 #
-# with $s$ for the token, $b$ for the image and $c$ for the channel. The third line of the table above shows that this is enough to break the symmetry. (They begin small there, with a standard deviation of 0.02; so the movement is small as well.)
+# with $s$ for the token, $b$ for the image and $c$ for the channel. The third line of the table above shows that this is enough to break the symmetry. (The embeddings start small, with a standard deviation of 0.02, so the outputs move only a little.)
 #
-# Why does a Mixer need none? Its token-mixing weights *belong* to positions: $W_{ij}$ is the weight from place $j$ to place $i$. A token's number is how it finds its weights.
+# Why does a Mixer need none? Its token-mixing weights *belong* to positions: $W_{ij}$ is the weight from place $j$ to place $i$. A token's place decides which weights it meets.
 #
 # ### Exercise 14.7
-# Write the backward pass of the sum above: the gradients of $x$ and of the embedding $E$. Which axis do the images share?
+# Write the backward pass of the sum above: the gradients with respect to $x$ and to the embedding $E$. All images share the embedding: over which axis does its gradient add up?
 
 
 # %%
@@ -654,11 +653,11 @@ check("14.7", my_position_embedding_backward)
 
 # %% [markdown]
 # ## A Vision Transformer beside a Mixer
-# A **Vision Transformer**, ViT for short (Dosovitskiy et al. 2021, [arXiv 2010.11929](https://arxiv.org/abs/2010.11929)), is the Mixer with attention in the place of token mixing, and with position embeddings. One more thing is usual: a **class token**. It is a learned vector that is put before the patches as token 0, the same for every image. It has no pixels of
-# its own; it collects by attention, and after the last block the head reads it alone. In the package, `ops.prepend_class_token_forward` puts it there and
-# `ops.take_class_token_forward` reads it. All images share it, so its gradient is a sum over them, like that of the embeddings (`ops.position_embedding_backward`). (A mean over the tokens, as in the Mixer, works too: `pool="mean"`.)
+# A **Vision Transformer**, ViT for short (Dosovitskiy et al. 2021, [arXiv 2010.11929](https://arxiv.org/abs/2010.11929)), is older than the Mixer and built like it, with attention in place of token mixing and with position embeddings. It usually has one more thing, a **class token**: a learned vector that is put before the patches as token 0, the same for every image. It has no pixels of
+# its own; it collects from the patches by attention, and after the last block the head reads this token alone. In the package, `ops.prepend_class_token_forward` puts it there and
+# `ops.take_class_token_forward` reads it. All images share the class token, so its gradient is a sum over them, like that of the embeddings (`ops.position_embedding_backward`). (A mean over the tokens, as in the Mixer, works too: `pool="mean"`.)
 #
-# We train three networks of about the same number of parameters on the digits: a Mixer, a ViT, and the same blocks of attention *without* positions (the package's Mixer with `tokens="attention"`, and so with a mean in place of the class token). All with the same steps, for three seeds; a quarter of the training images is held back, and accuracies are those of the held-back images (lesson 13). The test set stays closed.
+# We train three networks of about the same number of parameters on the digits: a Mixer, a ViT, and the same blocks of attention *without* positions (the package's Mixer with `tokens="attention"`, which takes a mean over the tokens instead of a class token). All three take the same steps, with three seeds each. A quarter of the training images is held back, and the accuracies are measured on these (lesson 13). The test set stays closed.
 
 # %%
 training, validation = balanced_split(digits.train_labels, share=0.25, seed=0)
@@ -704,21 +703,21 @@ for name, (kind, config) in contest.items():
     for seed in range(3):
         model = kind(config, seed=seed)
         accuracies.append(train(model, seed))
-        trained.setdefault(name, model)  # seed 0, to look into
+        trained.setdefault(name, []).append(model)  # to look into
     listed = "  ".join(f"{accuracy:.1%}" for accuracy in accuracies)
     print(f"{name:24} {listed}   mean {np.mean(accuracies):.1%}")
     size = f"{config.parameter_count:,} parameters, {config.multiply_adds:,} multiply-adds"
     print(f"{'':24} {size} for an image")
 
 # %% [markdown]
-# Two things to read off, and one not to.
+# The table says two things, and does not say a third.
 #
-# * Without positions the network reads a good part of the digits from the bag of patches alone. With them, attention does far better. (That is not the class token's doing: with positions and a mean we got 88.9 % on average.) So much are the embeddings worth here.
-# * The Mixer is ahead of the ViT, for each of the three seeds. Perhaps because digits are centred: the same place nearly always holds the same part of a digit, and fixed weights per place are just right for that. The ViT first has to learn its places.
-# * *Not*: that Mixers are better than ViTs. These are a thousand small images, one learning rate, and 12 epochs. In the Mixer's paper, with hundreds of millions of photographs, the two are close, with the ViT a little ahead.
+# * Without positions the network reads a good part of the digits from the bag of patches alone. With them, attention does far better. (The class token is not the reason: with positions and a mean over the tokens we got 88.9 % on average over the same three seeds.) That is how much the embeddings are worth here.
+# * The Mixer is ahead of the ViT, for each of the three seeds. Perhaps that is because the digits are centred: the same place nearly always holds the same part of a digit, and fixed weights per place suit that well. The ViT first has to learn its places.
+# * It does *not* say that Mixers are better than ViTs. These are a thousand small images, one learning rate and 12 epochs. In the Mixer's paper, with hundreds of millions of photographs, the two are close, with the ViT a little ahead.
 #
 # ## What a head attends to
-# The class token's row of $a$ says from which patches it collects: 16 numbers, a picture of the grid (its weight on itself is left out). Here are the four heads of the trained ViT's first block, for eight digits, and below them the same before training.
+# The class token's row of $a$ says from which patches it collects: 16 numbers, which make a picture of the grid (we leave out its weight on itself). Here are the four heads in the first block of a trained ViT (seed 0), for eight digits, and below them the same heads before training.
 
 
 # %%
@@ -735,7 +734,7 @@ def class_attention(model, images):
 
 
 vits = {
-    "trained": trained["ViT"],
+    "trained": trained["ViT"][0],
     "untrained": VisionTransformer(contest["ViT"][1], seed=0),
 }
 labels = digits.train_labels[validation]
@@ -761,25 +760,29 @@ show(
 )
 
 # %% [markdown]
-# It is tempting to say: "look, the network attends to the strokes." Then look at the untrained heads. They follow the strokes (or the background) *better*. A random query likes some random direction, and ink is what differs most between patches. So before believing a map, put numbers beside it, for both networks: the correlation
-# of the weights with the ink of the patches (lesson 12), and how large the largest of the 16 weights is, as a mean over images.
+# It is tempting to say: "look, the network attends to the strokes." Then look at the untrained heads. They follow the strokes (or the background) *better*. A random query prefers some random direction, and ink is what differs most between patches. So before you believe such a map, put numbers beside it, for
+# trained and untrained networks and for more than one seed. Here are two for each head: the correlation of its weights with the ink of the patches, and how large the largest of the 16 weights is, as a mean over images.
 
 # %%
 others = digits.train_images[validation]  # (359, 8, 8, 1)
 ink = others.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)  # (N, S)
-print("            head   with the ink   largest weight")
-for name, vit in vits.items():
-    maps = class_attention(vit, normalise(others, **statistics))  # (N, heads, S)
-    for head in range(4):
-        with_ink = np.corrcoef(maps[:, head].ravel(), ink.ravel())[0, 1]
-        largest = maps[:, head].max(axis=-1).mean()
-        print(f"{name:12} {head:3} {with_ink:14.2f} {largest:16.2f}")
+print("                 correlation with the ink         largest weight")
+print("heads              0     1     2     3        0     1     2     3")
+for seed in range(3):
+    untrained = VisionTransformer(contest["ViT"][1], seed=seed)
+    for name, vit in (("untrained", untrained), ("trained", trained["ViT"][seed])):
+        maps = class_attention(vit, normalise(others, **statistics))  # (N, heads, S)
+        with_ink = [np.corrcoef(maps[:, h].ravel(), ink.ravel())[0, 1] for h in range(4)]
+        largest = maps.max(axis=-1).mean(axis=0)  # (heads,)
+        numbers = "".join(f"{one:6.2f}" for one in with_ink) + "   "
+        numbers += "".join(f"{one:6.2f}" for one in largest)
+        print(f"seed {seed} {name:9}{numbers}")
 
 # %% [markdown]
-# So this is what training changed: the heads became *sharper*, on average about half of the weight lies on a single patch, and they follow the ink *less*: they seem to ask for something more special than ink. It is the habit of lesson 12: whatever you see in a network, look for it in an untrained one.
+# So this is what training changed, with each of the three seeds: the heads became *sharper*, so that about half of the weight lies on a single patch; and most of them follow the ink *less* than before. They seem to look for something more special than ink. It is the habit of lesson 12: whatever you see in a network, look for it in an untrained one.
 #
 # ## Another number of tokens
-# A larger image has more patches. The parameters of attention are Linears over channels; they say nothing of $S$, so the same layer mixes any number of tokens. Token mixing has a row and a column per token:
+# A larger image has more patches. The parameters of attention are Linears over channels. Their shapes do not depend on $S$, so the same layer mixes any number of tokens. Token mixing has a row and a column per token:
 
 # %%
 attention, mixing = MultiHeadSelfAttention(32, heads=4), TokenMixing(16, 128)
@@ -793,14 +796,14 @@ for S in (16, 25, 400):
         print(f"{S:3} tokens: {type(layer).__name__} {said}")
 
 # %% [markdown]
-# This is the price of weights that belong to positions: a Mixer that was trained on one number of tokens cannot simply be used at another, it has to be fitted to the new grid first. A ViT is freer, but not entirely free: its position embeddings are a vector per place. They are only $S \cdot C$ numbers that vary smoothly over the grid when trained on enough images,
-# so that interpolating them usually works. `tinymixer/models/resolution.py` does both.
+# This is the price of weights that belong to positions: a Mixer that was trained with one number of tokens cannot simply be used with another. It has to be fitted to the new grid first. A ViT is freer, but not entirely free: its position embeddings are a vector per place. But these are only $S \cdot C$ numbers, and when they are trained on enough images they vary smoothly over the grid,
+# so that interpolating them usually works. `tinymixer/models/resolution.py` fits both networks to another grid.
 #
 # **Try it.** (1) Train the ViT with `heads=1` and with `heads=8`. What happens to the number of parameters, to the time, to the accuracy? (2) Give the ViT `pool="mean"`. (3) Shuffle the patches of all images in one fixed order and train again: which of the three networks minds?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (1) The parameters stay the same: heads share out the same $C$ channels. More heads mean more softmax, so more time. One head reads several points less (83.1 % on average over the three seeds, where four heads have 89.9 % and eight 90.2 %): one way of looking around is too few.
-# (2) It changes little: 88.9 %, and the seeds differ by more. (3) None of them: 97.2 %, 89.0 % and 67.3 %. The Mixer's weights and the ViT's embeddings begin at random, so no order is better than another for them, and without positions there is no order at all.
+# **About the questions.** (1) The parameters stay the same: the heads divide the same $C$ channels. More heads mean more softmax, so more time. With one head the accuracy is several points lower: 80.9 % on average over six seeds, with a standard deviation of 3.9, where four heads have 89.4 % (1.6) and eight 89.9 % (2.4). One way of looking around is too few; whether eight are better than four, this does not tell.
+# (2) Nothing that we could tell from chance: 87.9 % over the same six seeds, with a standard deviation of 2.7. (3) None of them minds. With one order we measured 96.8 %, 89.5 % and 67.3 % over three seeds. The Mixer's weights and the ViT's embeddings begin at random, so no order is better than another for them; and without positions there is no order at all, so the last number is exactly the one above.
 
 # %% [markdown]
 # ## Questions
@@ -809,7 +812,7 @@ for S in (16, 25, 400):
 #
 # <details><summary>Answer</summary>
 #
-# The mean of all values. Equal scores give equal weights, and these add up to 1, so each is $1/S$. The size of the scores does not matter, only their differences.
+# The mean of all values. Equal scores give equal weights, and these add up to 1, so each is $1/S$. How large the scores are does not matter, only how much they differ.
 #
 # </details>
 #
@@ -821,7 +824,7 @@ for S in (16, 25, 400):
 #
 # </details>
 #
-# **3.** You train a ViT and find that the gradient of the *keys'* bias, the middle third of `bias_qkv`, is zero to the last digits in every step. A fault?
+# **3.** You train a ViT and find that the gradient of the *keys'* bias, the middle third of `bias_qkv`, is zero, but for rounding, in every step. Is that a fault?
 #
 # <details><summary>Answer</summary>
 #
@@ -829,7 +832,7 @@ for S in (16, 25, 400):
 #
 # </details>
 #
-# **4.** The images become twice as large a side, with patches of the same size. What happens to the multiply-adds of token mixing ($D_S$ stays), to those of attention's Linears, to those of its pairs, and to the parameters of both?
+# **4.** The images become twice as high and twice as wide, with patches of the same size. What happens to the multiply-adds of token mixing ($D_S$ stays), to those of attention's Linears, to those of its pairs, and to the parameters of both?
 #
 # <details><summary>Answer</summary>
 #
@@ -841,7 +844,7 @@ for S in (16, 25, 400):
 #
 # <details><summary>Answer</summary>
 #
-# The patches themselves tell much: how much ink there is, how many corners or straight pieces. From that a part of the images can be told apart, so the loss falls. But images whose patches are the same in another arrangement give the same logits, whatever the weights are, and training cannot
+# The patches themselves tell much: how much ink there is, how many corners or straight pieces. From that, some of the images can be told apart, so the loss falls. But images whose patches are the same in another arrangement give the same logits, whatever the weights are, and training cannot
 # separate them. Token mixing has a weight for each pair of places, so where a patch stands decides by which weights it is multiplied.
 #
 # </details>
@@ -855,11 +858,13 @@ for S in (16, 25, 400):
 # | multiply-adds | $2\,S\,D_S\,C$ | $4\,S\,C^2 + 2\,S^2\,C$ |
 # | parameters | grow with $S$ | do not depend on $S$ |
 # | where a token stands | it knows | it must be told: position embeddings |
-# | another number of tokens | must be fitted | works (the embeddings must be fitted) |
+# | another number of tokens | its weights must be fitted | works (the embeddings must be fitted) |
 #
 # The backward pass of attention: `dv = a.T @ dy`, `da = dy @ v.T`, `ds = a * (da - sum(da * a))` along each row, `dq = ds @ k / sqrt(D)`, `dk = ds.T @ q / sqrt(D)`.
 #
-# And once more the way of thinking of lesson 05: softmax does not notice a number added to a whole row, so its gradient adds up to zero along it.
+# And the way of thinking of lesson 05 once more: softmax does not notice a number added to a whole row, so its gradient adds up to zero along it.
 #
 # **Where the package does this:** `tinymixer/ops/softmax.py`, `tinymixer/ops/self_attention.py` (both passes, in heads and for a few images at a time), `tinymixer/ops/position_embedding.py`, `tinymixer/ops/class_token.py`, `tinymixer/layers/attention.py` (the layers), `tinymixer/models/vit.py` (the whole ViT; in the Mixer, `tokens="attention"`),
 # `tinymixer/gradcheck/planted_faults/attention.py` (what a gradient check must catch). `docs/vit.md` tells how to train one from the command line.
+#
+# Next: [lesson 15, convolutions](15_convolutions.ipynb).

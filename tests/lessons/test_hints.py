@@ -84,6 +84,25 @@ MISLED = [  # number, answer, words of the hint, words that once misled
     ("13.1", "def my_split(labels, share, seed):\n    order = np.random.default_rng(seed).permutation(labels)\n"
      "    count = round(share * len(labels))\n    return order[count:], order[:count]",
      "The labels of the images came back", "twice"),
+    ("14.6", "def my_mixed_in_another_order(mix, x, order):\n    return mix(x[order])[(order + 1) % len(order)]",
+     "slices along axis 0 of y are right", "reshape"),
+    ("14.4", "def my_split_heads(x, heads):\n    S, B, C = x.shape\n"
+     "    return x.reshape(S, B, heads, C // heads).transpose(1, 2, 0, 3)\n\n"
+     "def my_merge_heads(dy):\n    B, heads, S, D = dy.shape\n"
+     "    return dy.transpose(2, 0, 1, 3).reshape(S, B, D)", "The variable heads is used nowhere", "True"),
+    ("15.6", "def my_receptive_field(layers):\n    r, step = 1, 1\n    for t, k in layers:\n"
+     "        r += (k - 1) * step\n        step *= t\n    return r",
+     "The parts of `(t, k)` stand in another order", "factor"),
+    ("15.3", "def my_kernel_gradient(dy, columns, kh, kw):\n"
+     "    y, cache = ops.convolution_forward(columns, dy)\n    return y, dy",
+     "message says what is expected", "Two shapes do not fit"),
+    ("15.4", "def my_add_windows_back(dcolumns, shape, stride, padding):\n    dx = np.zeros((3, 5))\n"
+     "    dx[:2] += np.ones((3, 4))\n    return dx", "the shapes (2, 5) and (3, 4) meet", "two shapes do not fit. Two"),
+    ("15.2", "def my_im2col(x, kh, kw, stride, padding):\n    columns = np.zeros((len(x), 2, 2, 5))\n"
+     "    columns[0, 0] = np.zeros((1, 7))\n    return columns",
+     "`columns[0, 0]`: an array of shape (1, 7) is to be written into a place of shape (2, 5)", "factor"),
+    ("14.4", "def my_split_heads(x, heads):\n    S, B, C = x.shape\n    return x.reshape(S, B, heads, C / heads)\n\n"
+     "def my_merge_heads(dy):\n    return dy", "C / heads is the number 4.0", "is the number 4,"),
 ]  # fmt: skip
 
 
@@ -161,6 +180,22 @@ def test_a_detector_is_silent_where_it_explains_some_inputs_only():
         return [-1, 5][len(dy) > 1] * dy.sum(axis=0) + (len(dy) > 1)
 
     assert "sign" not in examine("2.2", negative_for_one).hint
+
+
+def test_numbers_in_other_places_are_blamed_on_a_reshape_only_where_there_is_one():
+    source = (
+        "def my_tokens_first(x):\n    images, tokens, channels = x.shape\n"
+        "    return x.transpose(2, 0, 1).reshape(channels, tokens, images).transpose(1, 2, 0)"
+    )
+    assert "a reshape keeps the order in memory" in verdict_on("1.3", source).hint
+    elsewhere = examine("1.3", lambda x: np.roll(x.transpose(1, 0, 2), 1))
+    assert "at which indices does it stand" in elsewhere.hint
+    assert "reshape" not in elsewhere.hint
+
+
+def test_whole_numbers_in_another_order_may_be_a_numbering_and_get_no_hint_about_their_places():
+    assert "places" not in examine("10.4", lambda count, size, generator: [list(range(size))[::-1]]).hint
+    assert "places" not in examine("13.1", lambda labels, share, seed: np.split(np.arange(len(labels)), [9])).hint
 
 
 def test_trying_changes_leaves_the_learners_function_and_names_alone():

@@ -65,6 +65,10 @@ exercise(
             _wrong_attention(scores=lambda q, k: q @ k.T / np.sqrt(len(q))),
         ),
         Mistake(
+            "The scores are divided by the root of the size of a whole array. Each is a sum over the D channels.",
+            _wrong_attention(scores=lambda q, k: q @ k.T / np.sqrt(q.size)),
+        ),
+        Mistake(
             "The scores are multiplied by sqrt(D), where they should be divided by it.",
             _wrong_attention(scores=lambda q, k: q @ k.T * np.sqrt(q.shape[1])),
         ),
@@ -219,6 +223,11 @@ exercise(
             "np.diag and np.outer make the Jacobian of one row. Here are many rows, and the formula in the box needs "
             "no Jacobian.",
             lambda dy, y: dy @ (np.diag(y) - np.outer(y, y)),
+        ),
+        Mistake(
+            "np.diag and np.outer make the Jacobian of one row. Here are many rows, and the formula in the box needs "
+            "no Jacobian.",
+            lambda dy, y: (np.diag(y) - np.outer(y, y)) @ dy,
         ),
         Mistake(
             "What is subtracted from dy is y itself. It is one number for each row: a mean of dy.",
@@ -588,10 +597,7 @@ def _orders(generator):
         def mix(x, weight=weight):
             return np.tensordot(weight, x, axes=1)
 
-        x = generator.normal(size=(tokens, images, channels))
-        if images == 1:
-            x[:] = x[:, :, :1]  # equal channels: then a reshape explains no numbers in other places
-        yield mix, x, order
+        yield mix, generator.normal(size=(tokens, images, channels)), order
 
 
 exercise(
@@ -618,6 +624,10 @@ exercise(
         Mistake(
             "The tokens went in as they were, and only the results were shuffled.",
             lambda mix, x, order: mix(x)[order],
+        ),
+        Mistake(
+            "The tokens went in as they were, and only the results were shuffled.",
+            lambda mix, x, order: mix(x)[np.argsort(order)],
         ),
         Mistake(
             "The way there and the way back are exchanged: x[order] is what is to be mixed.",
@@ -676,6 +686,10 @@ exercise(
         Mistake(
             "dembedding comes from the first image alone. All images share the embedding: sum over them.",
             lambda dy: (dy.copy(), dy[:, 0].copy()),
+        ),
+        Mistake(
+            "dembedding comes from the first token alone. Each place has an embedding of its own; the images share it.",
+            lambda dy: (dy.copy(), dy[0].copy()),
         ),
         Mistake(
             "dx is zero. x goes straight into the sum, with the factor 1.",

@@ -1,6 +1,7 @@
 """Exercises of lesson 15: convolutions, their gradients, how far they see, and batch norm."""
 
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -123,10 +124,59 @@ def _taken(order=(0, 1, 2), top=_multiple, left=_multiple, border=_centred, fewe
     return answer
 
 
+def _stride_wide(x, kh, kw, stride, padding):
+    windows = Windows(x.shape[1:3], (kh, kw), stride, padding)
+    framed = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    out = np.zeros((len(x), windows.down, windows.across, kh * kw * x.shape[3]))
+    for u in range(windows.down):
+        for v in range(windows.across):
+            rows, columns = slice(u * stride, (u + 1) * stride), slice(v * stride, (v + 1) * stride)
+            out[:, u, v] = framed[:, rows, columns].reshape(len(x), -1)
+    return out
+
+
+def _hanging_over(counts):
+    """im2col with as many windows as counts(length, size, stride, padding) says, also where they hang over the end."""
+
+    def answer(x, kh, kw, stride, padding):
+        framed = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+        down, across = (counts(x.shape[1 + axis], (kh, kw)[axis], stride, padding) for axis in (0, 1))
+        out = np.zeros((len(x), down, across, kh * kw * x.shape[3]))
+        for u in range(down):
+            for v in range(across):
+                rows, columns = slice(u * stride, u * stride + kh), slice(v * stride, v * stride + kw)
+                out[:, u, v] = framed[:, rows, columns].reshape(len(x), -1)
+        return out
+
+    return answer
+
+
+def _every_step_of_the_image(x, kh, kw, stride, padding):
+    framed = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    starts = [range(0, length, stride) for length in x.shape[1:3]]
+    rows = [framed[:, u : u + kh, v : v + kw].reshape(len(x), -1) for u in starts[0] for v in starts[1]]
+    return np.stack(rows, axis=1).reshape(len(x), len(starts[0]), len(starts[1]), -1)
+
+
+def _all_images_in_a_row(x, kh, kw, stride, padding):
+    out = _im2col(x, kh, kw, stride, padding)
+    out[:, 0, 0] = out[:, 0, 0].ravel()
+    return out
+
+
 def _without_border(windows):
     """How many windows are missing down and across where the border is not counted."""
     whole = [(length - size) // windows.stride + 1 for length, size in zip(windows.image, windows.size, strict=True)]
     return windows.down - whole[0], windows.across - whole[1]
+
+
+def _with_half_the_border(windows):
+    """How many are missing where the border is counted on one side only."""
+    half = [
+        (length + windows.padding - size) // windows.stride + 1
+        for length, size in zip(windows.image, windows.size, strict=True)
+    ]
+    return windows.down - half[0], windows.across - half[1]
 
 
 exercise(
@@ -153,6 +203,10 @@ exercise(
         Mistake(
             "There are too few windows. The border has room for more of them: the sum has 2 * padding in it.",
             _taken(fewer=_without_border),
+        ),
+        Mistake(
+            "The border is counted once in down and across. There is one on each side: two of them.",
+            _taken(fewer=_with_half_the_border),
         ),
         Mistake(
             "There is one window too few in each direction. Where the window just fits, there is one place for it, not "
@@ -195,6 +249,27 @@ exercise(
         Mistake(
             "down and across have changed places in the result: the rows of windows come first.",
             lambda x, kh, kw, stride, padding: _im2col(x, kh, kw, stride, padding).transpose(0, 2, 1, 3),
+        ),
+        Mistake(
+            "The last window hangs over the end: where it does not fit any more, there is none. The division rounds "
+            "down.",
+            _hanging_over(lambda length, size, stride, padding: -(-(length + 2 * padding - size) // stride) + 1),
+        ),
+        Mistake(
+            "A window begins at every step of the image, even where it hangs over the end. How many fit in?",
+            _hanging_over(lambda length, size, stride, padding: -(-length // stride)),
+        ),
+        Mistake(
+            "A window begins at every step of the image, even where it hangs over the end. How many fit in?",
+            _every_step_of_the_image,
+        ),
+        Mistake(
+            "The windows are cut `stride` pixels wide. The stride says where a window begins; its size is kh x kw.",
+            _stride_wide,
+        ),
+        Mistake(
+            "The windows of all images went into one row of numbers. Each image has a row of its own.",
+            _all_images_in_a_row,
         ),
         Mistake(
             "The windows are still images, (kh, kw, C). Make one row of numbers of each.",
@@ -278,6 +353,10 @@ exercise(
             ),
         ),
         Mistake(
+            "kh and kw have changed places in dweight: the kernel's height comes first.",
+            _with_dweight(lambda dy, columns, kh, kw: _matrix_of(dy, columns).reshape(kw, kh, -1, dy.shape[-1])),
+        ),
+        Mistake(
             "dweight is that of the first image alone. All windows of all images share the kernel.",
             _with_dweight(lambda dy, columns, kh, kw: _kernel_gradient(dy[:1], columns[:1], kh, kw)[0]),
         ),
@@ -287,6 +366,13 @@ exercise(
                 lambda dy, columns, kh, kw: np.stack(
                     [_kernel_gradient(dy[n : n + 1], columns[n : n + 1], kh, kw)[0] for n in range(len(dy))]
                 )
+            ),
+        ),
+        Mistake(
+            "dweight is not summed over the images, and the reshape counts them among the inputs. All images share the "
+            "kernel: sum over them too.",
+            _with_dweight(
+                lambda dy, columns, kh, kw: np.einsum("buvn,buvo->bno", columns, dy).reshape(kh, kw, -1, dy.shape[-1])
             ),
         ),
         Mistake(
@@ -336,7 +422,7 @@ def _inside(framed, padding, shape):
     return framed[:, padding : padding + shape[1], padding : padding + shape[2]]
 
 
-def _put(cut=_inside, add=True, start=lambda u, stride: stride * u):
+def _put(cut=_inside, add=True, start=lambda u, stride: stride * u, left=None):
     """Windows put back with another cut, written in the place of added, or to other places."""
 
     def answer(dcolumns, shape, stride, padding):
@@ -346,12 +432,33 @@ def _put(cut=_inside, add=True, start=lambda u, stride: stride * u):
         for u in range(down):
             for v in range(across):
                 rows = slice(start(u, stride), start(u, stride) + kh)
-                columns = slice(start(v, stride), start(v, stride) + kw)
+                first = (left or start)(v, stride)
+                columns = slice(first, first + kw)
                 before = framed[:, rows, columns] if add else 0
                 framed[:, rows, columns] = before + dcolumns[:, u, v]
         return cut(framed, padding, shape)
 
     return answer
+
+
+def _without_a_border(dcolumns, shape, stride, padding):
+    """Windows put back into an image without border, where the first of them begin before it."""
+    dx = np.zeros(shape)
+    _, down, across, kh, kw, _ = dcolumns.shape
+    for u in range(down):
+        for v in range(across):
+            top, left = u * stride - padding, v * stride - padding
+            dx[:, top : top + kh, left : left + kw] += dcolumns[:, u, v]
+    return dx
+
+
+def _sums_of_windows(dcolumns, shape, stride, padding):
+    """Each window's sum in its first pixel."""
+    framed = np.zeros((shape[0], shape[1] + 2 * padding, shape[2] + 2 * padding, shape[3]))
+    for u in range(dcolumns.shape[1]):
+        for v in range(dcolumns.shape[2]):
+            framed[:, u * stride, v * stride] += dcolumns[:, u, v].sum(axis=(1, 2))
+    return _inside(framed, padding, shape)
 
 
 def _shared_out(dcolumns, shape, stride, padding):
@@ -394,8 +501,30 @@ exercise(
             _put(start=lambda u, stride: u),
         ),
         Mistake(
+            "Across, the windows are put back one pixel apart. The stride holds in both directions.",
+            _put(left=_one_by_one),
+        ),
+        Mistake(
+            "Down, the windows are put back one pixel apart. The stride holds in both directions.",
+            _put(start=_one_by_one, left=_multiple),
+        ),
+        Mistake(
             "What comes from several windows was averaged. Each way from a pixel to the loss adds its whole share.",
             _shared_out,
+        ),
+        Mistake(
+            "The end of the slice is the image's height and width, which are counted from the edge of the border: the "
+            "image begins `padding` further on, and so it ends.",
+            _put(cut=lambda framed, padding, shape: framed[:, padding : shape[1], padding : shape[2]]),
+        ),
+        Mistake(
+            "The windows are put into an image without a border, and the first ones begin before it. A negative index "
+            "counts from the end. Put them into an image with its border, and cut that off afterwards.",
+            _without_a_border,
+        ),
+        Mistake(
+            "The numbers of a window were added up and put into one pixel. Each goes back to its own pixel.",
+            _sums_of_windows,
         ),
     ],
 )
@@ -463,6 +592,28 @@ exercise(
             _convolved(lambda weight: _right_kernel(weight).transpose(1, 0, 2, 3)),
         ),
         Mistake(
+            "The window's rows and columns have changed places. To turn a kernel is to read both axes from their end.",
+            _convolved(lambda weight: weight.transpose(1, 0, 3, 2)),
+        ),
+        Mistake(
+            "The kernel is turned by 90 degrees. It must be turned by 180.",
+            _convolved(lambda weight: np.rot90(weight).transpose(0, 1, 3, 2)),
+        ),
+        Mistake(
+            "The kernel is turned by 90 degrees. It must be turned by 180.",
+            _convolved(lambda weight: np.rot90(weight, 3).transpose(0, 1, 3, 2)),
+        ),
+        Mistake(
+            "`.T` puts all four axes into the opposite order, and the window's come last. Only the last two change "
+            "places; the first two stay and are read from their end.",
+            _convolved(lambda weight: weight.T),
+        ),
+        Mistake(
+            "`.T` puts all four axes into the opposite order, and the window's come last. Only the last two change "
+            "places; the first two stay and are read from their end.",
+            _convolved(lambda weight: weight[::-1, ::-1].T),
+        ),
+        Mistake(
             "Inputs and outputs are put right by a reshape: the right shape, the numbers in the wrong places. Exchange "
             "the last two axes.",
             _convolved(lambda weight: weight[::-1, ::-1].reshape(*weight.shape[:2], weight.shape[3], weight.shape[2])),
@@ -489,6 +640,22 @@ exercise(
             "The border is as wide as without padding. The gradients of the border's pixels are here too; each pixel "
             "of padding in forward takes one from the border of dy.",
             _convolved(_right_kernel, lambda k, padding: k - 1),
+        ),
+        Mistake(
+            "The border is half as wide as the window, whatever padding the forward pass had. That is right for one "
+            "padding only.",
+            _convolved(_right_kernel, lambda k, padding: (k - 1) // 2),
+        ),
+        Mistake(
+            "dy was turned in the place of the kernel, so that dx comes out turned. The kernel must be turned, and dy "
+            "left as it is.",
+            lambda dy, weight, padding: _convolved(lambda weight: weight.transpose(0, 1, 3, 2))(
+                dy[:, ::-1, ::-1], weight, padding
+            ),
+        ),
+        Mistake(
+            "The border has the opposite sign: none can be negative. The more padding forward had, the less dy needs.",
+            _convolved(_right_kernel, lambda k, padding: padding - k + 1),
         ),
         Mistake(
             "The border is one pixel too wide. Two windows that are neighbours share all but one column of pixels.",
@@ -548,7 +715,7 @@ exercise(
         ([(3, 1), (3, 1), (3, 1)],),
         ([(7, 2), (3, 2), (3, 1), (3, 1)],),
         ([(4, 4), (1, 1), (3, 1)],),
-        ([],),
+        ([(1, 1)],),
     ),
     returns="pixels",
     mistakes=[
@@ -583,8 +750,17 @@ exercise(
             lambda layers: _forward_field(layers, lambda field, size, stride, jump: field + size * jump, first=0),
         ),
         Mistake(
-            "The count begins at 0. Without any layer an output is one pixel of the image.",
+            "The count begins at 0. Before the first layer an output is one pixel of the image.",
             lambda layers: _forward_field(layers, first=0),
+        ),
+        Mistake(
+            "The whole field is multiplied by the stride. A stride moves later windows further apart; what was there "
+            "before stays.",
+            lambda layers: reduce(lambda field, layer: (field + layer[0] - 1) * layer[1], layers, 1),
+        ),
+        Mistake(
+            "Each layer adds half of its window. It reaches to both sides.",
+            lambda layers: _forward_field(layers, lambda field, size, stride, jump: field + size // 2 * jump),
         ),
         Mistake(
             "The windows are multiplied. Windows of neighbouring places overlap in all but a stride.",
@@ -688,6 +864,15 @@ exercise(
             "The means in dx run over the whole array. Each channel has a mean and a variance of its own.",
             _three_terms(None),
         ),
+        Mistake(
+            "The term of the variance in dx has a mean over the images alone. It runs over the whole channel, like the "
+            "term of the mean.",
+            _dx(
+                lambda dy, x_hat, inv_std, scale: (
+                    scale * inv_std * (dy - dy.mean(ROWS) - x_hat * (dy * x_hat).mean(axis=0))
+                )
+            ),
+        ),
         Mistake("The term of the variance is missing in dx.", _three_terms(ROWS, variance=0.0)),
         Mistake("The term of the mean is missing in dx.", _three_terms(ROWS, mean=0.0)),
         Mistake("The term of the variance has the wrong sign in dx.", _three_terms(ROWS, variance=-1.0)),
@@ -705,6 +890,11 @@ exercise(
             "dscale and dbias have changed places in dx: the mean's term has the sum of dy, the variance's that of "
             "dy * x_hat.",
             _by_sums(lambda dy, x_hat, dscale, dbias, n: dy - dscale / n - x_hat * dbias / n),
+        ),
+        Mistake(
+            "dscale is the sum of dy alone, which belongs to dbias, also where it is used in dx. What is the scale "
+            "multiplied by on its way to y?",
+            _by_sums(lambda dy, x_hat, dscale, dbias, n: dy - dbias / n - x_hat * dbias / n),
         ),
         Mistake(
             "dscale and dbias sum over the images alone, and so do dx's terms. All pixels of a channel share them.",
@@ -733,6 +923,14 @@ exercise(
         Mistake(
             "dscale and dbias sum over the images alone. All pixels of a channel share them, too.",
             lambda dy, cache: (_batch_norm_backward(dy, cache)[0], (dy * cache[0]).sum(axis=0), dy.sum(axis=0)),
+        ),
+        Mistake(
+            "dscale and dbias have the scale as a factor. They add up what reaches y, dy itself; g = scale * dy is "
+            "what goes on to x.",
+            lambda dy, cache: tuple(
+                one * factor
+                for one, factor in zip(_batch_norm_backward(dy, cache), (1, cache[2], cache[2]), strict=True)
+            ),
         ),
         Mistake(
             "dscale is the sum of dy alone, which belongs to dbias. What is the scale multiplied by on its way to y?",

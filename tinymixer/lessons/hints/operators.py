@@ -226,7 +226,13 @@ def condition(node: ast.AST) -> Iterator[Found]:
     elif isinstance(node, ast.IfExp):
         yield ast.IfExp(node.test, node.orelse, node.body), "The two ways of `{here}` have changed places."
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        yield ast.UnaryOp(ast.Invert(), node), "{here} in `{line}` is used the wrong way round: what does True mean?"
+        # of True and False only: a size made negative would be one that reshape works out
+        turned_over = ast.Call(
+            ast.Attribute(ast.Name("np", ast.Load()), "bitwise_not", ast.Load()),
+            [node],
+            [ast.keyword("dtype", ast.Name("bool", ast.Load()))],
+        )
+        yield turned_over, "{here} in `{line}` is used the wrong way round: what does True mean?"
         rest = binary(ast.Constant(1), ast.Sub(), node)
         yield rest, "In `{line}` {here} stands where its complement to 1 belongs."
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and getattr(node.left, "value", None) == 1:

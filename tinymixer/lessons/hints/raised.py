@@ -256,6 +256,10 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
     if not about_shapes(error):
         return ""
     place = place_of(error, seen.answers)
+    written = re.search(r"could not broadcast input array from shape (\(.*?\)) into shape (\(.*?\))", str(error))
+    if written and place is not None:
+        what, where = (shape.replace(",", ", ").replace(", )", ",)") for shape in written.groups())
+        return f"In `{place.text}`: an array of shape {what} is to be written into a place of shape {where}."
     if place is None:
         return "Two shapes do not fit. Write down the shape of each factor: the inner sizes must be equal."
     arrays = [(text, value) for text, value in _operands(place) if isinstance(value, np.ndarray)]
@@ -263,7 +267,9 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
     product = isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.MatMult)
     product = product or any(word in place.text for word in ("matmul", "dot("))
     rule = "Two shapes do not fit. Write down the shape of each factor."
-    if product and len(arrays) == 2 and all(value.ndim for _, value in arrays):
+    if isinstance(error, ShapeError):
+        rule = "The error's message says what is expected, and what came."
+    elif product and len(arrays) == 2 and all(value.ndim for _, value in arrays):
         left, right = (value.shape for _, value in arrays)
         if len(right) == 1 or len(left) == 1 or left[-1] != right[-2]:
             inner = right[0] if len(right) == 1 else right[-2]
@@ -275,7 +281,10 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
             "Element by element, shapes are compared from the last axis: each size must be the same, or 1. (The matrix "
             "product is @.)"
         )
-    return f"In `{place.text}`: {met}. {rule}" if met else f"In `{place.text}` two shapes do not fit. {rule}"
+    if not met and (two := re.search(r"with (?:remapped )?shapes (\(.*?\)) (\(.*?\))", str(error))):
+        one, other = (shape.replace(",", ", ").replace(", )", ",)") for shape in two.groups())
+        met = f"the shapes {one} and {other} meet"
+    return f"In `{place.text}`: {met}. {rule}" if met else f"In `{place.text}`: {rule}"
 
 
 def about_shapes(error: BaseException | None) -> bool:

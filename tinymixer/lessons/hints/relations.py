@@ -16,6 +16,7 @@ from tinymixer.lessons.hints.seen import Seen
 from tinymixer.lessons.running import Outcome, run
 
 SEVEN_DIGITS = 4e-6  # a relative error that computing in float32 leaves
+MOST_SLICES = 500  # each is compared with all others
 
 
 def _arrays(seen: Seen) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -137,19 +138,55 @@ def axes_exchanged(seen: Seen) -> str:
     return ""
 
 
-def reshape_for_transpose(seen: Seen) -> str:
-    """The right numbers in other places: a reshape where axes were to be exchanged."""
+def in_another_order(seen: Seen) -> str:
+    """The right rows (or columns, or any slices along one axis), whole but not in their places.
+
+    Rows of whole numbers may be a numbering, in which any order has the same numbers: there this would say nothing.
+    """
+    ranks = {got.ndim for _, got in _arrays(seen)}
+    if len(ranks) != 1 or not 1 <= (rank := ranks.pop()) <= 5 or (rank == 1 and _are_whole(seen)):
+        return ""
+    for axis in range(rank):
+        if all(_slices_moved(seen, expected, got, axis) for expected, got in _arrays(seen)):
+            one = "numbers" if rank == 1 else f"slices along axis {axis}"
+            return (
+                f"The {one} of {seen.output} are right, but not in their places: which place belongs to each of them?"
+            )
+    return ""
+
+
+def _slices_moved(seen: Seen, expected: np.ndarray, got: np.ndarray, axis: int) -> bool:
+    """Whether got has the slices of expected along an axis, each once, in whatever order."""
+    if expected.shape != got.shape or expected.shape[axis] > MOST_SLICES or _relative(expected, got) == np.inf:
+        return False
+    rows, others = (np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (expected, got))
+    order = [int(np.argmin(abs(rows - one).max(axis=1))) for one in others]
+    return sorted(order) == list(range(len(rows))) and seen.agree(np.take(expected, order, axis), got)
+
+
+def _are_whole(seen: Seen) -> bool:
+    return any(expected.dtype.kind in "iu" for expected, _ in _arrays(seen))
+
+
+def numbers_in_other_places(seen: Seen) -> str:
+    """The right numbers in other places: a reshape where axes were to be exchanged, if there is a reshape."""
     pairs = _arrays(seen)
-    several = [np.unique(expected).size == expected.size > 3 for expected, _ in pairs]
-    if pairs and all(several) and all(
+    distinct = [np.unique(expected).size for expected, _ in pairs]
+    several = [count >= min(expected.size, 8) > 3 for count, (expected, _) in zip(distinct, pairs, strict=True)]
+    if not (pairs and all(several)) or not all(
         np.shape(got) == np.shape(expected) and seen.agree(np.sort(expected, axis=None), np.sort(got, axis=None))
         for expected, got in pairs
-    ):  # fmt: skip
+    ):
+        return ""
+    said = f"All numbers of {seen.output} are right, and yet in the wrong places"
+    if seen.uses("reshape", "ravel", "flatten", "resize"):
         return (
-            f"All numbers of {seen.output} are right, and yet in the wrong places: a reshape keeps the order in "
-            "memory and only cuts it elsewhere. Are the axes transposed where they must be, before a reshape?"
+            f"{said}: a reshape keeps the order in memory and only cuts it elsewhere. Are the axes transposed where they "
+            "must be, before a reshape?"
         )
-    return ""
+    if _are_whole(seen):
+        return ""
+    return f"{said}. Take one of them: at which indices does it stand, and where does it belong?"
 
 
 def sum_missing(seen: Seen) -> str:
@@ -310,5 +347,6 @@ DETECTORS: tuple[Callable[[Seen], str], ...] = (
     off_by_one,
     another_output,
     input_ignored,
-    reshape_for_transpose,
+    in_another_order,
+    numbers_in_other_places,
 )

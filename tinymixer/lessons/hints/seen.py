@@ -168,5 +168,11 @@ def words_for(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, bool | int | float | np.number):
-        return cut(f"the number {value:.4g}" if isinstance(value, float | np.floating) else f"the number {value}", 40)
+        number = f"{value:.4g}" if isinstance(value, float | np.floating) else f"{value}"
+        return cut(f"the number {number}.0" if _looks_whole(value, number) else f"the number {number}", 40)
     return f"a {type(value).__name__}"
+
+
+def _looks_whole(value: Any, number: str) -> bool:
+    """Whether a float is written like a whole number, 4 for 4.0, which hides what is wrong with it."""
+    return isinstance(value, float | np.floating) and number.lstrip("-").isdigit()

@@ -81,11 +81,15 @@ def _assignments(one: ast.stmt) -> Iterator[Found]:
         yield ast.Assign([one.target], one.value), "`{here}` adds to what was there instead of replacing it."
 
 
-def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], ast.stmt, str]]:
+def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], ast.AST, str]]:
     """A loop whose start value or sum is in the wrong place."""
     one = body[index]
     if not isinstance(one, ast.For):
         return
+    if isinstance(one.target, ast.Tuple) and len(one.target.elts) == 2:
+        turned = ast.Tuple(one.target.elts[::-1], ast.Store())
+        new = [*body[:index], _located(ast.For(turned, one.iter, one.body, one.orelse), one), *body[index + 1 :]]
+        yield new, one.target, "The parts of `{here}` stand in another order in what the loop runs through."
     first = one.body[0]
     if isinstance(first, ast.Assign) and len(one.body) > 1:
         new = [*body[:index], first, _with_body(one, one.body[1:]), *body[index + 1 :]]
