@@ -181,8 +181,8 @@ def numbers_in_other_places(seen: Seen) -> str:
     said = f"All numbers of {seen.output} are right, and yet in the wrong places"
     if seen.uses("reshape", "ravel", "flatten", "resize"):
         return (
-            f"{said}: a reshape keeps the order in memory and only cuts it elsewhere. Are the axes transposed where they "
-            "must be, before a reshape?"
+            f"{said}: a reshape keeps the order in memory and only cuts it elsewhere. Are the axes transposed where "
+            "they must be, before a reshape?"
         )
     if _are_whole(seen):
         return ""
