@@ -535,9 +535,9 @@ except NotYet as not_yet:
 # ## Where to go from here
 # This was the last lesson. What you have now is enough for work of your own:
 #
-# * **A project.** [The two projects](projects.ipynb) take some weeks each: derive a layer that the course doesn't have and prove its gradients right, or answer a question by training.
+# * **A project.** [Two projects](../lessons/PROJECTS.md), each with a rubric, take a few weeks each: derive a layer that the course doesn't have and prove its gradients right, or answer a question by training.
 # * **A study.** Any "what if" of these lessons will do: change one thing, hold the rest equal, train with several seeds, say how sure you are. `tinymixer sweep` runs the trainings.
-# * **A contribution.** An operation with its derivation and its gradient check, a hint for a mistake that had none, a sentence that lost you: `CONTRIBUTING.md` says how they come into the package.
+# * **A contribution.** An operation with its derivation and its gradient check, a hint for a mistake that had none, a sentence that lost you: [CONTRIBUTING](../CONTRIBUTING.md) says how they get into the package.
 
 # %% [markdown]
 # ## Questions

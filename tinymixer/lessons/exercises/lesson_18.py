@@ -460,7 +460,7 @@ def _run_bisection(function, names, faulty):
             raise ValueError(f"agrees was asked about {len(yours)} names, and there are {len(names)}")
         yours = list(yours)
         if unknown := [one for one in yours if one not in names]:
-            raise ValueError(f"agrees was asked about {unknown[0]!r}, which is none of the names")
+            raise ValueError(f"agrees was asked about {unknown[0]!r}, which is not one of the names")
         if len(asked) == len(names) + SPARE_QUESTIONS:
             raise RuntimeError(f"more questions were asked than there are names: {len(asked)}")
         asked.append(yours)
