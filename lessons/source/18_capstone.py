@@ -117,7 +117,7 @@ axes[0].plot(other.losses, color=COLOURS[1], linewidth=1, label="in another orde
 axes[0].set_title("loss")
 axes[0].legend()
 axes[1].semilogy(np.maximum.accumulate(apart), color=COLOURS[1])
-axes[1].set_title("largest difference so far, as a share of the loss")
+axes[1].set_title("largest relative difference so far")
 for axis in axes:
     axis.set_xlabel("step")
 show(
