@@ -4,9 +4,9 @@
 # *95 minutes. Before: lessons [02](02_linear.ipynb) to [10](10_training.ipynb), or as many of them as you have done: the package fills the gaps.*
 #
 # You have written a backward pass for every operation of a Mixer, and each passed a check on a few small arrays. Now they meet. In this lesson your
-# functions compute a whole network, thousands of calls a second, and it must learn to read digits as well as the package's does, to the last digit. After this lesson you can
+# functions compute a whole network, in thousands of calls a second, and it has to learn to read digits exactly as well as the package's does. After this lesson you can
 #
-# * run a training on your own functions, and say which of them is at fault if it differs,
+# * run a training on your own functions, and say which of them is at fault if the result differs,
 # * assemble half a block and a training loop from functions,
 # * say which wrong gradients show in a learning curve, and which hide,
 # * find one faulty function among many with few questions, and save what you trained.
@@ -65,7 +65,7 @@ from tinymixer.training.evaluate import accuracy_interval
 #
 # Each function is tried before it is used. The package trains for forty steps and notes what every operation was given in step 10 and in step 40. Your function gets the
 # same arrays and must give the same results. That is a harder test than `check`: the arrays are float32, as large as in training, and none may be
-# written to. All calls are made before the results are compared, so that a function that remembers something between calls is found, too. It runs in a process of its own: one that never ends is stopped.
+# written to. All calls are made before the results are compared, so that a function that remembers something between calls is caught as well. All this runs in a process of its own: a function that never ends is stopped. If a notebook defines a function twice, the definition that its `check` saw is the one that counts.
 
 # %%
 mine = my_functions(".")
@@ -73,7 +73,7 @@ print(mine.report())
 
 # %% [markdown]
 # * A tick is a function of yours that trains below. A dot is one that is missing or not written yet, and a cross one that differs, with the first wrong number and a hint. In
-#   both cases the package's takes its place. So nothing below depends on how much you have done, only whose work it is.
+#   both cases the package's takes its place. So everything below works however much you have done; what changes is whose work it is.
 # * *Right* means: off by at most a hundred-thousandth of the largest number. Two right functions may add up in different orders, and float32 rounds each sum.
 # * A note is no fault. `np.eye(10)` is float64 and turns whatever it meets into float64 ([lesson 04](04_gelu.ipynb)). Training turns such results back into float32.
 #
@@ -82,8 +82,8 @@ print(mine.report())
 #
 # ## The same network, twice
 # Now train a small Mixer on digits, once with the package's functions and once with those of `mine.backend()`. Same first weights, same batches, same
-# optimizer: SGD with Nesterov's momentum under a cosine schedule. Four fifths of the training images train; the others are for validation. The test images are looked at here, at the end, and
-# nothing in this lesson is chosen by them.
+# optimizer: SGD with Nesterov's momentum under a cosine schedule. Four fifths of the training images train; the others are for validation. The test images are used here and at the end of the lesson, and
+# nothing in between is chosen by them.
 
 # %%
 right = {seed: train(seed=seed) for seed in (0, 1)}  # the package's; seed 1 for later
@@ -91,11 +91,11 @@ yours = train(mine.backend())
 print(compare(right[0], yours))
 
 # %% [markdown]
-# If all thirteen are yours, this is the end of a long way: nothing in that network learns by a gradient that you have not derived and written yourself. (The mean over
+# If all thirteen are yours, you have come a long way: every gradient that this network learns by is one that you derived and wrote yourself. (The mean over
 # tokens goes forward by the package's function, as no exercise asked for it.)
 #
-# The losses are the same to four digits or more, and not to the last bit, unless all functions are the package's. Both are right; they round differently, and each step carries the difference on. Here it is, step by step. To
-# have a difference to look at in any case, whatever is yours, this training has the package's functions but for one: LayerNorm in another order, with every mean as a sum of products.
+# The losses agree to four digits or more, but not to the last bit, unless every function is the package's. Both are right; they round differently, and each step carries the difference on. Here it is, step by step. So that
+# there is a difference to look at however much is yours, this training uses the package's functions except for one: LayerNorm in another order, with every mean as a sum of products.
 
 
 # %%
@@ -117,7 +117,7 @@ axes[0].plot(other.losses, color=COLOURS[1], linewidth=1, label="in another orde
 axes[0].set_title("loss")
 axes[0].legend()
 axes[1].semilogy(np.maximum.accumulate(apart), color=COLOURS[1])
-axes[1].set_title("largest difference so far, as a share of the loss")
+axes[1].set_title("largest relative difference so far")
 for axis in axes:
     axis.set_xlabel("step")
 show(
@@ -146,7 +146,7 @@ print(f"largest difference: {apart.max():.0e} of the loss")
 # | GELU | `y, cache = f.gelu_tanh_forward(x)` | `dx = f.gelu_tanh_backward(dy, cache)` |
 #
 # ### Exercise 18.1
-# Write both passes. The dict of weights has the keys `scale`, `bias` (of LayerNorm), `weight1`, `bias1`, `weight2`, `bias2`; the dict of gradients has the same.
+# Write both passes, with every operation taken from `f`. The dict of weights has the keys `scale`, `bias` (of LayerNorm), `weight1`, `bias1`, `weight2`, `bias2`; the dict of gradients has the same.
 
 
 # %%
@@ -177,7 +177,7 @@ def my_branch_backward(dy, cache, f):
 check("18.1", my_branch_forward, my_branch_backward)
 
 # %% [markdown]
-# The token half is the same with `f.token_linear_forward` in the two Linears. A block is one after the other, and you have seen all the rest of the model in lesson 09.
+# The token half is the same with `f.token_linear_forward` in the two Linears. A block is one after the other, and you have seen the rest of the model in lesson 09.
 #
 # ## The loop
 # A training is a loop around four lines: take a batch, compute the loss and its gradient, change the velocity, change the weights. Write $w$ for all weights in one vector, $g$ for the gradient, $v$ for
@@ -248,17 +248,17 @@ except NotYet as not_yet:
 # * The loss of **step 1** is $\log 10$ whatever happens below the head. Only the head and the loss itself can spoil it.
 # * The loss of **step 2** is computed with a head that has moved once. It depends on every forward function, and on the two backward functions that the head's gradient has passed: that of the loss and that of
 #   Linear, of which `dweight` and `dbias` are used. All other weights are still the first ones, as their gradients were zero.
-# * The loss of **step 3** depends on everything. A fault of LayerNorm's or GELU's backward pass can show here *at the earliest*; since the first steps are short it may take some more until it stands out of the rounding.
+# * The loss of **step 3** depends on everything. A fault of LayerNorm's or GELU's backward pass can show here *at the earliest*; since the first steps are short it may take a few more until it stands out from the rounding.
 #
 # ### Exercise 18.3
-# Write a function that finds this step, and gives 0 where the curves never part. Mind that a loss may be `nan`, and that `nan` counts as different.
+# Write a function that finds this step, and gives 0 where the curves never part. Remember that a loss may be `nan`: then the curves differ.
 
 
 # %%
 def my_first_difference(losses, others, tolerance):
     """losses, others: numbers, one per step  ->  the first step, counted from 1, whose losses differ by
     more than tolerance times the size of the first list's loss; 0 if there is none. Where one list is
-    longer, its rest does not count."""
+    longer, the rest of it does not count."""
     ### BEGIN SOLUTION
     for step, (loss, other) in enumerate(zip(losses, others, strict=False), start=1):
         if not abs(other - loss) <= tolerance * abs(loss):
@@ -271,7 +271,7 @@ check("18.3", my_first_difference)
 
 # %% [markdown]
 # ## Break one term
-# What does a learning curve say about a wrong gradient? We break one term at a time, leave all else right, and look. First make up your mind about six of them:
+# What does a learning curve say about a wrong gradient? We break one term at a time, leave everything else right, and look. First make up your mind about six of the faults:
 #
 # | name of the fault | what is done |
 # |---|---|
@@ -393,8 +393,8 @@ show(
 )
 
 # %% [markdown]
-# Grey is the right training, in colour the broken one, a line per seed. Half of the faults show. The others end where the right one ends, give or take what another seed
-# changes as well. Read the losses of `nothing broken` again: another seed moves them by more than any of the last three faults does.
+# Grey is the right training, in colour the broken one, a line per seed. Half of the faults show. The others end where the right one ends, give or take as much as another seed
+# changes. Read the losses of `nothing broken` again: another seed moves them by more than any of the last three faults does.
 #
 # * **What shows** is a gradient of the wrong size by a large factor, or of the wrong direction in many places.
 # * **What hides** is a gradient that points roughly downhill. SGD needs no more than that: the gradient of 32 images is noisy by far more than a small wrong term.
@@ -412,9 +412,9 @@ show(
 
 # %% [markdown]
 # ## Find it by halves
-# A fault that only comes in the middle of a training passes the report: each function was right on the inputs that were tried. Then you know that *one* of thirteen functions is wrong, and not
-# which. You can ask: take these functions of mine and the package's for all others; does the training agree? One question costs a training. Asked one function at a time, it takes up to twelve questions. But if
-# half of the functions are yours and the training agrees, none of this half is at fault, and if it differs, none of the *other* half is. (That is said of a single fault.) Each question halves the suspects:
+# A fault that only appears in the middle of a training passes the report: each function was right on the inputs that were tried. Then you know that *one* of thirteen functions is wrong, but not
+# which. You can ask: if I take these functions of mine and the package's for all others, does the training agree? One question costs a training. One function at a time, it takes up to twelve questions. But if
+# half of the functions are yours and the training agrees, none of this half is at fault, and if it differs, none of the *other* half is. (This assumes that there is only one fault.) Each question halves the suspects:
 # this is called **bisection**, and $\lceil \log_2 13 \rceil = 4$ questions are enough. ($\lceil x \rceil$ is $x$ rounded up; $\log_2 n$ counts how often $n$ can be halved until 1 is left.)
 #
 # ### Exercise 18.5
@@ -522,7 +522,7 @@ except NotYet as not_yet:
 
 # %% [markdown]
 # ## What you have now
-# * A network whose every gradient is yours, and a way to hold each function to the package's on what training really feeds it.
+# * A network in which every gradient is yours, and a way to compare each function with the package's on what training really feeds it.
 # * *The same* means: the same but for rounding, which grows from step to step.
 # * The first step at which two curves part narrows the search; halving ends it.
 # * A curve shows gradients that are far too long or point elsewhere. It does not show small wrong terms. Check gradients.
@@ -531,6 +531,13 @@ except NotYet as not_yet:
 #
 # **Where the package does this:** `tinymixer/lessons/capstone.py` (the adapters, the inputs of training), `tinymixer/lessons/collecting.py` (your functions out of your notebooks),
 # `tinymixer/backend.py` (what a backend is), `tinymixer/engines/step.py` (the training step), `tinymixer/gradcheck/planted_faults/layer_norm.py` (more terms to break).
+#
+# ## Where to go from here
+# This was the last lesson. What you have now is enough for work of your own:
+#
+# * **A project.** [Two projects](../lessons/PROJECTS.md), each with a rubric, take a few weeks each: derive a layer that the course doesn't have and prove its gradients right, or answer a question by training.
+# * **A study.** Any "what if" of these lessons will do: change one thing, hold the rest equal, train with several seeds, say how sure you are. `tinymixer sweep` runs the trainings.
+# * **A contribution.** An operation with its derivation and its gradient check, a hint for a mistake that had none, a sentence that lost you: [CONTRIBUTING](../CONTRIBUTING.md) says how they get into the package.
 
 # %% [markdown]
 # ## Questions
@@ -547,8 +554,8 @@ except NotYet as not_yet:
 #
 # <details><summary>Answer</summary>
 #
-# `dy` becomes `(512, 32)` and `x`, patches of four pixels, `(512, 4)`: a row for each token of each image. All rows passed through the same weight, so its gradient is the sum over all of them, and to the
-# sum it does not matter which token or image a row was.
+# `dy` becomes `(512, 32)` and `x`, patches of four pixels, `(512, 4)`: a row for each token of each image. All rows passed through the same weight, so its gradient is the sum over all of them, and the
+# sum does not depend on which token or image a row came from.
 #
 # </details>
 #

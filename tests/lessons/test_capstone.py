@@ -220,7 +220,7 @@ SPOILING = {
     "no cache": ("5.1", """
         def my_layer_norm_forward(x, scale, bias, eps=1e-6):
             centred, variance = x - x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
-            return scale * centred / np.sqrt(variance + eps) + bias""", "something else"),
+            return scale * centred / np.sqrt(variance + eps) + bias""", "something other"),
     "one array for all results": ("9.3", """
         KEPT = {}
         def my_mean_over_tokens_backward(dy, shape):

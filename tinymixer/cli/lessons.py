@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import json_option
+from tinymixer.cli.output import json_option, wrapped_lines
 from tinymixer.errors import ConfigError, TinymixerError, install_line
 from tinymixer.text import counted
 
@@ -176,13 +176,13 @@ def capstone(context: click.Context, folder: Path | None, epochs: int, seconds: 
         raise
     yours, wrong = found.in_state(PASSED), found.in_state(WRONG)
     if not as_json:
-        click.echo(encodable(found.report(), sys.stdout))
+        click.echo(wrapped_lines(encodable(found.report(), sys.stdout)))
     training = compare_in_a_process(found, never_ending, epochs, seconds) if yours else None
     good = training is not None and training.agrees and not wrong
     if as_json:
         click.echo(json.dumps(_capstone_as_json(found, training, good), indent=2))
     elif training is not None:
-        click.echo(encodable(f"\n{training}", sys.stdout))
+        click.echo(wrapped_lines(encodable(f"\n{training}", sys.stdout)))
     else:
         click.echo("None of these functions is yours yet, so there is nothing to train with.")
     raise Exit(0 if good else 1)

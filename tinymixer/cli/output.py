@@ -55,12 +55,18 @@ def tell(text: str, to_stderr: bool = False) -> None:
             tell(f"standard output cannot be written ({reason_of(error)}): going on without it", to_stderr=True)
 
 
-def wrapped(text: str, to_stderr: bool = False) -> str:
+def wrapped(text: str, to_stderr: bool = False, indent: str = "  ") -> str:
     """A sentence in lines that fit the terminal, the later ones indented; in a file or a pipe it stays one line."""
     if not (sys.stderr if to_stderr else sys.stdout).isatty():
         return text
     width = max(40, min(shutil.get_terminal_size().columns, 120))
-    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+
+
+def wrapped_lines(text: str) -> str:
+    """Each line of a report as `wrapped` has it; a hint or another detail goes on below its own words."""
+    detail = " " * len("    hint      ")
+    return "\n".join(wrapped(line, indent=detail if line[:1] == " " else "  ") for line in text.split("\n"))
 
 
 def print_json(value: Any) -> None:

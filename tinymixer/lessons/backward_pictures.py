@@ -8,7 +8,7 @@ import numpy as np
 
 from tinymixer import ops
 from tinymixer.analysis.curves import COLOURS, INK
-from tinymixer.lessons.pictures import new_figure
+from tinymixer.lessons.pictures import draw_numbers, in_brackets, new_figure
 
 FORWARD, BACKWARD = COLOURS[0], COLOURS[4]
 Steps = list[tuple[Any, str]]
@@ -122,12 +122,7 @@ def _tables(tables: dict[str, _Table], known: dict[str, Any], marked: dict[str, 
         here = known[name].any()
         title = colour if here else INK
         axis.text(table.left + columns / 2, table.top - 0.25, table.name, ha="center", va="bottom", color=title)
-        for (row, column), value in np.ndenumerate(table.values):
-            x, y = table.left + column, table.top + row
-            style: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.6}
-            axis.add_patch(Rectangle((x, y), 1, 1, fill=False, **style))
-            if known[name][row, column]:
-                axis.text(x + 0.5, y + 0.5, f"{value:g}", ha="center", va="center", color=colour, fontsize=11)
+        draw_numbers(axis, table.values, table.left, table.top, known[name], colour)
         if marked[name].any():  # always a rectangle of cells: a row, a column, one cell or all
             first, last = np.argwhere(marked[name])[[0, -1]]
             (down, across), (height, width) = first, last - first + 1
@@ -159,7 +154,7 @@ def gelu_steps(x: Any, dy: Any) -> Steps:
     for n in range(len(x)):
         slope = round(float(slopes[n]), 3)
         said = f"Backward: at x = {x[n]:g} the curve has the slope {slope:g}, so dx = dy * slope = "
-        factors = f"{_in_brackets(dy[n])} * {_in_brackets(slope)}"
+        factors = f"{in_brackets(dy[n])} * {in_brackets(slope)}"
         steps.append((_curve(columns, n + 1, n), f"{said}{factors} = {_number(dx[n], 3)}."))
     said = "Each dy is multiplied by the slope at its own x. No element affects another, and nothing is summed."
     return [*steps, (_curve(columns, len(x), None), said)]
@@ -340,13 +335,9 @@ def _row(values: Any) -> str:
     return ", ".join(_number(value) for value in values)
 
 
-def _in_brackets(value: float) -> str:
-    return f"({value:g})" if value < 0 else f"{value:g}"
-
-
 def _sum(values: Any) -> str:
-    return " + ".join(map(_in_brackets, values))
+    return " + ".join(map(in_brackets, values))
 
 
 def _products(first: Any, second: Any) -> str:
-    return " + ".join(f"{_in_brackets(a)} * {_in_brackets(b)}" for a, b in zip(first, second, strict=True))
+    return " + ".join(f"{in_brackets(a)} * {in_brackets(b)}" for a, b in zip(first, second, strict=True))

@@ -25,7 +25,7 @@ from tinymixer.lessons.answers import Place, grade, write_files
 from tinymixer.lessons.capstone import EPOCHS, NO_EXERCISE, PARTS, Part, Trained, backend_with, train
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import find_exercise
-from tinymixer.lessons.grading import MARKS, NOT_YET, PASSED, Verdict
+from tinymixer.lessons.grading import MARKS, NOT_YET, PASSED, WRONG, Verdict
 from tinymixer.lessons.isolated import Patience, grade_notebook, train_in_a_process
 from tinymixer.lessons.notebook import EVERYTHING, read_notebook
 from tinymixer.lessons.progress import SIDE_BY_SIDE, notebook_of
@@ -103,8 +103,14 @@ class MyFunctions:
         yours, others = self.in_state(PASSED), [one.part.function for one in self.findings if one.state != PASSED]
         if not yours:
             return f"yours: 0 of {len(self.findings)}; all are the package's"
-        packages = f"{', '.join(others)}, and {NO_EXERCISE}" if others else NO_EXERCISE
-        return f"yours: {len(yours)} of {len(self.findings)}; the package's: {packages}, which no exercise asks for"
+        packages = f"{NO_EXERCISE} (no exercise asks for it)"
+        if others:
+            packages = f"{', '.join(others)}, and {packages}"
+        lines = [f"yours: {len(yours)} of {len(self.findings)}; the package's: {packages}"]
+        if wrong := self.in_state(WRONG):
+            differ = f"{' and '.join(wrong)} {'differs' if len(wrong) == 1 else 'differ'}"
+            lines.append(f"{differ} from the package's, which {'trains' if len(wrong) == 1 else 'train'} instead.")
+        return "\n".join(lines)
 
 
 def my_functions(folder: "str | Path" = ".") -> MyFunctions:

@@ -149,7 +149,7 @@ def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str
         return "The sign is wrong everywhere, but the size is right."
     if ratio is not None and ratio != 0:
         return f"Every element is {ratio:.6g} times what it should be: a factor is missing, or there is one too many."
-    if not np.any(got) and np.any(expected):
+    if expected.size > 1 and not np.any(got) and np.any(expected):
         return "Everything is zero: is anything written into the array that comes back?"
     return ""
 

@@ -12,7 +12,7 @@ import numpy as np
 from tinymixer import ops
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.layers.mixer_block import MixerBlock
-from tinymixer.lessons.pictures import new_figure
+from tinymixer.lessons.pictures import draw_numbers, in_brackets, new_figure
 from tinymixer.ops.array_library import Array
 
 Step = tuple[Any, str]  # a figure, and what happens in it
@@ -110,12 +110,8 @@ def token_mixing_steps(x: Array, weight: Array, bias: Array, dy: Array) -> list[
 
 
 def _sum_of_products(one: Array, other: Array, total: float) -> str:
-    products = (f"{_in_brackets(a)} \N{MULTIPLICATION SIGN} {_in_brackets(b)}" for a, b in zip(one, other, strict=True))
+    products = (f"{in_brackets(a)} \N{MULTIPLICATION SIGN} {in_brackets(b)}" for a, b in zip(one, other, strict=True))
     return f"{' + '.join(products)} = {total:g}"
-
-
-def _in_brackets(number: float) -> str:
-    return f"({number:g})" if number < 0 else f"{number:g}"
 
 
 def _draw_tables(tables: dict[str, Table], known: Collection[str], active: str, used: Collection[str]) -> Any:
@@ -154,15 +150,9 @@ def _draw_table(axis: Any, table: Table, left: float, top: float, known: bool, f
     from matplotlib.patches import Rectangle
 
     rows, columns = table.values.shape
-    cells = [(row, column, top + row * CELL) for row in range(rows) for column in range(columns)]
+    draw_numbers(axis, table.values, left, top, known, table.colour, CELL)
     if table.bias is not None:
-        cells += [(rows, column, top + (rows + 0.4) * CELL) for column in range(columns)]
-    for row, column, upper in cells:
-        axis.add_patch(Rectangle((left + column, upper), 1, CELL, facecolor="none", edgecolor=INK, linewidth=0.5))
-        value = table.values[row, column] if row < rows or table.bias is None else table.bias[column]
-        if known:
-            centred = {"ha": "center", "va": "center", "color": table.colour(row, column), "fontsize": 10}
-            axis.text(left + column + 0.5, upper + CELL / 2, f"{value:g}", **centred)
+        draw_numbers(axis, table.bias[None], left, top + (rows + 0.4) * CELL, known, table.colour, CELL)
     if thick:
         size = columns + 0.3, table.height + 0.3
         corner = left - 0.15, top - 0.15

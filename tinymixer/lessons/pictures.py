@@ -3,7 +3,10 @@
 import base64
 import html
 import io
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from tinymixer.analysis.curves import INK
 from tinymixer.analysis.figures import transparent_figure
@@ -25,6 +28,37 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
     with rc_context(settings):
         figure = transparent_figure(width, height, DOTS_PER_INCH)
         return figure, figure.subplots(rows, columns, **keywords)
+
+
+def draw_numbers(
+    axis: Any,
+    values: Any,
+    left: float,
+    top: float,
+    known: Any,
+    colour: str | Callable[[int, int], str],
+    height: float = 1.0,
+) -> None:
+    """A table of numbers: cells that are 1 wide, downwards and to the right from a corner.
+
+    values   (rows, columns)
+    known    which numbers are written: True or False, or one of these for each cell
+    colour   of the numbers: one for all, or a function of row and column
+    """
+    from matplotlib.patches import Rectangle
+
+    written = np.broadcast_to(known, values.shape)
+    for (row, column), value in np.ndenumerate(values):
+        x, y = left + column, top + row * height
+        axis.add_patch(Rectangle((x, y), 1, height, facecolor="none", edgecolor=INK, linewidth=0.5))
+        if written[row, column]:
+            ink = colour if isinstance(colour, str) else colour(row, column)
+            axis.text(x + 0.5, y + height / 2, f"{value:g}", ha="center", va="center", color=ink, fontsize=10.5)
+
+
+def in_brackets(number: float) -> str:
+    """A number as a factor or a summand: in brackets where it is negative."""
+    return f"({number:g})" if number < 0 else f"{number:g}"
 
 
 def show(figure: Any, alt: str) -> None:

@@ -4,6 +4,8 @@ import json
 import math
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 
@@ -27,14 +29,20 @@ def _branch_inputs(generator):
         yield generator.normal(size=x.shape), x, weights
 
 
+OTHERS = SimpleNamespace(  # GELU in its other form: an answer that calls the package's operations by name differs
+    **vars(ops) | {"gelu_tanh_forward": ops.gelu_erf_forward, "gelu_tanh_backward": ops.gelu_erf_backward}
+)
+
+
 def _run_branch(forward, backward, dy, x, weights):
-    y, cache = forward(x, weights, ops)
-    returned = backward(dy, cache, ops)
+    f = OTHERS if len(x) == x.shape[-1] else ops  # in the second case
+    y, cache = forward(x, weights, f)
+    returned = backward(dy, cache, f)
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise TypeError(f"backward gives two results, dx and a dict of gradients, not {describe(returned)}")
+        raise TypeError(f"expected two results of backward, dx and a dict of gradients, got {describe(returned)}")
     dx, gradients = returned
     if not isinstance(gradients, dict):
-        raise TypeError(f"the second result of backward is a dict of gradients, not a {type(gradients).__name__}")
+        raise TypeError(f"expected a dict as the second result of backward, got {describe(gradients)}")
     if missing := [name for name in WEIGHTS if name not in gradients]:
         raise ValueError(f"the dict of gradients lacks {', '.join(missing)}")
     return (y, dx, *(gradients[name] for name in WEIGHTS))
@@ -95,7 +103,7 @@ exercise(
             (_forward_with(gelu=False), _backward),
         ),
         Mistake(
-            "dx lacks the straight way: y is x plus the branch, so dy arrives at x once unchanged.",
+            "dx lacks the direct path: y is x plus the branch, so dy reaches x once unchanged.",
             (_forward, _backward_with(into_sum=lambda dy, dbranch: dbranch)),
         ),
         Mistake(
@@ -117,6 +125,11 @@ exercise(
         Mistake(
             "The backward pass leaves GELU out: the gradient of its output goes into the first Linear.",
             (_forward, _backward_with(gelu=False)),
+        ),
+        Mistake(
+            "The package's operations are called by name, so your own would never be used. `f` says which operations "
+            "to take: here another form of GELU.",
+            (lambda x, weights, f: _forward(x, weights, ops), lambda dy, cache, f: _backward(dy, cache, ops)),
         ),
     ],
 )
@@ -243,7 +256,7 @@ def _nesterov(loss_and_gradient, weights, batches, learning_rate, momentum):
 
 
 def _curves(generator):
-    """Two lists of losses and a tolerance: they part in the middle, at once, never, by a nan, and one ends early."""
+    """Two lists of losses and a tolerance: they part in the middle, at once, never, at a nan; one ends early."""
     losses = [float(loss) for loss in 2.3 * np.exp(-0.1 * np.arange(8)) + 0.01 * generator.random(8)]
     wiggled = [loss * (1 + 1e-7 * sign) for loss, sign in zip(losses, (1, -1) * 4, strict=True)]
     parted = [loss * (1.004 if index >= 4 else 1) for index, loss in enumerate(wiggled)]
@@ -253,7 +266,8 @@ def _curves(generator):
     yield losses, [*wiggled[:5], math.nan, math.nan, math.nan], 1e-5
     yield losses, wiggled[:3], 1e-5
     small = [loss / 1000 for loss in losses]
-    yield small, [loss * (1.002 if index >= 6 else 1) for index, loss in enumerate(small)], 1e-3
+    yield small, [*small[:6], small[6] * 1.002, small[7] * 1.02], 1e-3
+    yield [0.5, 0.0, -0.5, -1.0], [0.5, 0.0, -0.50001, -1.01], 1e-3  # other losses than ours may be zero or negative
 
 
 def _parting(losses, others, tolerance, *, first=1, size=abs, nan=True, sign=abs, none=0):
@@ -262,6 +276,11 @@ def _parting(losses, others, tolerance, *, first=1, size=abs, nan=True, sign=abs
         if (not difference <= allowed) if nan else difference > allowed:
             return index + first
     return none
+
+
+def _parting_divided(losses, others, tolerance):
+    pairs = enumerate(zip(losses, others, strict=False), start=1)
+    return next((step for step, (one, other) in pairs if not abs(other - one) / abs(one) <= tolerance), 0)
 
 
 def _means(losses):
@@ -305,6 +324,24 @@ exercise(
             "Only losses that are larger count here. One that is smaller differs as well: take the size of the "
             "difference.",
             _parting_with(sign=lambda difference: difference),
+        ),
+        Mistake(
+            "Only losses that are smaller count here. One that is larger differs as well: take the size of the "
+            "difference.",
+            _parting_with(sign=lambda difference: -difference),
+        ),
+        Mistake(
+            "The tolerance is multiplied by the loss itself. A loss may be negative: take its size.",
+            _parting_with(size=lambda loss: loss),
+        ),
+        Mistake(
+            "This divides by a loss, and a loss may be zero. How can the question be asked without a division?",
+            lambda losses, others, tolerance: _parting_divided(losses, others, tolerance),
+        ),
+        Mistake(
+            "Where the curves never part, this gives 1. (`np.argmax` finds place 0 in a row that is all False, too.) "
+            "Ask first whether any step differs.",
+            _parting_with(none=1),
         ),
         Mistake("Where the curves never part, 0 is asked for.", _parting_with(none=-1)),
         Mistake(
@@ -378,12 +415,12 @@ def _one_wrong(index):
 def _run_predictions(function):
     predicted = function()
     if not isinstance(predicted, dict):
-        raise TypeError("a dict is asked for, with a word for each fault")
+        raise TypeError(f"expected a dict with a word for each fault, got {describe(predicted)}")
     for name in OUTCOMES:
         if name not in predicted:
             raise ValueError(f"there is no prediction for {name}")
         if predicted[name] not in (DIVERGES, NEVER, LESS, HIDES):
-            raise ValueError(f"{predicted[name]!r} is none of the four words")
+            raise ValueError(f"{predicted[name]!r} is not one of the words {DIVERGES}, {NEVER}, {LESS}, {HIDES}")
     return tuple(predicted[name] == right for name, right in OUTCOMES.items())
 
 
@@ -401,7 +438,7 @@ exercise(
 
 # --- 18.5 ---
 
-SPARE_QUESTIONS = 4  # beyond one for each name; then an answer is stopped that would ask for ever
+SPARE_QUESTIONS = 4  # beyond one for each name; an answer that asks more than that is stopped
 
 
 def _suspects(generator):
@@ -423,7 +460,7 @@ def _run_bisection(function, names, faulty):
             raise ValueError(f"agrees was asked about {len(yours)} names, and there are {len(names)}")
         yours = list(yours)
         if unknown := [one for one in yours if one not in names]:
-            raise ValueError(f"agrees was asked about {unknown[0]!r}, which is none of the names")
+            raise ValueError(f"agrees was asked about {unknown[0]!r}, which is not one of the names")
         if len(asked) == len(names) + SPARE_QUESTIONS:
             raise RuntimeError(f"more questions were asked than there are names: {len(asked)}")
         asked.append(yours)
@@ -451,6 +488,16 @@ def _second_half_asked(names, agrees):
 
 def _one_by_one(names, agrees):
     return next(name for name in names if not agrees([name]))
+
+
+def _asks_about_both(names, agrees):
+    while len(names) > 1:
+        half, rest = names[: len(names) // 2], names[len(names) // 2 :]
+        if not agrees(half):
+            names = half
+        elif not agrees(rest):
+            names = rest
+    return names[0]
 
 
 def _never_shrinks(names, agrees):
@@ -485,12 +532,17 @@ exercise(
             lambda names, agrees: names.index(_halving(names, agrees)),
         ),
         Mistake(
-            "The suspects never become fewer, so that it asks for ever. What does each answer rule out?", _never_shrinks
+            "The suspects never become fewer, so it never stops asking. What does each answer rule out?", _never_shrinks
         ),
         Mistake(
             "The right function, with too many questions: one for each function. Ask about half of those that are "
             "left.",
             _one_by_one,
+        ),
+        Mistake(
+            "The right function, with too many questions: both halves are asked about. Once one half agrees, what is "
+            "known of the other?",
+            _asks_about_both,
         ),
     ],
 )
@@ -517,12 +569,23 @@ def _run_saving(save, load, weights):
         save(str(path), weights)
         if not path.is_file():
             there = ", ".join(sorted(one.name for one in Path(folder).iterdir())) or "nothing"
-            raise FileNotFoundError(f"my_save left no file mixer.npz in the folder; in it is {there}")
+            raise FileNotFoundError(f"my_save wrote no file at its path, .../mixer.npz; in that folder is {there}")
         path.rename(moved)
-        loaded = load(str(moved))
+        opened, numpy_load = [], np.load
+
+        def noting(*arguments, **options):
+            opened.append(numpy_load(*arguments, **options))
+            return opened[-1]
+
+        with patch.object(np, "load", noting):
+            loaded = load(str(moved))
         if not hasattr(loaded, "items"):
-            raise TypeError(f"my_load gives back a dict of arrays, not a {type(loaded).__name__}")
-        return isinstance(loaded, dict), sorted(loaded), dict(loaded.items())
+            raise TypeError(f"expected a dict of arrays from my_load, got {describe(loaded)}")
+        found = isinstance(loaded, dict), sorted(loaded), dict(loaded.items())
+        still_open = [reader for reader in opened if getattr(reader, "zip", None) and not reader.zip.fp.closed]
+        for reader in still_open:
+            reader.close()
+        return *found, not still_open
 
 
 def _save(path, weights):
@@ -550,7 +613,7 @@ exercise(
     ("my_save", "my_load"),
     reference=(_save, _load),
     cases=_networks,
-    returns=("a dict", "names", "weights"),
+    returns=("a dict", "names", "weights", "the file closed"),
     call=_run_saving,
     mistakes=[
         Mistake(
@@ -567,6 +630,21 @@ exercise(
             "The arrays have lost their names: without names np.savez calls them arr_0 and so on. How does one hand "
             "over a dict as named arguments?",
             (lambda path, weights: np.savez(path, *weights.values()), _load),
+        ),
+        Mistake(
+            "The names came back changed. In the file any text may be a name, one with dots too.",
+            (
+                lambda path, weights: np.savez(path, **{name.replace(".", "_"): one for name, one in weights.items()}),
+                _load,
+            ),
+        ),
+        Mistake(
+            "Loading has lost the names and counts the arrays instead. What does `reader.files` hold?",
+            (_save, lambda path: dict(enumerate(_load(path).values()))),
+        ),
+        Mistake(
+            "The arrays came back flat. NumPy's format keeps an array's shape if it is saved as it is.",
+            (lambda path, weights: np.savez(path, **{name: one.ravel() for name, one in weights.items()}), _load),
         ),
         Mistake(
             "The whole dict is one object in the file, which NumPy can only pickle. Hand over each array "
@@ -587,6 +665,10 @@ exercise(
                 lambda path, weights: np.savez(path, **{name: one.astype(np.float16) for name, one in weights.items()}),
                 lambda path: {name: one.astype(np.float32) for name, one in _load(path).items()},
             ),
+        ),
+        Mistake(
+            "All is read, but the reader is left open, and with it the file. A `with` block closes it at its end.",
+            (_save, lambda path: dict(np.load(path))),
         ),
         Mistake(
             "The arrays came back as float64: load them as they were stored.",
