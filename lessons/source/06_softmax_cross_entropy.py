@@ -94,7 +94,7 @@ print("ratio of neighbours:", (p[:-1] / p[1:]).round(3))
 
 # %% [markdown]
 # ## Logits of 1000
-# Floating-point numbers do not go on for ever. In float32 the largest is about $3.4 \cdot 10^{38}$, which is $e^{88.7}$, and everything
+# Floating-point numbers do not go on forever. In float32 the largest is about $3.4 \cdot 10^{38}$, which is $e^{88.7}$, and everything
 # below about $10^{-45}$, which is $e^{-104}$, becomes zero. (In float16 the largest is 65504, which is $e^{11.1}$.)
 
 # %%
@@ -432,7 +432,7 @@ for backward in (ops.softmax_cross_entropy_backward, faults.label_smoothing_forg
 # the outputs add up to 1 whatever the logits are.
 #
 # ## Label smoothing
-# A target of 1 can never be reached: $p_y = 1$ would need an infinite logit, and $p - t$ keeps pushing the logits apart for ever. Szegedy et al. 2016
+# A target of 1 can never be reached: $p_y = 1$ would need an infinite logit, and $p - t$ keeps pushing the logits apart forever. Szegedy et al. 2016
 # ([arXiv 1512.00567](https://arxiv.org/abs/1512.00567), section 7) ask for a little less. With a small number
 # $\alpha$, for instance 0.1, each target becomes
 #
