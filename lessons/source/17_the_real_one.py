@@ -14,7 +14,8 @@
 #
 # **With and without the weights.** Nothing is downloaded here. If one of the published files is on your machine already, the cells below use it. If not, they say in a sentence what they would show, and go on with a small Mixer
 # that comes with the package, and with digits.
-#
+
+# %% [markdown]
 # ## Before you begin
 #
 # **1.** The authors' weights were trained with the GELU that contains a tanh; some other programs run them with the exact one. How would you notice that you have the wrong one? (lesson 04)
@@ -955,7 +956,8 @@ for row, count in enumerate(COUNTS):
 # `tinymixer/models/resolution.py` (other grids), `tinymixer/training/fine_tuning.py` (how a run starts from weights).
 #
 # Next: [lesson 18, your own functions train a network](18_capstone.ipynb).
-#
+
+# %% [markdown]
 # ## Questions
 #
 # **1.** Somebody loads Mixer-B/16 and feeds it pixels from 0 to 255 instead of $-1$ to 1. Does it crash? What do they see?
