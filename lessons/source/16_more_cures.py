@@ -546,7 +546,7 @@ show(
 # | no *direction* stretched by more than 1 | $U V^T$: Muon | $\sum_i s_i$ |
 #
 # The last line in full: insert the SVD, $\sum_{jk} G_{jk} D_{jk} = \sum_i s_i \sum_{jk} u_{ji} D_{jk} v_{ki} = \sum_i s_i\; u_i^T D\,v_i$. If $D$ stretches nothing by more than 1, then $D v_i$ has at most the length 1, and $u_i^T (D v_i)$, a product of two such vectors, is at most 1. So the promise is at most $\sum_i s_i$. And $D = U V^T$ turns $v_i$ into $u_i$, so each of the products *is* 1.
-# The middle line is the same with elements in place of directions.
+# The middle line is the same with elements instead of directions.
 #
 # ### Without a decomposition
 # An SVD in every step is slow, most of all on a GPU, which is fastest at matrix products. **Newton-Schulz** iteration needs only those. Begin with $X = G / n$, where $n$ is the root of the sum of all squared elements of $G$. That sum is also the sum of the squared singular values (below), so those of $X$ lie between 0 and 1. Then repeat, with three fixed numbers $a$, $b$, $c$:
@@ -745,7 +745,7 @@ for seed, (last, average) in zip(SEEDS, pairs, strict=True):
 #   of the Mixer used mixup, dropout and stochastic depth for ImageNet, in runs of many epochs.
 # * **Chosen by validation images.** We looked at some forty settings to write this lesson, and show those that teach something. The best of forty is the best partly by luck, on these 719 images. Before claiming anything, one would open the test set: once, for a choice made beforehand.
 #
-# **Try it.** (1) `mixing(mixup=1.0, mixing_off=0.5)`: where between 0.2 and 1 is a good place to stop? How many seeds do you need to tell? (2) Stochastic depth with `num_blocks` 8 in place of 2: does it still harm? (3) Draw the learning curve again with `mixing(cutmix=1.0)`. Does CutMix bring as much with 718 images as with 75? Guess first.
+# **Try it.** (1) `mixing(mixup=1.0, mixing_off=0.5)`: where between 0.2 and 1 is a good place to stop? How many seeds do you need to tell? (2) Stochastic depth with `num_blocks=8` instead of 2: does it still hurt? (3) Draw the learning curve again with `mixing(cutmix=1.0)`. Does CutMix bring as much with 718 images as with 75? Guess first.
 
 # %% [markdown] tags=["solution"]
 # **About the questions.** Means over eight seeds, unless we say otherwise. (1) Off for the second half: 86.3 %, against 87.7 % for the last fifth and 85.6 % for never. Between a half and a fifth, seven seeds out of eight say a fifth. To tell places nearer to a fifth apart would take more seeds. (2) Yes: 82.5 % against 87.3 % (six seeds, all six minus),
