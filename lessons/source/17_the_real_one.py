@@ -3,8 +3,8 @@
 #
 # *135 minutes. Before: [lesson 09](09_mixer.ipynb) (the whole Mixer), [lesson 12](12_what_it_learned.ipynb) (weights as images), [lesson 13](13_overfitting.ipynb) (validation, how exact an accuracy is). A good place for a break is before* What the numbers mean.
 #
-# The Mixers of the paper have 18 to 431 million parameters and were trained on millions of photographs. Their authors published some of them. You know every line of their arithmetic
-# by now. What is left is what surrounds it: files, pixels, names of classes, tables of results. There, mistakes raise no error. After this lesson you can
+# The Mixers of the paper have 18 to 431 million parameters and were trained on millions of photographs. Their authors published some of them. By now you know every line of their arithmetic.
+# What is left is everything around it: files, pixels, names of classes, tables of results. There, mistakes raise no error. After this lesson you can
 #
 # * read the sizes of a Mixer off a file of weights, and say what it costs to keep, to run and to train it,
 # * prepare a picture as the weights expect it, and say what goes wrong silently otherwise,
@@ -12,16 +12,17 @@
 # * take a trained Mixer to larger pictures, and prove what that computes,
 # * start from trained weights for classes of your own, and measure honestly whether it helps.
 #
-# **With and without the weights.** Nothing is downloaded here. If one of the published files is on your machine already, the cells below use it. If none is, they say in a sentence what they would show, and go on with a small Mixer
+# **With and without the weights.** Nothing is downloaded here. If one of the published files is on your machine already, the cells below use it. If not, they say in a sentence what they would show, and go on with a small Mixer
 # that comes with the package, and with digits.
-#
+
+# %% [markdown]
 # ## Before you begin
 #
-# **1.** The authors' weights were trained with the GELU that contains a tanh, other people's copies of them are run with the exact one. How would you notice that you have the wrong one? (lesson 04)
+# **1.** The authors' weights were trained with the GELU that contains a tanh; some other programs run them with the exact one. How would you notice that you have the wrong one? (lesson 04)
 #
 # <details><summary>Answer</summary>
 #
-# Hardly at all. The two curves differ by at most 0.0005, so that nothing fails and the logits are off by a little. You would have to compare logits with somebody who computes it right.
+# You would hardly notice. The two curves differ by at most 0.0005, so nothing fails and the logits are off by a little. You would have to compare your logits with those of a program that is known to be right.
 #
 # </details>
 #
@@ -37,7 +38,7 @@
 #
 # <details><summary>Answer</summary>
 #
-# By $\sqrt{0.85 \cdot 0.15 / 720}$, 1.3 points. With 50,000 images it is 0.16 points: 69 times as many images make the error 8.3 times smaller, the root of 69.
+# By $\sqrt{0.85 \cdot 0.15 / 720}$, which is 1.3 points. With 50,000 images it is 0.16 points: 69 times as many images make the error 8.3 times smaller, the root of 69.
 #
 # </details>
 
@@ -59,7 +60,6 @@ from tinymixer.data import Batches, load_dataset, normalise
 from tinymixer.data.images import whole_picture
 from tinymixer.engines import EngineOptions, choose_engine
 from tinymixer.lessons import check, new_figure, show
-from tinymixer.lessons.exercises.lesson_17 import authors_shapes
 from tinymixer.models import PRESETS
 from tinymixer.models.resolution import block_diagonal, resize_tokens, tokens_of_parts
 from tinymixer.optim import AdamW
@@ -68,6 +68,7 @@ from tinymixer.pretrained import published
 from tinymixer.pretrained.array_file import open_arrays
 from tinymixer.pretrained.catalogue import CATALOGUE, find
 from tinymixer.pretrained.class_names import imagenet_classes
+from tinymixer.pretrained.naming import authors_shapes
 from tinymixer.pretrained.resizing import resize_bilinear
 from tinymixer.training import evaluate, train_step
 from tinymixer.training.evaluate import accuracy_interval
@@ -94,7 +95,7 @@ for known, entry in CATALOGUE.items():
             f"{known:36} {entry.variant:5} {entry.classes:7,} {mebibytes:5.0f}  {'yes' if is_here(known) else '-'}"
         )
 
-SMALL_ENOUGH = ("mixer-b16-imagenet1k", "mixer-b16-gsam", "mixer-b16-sam", "mixer-s16-gsam")
+SMALL_ENOUGH = ("mixer-s16-gsam", "mixer-b16-imagenet1k", "mixer-b16-gsam", "mixer-b16-sam")
 name = next((one for one in SMALL_ENOUGH if is_here(one)), None)  # None: there is none
 if name is None:
     print(
@@ -104,10 +105,10 @@ if name is None:
     )
 
 # %% [markdown]
-# If you want the real one: `tinymixer weights fetch mixer-s16-gsam` in a terminal fetches 71 MiB, `mixer-b16-imagenet1k` is 228 MiB. Then restart this notebook. The rest works without.
+# If you want the real one: in a terminal, `tinymixer weights fetch mixer-s16-gsam` fetches 71 MiB; `mixer-b16-imagenet1k`, the paper's own, is 228 MiB. Then restart this notebook. Everything below works without it.
 #
 # ## What is in the file
-# A file of weights is a list of named arrays, and nothing else: no code, no sizes, no class names. These are the first of one, as the authors named them, and the last:
+# A file of weights is a list of named arrays, and nothing else: no code, no sizes, no class names. Here are the first and the last arrays of one, with the authors' names:
 
 # %%
 if name is None:
@@ -126,7 +127,7 @@ for each, shape in [*list(shapes.items())[:14], *list(shapes.items())[-4:]]:
 # The stem's kernel is `(P, P, colours, C)`. The package has one table of all these names, `tinymixer/pretrained/naming.py`.
 #
 # ### Exercise 17.1
-# Read the sizes of a Mixer off its arrays. `shapes` is such a dictionary, from names to shapes, of any Mixer in the authors' layout. The picture is a square, and so is the grid of patches. $L$ is the number of blocks. Parameters are all numbers in the file.
+# Read the sizes of a Mixer off its arrays. `shapes` is such a dictionary, from names to shapes, of any Mixer in the authors' layout. The picture is a square, and so is the grid of patches. $L$ is the number of blocks, and `parameters` counts all numbers in the file.
 # (`math.prod` multiplies the numbers of a tuple, `math.isqrt` is the whole-number square root.)
 
 
@@ -146,7 +147,7 @@ def my_sizes(shapes):
 check("17.1", my_sizes)
 
 # %% [markdown]
-# The same for all sizes of the paper's table 1, with 1,000 classes, from the formulas of exercises 9.4 and 9.5. For B/16 we count in two more ways.
+# Here are all sizes of the paper's table 1, with 1,000 classes, from the formulas of exercises 9.4 and 9.5. For B/16 we count in two more ways.
 
 # %%
 print(
@@ -168,12 +169,12 @@ print(f"bytes in float32:              {4 * in_the_file:,}")
 del model_without_values
 
 # %% [markdown]
-# The paper's table 1 gives 19, 18, 60, 59, 206, 207 and 431 million. That is the second column: the table leaves the head out, and says so. The third column is work for *one* picture, forward.
+# The paper's table 1 gives 19, 18, 60, 59, 206, 207 and 431 million. That is the second column: the paper's table leaves the head out, and says so. The third column is the work for *one* picture, forward.
 #
 # Keeping B/16 takes 240 million bytes. *Training* it with AdamW takes four vectors of that length: weights, gradients and two moments, 958 million bytes before the first activation.
 #
 # ## Loading it
-# From here on, `mixer` is the published model where it is, and first-mixer where it is not. Both are a network together with its preprocessing and the names of its classes.
+# From here on, `mixer` is the published model if it is here, and first-mixer if not. Either is a network together with its preprocessing and the names of its classes.
 
 # %%
 mixer = load_weights(name or "first-mixer", backend="numpy")
@@ -183,7 +184,7 @@ print(f"{mixer.parameters.count:,} parameters, {len(mixer.class_names):,} classe
 print("pictures:", mixer.preprocessing.describe())
 
 # %% [markdown]
-# Now a picture. If a file `picture.jpg` lies beside this notebook, it is taken. Otherwise we draw one with six lines of NumPy.
+# Now a picture. If a file `picture.jpg` lies beside this notebook, it is taken. Otherwise we draw one with a few lines of NumPy.
 
 # %%
 if Path("picture.jpg").is_file():
@@ -223,7 +224,7 @@ show(
 )
 
 # %% [markdown]
-# first-mixer takes the drawn ship for a ship. The second line is the same picture, read by a library that puts blue first, as OpenCV does: now it is as likely an airplane. And look at the third line. Noise is none of the classes, and there is no class "none": softmax shares out 100 % among the names that there are. A probability answers "which of these, if it is one of these?", and never "is it one of these?".
+# first-mixer takes the drawn ship for a ship. The second line is the same picture, read by a library that puts blue first, as OpenCV does: now it is nearly as likely an airplane. And look at the third line. Noise belongs to no class, and there is no class "none": softmax divides 100 % among the names that there are. A probability answers "which of these, if it is one of these?", and never "is it one of these?".
 #
 # ## Preprocessing: the silent mistake
 # A file of weights does not say how pictures were prepared when it was trained. Four published ways:
@@ -233,14 +234,14 @@ for way in ("authors", "big_vision", "timm", "miil"):
     print(published(way, 224).describe())
 
 # %% [markdown]
-# Three steps hide in each. **Resize**: to a square at once, or so that the *shorter* side has 256 pixels, which keeps the proportions. **Cut** the central square of 224 x 224 out. **Scale**: with $m$ for the mean and $s$ for the standard deviation, both of pixels that go from 0 to 1,
+# Each consists of three steps. **Resize**: to a square at once, or so that the *shorter* side has 256 pixels, which keeps the proportions. **Cut** out the central square of 224 x 224. **Scale**: with $m$ for the mean and $s$ for the standard deviation, both of pixels that go from 0 to 1,
 #
 # $$x = \frac{\text{pixel}/255 - m}{s}, \qquad m = s = \tfrac12: \quad x = \frac{\text{pixel}}{127.5} - 1 ,$$
 #
 # so that black is $-1$ and white is 1.
 #
 # ### Exercise 17.2
-# Take a picture that is resized already: its shorter side is at least `size`. Cut the central square out, and scale its pixels to $-1 .. 1$. If an odd number of rows or columns goes, the smaller half goes above and to the left.
+# Take a picture that is resized already: its shorter side is at least `size`. Cut out the central square, and scale its pixels to between $-1$ and 1. If an odd number of rows or columns is cut off, the smaller half of them is above or on the left.
 
 
 # %%
@@ -324,14 +325,14 @@ for way, images in wrong_ways.items():
     print(f"{way:28} {right:8.1%} {probabilities.max(axis=1).mean():8.1%}")
 
 # %% [markdown]
-# No line raised an error, and none gave numbers that are not finite: LayerNorm takes everything back to a sensible size, whatever comes in. The third line is a warning for those who look at it, since the answers became unsure. Most others stay fairly sure.
-# "Mean 0, deviation 1" is the dangerous one. It is the *usual* preprocessing, it costs only a few points, and nobody looks for a bug in a network that reads most digits.
+# No line raised an error, and none gave numbers that are not finite: LayerNorm takes everything back to a sensible size, whatever comes in. The third line gives those a warning who look at it: the answers are unsure. Most others stay fairly sure.
+# "Mean 0, deviation 1" is the dangerous one. It is the *usual* preprocessing, it costs only a few points, and nobody looks for a bug in a network that reads most of the digits.
 #
-# Large models are no different. timm, a PyTorch library, runs the authors' two ImageNet models with other interpolation, another cut and the exact GELU, and measures 76.6 % and 72.1 %. The paper has 76.44 % and 71.76 % ([`docs/weights.md`](../docs/weights.md)). Before you believe that something
+# Large models are no different. timm, a PyTorch library, runs the authors' two ImageNet models with another interpolation, another cut and the exact GELU, and measures 76.6 % and 72.1 %. The paper has 76.44 % and 71.76 % ([`docs/weights.md`](../docs/weights.md)). Before you believe that something
 # improved a published model by a quarter of a point, find out how its pictures were cut.
 #
 # ## The order of the classes
-# A logit has no name. Logit 0 of an ImageNet model is a fish, the tench, since the labels were numbered by WordNet's numbers in rising order. Somebody who numbers the same classes by their *names* has other labels:
+# A logit has no name. Logit 0 of an ImageNet model is a fish, the tench, since the classes are numbered in the order of their WordNet numbers. Somebody who numbers the same classes by their *names* has other labels:
 
 # %%
 classes = imagenet_classes(1000)
@@ -347,10 +348,10 @@ print(
 )
 
 # %% [markdown]
-# The last line is another trap: two cranes, a bird and a machine, and two maillots. The package tells such classes apart by their synset (WordNet's number for a meaning). Those who keep their pictures in folders by plain names throw two classes together.
+# The last line is another trap: two cranes, a bird and a machine, and two maillots. The package tells such classes apart by their synset (WordNet's number for a meaning). Whoever keeps pictures in folders by plain names throws two classes together.
 #
 # ### Exercise 17.3
-# Put logits in the order that somebody else's labels have. `names` are the classes of the columns, `wanted` the classes in the new order. Perhaps not all of them are wanted.
+# Put logits into the order of somebody else's labels. `names` are the classes of the columns, `wanted` the classes in the new order. Not all of them may be wanted.
 
 
 # %%
@@ -382,11 +383,11 @@ for title, outputs in (
     print(f"{title:24} accuracy {accuracy:6.1%}, loss {loss:.2f}")
 
 # %% [markdown]
-# Nothing is wrong with the network, and it looks untrained. (It isn't quite at chance: "six" happens to be number 6 in both orders.) The loss tells more than the accuracy. An untrained network knows nothing and has a loss of about $\log 10 = 2.3$. This one is far
-# above it: it is *sure*, and wrong each time. A loss far above $\log K$ at the beginning says "labels". The package therefore matches classes by their names.
+# Nothing is wrong with the network, and it looks untrained. (It isn't quite at chance: "six" happens to be number 6 in both orders.) The loss tells you more than the accuracy. An untrained network knows nothing and has a loss of about $\log 10 = 2.3$. This one is far
+# above: it is *sure*, and mostly wrong. A loss far above $\log K$ at the beginning points to the labels. That is why the package matches classes by their names.
 #
 # ## Looking inside
-# Lesson 12 drew the units of token mixing as images, on digits. These are units of two blocks of `mixer`, each above the one that is most nearly its opposite, and below them units with random weights. First the figures of lesson 12: the correlation of neighbouring weights, and the mean cosine with the most opposite unit.
+# Lesson 12 drew the units of token mixing as images, on digits. Below are units of two blocks of `mixer`, each above the one that is most nearly its opposite, and under them units with random weights. But first the two figures of lesson 12: the correlation of neighbouring weights, and the mean cosine with the most opposite unit.
 
 # %%
 if name is None:
@@ -424,8 +425,8 @@ show(
 )
 
 # %% [markdown]
-# Did you expect clear patterns in block 0? The paper's figure 5 has them there, in a B/16 from 300 million photographs, and it finds none in deeper blocks. Our small Mixer from 45,000 photographs has it the other way round: the units of its block 0 are no more opposite than random ones and only a little smoother, and those of blocks 1 to 3 are both. Figure 6 of the
-# paper shows three Mixer-B/16, from three sets of pictures, and says that augmentation changes the units strongly. A picture of one network is a fact about that network. And lesson 12's habit holds: without the random units one would have found "edges" in block 0.
+# Did you expect clear patterns in block 0? The paper's figure 5 has them there, in a B/16 from 300 million photographs, and the paper finds none in deeper blocks. In first-mixer, from 45,000 photographs, it is the other way around: the units of its block 0 are hardly more opposite than random ones and only a little smoother, while those of blocks 1 to 3 are clearly both. Figure 6 of the
+# paper shows three Mixer-B/16, from three sets of pictures, and the paper says that augmentation changes the units strongly. A picture of one network is a fact about that network. And lesson 12's habit pays off: without the random units, one would have found "edges" in block 0.
 #
 # ## What the numbers mean
 # These are figures from tables 2 and 3 of the paper (Tolstikhin et al. 2021, [arXiv 2105.01601](https://arxiv.org/abs/2105.01601), version 4). "Top-1" is the share of ImageNet's 50,000 validation pictures for which the most probable class is the labelled one.
@@ -460,8 +461,8 @@ IMAGES = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 300e6}  # as the 
 
 # %% [markdown]
 # ### How exact is a top-1?
-# Lesson 13 had $\sqrt{p(1-p)/n}$ for the typical error of a measured accuracy. There, $p$ is the *true* share, which we don't know, and putting the measured $\hat p$ in its place goes wrong for few images: if all 12 of 12 are right, it claims an error of 0. Wilson (1927) asked it the other way round: *which true shares $p$ are compatible with what was measured?* Those whose
-# distance from $\hat p$ is at most $z$ typical errors, where $z = 1.96$ is what 95 % of such measurements stay below:
+# Lesson 13 had $\sqrt{p(1-p)/n}$ for the typical error of a measured accuracy. There, $p$ is the *true* share, which we don't know, and putting the measured $\hat p$ in its place goes wrong for few images: if all 12 of 12 are right, it claims an error of 0. Wilson (1927) asked the other way around: *which true shares $p$ are compatible with what was measured?* Those whose
+# distance from $\hat p$ is at most $z$ typical errors. With $z = 1.96$, 95 % of all measurements stay within that distance:
 #
 # $$|\hat p - p| \le z \sqrt{\frac{p\,(1-p)}{n}} .$$
 #
@@ -470,7 +471,7 @@ IMAGES = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 300e6}  # as the 
 # $$\hat p^2 - 2 \hat p\, p + p^2 = \frac{z^2}{n}\,(p - p^2) \qquad\Longleftrightarrow\qquad \Big(1 + \frac{z^2}{n}\Big)\,p^2 - \Big(2 \hat p + \frac{z^2}{n}\Big)\,p + \hat p^2 = 0 .$$
 #
 # ### Exercise 17.4
-# Solve the quadratic equation for $p$, and write the two ends. (Divide both the middle and the root by $1 + z^2/n$. Below the root, most of it cancels. With 12 of 12 right, the upper end must be 1.)
+# Solve the quadratic equation for $p$, and return its two solutions, the lower one first. $n$ is `images`, and $\hat p$ is `correct / images`. (Most of what stands below the root cancels. With 12 of 12 right, the upper end must be 1.)
 
 # %%
 Z = 1.959963984540054
@@ -490,7 +491,7 @@ def my_interval(correct, images):
 check("17.4", my_interval)
 
 # %% [markdown]
-# With the package's `accuracy_interval`. Two results are compared by their difference. If they are independent, the variances add up, and a difference counts as real if it is more than 1.96 typical errors $\sqrt{2\,p(1-p)/n}$, with $p$ the mean of the two.
+# From here on we use the package's `accuracy_interval`. Two results are compared by their difference. If they are independent, the variances add up, and a difference counts as real if it is more than 1.96 typical errors, each $\sqrt{2\,p(1-p)/n}$, where $p$ is the mean of the two.
 
 # %%
 for correct, images in ((12, 12), (306, 360), (42_075, 50_000)):
@@ -515,22 +516,22 @@ for title, one, other in PAIRS:
     print(f"{title:38} {one - other:+10.2f} {(one - other) / error:+14.1f}")
 
 # %% [markdown]
-# A third of a point up or down: that is all that 50,000 pictures allow for one accuracy. Now read.
+# A third of a point up or down: 50,000 pictures don't tell one accuracy more exactly than that. Now read the table.
 #
 # By this measure the last four differences are real and the first three are not.
 #
 # * **The first line names one model twice.** 84.15 % stands in table 2 and 83.91 % in table 3, both for a Mixer-L/16 from ImageNet-21k at 448 pixels. The appendix names a difference: for table 2 pictures were squeezed to a square before the cut, for table 3 they kept their proportions. Preprocessing again.
-# * **The second and third line turn round.** By the original labels the Mixer is ahead of the ResNet, by the corrected ones it is behind, and neither is beyond 1.96. The paper's text calls the 0.40 points "0.5 % better", and the 0.61 points to ViT-H/14 "0.5 % lower".
-# * **The sixth line turns round as well**, although it is real: by the table's ReaL column it is 85.56 % against 86.12 %. An interval says nothing about wrong labels.
+# * **The second line turns around in the third.** By the original labels the Mixer is ahead of the ResNet, by the corrected ones it is behind, and neither difference is beyond 1.96 typical errors. The paper's text calls the 0.40 points "0.5 % better", and the 0.61 points to ViT-H/14 "0.5 % lower".
+# * **The sixth line turns around as well**, although it is real: in the table's ReaL column it is 85.56 % against 86.12 %. An interval says nothing about wrong labels.
 # * Networks that answer the *same* pictures are not independent: a blurred picture is hard for all. The difference is then more exact than this (lesson 13), but to compute it one needs to know who was right on which picture, and no table says that.
 #
-# What the interval leaves out is more than what it holds. It speaks of other pictures *drawn in the same way*. The tables' deviations, below 0.15 points, are those of three *fine-tunings* of one pre-trained model: nobody pre-trained H/14 three times. These 50,000 pictures have also been the
-# yardstick for a decade of choices, which makes them what we call validation images (the true test labels are kept secret). When new pictures were collected by the same recipe, the models that were tried lost 11 to 14 points on them (Recht et al. 2019, [arXiv 1902.10811](https://arxiv.org/abs/1902.10811)).
+# The interval leaves out more than it holds. It speaks of other pictures *drawn in the same way*. The deviations in the paper's tables, below 0.15 points, are those of three *fine-tunings* of one pre-trained model: nobody pre-trained H/14 three times. These 50,000 pictures have also been the
+# yardstick for a decade of choices, which makes them what we call validation images (the labels of the true test set are kept secret). When new pictures were collected by the same recipe, the models that were tried lost 11 to 14 points on them (Recht et al. 2019, [arXiv 1902.10811](https://arxiv.org/abs/1902.10811)).
 #
 # ### Who had more?
 # "84.15 % with Mixer" is often quoted. It is L/16, pre-trained on ImageNet-21k, fine-tuned at 448 pixels. The same architecture has anything from 71.76 % to 86.78 % in this table. So ask of every number: how much data, how many epochs, how much computing, how many pixels?
 #
-# Our own figures make a cross-check. Pictures seen are epochs times pictures in the set. A training step costs three times the forward pass (lesson 02). And speed times multiply-adds is what the core got done in a second:
+# Our own counts make a cross-check possible. The pictures seen are the epochs times the pictures in the set. A training step costs three times the forward pass (lesson 02). And speed times multiply-adds is the work that a core did in a second:
 
 # %%
 print(
@@ -554,11 +555,11 @@ for title, data, side, epochs, top1, _, speed, days in TABLE:
         )
 
 # %% [markdown]
-# The last two columns are in $10^{12}$ multiply-adds a second of one core. They hang together: forward, a core reaches 11 to 25, and it reaches more with larger models; in training it is 5 to 18. (Where the table says 0.01k or 0.04k core-days there is one digit, so those rates are rough. The days for ImageNet and ImageNet-21k are extrapolated, as its footnote says.)
+# The last two columns are in $10^{12}$ multiply-adds a second, for one core. They are plausible together: forward, a core reaches 11 to 25, more with larger models; in training it reaches 5 to 18. (Where the table says 0.01k or 0.04k core-days there is one digit, so those rates are rough. The days for ImageNet and ImageNet-21k are extrapolated, as its footnote says.)
 #
 # * **More data helps the larger model more.** From ImageNet to ImageNet-21k, B/16 gains 4 points and L/16 gains 11. On ImageNet alone, L/16 is *worse* than B/16: it overfits, with all the regularisation of the paper's appendix.
-# * **JFT-300M is not simply better.** B/16 has 80.64 % from the public ImageNet-21k and 80.00 % from Google's own JFT-300M. It saw 4,200 million pictures in the first case, and 2,100 million in the second. It also had more regularisation. The table mixes data with the length and the way of training, and nobody outside can repeat the second half of it.
-# * **At equal data, ViT is ahead of the Mixer in each pair here,** by 0.33 to 4.35 points, and slower by a factor of 1.5 to 2.2. (The 0.33 are those of H/14: one and a half typical errors.) Which is better depends on what you pay for. ViT's figures for ImageNet and ImageNet-21k were told to the authors privately, says a footnote.
+# * **JFT-300M is not simply better.** B/16 has 80.64 % from the public ImageNet-21k and 80.00 % from Google's own JFT-300M. It saw 4,200 million pictures in the first case, and 2,100 million in the second. It also had more regularisation in the first. The table mixes the data with the length and the way of training, and nobody outside Google can repeat the part with JFT-300M.
+# * **At equal data, ViT is ahead of the Mixer in each pair here,** by 0.33 to 4.35 points, and slower by a factor of 1.5 to 2.2. (The 0.33 are those of H/14: one and a half typical errors.) Which is better depends on what you pay for. According to a footnote, the authors have ViT's figures for ImageNet and ImageNet-21k from private communication.
 
 # %%
 figure, axes = new_figure(1, 2, width=8.4, height=3.6, sharey=True)
@@ -597,12 +598,12 @@ show(
 )
 
 # %% [markdown]
-# To the right is slower and dearer. Both horizontal scales are logarithmic: a further point costs a factor.
+# Further right is slower and more expensive. Both horizontal scales are logarithmic: each further point of accuracy multiplies the cost.
 #
 # ## More pixels
 # L/16 gains 1 to 2 points by going from 224 to 448 pixels. Why can't one simply give a Mixer a larger picture?
 #
-# The patches stay as they are, so the stem fits: it looks at one patch. So do the LayerNorms, channel mixing and the head: they work on each token by itself, or on the mean over tokens, however many there are. Token mixing begins with `weight1 @ x`, which is `(DS, S) @ (S, B*C)`: the inner sizes must agree. Its weights belong to *places*. For a 197th token there is none.
+# The patches stay as they are, so the stem fits: it looks at one patch. So do the LayerNorms, channel mixing and the head: they work on each token by itself, or on the mean over tokens, however many there are. Token mixing begins with `weight1 @ x`, which is `(DS, S) @ (S, B*C)`: the inner sizes must agree. Its weights belong to *places*, and for a 197th token there are none.
 
 # %%
 mixing = mixer.model.blocks[0].token_mixing
@@ -616,12 +617,12 @@ except TinymixerError as error:
 # %% [markdown]
 # (Attention computes its weights from the tokens, so it takes any number of them. What has to be fitted in a ViT are the position embeddings.)
 #
-# The authors' way out (appendix C): take a picture $K$ times as high and wide. Cut its grid into $K \times K$ parts of the old size, and let a copy of the *old* token mixing work on each part, apart from the others. The tokens become $K^2$ times as many, and so do the hidden units, $DS' = K^2\,DS$. The first matrix is then
+# The authors' way out (appendix C): take a picture $K$ times as high and wide. (The factor has this letter in the paper; it is not the number of classes.) Cut its grid into $K \times K$ parts of the old size, and let a copy of the *old* token mixing work on each part, apart from the others. There are $K^2$ times as many tokens, and as many times the hidden units, $DS' = K^2\,DS$. The first matrix is then
 # *block-diagonal*, copies of $W_1$ along the diagonal and zeros elsewhere, and so is the second:
 #
 # $$W_1' = \begin{pmatrix} W_1 & & \\ & \ddots & \\ & & W_1 \end{pmatrix} \qquad (K^2 DS,\; K^2 S) .$$
 #
-# This assumes tokens that are numbered part by part. Ours are numbered row by row over the *whole* grid, and a row runs through several parts. So the columns of $W_1'$ must be put where each part's tokens stand.
+# This assumes tokens that are numbered part by part. Ours are numbered row by row over the *whole* grid, and a row runs through several parts. So the columns of $W_1'$ have to go where each part's tokens stand.
 #
 # ### Exercise 17.5
 # Which tokens are in which part? A part has `height` x `width` tokens, and the large grid is $K$ times as high and wide. Number tokens row by row over the large grid, parts row by row, and the tokens within a part row by row. For parts of 1 x 2 and $K = 2$ the grid has the rows `0 1 2 3` and `4 5 6 7`, and the parts are `[0, 1], [2, 3], [4, 5], [6, 7]`.
@@ -641,7 +642,7 @@ check("17.5", my_parts)
 
 # %% [markdown]
 # ### Exercise 17.6
-# Build both matrices, with the package's `tokens_of_parts(grid, K)`, which is 17.5 for `grid = (height, width)`. The hidden units are numbered part by part: those of part 0 first, then those of part 1. (`np.ix_(rows, columns)` addresses a block: `large[np.ix_(rows, columns)] = block`.)
+# Build both matrices, with the package's `tokens_of_parts(grid, K)`, which is 17.5 for `grid = (height, width)`. The hidden units are numbered part by part: first those of part 0, then those of part 1, and so on. (`np.ix_(rows, columns)` addresses a block: `large[np.ix_(rows, columns)] = block`.)
 
 
 # %%
@@ -663,7 +664,7 @@ def my_block_diagonal(weight1, weight2, grid, K):
 check("17.6", my_block_diagonal)
 
 # %% [markdown]
-# The biases are repeated for each part. Here is the first matrix for the small digits Mixer with $K = 2$, in both ways of numbering. And then the check on `mixer`: does token mixing of the first block compute on each part of a larger grid what it computed on a small one?
+# The biases are repeated for each part. Here is the first matrix for the small digits Mixer with $K = 2$, in both ways of numbering. Then comes the check on `mixer`: does token mixing of the first block compute on each part of a larger grid what it computed on a small one?
 
 # %%
 fits = block_diagonal(small.config.grid, 2)
@@ -705,7 +706,7 @@ for part, tokens in enumerate(parts):
 print({each: (array.shape, new[each].shape) for each, array in old.items()})
 
 # %% [markdown]
-# At most rounding is left. What follows for the whole network? Every other layer works token by token, so *all* tokens of a part are what the small Mixer makes of that part alone. Let $t_s$ be the token at place $s$ after the last LayerNorm, $W$ and $b$ the head. The head is a Linear of the mean over tokens, and the mean over all $K^2 S$
+# The differences are rounding at most. What follows for the whole network? Every other layer works token by token, so *all* tokens of a part are what the small Mixer makes of that part alone. Let $t_s$ be the token at place $s$ after the last LayerNorm, $W$ and $b$ the head. The head is a Linear of the mean over tokens, and the mean over all $K^2 S$
 # tokens is the mean of the $K^2$ parts' means:
 #
 # $$\text{logits} = \Big(\frac{1}{K^2 S} \sum_s t_s\Big) W + b = \frac{1}{K^2} \sum_{\text{parts}} \Big(\frac1S \sum_{s \,\in\, \text{part}} t_s\, W + b\Big) = \frac{1}{K^2} \sum_{\text{parts}} \text{logits of the part} .$$
@@ -738,7 +739,7 @@ error = abs(logits_of_the_mosaic[0] - logits_of_the_four.mean(axis=0)).max()
 print(f"logits of the mosaic and mean of the four digits' logits differ by {error:.0e}")
 
 # %% [markdown]
-# That is proved, then. But it also says what to expect of a *real* larger picture: at first, the enlarged Mixer takes each quarter of it for a whole. Fine-tuning must join the parts. How well does that go? We double the digits to 16 x 16 pixels, by interpolation, so that no information is added, and
+# So that is proved. But it also says what to expect of a *real* larger picture: at first, the enlarged Mixer takes each quarter of it for a whole. Fine-tuning must join the parts. How well does that work? We double the digits to 16 x 16 pixels, by interpolation, so that no information is added, and
 # compare four starts, with the same steps and rate (not tuned for any of them):
 #
 # * **block-diagonal**, the paper's way,
@@ -769,10 +770,10 @@ for title, way in starts.items():
     )
 
 # %% [markdown]
-# Three readings. Everything that keeps trained weights is far ahead of scratch. Before fine-tuning, the block-diagonal one is at chance, as predicted: a quarter of a digit is no digit. And after it, it is no better than token mixing that begins anew (look at the seeds: they overlap), and interpolation, which keeps the picture whole, is a little ahead of both.
+# Three things can be read off. Everything that keeps trained weights is far ahead of scratch. Before fine-tuning, the block-diagonal Mixer is at chance, as predicted: a quarter of a digit is no digit. And after fine-tuning it is no better than token mixing that begins anew (look at the seeds: they overlap), while interpolation, which keeps the picture whole, is a little ahead of both. (All four start from one trained Mixer. The seeds change the order of the images, and the new weights where there are any.)
 #
-# So is the paper's way bad? That does not follow: this is another case. The authors tried several ways and call this one the most successful. A quarter of a photograph of 448 pixels is a photograph of 224, with things in it that the old Mixer knows. A quarter of a digit is a stroke. An experiment on a small scale shows what a method
-# *does*. What it *gains* carries over only where the conditions are alike. It pays to say so.
+# Is the paper's way bad, then? That does not follow: this is a different case. The authors tried several ways and call this one the most successful. A quarter of a photograph of 448 pixels is a photograph of 224, with things in it that the old Mixer knows. A quarter of a digit is a stroke. A small experiment shows what a method
+# *does*. What it *gains* carries over only where the conditions are alike, and one should say so.
 #
 # What does it cost? Token mixing has $K^2$ times as many tokens *and* $K^2$ times as many units:
 
@@ -789,22 +790,22 @@ for size, side in (("B/16", 224), ("B/16", 448), ("L/16", 224), ("L/16", 448)):
     )
 
 # %% [markdown]
-# For L/16 that is 5.3 times the work for four times the pixels, where most of the new token-mixing weights start as zeros. The measured speed in the table falls by a factor of $419/105 = 4.0$.
+# For L/16 that is 5.3 times the work for four times the pixels, and most of the new token-mixing weights start as zeros. The measured speed in the table falls by a factor of $419/105 = 4.0$.
 #
 # ## Transfer
-# Few people have ImageNet's 1,000 classes. The usual way to one's own: take trained weights, replace the head, and train on with small steps (**fine-tuning**). What is kept, and what begins anew?
+# Few people have ImageNet's 1,000 classes. The usual way to classes of your own: take trained weights, replace the head, and go on training with small steps (**fine-tuning**). What is kept, and what begins anew?
 #
 # * The **body**, everything but the head, is kept. It has learned what pictures look like.
-# * The **head** belongs to the old classes and goes. The new one has a column for each new class, and starts at **zero**: then all logits are 0, the first loss is $\log K$ (lesson 09), and no random head sends a random gradient into a body that is worth keeping. In the first step only the head learns.
+# * The **head** belongs to the old classes and is dropped. The new one has a column for each new class, and starts at **zero**: then all logits are 0, the first loss is $\log K$ (lesson 09), and no random head sends a random gradient into a body that is worth keeping. In the first step only the head learns.
 #
 # ### Exercise 17.7
-# Make the arrays of the new model. Both arguments are dictionaries from name to array. The arrays of the head are `head.weight` and `head.bias`. Mind the case that both have the same number of classes.
+# Make the arrays of the new model, in a dictionary of your own. Both arguments are dictionaries from name to array, and stay as they are. The head has two arrays, `head.weight` and `head.bias`. Mind the case where both models have the same number of classes.
 
 
 # %%
 def my_start(trained, fresh):
     """trained: arrays of the trained model, fresh: of a new one with other classes
-    ->  a dictionary with fresh's names: the trained body, and a head of zeros in fresh's shapes
+    ->  a dictionary with fresh's names: the trained body, and a head of zeros like fresh's in shape and dtype
     """
     ### BEGIN SOLUTION
     arrays = {}
@@ -820,7 +821,7 @@ check("17.7", my_start)
 # %% [markdown]
 # Does it help? The experiment: pre-train on the digits 0 to 4, then learn 5 to 9 from *few* images, once from the pre-trained body and once from scratch.
 #
-# For a fair answer both get the same images, steps and seeds, and each its own learning rate for each amount of data, chosen among the same three on validation images. (360 validation images for 25 training images is a luxury that a user with 25 pictures does not have. It makes our choice exact, for both sides alike.)
+# To be fair, both get the same images, steps and seeds, and each gets its own learning rate for each amount of data, chosen among the same three on validation images. (Some 360 validation images for 25 training images is a luxury that a user with 25 pictures does not have. It makes the choice reliable, for both sides alike.)
 
 # %%
 known, wanted = training[labels[training] < 5], training[labels[training] >= 5]
@@ -923,21 +924,21 @@ for row, count in enumerate(COUNTS):
     )
 
 # %% [markdown]
-# With 5 or 20 images of each class, pre-training helped with every seed. With 2 it is luck: one seed lost 16 points, another gained 9. How *much* it helped is less clear: with 20 images the means differ by 5 points on these 179 test images, and by 2 on the 359 validation images. 179 images leave each accuracy uncertain by 4 to 5 points, and five seeds
-# don't help against that, since all are asked the same images.
+# With 5 or 20 images of each class, pre-training helped with every seed. With 2 it is luck: one seed lost more than 15 points, another gained more than 9. How *much* it helped is less clear: with 20 images the means differ by 5 points on these 179 test images, and by 2 on the 359 validation images. 179 images leave each accuracy uncertain by 4 to 5 points, and five seeds
+# don't help against that, since all are asked the same images, and all begin with one and the same pre-trained body.
 #
-# Five digits are no ImageNet, and strokes are soon learned from the new digits themselves. Compare first-mixer, whose [card](../tinymixer/weights/first-mixer.md) tells of a larger experiment: 200 photographs of five
+# Five digits are no ImageNet, and strokes are soon learned from the new digits themselves. Compare first-mixer, whose [card](../tinymixer/weights/first-mixer.md) reports a larger experiment: 200 photographs of five
 # of CIFAR-10's classes give 48.9 % from scratch, and 56.5 % from a Mixer that was trained on the *other* five. The gain comes from the data that the body has seen and you have not.
 #
 # In practice: `tinymixer train fine-tune --data my-photos --init-from mixer-s16-gsam` does this with the paper's settings and smaller batches, and `--freeze stem,blocks.0` keeps parts as they are ([`docs/fine-tuning.md`](../docs/fine-tuning.md)).
 #
-# **Try it.** (1) Start with a *random* head, once with weights of the usual size (normal numbers divided by $\sqrt{C}$), once without the division. What is the first loss, and what becomes of the validation accuracy with 2 images of each class? (2) Train only the head: put the body back after each step. Is that better where there are few images? (3) Put
+# **Try it.** (1) Start with a *random* head, once with weights of the usual size (normal numbers divided by $\sqrt{C}$), once without the division. What is the first loss, and what happens to the validation accuracy with 2 images of each class? (2) Train only the head: put the body back after each step. Is that better where there are few images? (3) Put
 # a photograph of your own beside this notebook as `picture.jpg`. Then turn it by 90 degrees. What does the model say, and how sure is it?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (1) With rate 0.01 and means of five seeds: a head of zeros begins with a loss of 1.61, $\log 5$, and ends with 64 %; a random head of the usual size begins with 2.1 and ends with 62 or 63 %, hardly worse; one without the division begins with 7.8 and ends with 55 %. Its first gradients are large and meaningless, and damage the body.
+# **About the questions.** (1) With rate 0.01 and means of five seeds: a head of zeros begins with a loss of 1.61, $\log 5$, and ends with 64 %; a random head of the usual size begins with about 2 and ends with 61 to 63 %, a little worse; one without the division begins with 7 to 8 and ends with 54 or 55 %. Its first gradients are large and meaningless, and they damage the body.
 # (2) No: with 2, 5 and 20 images it reached 39 %, 54 % and 76 % (the better one of the rates 0.01 and 0.1 each), against 64 %, 79 % and 90 % when everything is trained. This body has seen five digits, and one Linear on top of it can't tell the others apart. With a body that has seen a great deal, such as
-# ImageNet's, training the head alone is a good beginning. (3) That is for you to see.
+# ImageNet's, training the head alone is a good beginning. (3) See for yourself.
 
 # %% [markdown]
 # ## What you have now
@@ -946,7 +947,7 @@ for row, count in enumerate(COUNTS):
 # |---|---|---|
 # | read the file | another GELU, another epsilon | compare logits with somebody's |
 # | prepare the picture | range, cut, order of colours | the published accuracy, on pictures with labels |
-# | name the answer | labels in another order | a loss far above $\log K$ |
+# | name the answer | labels in another order | a loss far above $\log K$ ($K$ classes) |
 # | quote an accuracy | other data, pixels, labels; a difference within the interval | ask what it was measured on; compute the interval |
 # | larger pictures | columns at the wrong tokens | a mosaic: the mean of the parts' logits |
 # | new classes | an old head that happens to fit | the first loss is $\log K$ |
@@ -955,18 +956,19 @@ for row, count in enumerate(COUNTS):
 # `tinymixer/models/resolution.py` (other grids), `tinymixer/training/fine_tuning.py` (how a run starts from weights).
 #
 # Next: [lesson 18, your own functions train a network](18_capstone.ipynb).
-#
+
+# %% [markdown]
 # ## Questions
 #
-# **1.** Somebody loads Mixer-B/16 and feeds it pixels from 0 to 255 in place of $-1$ to 1. Does it crash? What do they see?
+# **1.** Somebody loads Mixer-B/16 and feeds it pixels from 0 to 255 instead of $-1$ to 1. Does it crash? What do they see?
 #
 # <details><summary>Answer</summary>
 #
-# It runs. LayerNorm takes the sizes back to normal, so all numbers stay finite and softmax gives probabilities that add up to 1. The answers are mostly wrong: our digits Mixer fell from 93 % to 18 %. Where nobody looks at the accuracy on pictures with labels, nothing shows it but unusually low probabilities.
+# It runs. LayerNorm takes the sizes back to normal, so all numbers stay finite and softmax gives probabilities that add up to 1. The answers are mostly wrong: our digits Mixer fell from 93 % to 18 %. If nobody measures the accuracy on pictures with labels, only unusually low probabilities give it away.
 #
 # </details>
 #
-# **2.** B/16 has $S = 196$ and $DS = 384$. It is enlarged from 224 to 448 pixels in the paper's way. Which shape has the new `weight1`, and which share of it is not zero at the start?
+# **2.** B/16 has $S = 196$ and $DS = 384$. It is enlarged from 224 to 448 pixels in the paper's way. What is the shape of the new `weight1`, and what share of it is not zero at the start?
 #
 # <details><summary>Answer</summary>
 #
@@ -978,7 +980,7 @@ for row, count in enumerate(COUNTS):
 #
 # <details><summary>Answer</summary>
 #
-# With a new head of zeros the first loss would be $\log 1000 = 6.9$. 11 is far above: the model is sure of wrong classes. The old head was loaded, because 1,000 columns fit 1,000 species, and it still names ImageNet's classes. Start with a head of zeros (`--new-head`).
+# With a new head of zeros the first loss would be $\log 1000 = 6.9$. 11 is far above that: the model is sure of wrong classes. The old head was loaded, because 1,000 columns fit 1,000 species, and it still names ImageNet's classes. Start with a head of zeros (`--new-head`).
 #
 # </details>
 #
@@ -994,7 +996,7 @@ for row, count in enumerate(COUNTS):
 #
 # <details><summary>Answer</summary>
 #
-# The typical error of such a difference, with 50,000 pictures and independent answers, is $\sqrt{2 \cdot 0.84 \cdot 0.16 / 50{,}000}$, 0.23 points: 0.2 is less than one of them. Then: the same pre-training data, epochs, pixels and cut? How many trainings of each? What does a picture cost with either? And does it hold on your own
-# pictures: a hundred of them, with labels, say more about your case than the table.
+# The typical error of such a difference, with 50,000 pictures and independent answers, is $\sqrt{2 \cdot 0.84 \cdot 0.16 / 50{,}000}$, 0.23 points: 0.2 is less than one of them. Then: were the pre-training data, epochs, pixels and cut the same? How many trainings of each were there? What does a picture cost with either? And does it hold on your own
+# pictures? A hundred of them, with labels, say more about your case than the table.
 #
 # </details>

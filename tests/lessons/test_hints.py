@@ -124,6 +124,12 @@ PASSED_ONCE = {
     "0.1": "def my_pixels_to_numbers(images):\n    return [image.astype(np.float32) / 255 for image in images]",
     "2.1": "def my_linear_forward(x, weight, bias):\n    return [row @ weight + bias for row in x]",
     "10.1": "def my_sgd_step(weights, gradient, learning_rate):\n    return list(weights - learning_rate * gradient)",
+    "16.6": "def my_newton_schulz_step(x, a, b, c):\n    x = x / np.sqrt(np.sum(x * x))\n    g = x @ x.T\n"
+    "    return (b * g + c * g @ g) @ x + a * x",
+    "16.7": "def my_sam_gradient(gradient_of, weights, rho):\n    g = gradient_of(weights)\n    n = np.linalg.norm(g)\n"
+    "    return gradient_of(weights + rho * g / n) if n > 0 else weights",
+    "17.7": "def my_start(trained, fresh):\n"
+    "    return {n: np.zeros_like(a) if 'head' in n else trained[n] for n, a in fresh.items()}",
 }
 
 
@@ -155,6 +161,42 @@ UNUSUAL = {  # right, whatever it looks like
     "9.3": "def my_mean_over_tokens_backward(dy, shape):\n    return np.stack([dy / shape[0]] * shape[0])",
     "10.4": "def my_epoch_batches(count, batch_size, generator):\n    full = count // batch_size\n"
     "    return generator.permutation(count)[: full * batch_size].reshape(full, batch_size).tolist()",
+    "16.1": "def my_mixup(images, labels, share, shift, classes):\n    mix = share * np.eye(len(images))\n"
+    "    mix = (mix + (1 - share) * np.roll(np.eye(len(images)), shift, axis=1)).astype(images.dtype)\n"
+    "    return np.einsum('bc,chwk->bhwk', mix, images), mix @ np.eye(classes, dtype=images.dtype)[labels]",
+    "16.2": "def my_mixed_loss(logits, labels, partner_labels, share):\n    z = logits - logits.max(1, keepdims=True)\n"
+    "    log_p, one = z - np.log(np.exp(z).sum(1, keepdims=True)), np.eye(logits.shape[1], dtype=logits.dtype)\n"
+    "    t = share * one[labels] + (1 - share) * one[partner_labels]\n"
+    "    return -(t * log_p).sum() / len(t), (np.exp(log_p) - t) / len(t)",
+    "16.3": "def my_cutmix_box(share, row, column, height, width):\n    edges, kept = [], 1.0\n"
+    "    for centre, length in ((row, height), (column, width)):\n        size = round((1 - share) ** 0.5 * length)\n"
+    "        edges += np.clip([centre - size // 2, centre - size // 2 + size], 0, length).tolist()\n"
+    "    kept = (edges[1] - edges[0]) * (edges[3] - edges[2]) / height / width\n    return [*edges, 1 - kept]",
+    "16.5": "def my_average(start, weights, decay):\n    n = np.arange(1, len(weights) + 1)\n"
+    "    left = np.cumprod(np.minimum(decay, n / (n + 50)))\n    out = []\n    for k in range(len(n)):\n"
+    "        d = left[: k + 1] / np.append(1.0, left[:k])\n"
+    "        out.append(left[k] * start + ((1 - d) * left[k] / left[: k + 1]) @ weights[: k + 1])\n"
+    "    return np.array(out).astype(start.dtype), left",
+    "16.6": "def my_newton_schulz_step(x, a, b, c):\n    u, s, vt = np.linalg.svd(x, full_matrices=False)\n"
+    "    return (u * (a * s + b * s**3 + c * s**5)) @ vt",
+    "17.1": "def my_sizes(shapes):\n    L = 0\n"
+    "    while f'MixerBlock_{L}/LayerNorm_0/scale' in shapes:\n        L += 1\n"
+    "    P, C = shapes['stem/kernel'][0], shapes['stem/bias'][0]\n    mixing = 'MixerBlock_0/{}_mixing/Dense_{}/bias'\n"
+    "    (S,), (DS,), (DC,) = (shapes[mixing.format(*w)] for w in (('token', 1), ('token', 0), ('channel', 0)))\n"
+    "    return P * np.sqrt(S), P, C, DS, DC, L, sum(int(np.prod(s)) for s in shapes.values())",
+    "17.3": "def my_in_order(logits, names, wanted):\n"
+    "    return logits @ np.array([[n == w for w in wanted] for n in names], logits.dtype)",
+    "17.4": "def my_interval(correct, images):\n    z2 = 1.96**2\n"
+    "    root = math.sqrt(z2 * correct * (images - correct) / images + z2 * z2 / 4)\n"
+    "    return [(correct + z2 / 2 + sign * root) / (images + z2) for sign in (-1, 1)]",
+    "17.5": "def my_parts(height, width, K):\n    n = np.arange(K * height * K * width).reshape(K * height, -1)\n"
+    "    return np.stack([part.ravel() for band in np.vsplit(n, K) for part in np.hsplit(band, K)])",
+    "17.6": "def my_block_diagonal(weight1, weight2, grid, K):\n    n = np.arange(K * K * grid[0] * grid[1])\n"
+    "    place = n.reshape(K, grid[0], K, grid[1]).transpose(0, 2, 1, 3).ravel().argsort()\n"
+    "    eye = np.eye(K * K, dtype=weight1.dtype)\n"
+    "    return np.kron(eye, weight1)[:, place], np.kron(eye, weight2)[place]",
+    "17.7": "def my_start(trained, fresh):\n    head = ('head.weight', 'head.bias')\n"
+    "    return trained | {name: 0 * fresh[name] for name in head}",
     "11.4": "def my_blocks(size, threads_per_block):\n    return -(-size // threads_per_block)",
     "13.4": "def my_early_stop(losses, patience):\n    best = 0\n    for epoch, loss in enumerate(losses):\n"
     "        if loss < losses[best]:\n            best = epoch\n"

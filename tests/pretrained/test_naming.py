@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.pretrained.files import authors_file, pretrained, same_parameters, small
-from tinymixer.models import MixerConfig
+from tinymixer.models import MixerConfig, preset
 from tinymixer.ops import gelu_tanh_forward
 from tinymixer.pretrained import export_weights, load_weights
 from tinymixer.pretrained.export import foreign_arrays
-from tinymixer.pretrained.naming import AUTHORS, LAYOUTS, OLDER, TIMM, rows
+from tinymixer.pretrained.naming import AUTHORS, LAYOUTS, OLDER, TIMM, authors_shapes, rows
 
 # Written down from the authors' code (vit_jax/models_mixer.py) and timm's (timm/models/mlp_mixer.py), for B/16.
 PUBLISHED = {
@@ -58,6 +58,15 @@ def test_names_and_shapes_are_the_published_ones(layout):
     table = {row.name(layout): tuple(B16[each] for each in row.letters(layout)) for row in rows(12)}
     assert len(table) == 2 + 12 * 12 + 4
     assert {name: table[name] for name in PUBLISHED[layout]} == PUBLISHED[layout]
+
+
+def test_the_shapes_of_the_authors_file_are_those_that_are_written():
+    shapes = authors_shapes(preset("B/16"))
+    assert {name: shapes[name] for name in PUBLISHED[AUTHORS]} == PUBLISHED[AUTHORS]
+    model = small()
+    written = {name: array.shape for name, array in foreign_arrays(model, AUTHORS).items()}
+    assert authors_shapes(model.config) == written
+    assert list(authors_shapes(model.config)) == list(written)
 
 
 def test_the_table_has_each_of_our_parameters_once_and_in_order():

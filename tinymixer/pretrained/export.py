@@ -10,7 +10,7 @@ from tinymixer.files import replacing
 from tinymixer.models import MlpMixer, Model, architecture_of
 from tinymixer.pretrained.layouts import FORMS, WHOSE
 from tinymixer.pretrained.model import PretrainedModel
-from tinymixer.pretrained.naming import LAYOUTS, TIMM, rows
+from tinymixer.pretrained.naming import LAYOUTS, TIMM, axis_lengths, rows
 from tinymixer.pretrained.own import OWN, TEXT, arrays_and_texts
 from tinymixer.pretrained.safetensors_file import write_safetensors
 
@@ -58,11 +58,7 @@ def foreign_arrays(model: Model, layout: str) -> dict[str, np.ndarray]:
         raise ConfigError(
             f"{WHOSE[layout]} layout is the paper's Mixer, without {variants}: export this model in layout '{OWN}'"
         )
-    sizes = {
-        "PH": config.patch_size, "PW": config.patch_size, "I": config.in_channels, "C": config.hidden_dim,
-        "S": config.num_tokens, "DS": config.tokens_mlp_dim, "DC": config.channels_mlp_dim, "K": config.num_classes,
-    }  # fmt: skip
-    ours = model.parameters.to_numpy()
+    sizes, ours = axis_lengths(config), model.parameters.to_numpy()
     return {row.name(layout): row.to_theirs(ours[row.ours], layout, sizes) for row in rows(config.num_blocks)}
 
 

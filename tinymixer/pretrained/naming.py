@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.models import MixerConfig
+
 AUTHORS, OLDER, TIMM = "authors", "authors-older", "timm"
 LAYOUTS = (AUTHORS, OLDER, TIMM)
 
@@ -116,3 +118,17 @@ def rows(num_blocks: int) -> list[Row]:
     """The rows of a Mixer with so many blocks, in the order of our parameters."""
     blocks = [row.for_block(i) for i in range(num_blocks) for row in BLOCK]
     return [*STEM, *blocks, *HEAD]
+
+
+def axis_lengths(config: MixerConfig) -> dict[str, int]:
+    """Letter of an axis -> its length in a Mixer of these sizes."""
+    return {
+        "PH": config.patch_size, "PW": config.patch_size, "I": config.in_channels, "C": config.hidden_dim,
+        "S": config.num_tokens, "DS": config.tokens_mlp_dim, "DC": config.channels_mlp_dim, "K": config.num_classes,
+    }  # fmt: skip
+
+
+def authors_shapes(config: MixerConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the arrays in the authors' file of a Mixer of these sizes."""
+    lengths = axis_lengths(config)
+    return {row.authors: tuple(lengths[letter] for letter in row.letters(AUTHORS)) for row in rows(config.num_blocks)}

@@ -263,6 +263,18 @@ exercise(
             _of_both(lambda own, other, share: (_shared(own[0], other[0], share), own[1] + other[1])),
         ),
         Mistake(
+            "The logits were scaled by the shares before the loss. That changes the probabilities; it is the two "
+            "losses that are scaled.",
+            lambda logits, labels, partner_labels, share: tuple(
+                own + other
+                for own, other in zip(
+                    ops.softmax_cross_entropy(share * logits, labels),
+                    ops.softmax_cross_entropy((1 - share) * logits, partner_labels),
+                    strict=True,
+                )
+            ),
+        ),
+        Mistake(
             "This smooths the own label over all classes. The rest of the target belongs to one class, the partner's.",
             lambda logits, labels, partner_labels, share: ops.softmax_cross_entropy(logits, labels, 1 - share),
         ),
@@ -694,14 +706,25 @@ exercise(
 
 
 def _newton_schulz_step(x, a, b, c):
-    return newton_schulz(x[None], ((a, b, c),))[0]
+    """The package divides by the norm first: with x = n x', the factors a n, b n^3, c n^5 of x' undo that."""
+    n = float(np.sqrt(np.sum(x * x)))
+    return newton_schulz(x[None], ((a * n, b * n**3, c * n**5),))[0]
 
 
 def _matrix_cases(generator):
-    """x of norm 1 (which the package's division leaves as it is), a, b, c: wide, tall, square, float32."""
-    for shape, dtype in (((3, 5), "float64"), ((5, 2), "float64"), ((4, 4), "float64"), ((3, 4), "float32")):
+    """x of a norm, a, b, c: wide, tall, square, float32; of norm 1 before the first step, of others before the next."""
+    for shape, norm, dtype in (
+        ((3, 5), 1.0, "float64"),
+        ((5, 2), 1.3, "float64"),
+        ((4, 4), 1.7, "float64"),
+        ((3, 4), 1.5, "float32"),
+    ):
         x = generator.normal(size=shape)
-        yield (x / np.sqrt(np.sum(x * x))).astype(dtype), 3.4445, -4.775, 2.0315
+        yield (norm * x / np.sqrt(np.sum(x * x))).astype(dtype), 3.4445, -4.775, 2.0315
+
+
+def _divided_first(x, a, b, c):
+    return _newton_schulz_step(x / np.sqrt(np.sum(x * x)), a, b, c)
 
 
 def _from_the_other_side(x, a, b, c):
@@ -753,6 +776,11 @@ exercise(
             _from_the_other_side,
         ),
         Mistake(
+            "x was divided by its norm in the step. That is done once, before the first step: from the second on, it "
+            "would push the singular values down again.",
+            _divided_first,
+        ),
+        Mistake(
             "The result was divided by its norm once more. That is done once, before the first step, and not here.",
             lambda x, a, b, c: _newton_schulz_step(x, a, b, c) / np.linalg.norm(_newton_schulz_step(x, a, b, c)),
         ),
@@ -774,11 +802,12 @@ def _sam_gradient(gradient_of, weights, rho):
         return gradient_of(parameters["w"].copy())
 
 
-def _a_gradient(curvatures):
-    """The gradient of L = sum(c * w^2) / 2 + sum(w^4) / 4, which is c * w + w^3, as a function of w."""
+def _a_gradient(curvatures, minimum=0.0):
+    """The gradient of L = sum(c * u^2) / 2 + sum(u^4) / 4, which is c * u + u^3 with u = w - minimum, at w."""
 
     def gradient_of(weights):
-        return curvatures * weights + weights**3
+        away = weights - minimum
+        return curvatures * away + away**3
 
     return gradient_of
 
@@ -787,7 +816,8 @@ def _sam_cases(generator):
     """gradient_of, weights, rho: three weights, as many as a larger distance moves, one weight, the minimum itself."""
     for size, rho in ((3, 0.1), (5, 0.5), (1, 0.2)):
         yield _a_gradient(generator.uniform(0.5, 3, size)), generator.normal(size=size), rho
-    yield _a_gradient(generator.uniform(0.5, 3, 4)), np.zeros(4), 0.1
+    minimum = generator.normal(size=4)
+    yield _a_gradient(generator.uniform(0.5, 3, 4), minimum), minimum.copy(), 0.1
 
 
 def _at(place):
@@ -861,13 +891,33 @@ exercise(
             ),
         ),
         Mistake(
+            "All is right but where the gradient is zero: there the weights came back. The gradient is asked for.",
+            lambda gradient_of, weights, rho: (
+                _sam_gradient(gradient_of, weights, rho) if np.any(gradient_of(weights)) else weights.copy()
+            ),
+        ),
+        Mistake(
             "The weights after a step came back. The gradient is asked for; the step is the optimizer's.",
             lambda gradient_of, weights, rho: weights - _sam_gradient(gradient_of, weights, rho),
+        ),
+        Mistake(
+            "The weights after a step came back. The gradient is asked for; the step is the optimizer's.",
+            lambda gradient_of, weights, rho: (
+                weights - _sam_gradient(gradient_of, weights, rho) if np.any(gradient_of(weights)) else 0 * weights
+            ),
         ),
         Mistake(
             "The moved weights came back. The gradient there is asked for.",
             lambda gradient_of, weights, rho: (
                 weights + rho * gradient_of(weights) / (np.sqrt(np.sum(gradient_of(weights) ** 2)) or 1.0)
+            ),
+        ),
+        Mistake(
+            "The moved weights came back. The gradient there is asked for.",
+            lambda gradient_of, weights, rho: (
+                weights + rho * gradient_of(weights) / np.sqrt(np.sum(gradient_of(weights) ** 2))
+                if np.any(gradient_of(weights))
+                else 0 * weights
             ),
         ),
         Mistake(

@@ -9,22 +9,11 @@ from tinymixer.lessons.exercise import Mistake, exercise
 from tinymixer.models import MixerConfig
 from tinymixer.models.resolution import block_diagonal, tokens_of_parts
 from tinymixer.pretrained.layouts import find_mixer
-from tinymixer.pretrained.naming import rows
+from tinymixer.pretrained.naming import authors_shapes
 from tinymixer.pretrained.preprocessing import Preprocessing
 from tinymixer.training.evaluate import accuracy_interval
 
 # 17.1 ---------------------------------------------------------------------------------------------------------------
-
-
-def authors_shapes(config: MixerConfig) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the arrays in the authors' file of a Mixer of these sizes: name -> shape."""
-    lengths = {
-        "PH": config.patch_size, "PW": config.patch_size, "I": config.in_channels, "S": config.num_tokens,
-        "C": config.hidden_dim, "DS": config.tokens_mlp_dim, "DC": config.channels_mlp_dim, "K": config.num_classes,
-    }  # fmt: skip
-    return {
-        row.authors: tuple(lengths[letter] for letter in row.authors_axes.split()) for row in rows(config.num_blocks)
-    }
 
 
 def _sizes_of(shapes):
@@ -183,6 +172,16 @@ def _cut(place):
     return run
 
 
+def _around_the_middle(pixels, size):
+    row, column, half = pixels.shape[0] // 2, pixels.shape[1] // 2, size // 2
+    return (pixels[row - half : row + half, column - half : column + half] / 127.5 - 1).astype(np.float32)
+
+
+def _ends_at_size(pixels, size):
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    return (pixels[top:size, left:size] / 127.5 - 1).astype(np.float32)
+
+
 exercise(
     "17.2",
     "From pixels to an input",
@@ -252,6 +251,21 @@ exercise(
         Mistake(
             "Where the margin is odd, the smaller half goes above and to the left: round down.",
             _cut(lambda height, width, size: (-(-(height - size) // 2), -(-(width - size) // 2))),
+        ),
+        Mistake(
+            "Half of `size` is taken to both sides of the middle. Where the size is odd, a row and a column are lost: "
+            "add the whole size to the first edge.",
+            _around_the_middle,
+        ),
+        Mistake(
+            "The square ends at row and column `size` of the picture. A slice goes from where it begins to where it "
+            "begins plus `size`.",
+            _ends_at_size,
+        ),
+        Mistake(
+            "The pixels were doubled as uint8, which holds no number above 255: 200 becomes 144. Make floats before "
+            "you compute.",
+            _scaled(lambda pixels: (pixels * np.uint8(2)) / 255 - 1),
         ),
         Mistake(
             "The picture was scaled by its own mean and deviation. The published weights want the same numbers for "
@@ -344,6 +358,13 @@ def _right_half(p, n):
     return _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
 
 
+def _ends_at(z, correct, images):
+    """Wilson's interval with another z."""
+    p, scale = correct / images, 1 + z**2 / images
+    half = z * math.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
+    return (p + z**2 / (2 * images) - half) / scale, (p + z**2 / (2 * images) + half) / scale
+
+
 exercise(
     "17.4",
     "Wilson's interval",
@@ -391,6 +412,10 @@ exercise(
         Mistake(
             "There is no root: a variance was added where a deviation belongs.",
             _interval(_right_centre, lambda p, n: _right_half(p, n) ** 2 / _Z),
+        ),
+        Mistake(
+            "This z is 1.645, beyond which 5 % lie on one side. 5 % on both sides together need 1.96.",
+            lambda correct, images: _ends_at(1.645, correct, images),
         ),
         Mistake(
             "The middle and half the width came back. The two ends are asked for.",
@@ -541,6 +566,11 @@ exercise(
             _placed(lambda parts: parts, filled=lambda one, other: True),
         ),
         Mistake(
+            "The old matrix is repeated everywhere, so that every part is connected with every other. Each should be "
+            "mixed alone, with zeros between different parts.",
+            _placed(_consecutive, filled=lambda one, other: True),
+        ),
+        Mistake(
             "The weights were divided by the number of parts. Each part should be mixed exactly as before.",
             _placed(lambda parts: parts, factor=lambda K: 1 / K**2),
         ),
@@ -565,7 +595,13 @@ exercise(
 
 # 17.7 ---------------------------------------------------------------------------------------------------------------
 
-_NAMES = ("stem.weight", "blocks.0.token_mixing.weight1", "head.weight", "head.bias")
+_NAMES = (
+    "stem.weight",
+    "blocks.0.token_mixing.weight1",
+    "pre_head_layer_norm.scale",
+    "head.weight",
+    "head.bias",
+)
 
 
 def _start(trained, fresh):
@@ -573,20 +609,38 @@ def _start(trained, fresh):
 
 
 def _call_start(function, trained, fresh):
-    """The names that came back, then the arrays by name."""
-    made = function(dict(trained), dict(fresh))
-    return (", ".join(sorted(made)), *(made.get(name, 0.0) for name in _NAMES))
+    """The names that came back, then the arrays by name, then which of the two dictionaries it has written to."""
+    given = {"trained": (trained, dict(trained)), "fresh": (fresh, dict(fresh))}
+    made = function(*(copy for _, copy in given.values()))
+    written = [
+        which
+        for which, (before, after) in given.items()
+        if list(before) != list(after) or any(before[name] is not after[name] for name in before)
+    ]
+    return (", ".join(sorted(made)), *(made.get(name, 0.0) for name in _NAMES), " and ".join(written) or "nothing")
 
 
 def _arrays(generator, classes):
-    shapes = ((4, 5), (3, 4), (5, classes), (classes,))
+    shapes = ((4, 5), (3, 4), (5,), (5, classes), (classes,))
     return {name: generator.normal(size=shape) for name, shape in zip(_NAMES, shapes, strict=True)}
 
 
 def _start_cases(generator):
-    """Trained arrays and new ones: other numbers of classes, then as many classes, which are others."""
+    """Trained arrays and new ones: other numbers of classes; as many classes, which are others."""
     yield _arrays(generator, 6), _arrays(generator, 2)
     yield _arrays(generator, 3), _arrays(generator, 3)
+
+
+def _written_to(which):
+    """A right answer that is made in one of its inputs."""
+
+    def run(trained, fresh):
+        made = _start(trained, fresh)
+        given = {"trained": trained, "fresh": fresh}[which]
+        given.update(made)
+        return given
+
+    return run
 
 
 def _with_head(head):
@@ -601,7 +655,7 @@ exercise(
     "my_start",
     reference=_start,
     cases=_start_cases,
-    returns=("names", *_NAMES),
+    returns=("names", *_NAMES, "changed"),
     call=_call_start,
     mistakes=[
         Mistake(
@@ -637,6 +691,36 @@ exercise(
             _with_head(
                 lambda trained, fresh, name: np.zeros_like(fresh[name]) if name == "head.weight" else fresh[name]
             ),
+        ),
+        Mistake(
+            "The weight of the head is zero, but its bias is still the old one: both belong to the head.",
+            _with_head(
+                lambda trained, fresh, name: np.zeros_like(fresh[name]) if name == "head.weight" else trained[name]
+            ),
+        ),
+        Mistake(
+            "The scale of `pre_head_layer_norm` is not the trained one. That LayerNorm stands before the head and "
+            "belongs to the body: look at how the names begin.",
+            lambda trained, fresh: {
+                name: np.zeros_like(fresh[name]) if "head" in name else trained[name] for name in fresh
+            },
+        ),
+        Mistake(
+            "`pre_head_layer_norm` is missing in what came back. That LayerNorm stands before the head and belongs to "
+            "the body: look at how the names begin.",
+            lambda trained, fresh: {
+                name: array for name, array in _start(trained, fresh).items() if not name.startswith("pre_head")
+            },
+        ),
+        Mistake(
+            "The arrays are right, but they were written into `trained`, and whoever passed it still needs the old "
+            "head: begin with a dictionary of your own.",
+            _written_to("trained"),
+        ),
+        Mistake(
+            "The arrays are right, but they were written into `fresh`, which belongs to the caller: begin with a "
+            "dictionary of your own.",
+            _written_to("fresh"),
         ),
         Mistake(
             "Nothing of what was trained is left: this starts from scratch.",

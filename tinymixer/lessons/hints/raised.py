@@ -298,6 +298,9 @@ def about_shapes(error: BaseException | None) -> bool:
 MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
     (IndexError, r"index (-?\d+) is out of bounds for axis (\d+) with size (\d+)",
      "{at} asks for index {1} along an axis of size {3}: the indices there run from 0 to {3} - 1."),
+    (IndexError, r"indexing arrays could not be broadcast",
+     "{at} takes its index arrays in pairs, like the coordinates of single elements, so they must be of one length. "
+     "np.ix_ makes a block of them: every row with every column."),
     (IndexError, r"too many indices", "{at} has more indices than the array has axes."),
     (IndexError, r"list index out of range|tuple index out of range", "{at} asks for an element past the end."),
     (IndexError, r"only integers, slices", "{at} uses an index that is not a whole number: / gives a float."),
