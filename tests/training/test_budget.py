@@ -131,7 +131,8 @@ def test_the_number_of_steps_that_fits_is_written_down(tmp_path):
     assert load_checkpoint(tmp_path / "run" / "best.npz").recipe.training.steps == FITTING
     assert (result.status, result.trained) == ("finished", "9 steps")
     assert [step[0] for step in heard.steps] == list(range(1, FITTING + 1))
-    assert heard.notes[0].startswith("9 steps of 250 ms fit into 8.75 seconds, 26 % of the time (6.2 s before the first step")
+    said = "9 steps of 250 ms fit into 8.75 seconds, 26 % of the time (6.2 s before the first step"
+    assert heard.notes[0].startswith(said)
     assert heard.notes[-1] == "8.5 of 8.75 seconds were used, from the command to the test figure"
     assert all("measured" not in path.name for path in (tmp_path / "run").iterdir())
 

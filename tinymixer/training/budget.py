@@ -134,7 +134,8 @@ class Budget:
         share = f", {100 * training / self.seconds:.0f} % of the time" if training < 0.8 * self.seconds else ""
         return (
             f"{counted(steps, 'step')} of {_duration(costs.step)} fit into {self.seconds:g} seconds{share} "
-            f"({self.spent:.1f} s before the first step, {ours - training:.1f} s for checkpoints, evaluation and learning curves)"
+            f"({self.spent:.1f} s before the first step, {ours - training:.1f} s for checkpoints, evaluation and "
+            "learning curves)"
         )
 
 
