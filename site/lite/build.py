@@ -20,7 +20,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+
 from pyodide_folder import HERE, REPOSITORY, BuildError, make_pyodide_folder
 
 from tinymixer.lessons.merging import KEY, digest

@@ -43,7 +43,7 @@ DEPENDS = {
     "pyodide-kernel": ["ipython", "ipykernel", "comm", "traitlets"],
 }
 IMPORTS = {"markdown-it-py": "markdown_it"}  # where the module's name is not the package's
-# Of the lessons the wheel keeps only the exercise notebooks: the others lie beside them on the site, where they can be opened.
+# Of the lessons the wheel keeps the exercise notebooks alone: on the site the solutions can be opened as files.
 LEFT_OUT_OF_WHEEL = ("tinymixer/lesson_notebooks/solutions/", "tinymixer/lesson_notebooks/source/")
 
 

@@ -2,11 +2,11 @@
 
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from tinymixer.abilities import thread_pool
 from tinymixer.bench.timing import interleaved
 
 GPU_COPY_BYTES, GPU_PRODUCT_SIZE = 1 << 30, 8192
@@ -23,7 +23,7 @@ def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
     out = np.empty_like(left)
     sources, targets = (np.zeros((threads, CPU_COPY_BYTES // threads), np.uint8) for _ in range(2))
     products, copies = [], []
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         for _ in range(repeats + 1):
             started = time.perf_counter()
             np.matmul(left, right, out=out)

@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from tinymixer.abilities import has_processes
 from tinymixer.lessons.exercise import find_exercise
 from tinymixer.lessons.grading import WRONG, Verdict
-from tinymixer.lessons.running import cut
+from tinymixer.lessons.in_this_process import NOT_CONTAINED, grade_here
+from tinymixer.lessons.running import NO_END, cut
 
 MEMORY = 2**30  # bytes that answers may use, on top of Python and NumPy
 GRACE = 2.0  # seconds for a process to end by itself before it is ended
@@ -91,6 +93,11 @@ def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = N
     return {number: verdicts[number] for number in numbers}
 
 
+def remark_about_limits() -> str:
+    """A sentence about what is not contained here; "" where answers run in processes of their own."""
+    return "" if has_processes() else NOT_CONTAINED
+
+
 def _wrong(number: str, sentence: str, line: str = "", hint: str = "") -> Verdict:
     return Verdict(number, find_exercise(number).title, WRONG, sentence, {"line": line} if line else {}, hint)
 
@@ -120,7 +127,7 @@ class _Attempt:
         """Read a line of the process's output: an event, or a part of the stack that faulthandler writes."""
         if line.startswith(b"{"):
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                self._hear_event(json.loads(line))
+                self.hear_event(**json.loads(line))
         elif line.startswith(b"Timeout"):
             self.timed_out = True
         elif not self.line and (place := re.search(rb'code cell (\d+)>", line (\d+)', line)):
@@ -128,9 +135,10 @@ class _Attempt:
             lines = self.texts.get(cell, "").splitlines()
             self.line = cut(lines[number - 1].strip(), 200) if number <= len(lines) else ""
 
-    def _hear_event(self, event: dict[str, Any]) -> None:
+    def hear_event(self, **event: Any) -> None:
         if verdict := event.get("verdict"):
-            self.verdicts[verdict["number"]] = Verdict(**verdict)
+            verdict = verdict if isinstance(verdict, Verdict) else Verdict(**verdict)
+            self.verdicts[verdict.number] = verdict
             self.exercise = None
         self.exercise = event.get("exercise", self.exercise)
         self.statement = None if self.exercise else event.get("statement", self.statement)
@@ -143,8 +151,12 @@ class _Attempt:
 
 
 def _attempt(request: dict[str, Any], cancelled: threading.Event) -> _Attempt:
-    """Run a process on this request until it has finished or its time is over."""
+    """Run a process on this request until it has finished or its time is over. Where there are none, run it here."""
     attempt = _Attempt()
+    if not has_processes():
+        skip = {(cell, line): said for cell, line, said in request["skip"]}
+        grade_here(Path(request["path"]), request["numbers"], request["seconds"], attempt.hear_event, skip)
+        return attempt
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # here, since the process may be ended
         _start_and_listen(request | {"folder": folder}, attempt, cancelled)
     return attempt
@@ -210,8 +222,7 @@ def _read_lines(output: IO[bytes], lines: "queue.Queue[bytes]") -> None:
 def _how_it_ended(code: int | None, seconds: float | None) -> tuple[str, str]:
     """How a process ended too early, and a hint."""
     if seconds is not None:
-        hint = "Is there a loop whose condition never becomes false, or one that waits for something?"
-        return f"did not end within {seconds:.3g} s.", hint
+        return f"did not end within {seconds:.3g} s.", NO_END
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-code).name
