@@ -173,6 +173,8 @@ def execute(notebook: NotebookNode, name: str) -> float:
     """Run a notebook in place, in a folder of its own; return the seconds. Raises LessonError when a cell fails."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
+        if any("my_functions(" in cell.source for cell in notebook.cells):
+            _lay_the_others_beside_it(Path(folder), name)
         client = NotebookClient(
             notebook,
             timeout=180,
@@ -191,6 +193,19 @@ def execute(notebook: NotebookNode, name: str) -> float:
         if cell.cell_type == "code":
             _tidy(cell, name)
     return time.perf_counter() - started
+
+
+def _lay_the_others_beside_it(folder: Path, name: str) -> None:
+    """Write the other lessons' notebooks, solutions beside a solution: lesson 18 looks for functions in them.
+
+    They are made from the sources, since the files themselves may be in the making.
+    """
+    stem = name.removeprefix("solutions/")
+    for lesson in LESSONS:
+        if lesson.stem != stem:
+            exercise, solution = notebooks_of(lesson.stem)
+            other = exercise if name == stem else solution
+            (folder / f"{lesson.stem}.ipynb").write_text(written(other), encoding="utf-8")
 
 
 def _tidy(cell: NotebookNode, name: str) -> None:

@@ -68,6 +68,13 @@ def browser(tmp_path):
     return run
 
 
+def test_pools_of_threads_are_made_in_one_place():
+    """There the system's lack of threads is looked after."""
+    package = Path(abilities.__file__).parent
+    found = [path.name for path in package.rglob("*.py") if "ThreadPoolExecutor(" in path.read_text(encoding="utf-8")]
+    assert found == ["abilities.py"]
+
+
 def test_every_module_can_be_imported(browser):
     said = browser(
         "import importlib, pkgutil, tinymixer\n"
@@ -181,12 +188,7 @@ def test_two_notebooks_have_each_their_own_helper_of_one_name(tmp_path, monkeypa
 
 
 def test_programs_that_need_processes_are_refused_in_a_sentence(browser):
-    said = browser(
-        "import sys\n"
-        "sys.stderr = sys.stdout\n"
-        "from tinymixer.cli import main\n"
-        "print(main(['bench']))\n"
-    )
+    said = browser("import sys\nsys.stderr = sys.stdout\nfrom tinymixer.cli import main\nprint(main(['bench']))\n")
     assert "a measurement needs processes of its own" in said
     assert said.endswith("2\n")
 

@@ -1,15 +1,42 @@
 # %% [markdown]
 # # Lesson 07 · Patches: the stem as one matrix product
 #
-# *70 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (reshape, transpose, tokens) and [lesson 02](02_linear.ipynb) (Linear).*
+# *80 minutes. Before: [lesson 01](01_arrays_and_images.ipynb) (reshape, transpose, tokens) and [lesson 02](02_linear.ipynb) (Linear).*
 #
-# The first thing that a Mixer does to an image is to cut it into patches and to multiply each patch by the same table of weights, the **stem**. Elsewhere
-# this is called a convolution, and it looks far more complicated than it is. After this lesson you can
+# The first thing a Mixer does with an image is to cut it into patches and multiply each patch by the same table of weights, the **stem**. Elsewhere
+# this is called a convolution, which makes it look far more complicated than it is. After this lesson you can
 #
 # * say where each pixel goes, and cut a batch of images without a loop,
 # * send a gradient back through any permutation,
 # * show that a convolution by patches is one matrix product,
-# * predict what a Mixer makes of shuffled pixels, and prove it.
+# * predict how a Mixer copes with shuffled pixels, and prove it.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** `x` has the shape `(2, 3, 4)`. What is the shape of `x.transpose(2, 0, 1)`? Does `x.reshape(4, 2, 3)` hold the same numbers in the same places? (lesson 01)
+#
+# <details><summary>Answer</summary>
+#
+# `(4, 2, 3)`. The reshape has the same shape, but its numbers are in other places: a reshape keeps their order in memory, while a transposition moves the axes.
+#
+# </details>
+#
+# **2.** A Linear layer has `x (6, 4)` and `weight (4, 3)`. What is the shape of `dweight`, and which numbers does each of its entries add up? (lesson 02)
+#
+# <details><summary>Answer</summary>
+#
+# `(4, 3)`, the shape of the weight. It is `x.T @ dy`, so each entry is a sum over the six rows of the batch, because all rows share the weight.
+#
+# </details>
+#
+# **3.** Why does a gradient check use a random `dy` and not all ones? (lesson 03)
+#
+# <details><summary>Answer</summary>
+#
+# With all ones, only the gradient of the sum of all outputs is checked. Mistakes that cancel in that sum go unnoticed. A random `dy` weights every output differently.
+#
+# </details>
 
 # %%
 import dataclasses
@@ -26,15 +53,15 @@ from tinymixer.optim import SGD, cosine
 # %% [markdown]
 # ## Where does a pixel go?
 # An image has the shape `(height, width, channels)`. Patches of $P \times P$ pixels make a grid of `down` $= \text{height} / P$ rows and
-# `across` $= \text{width} / P$ columns, so there are $S = \texttt{down} \cdot \texttt{across}$ of them. They are counted as one reads, and so are the pixels in a patch. Each patch becomes one
+# `across` $= \text{width} / P$ columns, so there are $S = \texttt{down} \cdot \texttt{across}$ of them. They are numbered in reading order, and so are the pixels in a patch. Each patch becomes one
 # row of $F = P \cdot P \cdot \text{channels}$ numbers, the **patch vector**.
 #
-# Take the number in row $y$, column $x$ and channel $c$ of the image, all counted from 0. Dividing by $P$ with a remainder says which patch, and where in it:
+# Take the number in row $y$, column $x$ and channel $c$ of the image, all counted from 0. Division by $P$ with a remainder tells which patch it is in, and where:
 #
 # $$y = i P + u, \qquad x = j P + v, \qquad 0 \le u, v < P .$$
 #
-# The patch stands in row $i$ and column $j$ of the grid, the pixel in row $u$ and column $v$ of the patch. In Python, `i = y // P` and `u = y % P`. Here is an
-# image of 4 x 6 pixels with one channel and $P = 2$. Left, the number $s$ of the token that each pixel goes to; right, its place $f$ in the patch vector.
+# The patch is in row $i$ and column $j$ of the grid, and the pixel in row $u$ and column $v$ of the patch. In Python, `i = y // P` and `u = y % P`. Here is an
+# image of 4 x 6 pixels with one channel and $P = 2$. On the left is the number $s$ of the token that each pixel goes to, and on the right its place $f$ in the patch vector.
 
 # %%
 height, width, P = 4, 6, 2
@@ -63,7 +90,7 @@ show(
 
 # %% [markdown]
 # ### Exercise 7.1
-# Write the two numbers as formulas. The channels of a pixel lie next to each other in the patch vector. (Check yours against the picture before you run it.)
+# Write both numbers as formulas. The channels of a pixel lie next to each other in the patch vector. (Check your formulas against the picture before you run the cell.)
 
 
 # %%
@@ -83,17 +110,17 @@ check("7.1", my_place_of_pixel)
 
 # %% [markdown]
 # ## Cutting without a loop
-# In memory the pixel $(y, x)$ of an image with one channel stands at $y \cdot \text{width} + x$. Put in $y = iP + u$ and $x = jP + v$:
+# In memory, pixel $(y, x)$ of an image with one channel is at place $y \cdot \text{width} + x$. Insert $y = iP + u$ and $x = jP + v$:
 #
 # $$(iP + u) \cdot \text{width} + jP + v \;=\; i \cdot (P \cdot \text{width}) + u \cdot \text{width} + j \cdot P + v .$$
 #
-# Four indices with four strides, each the product of the sizes of all axes behind it. So a plain reshape splits the axes, and no number moves:
+# These are four indices with four strides. Each stride is the product of the sizes of all axes after it. So a plain reshape splits the axes, and no number moves:
 #
 # `(B, height, width, channels)` $\;\to\;$ `(B, down, P, across, P, channels)`, with the indices $(n, i, u, j, v, c)$, where $n$ is the image.
 #
-# What we want is `(S, B, F)`. Its first index is made of $i$ and $j$, its second is $n$, its third is made of $u$, $v$ and $c$, each in this order. So: bring the six
-# indices into the right order by a transposition, then merge axes by a second reshape. (A reshape can only merge neighbours, that is why the transposition
-# must come between.)
+# We want `(S, B, F)`. Its first index is made of $i$ and $j$, its second is $n$, and its third is made of $u$, $v$ and $c$, in that order. So we put the six
+# indices into the right order with a transposition, and then merge axes with a second reshape. (A reshape can only merge neighbouring axes. That is why the transposition
+# has to come first.)
 #
 # ### Exercise 7.2
 # Write the transposition and the second reshape.
@@ -114,17 +141,17 @@ def my_images_to_patches(images, P):
 check("7.2", my_images_to_patches)
 
 # %% [markdown]
-# From here on the package's `ops.images_to_patches_forward` does this. It also returns a `cache`, which holds what the way back needs: the shape of the images and $P$.
+# From here on the package's `ops.images_to_patches_forward` does this. It also returns a `cache`, which holds what the backward pass needs: the shape of the images and $P$.
 #
 # ## The way back
-# Cutting neither adds nor multiplies anything. Every number of the patches is one number of the images, at another place: a **permutation**. From here on $x$ is what goes in and
-# $y$ what comes out, as in lesson 02. Number all places through, and let $\pi(k)$ be the
-# place in the images that place $k$ of the patches is filled from:
+# Cutting neither adds nor multiplies anything. Every number of the patches is one number of the images, in another place: a **permutation**. From here on $x$ is what goes in and
+# $y$ what comes out, as in lesson 02. Number all places from 0 on, and let $\pi(k)$ be the
+# place in the images that fills place $k$ of the patches:
 #
 # $$y_k = x_{\pi(k)} .$$
 #
-# How does $y_k$ react to $x_m$? Not at all, except where it is that number: $\partial y_k / \partial x_m$ is 1 if $m = \pi(k)$ and 0 otherwise. The chain rule adds up over all
-# outputs, and of that sum one term is left, since every $x_m$ is used exactly once, at the $k$ with $\pi(k) = m$. This $k$ is written $\pi^{-1}(m)$:
+# How does $y_k$ react to $x_m$? Not at all, unless it is that very number: $\partial y_k / \partial x_m$ is 1 if $m = \pi(k)$ and 0 otherwise. The chain rule adds up over all
+# outputs. Only one term of that sum is left, because every $x_m$ is used exactly once, at the $k$ with $\pi(k) = m$. This $k$ is written $\pi^{-1}(m)$:
 #
 # $$\texttt{dx}_m = \sum_k \texttt{dy}_k\,\frac{\partial y_k}{\partial x_m} = \texttt{dy}_{\pi^{-1}(m)} .$$
 #
@@ -143,8 +170,8 @@ print("dy", dy)
 print("dx", dx, "  the same:", np.array_equal(dx, dy[np.argsort(order)]))
 
 # %% [markdown]
-# The same as a matrix: $y = \Pi x$, where $\Pi$ has a single 1 in each row (every output is one input) and in each column (every input is used once). Lesson 02 says what goes
-# back through a product, the transposed matrix: $\texttt{dx} = \Pi^T\,\texttt{dy}$. For such a matrix the transposed one *is* the inverse. Here is $\Pi$ for the image of 4 x 6
+# The same as a matrix: $y = \Pi x$, where $\Pi$ has a single 1 in each row (every output is one input) and in each column (every input is used once). Lesson 02 says how a
+# gradient goes back through a product, with the transposed matrix: $\texttt{dx} = \Pi^T\,\texttt{dy}$. For a matrix like this, the transpose *is* the inverse. Here is $\Pi$ for the image of 4 x 6
 # pixels above, found by cutting 24 images that have a single 1 each:
 
 # %%
@@ -176,10 +203,10 @@ print("Pi^T Pi is the identity:", np.array_equal(matrix.T @ matrix, np.eye(24)))
 print("Pi^T dy is the backward:", np.allclose(matrix.T @ dpatches.ravel(), dimages.ravel()))
 
 # %% [markdown]
-# Nobody stores $\Pi$: for one photograph of 224 x 224 pixels it would have 150,528 rows. The inverse of *reshape, transpose, reshape* is the same three read from the
-# end, each undone: split the axes, put them back in their old order, merge height and width. As for the transposition, suppose that forward said `x.transpose(1, 2, 0)`. The new
-# axis 0 is the old 1, the new 1 is the old 2, the new 2 is the old 0. To get back, ask for each old axis where it is now: old 0 is at 2, old 1 at 0, old 2 at 1. So it is
-# undone by `transpose(2, 0, 1)`.
+# Nobody stores $\Pi$: for one photograph of 224 x 224 pixels it would have 150,528 rows. The inverse of *reshape, transpose, reshape* undoes the same three steps in the opposite
+# order: split the axes, put them back in their old order, merge height and width. How is a transposition undone? Suppose the forward pass says `x.transpose(1, 2, 0)`. The new
+# axis 0 is the old 1, the new 1 is the old 2, and the new 2 is the old 0. To get back, ask where each old axis is now: old 0 is at 2, old 1 at 0, old 2 at 1. So
+# `transpose(2, 0, 1)` undoes it.
 #
 # ### Exercise 7.3
 # Write the backward pass.
@@ -200,25 +227,25 @@ def my_patches_backward(dpatches, cache):
 check("7.3", my_patches_backward)
 
 # %% [markdown]
-# (In training nobody asks for the gradient of the images, since there is nothing before them to be learnt. But it tells which pixels a decision hangs on, and
+# (Training has no use for the gradient of the images, because nothing before them is learned. But that gradient tells which pixels a decision depends on, and
 # [lesson 12](12_what_it_learned.ipynb) looks at it.)
 #
-# ## The stem is a convolution is a matrix product
-# A **convolution** slides a small window over the image. At each position it multiplies the pixels under the window by a table of weights, the **kernel**, adds up, and does so
-# with $C$ kernels at once. The window of the stem is as large as a patch, $P \times P$, and jumps by $P$ pixels (its **stride**), so that it visits every patch once and never lies across two. With a
+# ## The stem: a convolution and a matrix product
+# A **convolution** slides a small window over the image. At each position it multiplies the pixels under the window by a table of weights, the **kernel**, and adds up the products. It does this
+# with $C$ kernels at once. The window of the stem is as large as a patch, $P \times P$, and moves on by $P$ pixels at a time (its **stride**). So it visits every patch once and never straddles two. With a
 # kernel `(P, P, channels, C)`, its output at position $(i, j)$ for image $n$ and kernel $o$ is
 #
 # $$\text{out}_{nijo} = b_o + \sum_{u=0}^{P-1} \sum_{v=0}^{P-1} \sum_{c} \text{image}_{n,\; iP+u,\; jP+v,\; c}\;\; \text{kernel}_{u,v,c,o} .$$
 #
-# Now read the image's index with Exercise 7.1 in mind: row $iP + u$, column $jP + v$, channel $c$ is the number at token $s$ and place $f = (uP + v) \cdot \text{channels} + c$. As $u$, $v$ and $c$ run
-# through their values, $f$ runs through $0, 1, \dots, F - 1$, each once. The kernel, reshaped to a table `(F, C)`, has its entry $(u, v, c, o)$ in row $f$ too, by the same formula. So the three sums are one:
+# Now read the image's index with exercise 7.1 in mind: row $iP + u$, column $jP + v$, channel $c$ is the number at token $s$ and place $f = (uP + v) \cdot \text{channels} + c$. As $u$, $v$ and $c$ run
+# through their values, $f$ takes each of the values $0, 1, \dots, F - 1$ once. When the kernel is reshaped to a table `(F, C)`, its entry $(u, v, c, o)$ is in row $f$ too, by the same formula. So the three sums become one:
 #
 # $$\text{out}_{so} = b_o + \sum_{f=0}^{F-1} \text{patches}_{sf}\;\text{weight}_{fo} ,$$
 #
-# for each image, and that is a matrix product: the Linear layer of lesson 02, applied to each patch vector.
+# for each image. That is a matrix product: the Linear layer of lesson 02, applied to each patch vector.
 #
 # ### Exercise 7.4
-# Write the stem of a kernel `(P, P, channels, C)` as one matrix product. Cutting is done by `ops.images_to_patches_forward(images, P)`, which returns the patches and a cache.
+# Write the stem with a kernel `(P, P, channels, C)` as one matrix product. `ops.images_to_patches_forward(images, P)` does the cutting. It returns the patches and a cache.
 
 
 # %%
@@ -235,7 +262,7 @@ def my_stem(images, kernel, bias):
 check("7.4", my_stem)
 
 # %% [markdown]
-# Does the package's stem agree with a convolution, written in loops as the formula says? And what is the product good for?
+# Does the package's stem agree with a convolution written in loops, just as the formula says? And what do we gain from the product?
 
 # %%
 config = MixerConfig(
@@ -284,12 +311,12 @@ print(f"loops {1000 * (middle - started):.1f} ms, ", end="")
 print(f"cutting and product {1000 * (ended - middle):.2f} ms")
 
 # %% [markdown]
-# They agree to the rounding of `float32`. (A convolution in a mathematics book turns its kernel upside down before it multiplies. Those of neural networks don't.)
+# They agree up to the rounding of `float32`. (A convolution in a mathematics book flips its kernel before it multiplies. Those of neural networks don't.)
 #
-# Going back through the stem needs nothing new either: `dweight`, `dbias` and `dpatches` are those of Linear, and the inverse permutation does the rest. Every one of the
-# $S \cdot B$ patches has used the same weights, so `dweight` is the sum over all of them.
+# Going back through the stem needs nothing new either: `dweight`, `dbias` and `dpatches` are those of Linear, and the inverse permutation does the rest. All
+# $S \cdot B$ patches use the same weights, so `dweight` is the sum over all of them.
 #
-# **Counting.** The stem has $F \cdot C$ weights and $C$ biases. For each image it does $S \cdot F \cdot C$ multiplications. For colour images of 32 x 32 pixels and $C = 128$:
+# **Counting.** The stem has $F \cdot C$ weights and $C$ biases. For each image it does $S \cdot F \cdot C$ multiplications. For colour images of 32 x 32 pixels and $C = 128$ that makes:
 
 # %%
 print("  P    S     F   parameters  multiplications")
@@ -299,12 +326,12 @@ for size in (2, 4, 8, 16):
     print(f"{size:3}  {S:3}  {F:4}  {F * 128 + 128:11,}  {S * F * 128:15,}")
 
 # %% [markdown]
-# The multiplications don't depend on $P$, because $S \cdot F$ is the number of pixels times channels, however they are cut. What $P$ decides is everything after the stem: all blocks work on
-# $S$ tokens, so halving $P$ makes about four times the work.
+# The number of multiplications doesn't depend on $P$, because $S \cdot F$ is the number of pixels times channels, however they are cut. $P$ matters after the stem: all blocks work on
+# $S$ tokens, so halving $P$ makes about four times the work there.
 #
 # ## What is lost, and what is not
-# Cutting loses no number. But is the *picture* lost? The stem is not told which pixels of a patch are neighbours, nor do the blocks know which tokens are. Put the pixels inside every patch in another order,
-# the same in all patches of all images. The sum over $f$ doesn't care in which order its terms come, so with the rows of the weights in that order too, everything is as before:
+# Cutting loses no numbers. But is the *picture* lost? Nothing tells the stem which pixels of a patch are neighbours, and nothing tells the blocks which tokens are. Put the pixels inside every patch in another order,
+# the same in all patches of all images. The sum over $f$ is the same in any order. So if the rows of the weights are put in the new order too, everything is as before:
 
 # %%
 pixel_order = rng.permutation(P * P)
@@ -313,17 +340,17 @@ from_shuffled, _ = ops.linear_forward(patches[..., pixel_order], weight[pixel_or
 print("largest difference:", abs(tokens - from_shuffled).max())
 
 # %% [markdown]
-# And before training, weights are random numbers: in another order they are as good a start as before. So shuffling the pixels inside the patches can't make learning harder or easier. The same holds for the order of the
+# And before training, the weights are random numbers: in another order they are just as good a start. So shuffling the pixels inside the patches can't make learning harder or easier. The same holds for the order of the
 # tokens: token mixing ([lesson 08](08_token_mixing.ipynb)) has a weight for each token, and its weights can be put in another order as well.
 #
-# That is a claim about the whole network and the whole training, and we can hold it to account. Three small Mixers learn digits:
+# That is a claim about the whole network and the whole training, and we can test it. Three small Mixers learn digits:
 #
 # 1. from the images as they are;
 # 2. from images whose patches are shuffled, and the pixels inside the patches too, with first weights shuffled in the same way;
 # 3. from images whose 64 pixels are shuffled across the whole image, so that a patch holds pixels from anywhere.
 #
-# In 2 and 3 the order is drawn once and is the same for all images, of the training and of the test. The order of the patches is changed between cutting and putting together, so the backward function comes in handy as
-# a tool: it puts *any* patches together to images.
+# In 2 and 3 the order is drawn once and is the same for all images, in training and in the test. To shuffle the patches we cut the images, change the order, and put the images back together. The backward function comes in
+# handy here: it makes images out of *any* patches.
 
 # %%
 token_order, any_order = rng.permutation(config.num_tokens), rng.permutation(64)
@@ -356,7 +383,7 @@ def shuffle_weights(parameters):
 
 
 # %% [markdown]
-# The training is that of lesson 00, its five lines and all.
+# The training is the one from lesson 00, with the same five lines.
 
 
 # %%
@@ -415,19 +442,19 @@ show(
 )
 
 # %% [markdown]
-# The first two runs are the same run to the rounding of `float32`, step by step, although the second has never seen a digit that you could read. The third run differs: no
-# shuffling of weights can undo a shuffling across patches, because the stem sees patches one by one. On these digits it learns about as well all the same. They are so small, and so well
+# Up to the rounding of `float32`, the first two runs are the same, step by step, although the second has never seen a digit that you could read. The third run is different: no
+# shuffling of weights can undo a shuffling across patches, because the stem sees patches one by one. Even so, it learns these digits about as well. They are so small, and so well
 # centred, that each pixel means the same in every image.
 #
-# Photographs are another matter, since a patch of neighbouring pixels shows an edge or a texture wherever it lies. The authors made this experiment with a Mixer of 16 x 16 patches, trained on JFT-300M and tested on
-# ImageNet (Tolstikhin et al. 2021, section 3.4 and figure 4). The curves of the first two kinds match there, too. With all pixels shuffled, the Mixer's accuracy drops by about 45 %, and that of a
-# ResNet, which is built from convolutions with overlapping windows, by about 75 %.
+# Photographs are another matter, because a patch of neighbouring pixels shows an edge or a texture wherever it is. The authors did this experiment with a Mixer of 16 x 16 patches, trained on JFT-300M and tested on
+# ImageNet (Tolstikhin et al. 2021, section 3.4 and figure 4). There, too, the curves of the first two kinds match. With all pixels shuffled, the Mixer's accuracy drops by about 45 %. That of a
+# ResNet, which is built from convolutions with overlapping windows, drops by about 75 %.
 #
-# So this is what a Mixer knows about images before it has seen any: which pixels belong to the same patch, and that all patches are read alike. What is next to what, it must learn. (That is also why it needs much data, or
+# So this is what a Mixer knows about images before it has seen any: which pixels belong to the same patch, and that all patches are read alike. It has to learn what is next to what. (That is also why it needs a lot of data, or
 # strong regularisation: [lesson 13](13_overfitting.ipynb).)
 #
 # A stem that sees beyond its patch knows a little more: which patches are neighbours. `MixerConfig(overlap=2)` cuts windows of $(P + 4) \times (P + 4)$ pixels, still $P$ apart, with `ops.images_to_windows_forward`
-# (`tinymixer/ops/windows.py`). Then a pixel is read by several windows, cutting is no permutation any more, and the backward pass adds up what comes back from all of them.
+# (`tinymixer/ops/windows.py`). Then several windows read the same pixel. Cutting is no longer a permutation, and the backward pass adds up what comes back from all of them.
 #
 # ## On photographs
 # If CIFAR-10 is on your machine, see for yourself: 4,000 photographs, as they are and with all pixels shuffled (this cell takes the longest).
@@ -460,14 +487,60 @@ if cifar10 is not None:
         print(f"{name:20} test accuracy {accuracy:.1%}")
 
 # %% [markdown]
-# **Try it.** (a) Set `patch_size` to 1 and run from the cell with `config` on. One of the curves moves onto the others, if you shuffle its first weights in the right way: which, and why? What would happen with `patch_size` 8?
+# **Try it.** (a) Set `patch_size` to 1 and run everything from the cell with `config` on. If you shuffle its first weights in the right way, one of the curves falls onto another: which one, and why? What would happen with `patch_size` 8?
 # (b) Leave out `shuffle_weights`. Are the first two runs still the same? Is one of them better? (c) What would a Mixer learn if every image were shuffled in an order of its own?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) With $P = 1$ every pixel is a token, so shuffling all pixels is shuffling tokens, and with token-mixing weights shuffled by `any_order` the third run falls onto the
-# first. With $P = 8$ there is one patch, and shuffling all pixels is shuffling inside it: then the rows of the stem's weights are what must be shuffled. (b) No, they start from other weights, as with
-# another seed. Neither is better: which one comes out ahead is chance, and changes with the seed. (c) Where a pixel was would be gone, and what is left of a digit is how much of each shade it has. That
-# says little about which digit it is.
+# **About *Try it*.** (a) With $P = 1$ every pixel is a token, so shuffling all pixels is shuffling tokens. With token-mixing weights shuffled by `any_order`, the third run falls onto the
+# first. With $P = 8$ there is one patch, and shuffling all pixels is shuffling inside it: then the rows of the stem's weights must be shuffled. (b) No, they start from different weights, as with
+# another seed. Neither is better: which one comes out ahead is chance, and changes with the seed. (c) The positions of the pixels would be lost. All that is left of a digit is how much of each shade it has, and
+# that says little about which digit it is.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** 64 colour images of 32 x 32 pixels are cut into patches with $P = 4$. What is the shape of the patches, and what is the shape of the stem's weight for $C = 128$?
+#
+# <details><summary>Answer</summary>
+#
+# The patches are `(64, 64, 48)`: $S = 8 \cdot 8 = 64$ tokens, $B = 64$ images, and $F = 4 \cdot 4 \cdot 3 = 48$ numbers in a patch vector. The weight is `(48, 128)`, because it takes a patch vector to $C$ channels.
+#
+# </details>
+#
+# **2.** You give the backward pass of cutting a `dpatches` of all ones. What comes out? What does that say about a check that uses nothing else?
+#
+# <details><summary>Answer</summary>
+#
+# All ones. A permutation only moves numbers, and when all of them are equal you cannot see where they went. So a wrong order passes such a check. This is the trap of lesson 03 once more.
+#
+# </details>
+#
+# **3.** Somebody cuts images of 8 x 8 pixels (one channel, $P = 2$) with `images.reshape(B, 16, 4).transpose(1, 0, 2)`. The shape is right, and the backward pass gives the right gradients for it. What is wrong?
+#
+# <details><summary>Answer</summary>
+#
+# A reshape takes four numbers that follow each other in memory. So each "patch" is half a row of the image, 1 x 4 pixels instead of 2 x 2. It is a permutation like any other, and so its gradients can be right.
+# A gradient check only says that backward fits forward, never that forward does what you meant.
+#
+# </details>
+#
+# **4.** For CIFAR-10 (32 x 32 pixels, three colours) and $C = 128$ you change $P$ from 4 to 2. Estimate what happens to the number of tokens, to the stem's parameters and multiplications, and to the work of the blocks.
+#
+# <details><summary>Answer</summary>
+#
+# There are four times as many tokens, 256 instead of 64. The stem's weight has a quarter of the rows, 12 instead of 48, so it has 1,664 parameters instead of 6,272. Its multiplications stay the same, 393,216 per image, since
+# $S \cdot F$ stays the same. The blocks work on four times as many tokens, so their work is about four times as large.
+#
+# </details>
+#
+# **5.** A colleague says: "With overlapping windows the backward pass is still the inverse of the forward pass." Explain why that is not so.
+#
+# <details><summary>Answer</summary>
+#
+# An overlapping window reads pixels that its neighbours read too, so forward *copies* numbers, and there are more numbers after it than before. One pixel now reaches the loss in several ways, and the ways add up. So backward sums
+# the gradients of all copies of a pixel, while an inverse would have to pick one of them.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now
@@ -479,9 +552,9 @@ if cifar10 is not None:
 # | images to patches | reshape, transpose, reshape | the three undone, from the end |
 # | the stem | `patches @ weight + bias` | Linear, then the inverse permutation |
 #
-# A convolution whose stride is its window is a matrix product of patches. And a Mixer isn't told what is next to what: it knows which pixels share a patch, and learns the rest.
+# A convolution whose stride equals the size of its window is a matrix product of patches. And nothing tells a Mixer what is next to what: it knows which pixels share a patch, and learns the rest.
 #
 # **Where the package does this:** `tinymixer/ops/patches.py` (both directions), `tinymixer/models/mlp_mixer.py` (the stem, a `Linear`), `tinymixer/kernels/cuda/patches.cu` (the same on a GPU),
-# `tinymixer/gradcheck/planted_faults/tokens.py` (three wrong ways to put patches back, each of which a gradient check catches).
+# `tinymixer/gradcheck/planted_faults/tokens.py` (three wrong ways to put patches back; a gradient check catches each of them).
 #
 # Next: [lesson 08, token mixing: the transposed Linear](08_token_mixing.ipynb).

@@ -1,17 +1,44 @@
 # %% [markdown]
 # # Lesson 08 · Token mixing: the transposed Linear
 #
-# *100 minutes. Before: [lesson 02](02_linear.ipynb) (Linear), [lesson 04](04_gelu.ipynb) (GELU) and
+# *110 minutes. Before: [lesson 02](02_linear.ipynb) (Linear), [lesson 04](04_gelu.ipynb) (GELU) and
 # [lesson 07](07_patches.ipynb) (patches and the stem).*
 #
 # The stem makes a table of each image: a row for each token, a column for each channel. A Mixer mixes the numbers within each column, then
-# those within each row, and so on in turns: token mixing and channel mixing. After this lesson you can
+# those within each row, and so on in turns. The first is called token mixing, the second channel mixing. After this lesson you can
 #
 # * say which numbers token mixing brings together, and which channel mixing,
 # * run token mixing forwards and backwards as transpose, Linear, transpose,
-# * build the simplest network of both mixings, and say what it cannot learn,
+# * build the simplest network that has both mixings, and say what it cannot learn,
 # * lay out the numbers in memory so that no transposition is needed, and derive the gradients once more for that layout,
 # * count the parameters of both mixings, and say why all channels share one set of token-mixing weights.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** A number is used in several places of a network. How do you get its gradient? (lesson 01b)
+#
+# <details><summary>Answer</summary>
+#
+# It reaches the loss in several ways, one through each place. Along each way you multiply the local slopes, and then you add up over the ways.
+#
+# </details>
+#
+# **2.** GELU works entry by entry. By what does its backward pass multiply each entry of `dy`, and why is there no sum in it? (lesson 04)
+#
+# <details><summary>Answer</summary>
+#
+# By the slope of GELU at the number that went in at that entry. There is no sum because each input number reaches only one output number.
+#
+# </details>
+#
+# **3.** The forward pass only moves numbers to other places. What does the backward pass do? (lesson 07)
+#
+# <details><summary>Answer</summary>
+#
+# It moves each gradient to the place its number came from. It is the inverse permutation, and nothing is added or multiplied.
+#
+# </details>
 
 # %%
 import time
@@ -25,6 +52,8 @@ from tinymixer.data import load_dataset, normalise
 from tinymixer.gradcheck import check_layer
 from tinymixer.layers import ChannelMixing, Linear, TokenMixing
 from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons.flow_pictures import token_mixing_steps
+from tinymixer.lessons.steps import show_steps
 from tinymixer.models import LinearMixer, LinearMixerConfig, MixerConfig, MlpMixer
 
 # %% [markdown]
@@ -56,12 +85,12 @@ print("after the stem", x.shape)
 
 # %% [markdown]
 # The package puts tokens first, `(S, B, C)`. Most other code puts images first, `(B, S, C)`. We begin with the familiar order, and
-# the second half of the lesson shows what the other one is good for.
+# the second half of the lesson shows what the other order is good for.
 #
 # ## Which numbers meet
 # Channel mixing computes each output number from the numbers of one *token*. Token mixing computes it from the numbers of
-# one *channel*. The package has both as layers, so this can be seen before we know how they work: take one image of 6
-# tokens and 10 channels, change a single number, and look which numbers change in the output.
+# one *channel*. The package has both as layers, so you can see this before you know how they work. Take one image of 6
+# tokens and 10 channels, change a single number, and look at which numbers change in the output.
 
 # %%
 rng = np.random.default_rng(0)
@@ -113,15 +142,15 @@ show(
 #
 # ## Forward: transpose, Linear, transpose
 # We start with the simplest token mixing, one Linear from $S$ tokens to $O$ tokens (in a Mixer that keeps the number of
-# tokens, $O = S$). Its weight $W$ has a row per token that goes in and a column per token that comes out. With $n$ for the image,
+# tokens, $O = S$). Its weight $W$ has a row for each token that goes in and a column for each token that comes out. With $n$ for the image,
 # $s$ and $o$ for tokens in and out, $c$ for the channel, and $b_o$ for the bias:
 #
 # $$y_{noc} = \sum_{s} x_{nsc}\,W_{so} + b_o .$$
 #
-# The weight has no index $c$: every channel is mixed with the same $W$. That is a choice, and we come back to it.
+# The weight has no index $c$: every channel is mixed with the same $W$. That is a choice, and we will come back to it.
 #
-# `ops.linear_forward` sums over the last axis. So we bring $s$ there: `x.transpose(0, 2, 1)` exchanges axes 1 and 2 and makes
-# `(B, C, S)` of `(B, S, C)`. After the Linear the axes are exchanged back.
+# `ops.linear_forward` sums over the last axis. So we bring $s$ there: `x.transpose(0, 2, 1)` swaps axes 1 and 2, which turns
+# `(B, S, C)` into `(B, C, S)`. After the Linear the axes are swapped back.
 #
 # ### Exercise 8.1
 # Write token mixing with one Linear. The two ingredients are `transpose` and `ops.linear_forward`, which returns `(y, cache)`.
@@ -140,8 +169,8 @@ def my_token_mixing_forward(x, weight, bias):
 check("8.1", my_token_mixing_forward)
 
 # %% [markdown]
-# Beware of `x.reshape(B, C, S)`. It has the right shape and takes the numbers in the wrong order: a reshape keeps their order in memory and
-# cuts it elsewhere, a transposition follows the axes.
+# Beware of `x.reshape(B, C, S)`. Its shape is right, but its numbers are in the wrong places: a reshape keeps their order in memory and
+# cuts it in other places, while a transposition follows the axes.
 
 # %%
 little = np.array([[1, 2, 3], [10, 20, 30]])  # (S, C)   two tokens, three channels
@@ -150,17 +179,17 @@ print(little.reshape(3, 2), " <- reshaped: rows of nothing in particular")
 
 # %% [markdown]
 # ## Backward: the gradient of a transposition
-# Backward goes through the same three steps in the opposite order. The Linear is done (lesson 02). What is the gradient of a
+# Backward goes through the same three steps in the opposite order. You know the Linear already (lesson 02). What is the gradient of a
 # transposition? Let $t = $ `x.transpose(0, 2, 1)`, that is $t_{ncs} = x_{nsc}$. As always, `dt` is
 # $\partial L/\partial t$, the derivative of the loss $L$ with respect to $t$. The number $x_{nsc}$ appears in $t$ in exactly one place, unchanged. So the
-# chain rule's sum has one term, in which $\partial t_{ncs}/\partial x_{nsc}$ is one:
+# chain rule's sum has a single term, with $\partial t_{ncs}/\partial x_{nsc} = 1$:
 #
 # $$\texttt{dx}_{nsc} = \frac{\partial L}{\partial t_{ncs}} \cdot 1 = \texttt{dt}_{ncs} .$$
 #
 # In words: `dx = dt.transpose(0, 2, 1)`. *The gradient of a transposition is the transposition back.* Each number's gradient returns to
 # the place the number came from, as it did with the patches in lesson 07.
 #
-# So the backward pass is once more transpose, Linear (backward), transpose, along these shapes:
+# So the backward pass is once more transpose, Linear (backward), transpose, with these shapes:
 #
 # | step | forward | backward |
 # |---|---|---|
@@ -174,6 +203,22 @@ print(little.reshape(3, 2), " <- reshaped: rows of nothing in particular")
 # $$\texttt{dweight}_{so} = \sum_{n}\sum_{c} x_{nsc}\;\texttt{dy}_{noc} , \qquad
 # \texttt{dbias}_{o} = \sum_{n}\sum_{c} \texttt{dy}_{noc} .$$
 #
+# Watch `dy` on its way back, for one image of 3 tokens with 4 channels, and 2 tokens out. Each token has its own colour. The numbers are whole, so you can check every
+# entry in your head:
+
+# %%
+tokens = np.array([[1, 2, 0, 1], [0, 1, 3, 2], [2, 0, 1, 1]])  # (S, C)   one image
+mixing_weight = np.array([[1, -1], [0, 2], [2, 1]])  # (S, O)
+mixing_bias = np.array([1, 0])  # (O,)
+arriving = np.array([[1, 0, -1, 2], [0, 1, 1, -1]])  # dy (O, C)
+show_steps(
+    token_mixing_steps(tokens, mixing_weight, mixing_bias, arriving),
+    alt="Two rows of tables. Upper row, forward: x (3 by 4), x transposed (4 by 3), weight and bias, their Linear's output (4 by 2), and y "
+    "(2 by 4). Lower row, read from right to left: dy (2 by 4), dy transposed (4 by 2), dweight with the rows 3 1, 1 2, 3 0 and dbias 2 1, "
+    "the Linear's dx (4 by 3), and dx (3 by 4), whose first column is 1 0 2.",
+)
+
+# %% [markdown]
 # ### Exercise 8.2
 # Write the backward pass. `ops.linear_backward(dy, cache)` expects the cache `(x, weight)` of the Linear, with the `x` that the
 # Linear saw.
@@ -214,14 +259,14 @@ print(f"backward:  {dx.shape} <- {dturned.shape} <- {dlinear_y.shape} <- {dy.sha
 print(f"           dweight {dweight.shape}, dbias {dbias.shape}")
 
 # %% [markdown]
-# ## The simplest network of both mixings
-# One Linear over the tokens and one over the channels are enough for a whole network. The package has it under the name `linear_mixer`, and it is good for looking at, because
-# there is nothing else in it: the stem; then blocks, in each of which both mixings are *added* to what came in; then the mean over the tokens, and the head.
+# ## The simplest network with both mixings
+# One Linear over the tokens and one over the channels are enough for a whole network. The package calls it `linear_mixer`. It is good to look at, because
+# there is so little in it: the stem, then blocks, then the mean over the tokens, and the head. Each block *adds* both mixings to its input:
 #
 # $$X \leftarrow X + \text{token mixing}(X) \qquad\qquad X \leftarrow X + \text{channel mixing}(X)$$
 #
-# (Lesson 09 tells why they are added.) Here it is at the sizes of our two images, with one block. Its tokens lie on a grid of 14 x 14 places, `(B, 512, 14, 14)` in
-# the order that convolutions like. For token mixing the grid is only a list of 196 places.
+# (Lesson 09 explains why they are added.) Here it is at the sizes of our two images, with one block. Its tokens lie on a grid of 14 x 14 places, `(B, 512, 14, 14)` in
+# the order that is usual for convolutions. For token mixing the grid is only a list of 196 places.
 
 # %%
 sizes = LinearMixerConfig(image_size=224, patch_size=16, hidden_dim=512, num_blocks=1)
@@ -248,8 +293,8 @@ difference = abs(by_hand - by_block.transpose(1, 0, 2)).max() / abs(by_hand).max
 print(f"by hand and by the package's block: largest relative difference {difference:.0e}")
 
 # %% [markdown]
-# Can it read digits? We train it in plain steps downhill (lesson 02), and beside it a Mixer of the same sizes. A tenth of the images to learn from is held back, and
-# the network is judged by those. Patches of 4 x 4 pixels make four tokens of each image.
+# Can it read digits? We train it with plain steps downhill (lesson 02), and next to it a Mixer with as many tokens, channels and blocks. We hold back a tenth of the training images, and
+# judge both networks by those. With patches of 4 x 4 pixels, each image has four tokens.
 
 # %%
 pixels = normalise(digits.train_images, digits.mean, digits.std)  # (1437, 8, 8, 1)
@@ -301,15 +346,15 @@ show(
 )
 
 # %% [markdown]
-# It learns, and it stays well behind. The reason is worth seeing: **a Linear after a Linear is a Linear**, because the product of two matrices is a matrix. Write $T$ for the weight
-# of a token mixing, which multiplies the table from the left, and $M$ for that of a channel mixing, on the right. (Biases only add constants; leave them out.) With
-# $I$ for the identity matrix, a block makes $(I + T)\,X\,(I + M)$ of $X$. So two blocks make
+# It learns, but it stays well behind. The reason is worth seeing: **a Linear after a Linear is a Linear**, because the product of two matrices is a matrix. Let $T$ be the weight
+# of a token mixing, which multiplies the table from the left, and $M$ the weight of a channel mixing, on the right. (Biases only add constants, so we leave them out.) With
+# $I$ for the identity matrix, a block turns $X$ into $(I + T)\,X\,(I + M)$. Two blocks turn it into
 #
 # $$(I + T_2)(I + T_1)\;X\;(I + M_1)(I + M_2) = A\,X\,R ,$$
 #
-# and any number of blocks does no more than one: a matrix $A$ on the left, a matrix $R$ on the right. The mean over the tokens then keeps a single row of numbers of $A$, the mean $a$ of
-# its rows. What is left of the whole network is a *weighted mean of the patches*, with one weight per token, and a matrix: all ten classes look at the same mixture of four patches.
-# Let us hold the trained network to that. The stem and the head belong to the right side, too.
+# Any number of blocks does no more than one: a matrix $A$ on the left, a matrix $R$ on the right. After the mean over the tokens, only a single row is left of $A$: the mean $a$ of
+# its rows. So the whole network comes down to a *weighted sum of the patches*, with one weight per token, and a matrix. All ten classes look at the same mixture of four patches.
+# Let us check that on the trained network. The stem and the head belong to the right side, too.
 
 # %%
 left = np.eye(4)
@@ -322,18 +367,18 @@ weight_of_token = left.mean(axis=0)  # (S,)
 
 images = pixels[held_back]
 patches, _ = ops.images_to_patches_forward(images, 4)  # (S, B, 16)
-mean_patch = np.tensordot(weight_of_token, patches, 1)  # (B, 16)
+mixed_patch = np.tensordot(weight_of_token, patches, 1)  # (B, 16)
 constant, _ = linear_mixer.forward(np.zeros_like(images[:1]))  # what the biases add up to
-difference = linear_mixer.forward(images)[0] - (mean_patch @ right + constant)
+difference = linear_mixer.forward(images)[0] - (mixed_patch @ right + constant)
 print("weights of the four tokens:", weight_of_token.round(2))
 print(
-    f"largest difference between the network and its one mean and one matrix: {abs(difference).max():.0e}"
+    f"largest difference between the network and its one sum and one matrix: {abs(difference).max():.0e}"
 )
 
 # %% [markdown]
-# ## Two Linears with a bend between
-# So something must stand between the Linears that is not linear. In a Mixer each mixing is an **MLP**: Linear, GELU, Linear. In the familiar layout the MLP stands where the Linear stood, between the two
-# transpositions. The first Linear leads into a hidden layer, whose size is free to choose:
+# ## Two Linears with a bend in between
+# So the Linears need something between them that is not linear. In a Mixer each mixing is an **MLP**: Linear, GELU, Linear. In the familiar layout the MLP takes the place of the Linear, between the two
+# transpositions. The first Linear leads into a hidden layer. You are free to choose its size:
 #
 # | letter | name in `MixerConfig` | hidden size of | in the paper's Mixer-S/16 |
 # |---|---|---|---|
@@ -351,7 +396,7 @@ print(
 # `pool_tokens` of the package. `"linear"` is the one matrix that you have just met, and `"none"` leaves token mixing out.)
 #
 # Here $W_1$ is $(D_S, S)$, $W_2$ is $(S, D_S)$, $W_3$ is $(C, D_C)$ and $W_4$ is $(D_C, C)$. Look at the sides. (The paper prints $W_3$ and $W_4$
-# on the left too, because it writes down one row of $X$ at a time, as an upright column. For rows written as rows, they stand on the right.)
+# on the left too, because it writes one row of $X$ at a time, as a column. When rows are written as rows, these weights are on the right.)
 #
 # $X$ is never transposed. A product from the *right* combines the columns of $X$, which are channels. A product from the *left* combines its
 # rows, which are tokens. Our transposition was only needed because we insisted on multiplying from the right.
@@ -366,7 +411,7 @@ print(
 # | token mixing | `(S, B*C)` | `(DS, S) @ (S, B*C)`, weight on the left |
 # | channel mixing | `(S*B, C)` | `(S*B, C) @ (C, DC)`, weight on the right |
 #
-# The picture shows memory as a strip, for two images with three tokens of four channels. A colour is a token; the second image is fainter.
+# The picture shows memory as a strip, for two images with three tokens of four channels. Each token has its own colour, and the second image is fainter.
 
 # %%
 B, S, C = 2, 3, 4
@@ -396,8 +441,8 @@ show(
 
 # %% [markdown]
 # In `(S, B, C)` all numbers of a token lie in one block: row $s$ of the matrix `(S, B*C)` *is* token $s$, and nothing needs to be moved.
-# In `(B, S, C)` a token has a part in each image. The transposed form multiplies the matrix `(B*C, S)`, the middle strip, in which the numbers
-# stand in another order, so NumPy must copy them. It says so if asked:
+# In `(B, S, C)` a token has a part in each image. The transposed form multiplies the matrix `(B*C, S)`, the middle strip. Its numbers
+# are in another order, so NumPy has to copy them. It says so if you ask:
 
 # %%
 familiar = np.zeros((2, 196, 512), np.float32)  # (B, S, C)
@@ -414,8 +459,8 @@ for name, (before, after) in views.items():
     print(f"{name:36}", "same memory" if np.shares_memory(before, after) else "a copy")
 
 # %% [markdown]
-# ## The gradients, left and right exchanged
-# Number the $B \cdot C$ columns with $m$. The weight is now written as the paper has it, $W$ of shape $(D_S, S)$ with a row per
+# ## The gradients, left and right swapped
+# Let $m$ count the $B \cdot C$ columns. The weight is now written as in the paper: $W$ has the shape $(D_S, S)$, with a row for each
 # token that comes *out*, and
 #
 # $$y_{dm} = \sum_{s} W_{ds}\,x_{sm} + b_d .$$
@@ -434,11 +479,11 @@ for name, (before, after) in views.items():
 #
 # $$\texttt{dbias}_{d} = \sum_{m} \texttt{dy}_{dm} .$$
 #
-# A product `a @ b` sums over the last index of `a` and the first of `b`. Which factor has to be turned in each of the first two sums?
+# A product `a @ b` sums over the last index of `a` and the first of `b`. Which factor has to be transposed in each of the first two sums?
 #
 # ### Exercise 8.3
-# Write the backward pass of the product from the left. All you need are two views, two products and a sum. (The package calls the pair
-# `ops.token_linear_forward` and `ops.token_linear_backward`; write this one without them.)
+# Write the backward pass of the product from the left. All you need is two views, two products and a sum. (The package calls the pair
+# `ops.token_linear_forward` and `ops.token_linear_backward`. Write this one without them.)
 
 
 # %%
@@ -469,12 +514,12 @@ check("8.3", my_token_linear_backward)
 #
 # ## One mixing, two layouts
 # The transposed form says $y_{noc} = \sum_s x_{nsc} W_{so} + b_o$. The token-major form says, with the column $m$ written out as its image and channel,
-# $y_{dnc} = \sum_s W_{ds} x_{snc} + b_d$. These are the same sums. Two things differ: the order in which the axes are
-# listed, and the weight, whose two indices are exchanged. So the forms must agree to the last rounding, if both `x` and `weight` are turned.
+# $y_{dnc} = \sum_s W_{ds} x_{snc} + b_d$. These are the same sums. Two things differ: the order of the
+# axes, and the weight, whose two indices are swapped. So when both `x` and `weight` are transposed, the two forms must agree up to rounding.
 #
 # ### Exercise 8.4
-# Hold them equal: compute exercise 8.1 once more, with `ops.token_linear_forward(x, weight, bias)` as the only product. It takes
-# `x (S, B, C)` and `weight (O, S)` and returns `(y, cache)` with `y (O, B, C)`. What comes in and goes out of your function is in the familiar form.
+# Show that they agree: compute exercise 8.1 once more, with `ops.token_linear_forward(x, weight, bias)` as the only product. It takes
+# `x (S, B, C)` and `weight (O, S)` and returns `(y, cache)` with `y (O, B, C)`. Your own function still takes and returns the familiar layout.
 
 
 # %%
@@ -489,8 +534,8 @@ def my_token_mixing_tokens_first(x, weight, bias):
 check("8.4", my_token_mixing_tokens_first)
 
 # %% [markdown]
-# And the gradients? Here are both forms at full size. The first of each pair is what the transposed form computed above. They may differ
-# by the rounding of float32, whose numbers have about seven digits; 0 means the same to the last bit.
+# And the gradients? Here are both forms at full size. The first of each pair is the result of the transposed form above. They may differ
+# by the rounding of float32, whose numbers have about seven digits. A 0 means that they are the same to the last bit.
 
 # %%
 y2, cache2 = ops.token_linear_forward(x.transpose(1, 0, 2), weight.T, bias)
@@ -528,9 +573,9 @@ def my_token_mixing_mlp_forward(x, weight1, bias1, weight2, bias2):
 check("8.5", my_token_mixing_mlp_forward)
 
 # %% [markdown]
-# Its backward pass is the three backward functions in the opposite order; nothing in it is new. The package's layer
-# `TokenMixing` does just that, and adds the gradients to its parameters. A gradient check asks whether it is right
-# ([lesson 03](03_gradient_checking.ipynb)), for both mixings, in float64 and at sizes that all differ:
+# Its backward pass is the three backward functions in the opposite order, and nothing in it is new. The package's layer
+# `TokenMixing` does just that, and adds up the gradients of its parameters. A gradient check ([lesson 03](03_gradient_checking.ipynb))
+# tells whether it is right, for both mixings, in float64 and at sizes that all differ:
 
 # %%
 table = rng.normal(size=(4, 2, 3))  # (S, B, C)
@@ -544,8 +589,8 @@ for layer in (TokenMixing(4, 5, dtype="float64"), ChannelMixing(3, 5, dtype="flo
 # %% [markdown]
 # ## What the copies cost
 # Both forms do the same multiplications. The transposed form also makes copies: of `x` before the product, of the result
-# after it (so that the next layer finds `(B, S, C)` in memory), and of the gradients on the way back. Let us time forward and
-# backward of one Linear, at the sizes of our small CIFAR-10 model: 128 images, 64 tokens, 128 channels, 64 hidden.
+# after it (so that the next layer finds `(B, S, C)` in memory), and of the gradients on the way back. Let us time the forward and the
+# backward pass of one Linear, at the sizes of our small CIFAR-10 model: 128 images, 64 tokens, 128 channels, 64 hidden.
 
 
 # %%
@@ -585,8 +630,8 @@ for form, least in fastest.items():
 print(f"transposed / token-major: {fastest['transposed'] / fastest['token-major']:.2f}")
 
 # %% [markdown]
-# The last line is what the copies cost on the machine that ran this notebook, as a ratio: 1 would mean that they are free. It differs from
-# machine to machine and from size to size, because a copy takes as long as memory needs and a product as long as arithmetic needs.
+# The last line says what the copies cost on the machine that ran this notebook, as a ratio: 1 would mean that they are free. It differs from
+# machine to machine and from size to size, because the time of a copy depends on the memory and the time of a product on the arithmetic.
 #
 # ## Counting, and sharing
 # Most parameters of a Mixer are in channel mixing. How many are left for token mixing?
@@ -616,35 +661,80 @@ print(f"channel mixing                  {channel_mixing:>12,}")
 print(f"token mixing, a set per channel {C * token_mixing:>12,}")
 
 # %% [markdown]
-# The last line is what one block would have if every channel had token-mixing weights of its own. Sharing them among the channels has several sides:
+# The last line is what one block would have if every channel had token-mixing weights of its own. Sharing them among the channels has several consequences:
 #
 # * **Size.** The number of token-mixing parameters does not grow with $C$ (nor that of channel mixing with $S$: all tokens share its
 #   weights).
 # * **Evidence.** In `dweight` the sum runs over images and channels: each image is 512 examples for the same matrix.
 # * **Speed.** One large product in place of 512 small ones.
-# * **Freedom given up.** All channels must agree on which places belong together. A depthwise convolution does not share like this, it has
+# * **Freedom given up.** All channels must agree on which places belong together. A depthwise convolution does not share like this: it has
 #   a kernel for each channel. The authors found no loss of accuracy from sharing (section 2 of the paper).
 #
-# One more consequence of the hidden layer: $2\,S\,D_S$ weights grow in proportion to the number of tokens when $D_S$ stays, where one Linear
-# from $S$ to $S$ would grow with its square.
+# The hidden layer has one more advantage. As long as $D_S$ stays the same, its $2\,S\,D_S$ weights grow in proportion to the number of tokens. The weights of a single Linear
+# from $S$ to $S$ would grow with the square of that number.
 #
 # **Try it.** (a) Make an `x` of shape `(S, B, C)`, shuffle its tokens, `x[order]` with `order = rng.permutation(S)`, and send both through `ChannelMixing` and
-# through `TokenMixing`. Which of the two gives the old output, shuffled? What does that mean for a Mixer, which is told nowhere (by a position
-# embedding, say) where a token lies in the image? (b) Shuffle the channels instead. (c) In the time measurement, try 2 images, or 16 tokens.
+# through `TokenMixing`. Which of the two gives the old output, shuffled? What does that mean for a Mixer? (Nothing tells it where a token is in the image. It has no position
+# embedding, for example.) (b) Shuffle the channels instead. (c) In the time measurement, try 2 images, or 16 tokens.
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) Channel mixing treats each token by itself, with the same weights wherever it is: its output is the old one, shuffled.
+# **About *Try it*.** (a) Channel mixing treats each token by itself, with the same weights wherever it is: its output is the old one, shuffled.
 # Token mixing has weights of its own for each place, so shuffled tokens give a different output. That is how a
 # Mixer knows where things are in the image, and why it needs no position embedding.
 # (b) The other way round: token mixing treats all channels alike and gives the old output with its channels shuffled, channel mixing does not. In code:
 # `layer.forward(x[order])[0]` against `layer.forward(x)[0][order]`, and the same with `[..., order]`. (c) With small arrays everything stays in the
-# processor's cache, where copies cost less, and calling functions costs relatively more. The ratio is a property of sizes and machine; only measuring tells.
+# processor's cache, where copies cost less, and calling functions costs relatively more. The ratio depends on the sizes and on the machine. Only measuring tells.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** You change one number of `x (S, B, C)`: token 5, image 1, channel 7. Which numbers of the output change after token mixing? Which after channel mixing?
+#
+# <details><summary>Answer</summary>
+#
+# After token mixing: all tokens of image 1 in channel 7, because it works along a column of the table. After channel mixing: all channels of token 5 in image 1, because it works along a row. The other images never change.
+#
+# </details>
+#
+# **2.** $S = 49$, $B = 32$, $C = 512$, $D_S = 256$, tokens first. What are the shapes of `weight1`, of the hidden layer and of `dweight1`? How many products does one entry of `dweight1` add up?
+#
+# <details><summary>Answer</summary>
+#
+# `weight1` is `(256, 49)`, the hidden layer `(256, 32, 512)`, and `dweight1` is `(256, 49)` like its weight. Every image and every channel uses the same weight, so an entry adds up $32 \cdot 512 = 16{,}384$ products.
+#
+# </details>
+#
+# **3.** Somebody writes `x.reshape(B, C, S)` where `x.transpose(0, 2, 1)` belongs, and reshapes back in the backward pass. All shapes are right, and the gradient check passes. How would you find the fault?
+#
+# <details><summary>Answer</summary>
+#
+# Change one number of `x` and look at which outputs change, as at the beginning of this lesson. In token mixing only one channel may change, but here other channels change as well, because a reshaped row holds numbers of several
+# channels. The gradient check can't help: backward is the right gradient of a wrong forward.
+#
+# </details>
+#
+# **4.** The images of Mixer-S/16 become twice as wide and twice as high, and the patches stay the same. Estimate what happens to the parameters of both mixings. Can the trained weights still be used?
+#
+# <details><summary>Answer</summary>
+#
+# $S$ grows from 196 to 784. Token mixing has $2\,S\,D_S + D_S + S$ parameters, which grow from 100,804 to 402,448, four times as many. Channel mixing keeps its 2,099,712, because no $S$ appears there. Its weights can still be used, while those of token
+# mixing no longer fit: they have a row or a column for each token.
+#
+# </details>
+#
+# **5.** A colleague builds a network of both mixings without any GELU or LayerNorm, and gives it twenty blocks to make up for that. Explain why the blocks don't help.
+#
+# <details><summary>Answer</summary>
+#
+# Without the bend, each block multiplies the table by one matrix on the left, $I + T$, and by one on the right, $I + M$. A product of matrices is a matrix. So twenty blocks still compute $A\,X\,R$, just like one. After the mean over the tokens it is one weighted sum of the patches and one matrix.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now
 # * Channel mixing works along a row of the table tokens x channels, token mixing along a column.
 # * Token mixing is transpose, Linear, transpose. The gradient of a transposition is the transposition back.
-# * Linears alone, however many, come down to one weighted mean of the patches and one matrix. The bend of the GELU is what makes depth count.
+# * Linears alone, however many, come down to one weighted sum of the patches and one matrix. It is the bend of the GELU that makes depth count.
 # * With tokens first, `(S, B, C)`, token mixing multiplies from the left, `(DS, S) @ (S, B*C)`, channel mixing from the right,
 #   `(S*B, C) @ (C, DC)`, and nothing is ever copied into another order.
 # * From the left, `dx = weight.T @ dy` and `dweight = dy @ x.T`.

@@ -1,16 +1,43 @@
 # %% [markdown]
 # # Lesson 09 · The block and the whole Mixer
 #
-# *75 minutes. Before: [lesson 05](05_layer_norm.ipynb) (LayerNorm), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss) and
+# *85 minutes. Before: [lesson 05](05_layer_norm.ipynb) (LayerNorm), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss) and
 # [lesson 08](08_token_mixing.ipynb) (both mixings).*
 #
-# All parts are there. This lesson puts them together, forward and backward, and then asks what one asks of every new model before its first
+# You have all the parts. This lesson puts them together, forward and backward. Then it asks what you should ask about every new model before its first
 # training: are the gradients right, is the first loss what it must be, and can it learn a handful of images by heart? After this lesson you can
 #
 # * run a residual connection and a whole Mixer block backwards,
-# * say what the sums and the LayerNorms do for a deep network, with figures,
+# * say what the sums and the LayerNorms do for a deep network, with numbers,
 # * predict the first loss of a model whose head starts at zero,
 # * count the parameters and the multiplications of any Mixer.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** A Linear does one matrix product forward. How many does it do backward, and for what? (lesson 02)
+#
+# <details><summary>Answer</summary>
+#
+# Two: `dy @ weight.T` for `dx`, and `x.T @ dy` for `dweight`. So backward is about twice the work of forward.
+#
+# </details>
+#
+# **2.** You add the same number to all channels of a token. What does a LayerNorm over the channels make of it? And what do the entries of its `dx` add up to in each row? (lesson 05)
+#
+# <details><summary>Answer</summary>
+#
+# Its output stays the same, because the mean is subtracted. So the loss does not react when a whole row moves, which means that the entries of `dx` in a row add up to zero.
+#
+# </details>
+#
+# **3.** All ten logits of an image are equal, and there are 32 images in the batch. What is the gradient for the logit of the right class? (lesson 06)
+#
+# <details><summary>Answer</summary>
+#
+# $(p - t)/B$ with $p = 0.1$, $t = 1$ and $B = 32$: that is $-0.9/32 \approx -0.028$. The other nine logits get $0.1/32 \approx 0.003$ each.
+#
+# </details>
 
 # %%
 import inspect
@@ -23,25 +50,27 @@ from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.data import load_dataset, normalise
 from tinymixer.gradcheck import check_model
 from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons.flow_pictures import block_steps, draw_block
+from tinymixer.lessons.steps import show_steps, show_still
 
 # %% [markdown]
 # ## The residual connection
-# A Mixer block never replaces its activations by the output of a mixing. It *adds* the output to them. Let $f$ be anything that has a forward and a
+# A Mixer block never replaces its activations with the output of a mixing. It *adds* the output to them. Let $f$ be anything that has a forward and a
 # backward pass and keeps the shape, a mixing for example. The **residual connection** around it (He et al. 2015,
 # [arXiv 1512.03385](https://arxiv.org/abs/1512.03385)) is
 #
 # $$y = x + f(x) .$$
 #
-# One calls $f$ the *branch*. Now backwards. Let $x_i$ be one number of $x$. It reaches the loss $L$ in two ways: straight, as a
+# $f$ is called the *branch*. Now backwards. Let $x_i$ be one number of $x$. It reaches the loss $L$ in two ways: straight, as a
 # part of $y_i$, with the factor 1; and through the branch, where it may change every $f_j$, which is a part of $y_j$. The ways add up:
 #
 # $$\texttt{dx}_i = \underbrace{\texttt{dy}_i}_{\text{straight}} +
 # \underbrace{\sum_j \texttt{dy}_j\,\frac{\partial f_j}{\partial x_i}}_{\text{through the branch}} .$$
 #
-# The second term is exactly what the backward pass of $f$ computes, if it is given `dy`. So nothing new has to be derived.
+# The second term is exactly what the backward pass of $f$ computes when it is given `dy`. So there is nothing new to derive.
 #
 # ### Exercise 9.1
-# Write the backward pass of $y = x + f(x)$. You get the backward pass of the branch as a function.
+# Write the backward pass of $y = x + f(x)$. The backward pass of the branch is given as a function.
 
 
 # %%
@@ -57,28 +86,31 @@ check("9.1", my_residual_backward)
 # %% [markdown]
 # ## The block
 # A Mixer block is two residual connections in a row. Each branch is a LayerNorm followed by a mixing:
-#
-# ```
-# x ──┬── token_norm ── token_mixing ── + ──┬── channel_norm ── channel_mixing ── + ── y
-#     │                                 │   │                                     │
-#     └─────────────────────────────────┘   └─────────────────────────────────────┘
-# ```
-#
-# With $u$ for what is between the two (Tolstikhin et al. 2021, equation 1):
+
+# %%
+show_still(
+    draw_block(),
+    alt="The block as a diagram. A line leads from x to a plus, to u, to a second plus, to y. Before the first plus a branch leaves the "
+    "line, goes through token_norm and token_mixing (tokens: S to DS to S), and comes back at the plus. Before the second plus another one "
+    "goes through channel_norm and channel_mixing (channels: C to DC to C). x, u and y all have the shape (S, B, C).",
+)
+
+# %% [markdown]
+# With $u$ for the activations between the two (Tolstikhin et al. 2021, equation 1):
 #
 # $$u = x + \mathrm{token\_mixing}(\mathrm{token\_norm}(x)) , \qquad
 # y = u + \mathrm{channel\_mixing}(\mathrm{channel\_norm}(u)) .$$
 #
-# The LayerNorms stand *inside* the branches. What runs along the lower line is touched by nothing but additions.
+# The LayerNorms are *inside* the branches. On the lower line there are only additions.
 #
 # ### Exercise 9.2
 # Write the block, forward and backward. `block` has the four layers `block.token_norm`, `block.token_mixing`, `block.channel_norm` and
-# `block.channel_mixing`. As every layer of the package they have
+# `block.channel_mixing`. Like every layer of the package, they have
 #
 # * `layer.forward(x)`, which returns `(y, cache)`,
 # * `layer.backward(dy, cache)`, which returns `dx` and adds the gradients of the layer's parameters where they belong.
 #
-# Your forward must hand over four caches; a tuple will do. Backward meets the layers in the opposite order.
+# Your forward function has to hand over four caches. A tuple will do. Backward goes through the layers in the opposite order.
 
 
 # %%
@@ -108,16 +140,32 @@ def my_block_backward(dy, cache, block):
 check("9.2", my_block_forward, my_block_backward)
 
 # %% [markdown]
+# Now follow `dy` on its way back, step by step, through a block with its first weights. Here `x` and `dy` are random numbers. The *size* in the picture is the root mean square,
+# $\sqrt{\mathrm{mean}(\texttt{dy}^2)}$, which tells how large a typical number is. Compare each step with a line of your function.
+
+# %%
+DIGITS = {"image_size": 8, "in_channels": 1, "patch_size": 2}
+config = MixerConfig(
+    **DIGITS, hidden_dim=48, tokens_mlp_dim=24, channels_mlp_dim=96, num_blocks=3
+)
+rng = np.random.default_rng(0)
+x, dy = rng.normal(size=(2, 16, 32, 48)).astype(np.float32)  # (S, B, C) each
+show_steps(
+    block_steps(MlpMixer(config, seed=0).blocks[0], x, dy),
+    alt="The block with arrows from right to left and the size of the gradient at each place: dy at y 1.01; in the second branch 0.68 after "
+    "channel_mixing and 0.60 after channel_norm; du at u 1.20; in the first branch 0.76 after token_mixing and 0.78 after token_norm; dx at x 1.44.",
+)
+
+# %% [markdown]
 # ## What the sums are good for
 # Suppose that there were no sums, and each mixing's backward pass made the gradient a little smaller, by a factor of 0.8. After 48 mixings
-# (24 blocks) it would be smaller by $0.8^{48}$, about 0.00002, and the first layers would learn next to nothing. With a factor of 1.2 it would be larger
-# by 6,000. Only a factor of very nearly 1 survives a great depth, and nobody hits that by chance.
+# (24 blocks) only $0.8^{48}$ of it would be left, about 0.00002, and the first layers would learn next to nothing. With a factor of 1.2 it would be
+# about 6,000 times as large. Only a factor very close to 1 works at great depth, and nobody gets that by chance.
 #
-# With the sums, `dx = dy +` something in every branch. The gradient at the end arrives at every depth *whole*, and what comes
-# through the branches is added to it. People call this the gradient highway. Let us measure it, on a model of 24 blocks with its first weights. Digits
-# go forward, a random `dy` goes back, and after every mixing we note the *root mean square* of the
-# activations and of the gradient, $\sqrt{\mathrm{mean}(x^2)}$, which is the size of a typical number. We do it for the block as it is, without the sums, without the LayerNorms, and
-# without both.
+# With the sums, `dx = dy +` something at every mixing. The gradient at the end arrives at every depth *whole*, and the gradients from
+# the branches are added to it. People call this the gradient highway. Let us measure it, on a model of 24 blocks with its first weights. Digits
+# go forward, a random `dy` goes back, and after every mixing we note the size of the activations and of the gradient. We do it for the block as it is, without the sums, without the
+# LayerNorms, and without both.
 
 # %%
 digits = load_dataset("digits")
@@ -154,7 +202,6 @@ def sizes_through_depth(blocks, x, dlast, residual, norm):
     return sizes, gradient_sizes[::-1]
 
 
-DIGITS = {"image_size": 8, "in_channels": 1, "patch_size": 2}
 deep = MixerConfig(
     **DIGITS, hidden_dim=32, tokens_mlp_dim=32, channels_mlp_dim=64, num_blocks=24
 )
@@ -196,23 +243,20 @@ show(
 )
 
 # %% [markdown]
-# Straight lines on a logarithmic scale: a fixed factor per mixing, in three of the four.
+# In three of the four variants the lines are straight on a logarithmic scale. That means a fixed factor per mixing.
 #
-# * **Neither.** Each mixing makes its input smaller. At the end nothing is left of the image, at the beginning nothing of the gradient.
-# * **Sums only.** Each branch adds something in proportion to what it was given. That is compound interest.
-# * **LayerNorms only.** Activations are put right again before each mixing. But going back, a LayerNorm divides the gradient by the deviation of
-#   its row (lesson 05), and the mixings don't make up for it exactly: a fixed factor again.
-# * **Both.** The branch is given normalised numbers, so what it adds has about the same size at every depth. The sum grows slowly, and the longer it is the less
-#   one more term changes it: the factor approaches 1 from block to block, for activations and for gradients. That is what makes great depth possible.
+# * **Neither.** Each mixing makes its input smaller. At the end nothing is left of the image, and at the beginning nothing is left of the gradient.
+# * **Sums only.** Each branch adds something in proportion to its input. That is compound interest.
+# * **LayerNorms only.** The activations are brought back to their size before each mixing. But going back, a LayerNorm divides the gradient by the standard deviation of
+#   its row (lesson 05), and the mixings don't make up for it exactly. Again this is a fixed factor.
+# * **Both.** The branch gets normalised numbers, so it adds about the same amount at every depth. The sum grows slowly, and the longer it is, the less
+#   one more term changes it. From block to block the factor comes closer to 1, for activations and for gradients. That is what makes great depth possible.
 #
 # ## The whole model
-# Around the blocks there is not much. Here is the whole Mixer, stage by stage, with the package's own layers and small sizes for the digits: `B` = 32 images, `S` = 16 tokens,
+# There is not much around the blocks. Here is the whole Mixer, stage by stage, with the package's own layers and small sizes for the digits: `B` = 32 images, `S` = 16 tokens,
 # `C` = 48 channels, `K` = 10 classes.
 
 # %%
-config = MixerConfig(
-    **DIGITS, hidden_dim=48, tokens_mlp_dim=24, channels_mlp_dim=96, num_blocks=3
-)
 model = MlpMixer(config, seed=0)
 images = normalise(digits.train_images[:32], digits.mean, digits.std)  # (B, 8, 8, 1)
 
@@ -237,12 +281,12 @@ print("as the package computes it:", np.array_equal(logits, model.forward(images
 # %% [markdown]
 # * **`pre_head_layer_norm`.** The activations have been added up through all blocks and were never normalised themselves. The last LayerNorm does it once, before
 #   they are used.
-# * **Mean over tokens.** The table of each image becomes one row of $C$ numbers: $\bar{x}_{nc} = \frac{1}{S}\sum_s x_{snc}$ for image $n$ and channel $c$. (Global average
-#   pooling is another name.)
+# * **Mean over tokens.** The table of each image becomes one row of $C$ numbers: $\bar{x}_{nc} = \frac{1}{S}\sum_s x_{snc}$ for image $n$ and channel $c$. (It is also
+#   called global average pooling.)
 # * **Head.** One Linear from `C` to `K`, a logit per class.
 #
 # ### Exercise 9.3
-# The one part without a backward pass so far is the mean. Write it. How much does the mean change when one $x_{snc}$ grows by a little? And which $x_{snc}$ does it
+# The only part that has no backward pass yet is the mean. Write it. How much does the mean change when one $x_{snc}$ grows a little? And which $x_{snc}$ does it
 # depend on?
 
 
@@ -257,15 +301,15 @@ def my_mean_over_tokens_backward(dy, shape):
 check("9.3", my_mean_over_tokens_backward)
 
 # %% [markdown]
-# Now the backward pass of the whole model can be written down. It is the forward pass read from bottom to top, each line replaced by its backward
-# function. Here it is, as the package has it:
+# Now you could write the backward pass of the whole model. It is the forward pass read from bottom to top, with each line replaced by its backward
+# function. This is the package's:
 
 # %%
 print(inspect.getsource(MlpMixer.backward))
 
 # %% [markdown]
-# Did we get everything right, from the pixels to the loss? The gradient check of lesson 03 answers that for a whole model with the loss at its end. It looks at every parameter
-# and at the images themselves, in float64.
+# Did we get everything right, from the pixels to the loss? The gradient check of lesson 03 answers that for a whole model with the loss at its end. It checks every parameter
+# and the images themselves, in float64.
 
 # %%
 TINY = {"image_size": 4, "in_channels": 1, "patch_size": 2, "num_classes": 3}
@@ -285,8 +329,8 @@ print(f"worst relative error of a gradient: {report.worst_error:.0e}")
 #
 # $$L = -\log \frac{1}{K} = \log K .$$
 #
-# The model starts without an opinion. And you get a test for nothing: where the first loss is not $\log K$, something is wrong with the
-# head, the loss or the labels.
+# The model starts without an opinion. And you get a test for free: if the first loss is not $\log K$, something is wrong with the
+# head, the loss or the form of the labels.
 
 # %%
 logits, cache = model.forward(images)
@@ -312,14 +356,14 @@ for name in before:
     print(f"{name:32} {before[name]:10.1e} {after[name]:12.1e}")
 
 # %% [markdown]
-# In the first step only the head learns. What the layers below it receive is `dfeatures = dlogits @ head.weight.T`, and that weight is
-# zero. After one step it is not, and all layers learn from then on.
+# In the first step only the head learns. The layers below it receive `dfeatures = dlogits @ head.weight.T`, and that weight is
+# zero. After one step it no longer is, and all layers learn from then on.
 #
-# This is why `check_model` moves all parameters at random before it checks. With a zero head, all gradients below are zero, right ones and wrong ones alike.
+# This is why `check_model` moves all parameters at random before it checks. With a zero head, all gradients below it are zero, right ones and wrong ones alike.
 #
 # ## Overfit one batch
-# Before a model is trained on a whole data set, it is worth a few seconds to see whether it can learn *one* batch by heart. Nothing is wanted here but a small loss on these 32
-# images. A model with a thousand times more parameters than images must manage, and if it does not, the fault is in the code or in the step size, not in the data.
+# Before you train a model on a whole data set, spend a few seconds to see whether it can learn *one* batch by heart. The only goal is a small loss on these 32
+# images. A model with a thousand times more parameters than images must manage that. If it does not, the fault is in the code or in the step size, not in the data.
 # We take plain steps downhill, as in lesson 02.
 
 # %%
@@ -351,16 +395,16 @@ show(
 )
 
 # %% [markdown]
-# It passes. (A jump near the beginning is a step that was too long for where it was taken: the loss landed higher on the other side of the valley, as in lesson 02. Lesson 10 is about
-# the length of steps.) Whether the model says anything sensible about a digit it has not seen is another question, for lessons 10 and 13. But a model that fails here need not be
-# trained.
+# It passes. (A jump near the beginning is a step that was too long at that point: it landed higher up on the other side of the valley, as in lesson 02. Lesson 10 is about
+# the length of steps.) Whether the model says anything sensible about a digit it has not seen is another question, for lessons 10 and 13. But there is no point in training a model
+# that fails here.
 #
 # ## Counting parameters
 # You counted the parameters of both mixings in lesson 08. A LayerNorm has two per channel, scale and bias. The stem is a Linear from a patch vector to $C$, the head a
 # Linear from $C$ to $K$.
 #
 # ### Exercise 9.4
-# Count the parameters of a whole Mixer with $L$ blocks. (The letter $L$ is the loss elsewhere; as a size it is the number of blocks.)
+# Count the parameters of a whole Mixer with $L$ blocks. (Elsewhere the letter $L$ is the loss. As a size it is the number of blocks.)
 
 
 # %%
@@ -380,7 +424,7 @@ def my_parameter_count(S, C, DS, DC, L, P, K, in_channels):
 check("9.4", my_parameter_count)
 
 # %% [markdown]
-# Three models: the package's small model for CIFAR-10 ("nano", its default configuration), and two of the paper's, for 1000 classes.
+# Here are three models: the package's small model for CIFAR-10 ("nano", its default configuration), and two from the paper, for 1000 classes.
 
 # %%
 NANO = MixerConfig()
@@ -407,11 +451,11 @@ for name, model_config in MODELS.items():
 print("\nnano, counted in the model itself:", f"{MlpMixer(NANO).parameters.count:,}")
 
 # %% [markdown]
-# The paper's table 1 gives 18 and 59 million for the latter two. That is the last column: the table leaves the head out.
+# The paper's table 1 gives 18 and 59 million for the last two. That agrees with the last column: the table leaves the head out.
 #
 # ## Counting the work
-# A product of an `(a, b)` with a `(b, c)` matrix has $a \cdot c$ results, each a sum of $b$ products: $a\,b\,c$ **multiply-adds** (one multiplication and one addition
-# each). Counted in operations, everything else is small beside the products, so they measure the work of a model. For one image, the first product of token mixing is `(DS, S) @ (S, C)`. What
+# The product of an `(a, b)` matrix and a `(b, c)` matrix has $a \cdot c$ results, each a sum of $b$ products: $a\,b\,c$ **multiply-adds** (one multiplication and one addition
+# each). Everything else takes few operations compared with the products, so their number measures the work of a model. For one image, the first product of token mixing is `(DS, S) @ (S, C)`. What
 # are the others?
 #
 # ### Exercise 9.5
@@ -433,8 +477,8 @@ def my_multiply_adds(S, C, DS, DC, L, P, K, in_channels):
 check("9.5", my_multiply_adds)
 
 # %% [markdown]
-# There is a shorter way to say it. A weight of token mixing is used once for each channel, a weight of the stem or of channel mixing once for each token, a weight of the
-# head once. So the multiply-adds are the number of weights times the number of uses. Where do parameters and work sit?
+# There is a shorter way to say it. A weight of token mixing is used once for each channel, a weight of the stem or of channel mixing once for each token, and a weight of the
+# head just once. So the number of multiply-adds is the number of weights times the number of uses. Where are the parameters, and where is the work?
 
 # %%
 PARTS = {
@@ -494,30 +538,77 @@ show(
 )
 
 # %% [markdown]
-# Backward costs twice as much as forward (lesson 02), so a training step costs about three times the printed figure for every image of the batch.
+# Backward costs twice as much as forward (lesson 02), so a training step costs about three times the printed number for every image of the batch.
 #
 # **Try it.** (a) Overfit the batch with labels that mean nothing, `labels = np.random.default_rng(0).integers(0, 10, 32)`. Does it work? What does that say about a small
 # training loss? (b) After any backward pass, look at `model.parameters.gradient("blocks.0.token_mixing.bias2")`. It is zero, up to rounding. Always. Why? (Follow what this bias adds,
-# through everything that reads it.) (c) Give the experiment on depth 100 blocks. Which of the four variants still works?
+# through everything that reads it.) (c) Repeat the experiment on depth with 100 blocks. Which of the four variants still works?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (a) It works just as well: the model can memorise anything. A small loss on the training images shows that gradients and steps are right, and
-# nothing about digits. (b) `bias2` has one number per token, and adds it to *all channels* of that token. It is carried along by the sums to the end of the model, but
-# whatever reads the activations on the way, a mixing or the head, reads them through a LayerNorm, which subtracts the mean over the channels, and with it this number. No output
+# **About *Try it*.** (a) It works just as well: the model can memorise anything. A small loss on the training images shows that gradients and steps are right, and
+# nothing about digits. (b) `bias2` has one number per token, and adds it to *all channels* of that token. The sums carry it along to the end of the model. But every mixing, and the
+# head too, reads the activations through a LayerNorm. That subtracts the mean over the channels, and this number with it. No output
 # changes, so the gradient is zero. (The parameter is kept because the published models have it.) (c) Only the one with sums and LayerNorms: its gradient at the
-# beginning is about 30 times that at the end. The three straight lines just go on; with LayerNorms only, the factor is some $10^{11}$.
+# beginning is about 30 times as large as at the end. The three straight lines just go on. With LayerNorms only, the factor is about $10^{11}$.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** A new Mixer tells 100 classes apart. What is its first loss? Yours prints 7.1. Where would you look?
+#
+# <details><summary>Answer</summary>
+#
+# $\log 100 \approx 4.61$, because a zero head gives each class the probability 1/100. With 7.1 the logits are not all equal, so look at the head first, and then at the loss itself. Labels that belong to other
+# images can't be the cause: with equal logits, every class costs the same.
+#
+# </details>
+#
+# **2.** The last activations are `(64, 32, 128)`. What are the shapes of `dfeatures` and of the `dx` of the mean over tokens? How do the tokens' gradients differ from each other?
+#
+# <details><summary>Answer</summary>
+#
+# `dfeatures` is `(32, 128)`, a row for each image, and `dx` is `(64, 32, 128)`. The gradients of the tokens don't differ at all: each token of an image gets `dfeatures / 64`, because the mean depends on every token with the same factor 1/64.
+#
+# </details>
+#
+# **3.** In somebody's block, backward says `du = block.channel_norm.backward(dbranch, cache3)`. The loss still falls. What is wrong, and how would you notice?
+#
+# <details><summary>Answer</summary>
+#
+# The straight way is missing: it must be `dy +` that. The head and the last mixing still get their right gradients, so the loss falls, but all earlier layers get only what comes through the branch, and that shrinks or grows with depth. A gradient
+# check of the block shows it at once.
+#
+# </details>
+#
+# **4.** Estimate without a computer how many parameters the blocks of nano have in channel mixing and in token mixing: $S = 64$, $C = 128$, $D_S = 64$, $D_C = 512$, 8 blocks.
+#
+# <details><summary>Answer</summary>
+#
+# Only the matrices count. Channel mixing: $2 \cdot 128 \cdot 512 \approx 131{,}000$ per block, about 1.05 million in all. Token mixing: $2 \cdot 64 \cdot 64 \approx 8{,}200$ per block, about 66,000 in all. With biases
+# it is 1,053,696 and 66,560.
+#
+# </details>
+#
+# **5.** A colleague moves the LayerNorms out of the branches and onto the main line: $y = \mathrm{LayerNorm}(x + f(x))$. Explain what changes for the gradient.
+#
+# <details><summary>Answer</summary>
+#
+# The gradient has to go through the LayerNorm before it comes to the plus. So the straight way no longer has the factor 1: each LayerNorm on it divides by a standard deviation and takes out two directions. The gradient of the loss does not arrive
+# whole at every depth any more, and a deep network becomes harder to train.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now
 # * $y = x + f(x)$ goes back as `dx = dy + branch_backward(dy)`: the gradient arrives at every depth whole, plus what the branches add.
-# * A block is two of these, each around a LayerNorm and a mixing. Sums without LayerNorms, or LayerNorms without sums, don't stand a great depth; both together do.
+# * A block is two of these, each around a LayerNorm and a mixing. Sums without LayerNorms fail at great depth, and so do LayerNorms without sums. Both together work.
 # * The mean over tokens gives each token the same gradient, `dy / S`.
 # * A zero head makes the first loss $\log K$, and only the head learns in the first step.
 # * Three tests before any training: the gradient check, the first loss, one batch by heart.
 # * Nearly all parameters are in channel mixing.
 #
-# Blocks have been varied in many ways that leave them a Mixer's. Two of them need an operation that you haven't met, and that you can derive in a line: `layer_scale` multiplies each channel of a branch by a number that is
-# learnt (`MixerConfig(layer_scale=0.1)`), and `gate` multiplies the hidden layer of channel mixing by a second Linear of its input (`MixerConfig(gated=True)`). Both are in the cheat sheet.
+# There are many variants of this block. Two of them need an operation that you haven't met, but that you can derive in a line: `layer_scale` multiplies each channel of a branch by a learned
+# number (`MixerConfig(layer_scale=0.1)`), and `gate` multiplies the hidden layer of channel mixing by a second Linear of its input (`MixerConfig(gated=True)`). Both are in the cheat sheet.
 #
 # **Where the package does this:** `tinymixer/layers/mixer_block.py` (the block, and stochastic depth), `tinymixer/models/mlp_mixer.py` (the whole model),
 # `tinymixer/models/mixer_config.py` (the sizes and `parameter_count`), `tinymixer/ops/mean_over_tokens.py`, `tinymixer/gradcheck/layer.py` (`check_model`).

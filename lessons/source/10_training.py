@@ -1,16 +1,43 @@
 # %% [markdown]
 # # Lesson 10 · SGD, momentum, schedules: training
 #
-# *115 minutes. Before: [lesson 02](02_linear.ipynb) (gradients), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss),
+# *125 minutes. Before: [lesson 02](02_linear.ipynb) (gradients), [lesson 06](06_softmax_cross_entropy.ipynb) (the loss),
 # [lesson 09](09_mixer.ipynb) (the whole Mixer).*
 #
-# The backward pass says which way is down. How far to go, how often to look, and what to remember of the last steps: that is
-# this lesson, and it decides whether a network learns in a minute or never. After it you can
+# The backward pass says which way is down. How far should you go, how often should you look, and what should you remember of the last steps? This
+# lesson is about these questions, and the answers decide whether a network learns in a minute or never. After it you can
 #
 # * say how large a learning rate may be, and predict it for a real layer,
 # * write SGD with momentum, Nesterov's look-ahead and decoupled weight decay,
 # * write a learning-rate schedule, clipping, and the batches of an epoch,
 # * train a Mixer, read its learning curve, and resume a run that was cut off.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** $f(w) = 3w^2$ has the slope 12 at $w = 2$. By about how much does $f$ change when $w$ goes to 1.99? (lesson 01b)
+#
+# <details><summary>Answer</summary>
+#
+# By about $12 \cdot (-0.01) = -0.12$. (Exactly: $3 \cdot 1.99^2 - 12 = -0.1197$.) The slope is a promise for small steps.
+#
+# </details>
+#
+# **2.** Your loss is a mean over the batch. What happens to the `dlogits` of a single image when the batch becomes twice as large? (lesson 06)
+#
+# <details><summary>Answer</summary>
+#
+# They become half as large: $(p - t)/B$. Each image has a smaller share in the mean. The sum over the batch, and so the gradient of a weight, keeps about its size.
+#
+# </details>
+#
+# **3.** In the first step of a new Mixer only the head learns. Why? (lesson 09)
+#
+# <details><summary>Answer</summary>
+#
+# The head's weight is zero, and `dfeatures = dlogits @ head.weight.T`. So all gradients below the head are zero until the first step has moved the head.
+#
+# </details>
 
 # %%
 import math
@@ -29,18 +56,18 @@ from tinymixer.training import Progress, Recipe, Trainer, load_recipe, read_rows
 
 # %% [markdown]
 # ## One step downhill
-# Put all weights of a network into one vector $w$. The loss $L(w)$ is a number, its gradient $g = \partial L/\partial w$ a
+# Put all weights of a network into one vector $w$. The loss $L(w)$ is a number, and its gradient $g = \partial L/\partial w$ is a
 # vector as long as $w$. For a small change $d$ of the weights the gradient promises
 #
 # $$L(w + d) \approx L(w) + \sum_i g_i\,d_i .$$
 #
 # To make the loss fall, choose $d = -\eta\,g$ with a small number $\eta > 0$, the **learning rate**. Then the promised change is
-# $-\eta \sum_i g_i^2$, and a sum of squares with a minus before it is never positive. That is **gradient descent**:
+# $-\eta \sum_i g_i^2$, and a sum of squares with a minus sign in front is never positive. That is **gradient descent**:
 #
 # $$w \leftarrow w - \eta\,g .$$
 #
 # ### Exercise 10.1
-# Write one step. The package's optimizers write into the weights, which are theirs; yours should leave its inputs alone and
+# Write one step. The package's optimizers overwrite the weights. Your function should leave its inputs alone and
 # return the new weights.
 
 
@@ -56,9 +83,9 @@ check("10.1", my_sgd_step)
 
 # %% [markdown]
 # ## How large may the learning rate be?
-# The promise holds for small changes only. How small is small? Take a single weight and the simplest valley there is, a
+# The promise holds only for small changes. How small is small? Take a single weight and the simplest valley there is, a
 # parabola $L = \frac12 c\,w^2$. Its gradient is $c\,w$, and $c$, the second derivative, is the **curvature**. Write $w_t$ for
-# the weight after $t$ steps. A step makes
+# the weight after $t$ steps. A step gives
 #
 # $$w_{t+1} = w_t - \eta\,c\,w_t = (1 - \eta c)\,w_t \quad\Rightarrow\quad w_t = (1 - \eta c)^t\,w_0 .$$
 #
@@ -73,8 +100,8 @@ check("10.1", my_sgd_step)
 #
 # So the limit is $\eta < 2/c$. With many weights the valley has a curvature for every direction. One learning rate must serve them all: the
 # *largest* curvature sets the limit, and the *smallest* curvature sets the pace, with a factor $1 - \eta c$ close to 1. The picture has
-# two weights with curvatures 1 and 25, so the limit is $2/25 = 0.08$. The package's `SGD` does the steps; it works on any
-# `Parameters`, not only a network's.
+# two weights with curvatures 1 and 25, so the limit is $2/25 = 0.08$. The package's `SGD` does the steps. It works on any
+# `Parameters`, not only on a network's.
 
 # %%
 CURVATURES = np.array([1.0, 25.0])  # (2,)
@@ -129,14 +156,14 @@ show(
 # ### The limit of a real layer
 # Does this hold for more than a toy? In lesson 02 a Linear layer learned the digits with the loss
 # $L = \frac{1}{2B}\sum_{n,o}(y_{no} - t_{no})^2$, $y = xW + b$. That is a parabola in many directions. Give $x$ a 65th column of ones, so that
-# the bias is just one more row of $W$; call the result $X$, of shape `(B, 65)`. Write $W_o$ and $t_o$ for column $o$ of the weights and of the
-# targets. Lesson 02's gradient of column $o$ is then $\frac1B X^T(XW_o - t_o)$. Differentiate once more with respect to $W_o$: $t_o$ drops out, and what is left is the
+# the bias is just one more row of $W$. Call the result $X$, of shape `(B, 65)`. Write $W_o$ and $t_o$ for column $o$ of the weights and of the
+# targets. By lesson 02, the gradient of column $o$ is $\frac1B X^T(XW_o - t_o)$. Differentiate once more with respect to $W_o$: $t_o$ drops out, and what is left is the
 # table of second derivatives (how each slope moves with each weight),
 #
 # $$H = \tfrac1B\,X^T X ,$$
 #
-# the same for every $o$. A matrix turns most directions; those that it only stretches are its *eigenvectors*, and the factors by which it stretches them its
-# *eigenvalues*. The curvature along a direction is largest along an eigenvector of $H$, where it is the largest eigenvalue.
+# the same for every $o$. A matrix turns most directions. The directions that it only stretches are its *eigenvectors*, and the factors are its
+# *eigenvalues*. The curvature is largest along one of the eigenvectors of $H$, and there it is the largest eigenvalue.
 # So the limit is 2 / (largest eigenvalue). We train just below it and just above:
 
 # %%
@@ -162,13 +189,13 @@ for share in (0.5, 0.98, 1.02):
     print(f"{share:.2f} times the limit: loss after 0, 100 and 199 steps {at}")
 
 # %% [markdown]
-# Four per cent decide between learning and disaster. (That is why lesson 02 took 0.15.) In a deep network the curvatures are
-# unknown and change as it learns, so the learning rate is found by trying. What remains true is the shape of the answer:
+# Four per cent make the difference between learning and disaster. (That is why lesson 02 used 0.15.) In a deep network the curvatures are
+# unknown and change as it learns, so you find the learning rate by trying. The shape of the answer stays the same:
 # too small is slow, somewhat larger is faster, and then comes a cliff.
 #
 # ## Momentum: remember the last steps
 # In the middle picture the gradient across the valley changes its sign at every step, while along the valley it keeps it. So
-# add up the gradients of the last steps: what alternates cancels, what persists grows. The sum is called the **velocity** $v$,
+# add up the gradients of the last steps: what alternates cancels out, and what persists grows. The sum is called the **velocity** $v$,
 # and old gradients fade from it by a factor $m$ per step, the **momentum**:
 #
 # $$v \leftarrow m\,v + g, \qquad w \leftarrow w - \eta\,v .$$
@@ -181,11 +208,11 @@ for share in (0.5, 0.98, 1.02):
 #   **ten times** as long.
 # * One that alternates, $g, -g, g, \dots$, gives $g\,(1 - m + m^2 - \dots)$, which tends to $g / (1 + m)$: about **half**.
 #
-# (Both are the geometric series: multiply $s = 1 + m + m^2 + \dots$ by $m$, and all but the first term is back, $s - 1 = m s$. For the second put
+# (Both are geometric series. Multiply $s = 1 + m + m^2 + \dots$ by $m$, and you get all of its terms but the first: $m s = s - 1$. For the second series put
 # $-m$ in place of $m$.)
 #
 # ### Exercise 10.2
-# Write a step with momentum. The velocity comes in and goes out, since a function keeps nothing.
+# Write a step with momentum. The velocity comes in and goes out, because a function keeps nothing.
 
 
 # %%
@@ -200,8 +227,8 @@ def my_momentum_step(weights, velocity, gradient, learning_rate, momentum):
 check("10.2", my_momentum_step)
 
 # %% [markdown]
-# Books differ here. Some put $(1 - m)$ before the gradient, some keep $\eta$ inside the velocity. With a constant learning rate
-# these are the same steps under another $\eta$; the form above is PyTorch's and the package's.
+# Books differ here. Some put $(1 - m)$ in front of the gradient, and some keep $\eta$ inside the velocity. With a constant learning rate
+# these are the same steps with another $\eta$. The form above is PyTorch's and the package's.
 #
 # ### Look ahead
 # Nesterov's idea (1983): the velocity will carry us on by $-\eta m v$ anyway, so measure the gradient *there*. Call the
@@ -217,8 +244,8 @@ check("10.2", my_momentum_step)
 #
 # $$w' = w - \eta\,(g + m\,v') .$$
 #
-# That is all: momentum with $g + m v'$ in place of $v'$. The weights that the network holds are the place one looks at.
-# Now all three in the same valley, with the same learning rate:
+# That is all: momentum with $g + m v'$ in place of $v'$. The network holds the weights $w$, the place we look at.
+# Here are all three in the same valley, with the same learning rate:
 
 # %%
 walks = {
@@ -241,32 +268,32 @@ show(
 )
 
 # %% [markdown]
-# Momentum overshoots like a ball and has to roll back; looking ahead brakes it earlier. Both are far ahead of plain descent.
+# Momentum overshoots like a ball and has to roll back. Looking ahead brakes it earlier. Both are far ahead of plain descent.
 #
 # **Try it.** How large may the learning rate be with momentum $m$, in a valley of curvature $c$? At the limit the weight
-# jumps between $a$ and $-a$ for ever. Put $w_t = (-1)^t a$ and $v_t = (-1)^t b$ into the two rules and solve for $\eta$; try your answer with
+# jumps between $a$ and $-a$ forever. Put $w_t = (-1)^t a$ and $v_t = (-1)^t b$ into the two rules and solve for $\eta$. Try your answer with
 # `walk`. What does Nesterov's rule give?
 
 # %% [markdown] tags=["solution"]
-# **About the question.** Take $t$ even, so $w_t = a$, $v_t = b$, $v_{t+1} = -b$, $w_{t+1} = -a$. The first rule says $-b = m b + c a$, so
+# **About *Try it*.** Take $t$ even, so $w_t = a$, $v_t = b$, $v_{t+1} = -b$, $w_{t+1} = -a$. The first rule says $-b = m b + c a$, so
 # $b = -c a / (1 + m)$. The second says $-a = a + \eta\,b$, so $2 a = \eta\,c a / (1 + m)$ and $\eta = 2 (1 + m) / c$: momentum nearly
 # doubles the limit. In our valley with $m = 0.8$ that is 0.144; `walk(0.143, momentum=0.8)` comes down, `walk(0.145, momentum=0.8)`
 # does not. Nesterov's second rule is $-a = a - \eta\,(c a - m b)$, so $2 = \eta\,c\,(1 + m/(1+m))$ and $\eta = 2 (1+m) / (c\,(1+2m))$: 0.055, less than
-# without any momentum. Looking ahead brakes well in mild curvature and is no help in steep.
+# without any momentum. Looking ahead brakes well where the curvature is mild, and does not help where it is steep.
 
 # %% [markdown]
 # ## Weight decay
-# Large weights make a network react sharply to small changes of its input. One can charge for them: add $\frac{\lambda}{2}\sum_i w_i^2$ to
+# Large weights make a network react sharply to small changes in its input. We can put a price on them: add $\frac{\lambda}{2}\sum_i w_i^2$ to
 # the loss, with a small number $\lambda$. The gradient of that is $\lambda w$, so the optimizer sees $g + \lambda w$. In plain SGD
 #
 # $$w - \eta\,(g + \lambda w) = (1 - \eta\lambda)\,w - \eta\,g :$$
 #
-# every step shrinks all weights by the same factor, which gave **weight decay** its name. With momentum the two are no longer the same.
-# Added to the gradient, the decay goes through the velocity too. Loshchilov and Hutter ([arXiv 1711.05101](https://arxiv.org/abs/1711.05101))
+# every step shrinks all weights by the same factor, which gave **weight decay** its name. With momentum, a price in the loss and a shrinking factor are no longer the same.
+# When the decay is added to the gradient, it goes through the velocity too. Loshchilov and Hutter ([arXiv 1711.05101](https://arxiv.org/abs/1711.05101))
 # proposed to keep it out: first shrink the weights, $w \leftarrow (1 - \eta\lambda)\,w$, then take the step as if there were no
 # decay. That is **decoupled** weight decay, `decoupled=True` in the package's `SGD`.
 #
-# By default the package lets only matrices decay. Biases and LayerNorm's scale are few, and the scale's natural value is 1, not 0.
+# By default the package lets only matrices decay. There are few biases and LayerNorm scales, and the natural value of a scale is 1, not 0.
 #
 # ### Exercise 10.3
 # Write the whole step: decoupled weight decay first, then momentum with Nesterov's look-ahead.
@@ -286,15 +313,15 @@ check("10.3", my_nesterov_step)
 
 # %% [markdown]
 # ## AdamW: a pace for every weight
-# The valley's trouble was one learning rate for directions of different curvature. Adam
+# The trouble in the valley was one learning rate for directions of different curvature. Adam
 # ([arXiv 1412.6980](https://arxiv.org/abs/1412.6980)) keeps, for every weight, a running mean $\bar g$ of its gradients and a
-# running mean $\bar q$ of their squares, and steps by their quotient; with decoupled decay it is called AdamW:
+# running mean $\bar q$ of their squares. Its step is the first divided by the root of the second. With decoupled decay it is called AdamW:
 #
 # $$\bar g \leftarrow \beta_1 \bar g + (1 - \beta_1)\,g, \qquad \bar q \leftarrow \beta_2 \bar q + (1 - \beta_2)\,g^2, \qquad
 # w \leftarrow (1 - \eta\lambda)\,w - \eta\,\frac{\bar g / (1 - \beta_1^t)}{\sqrt{\bar q / (1 - \beta_2^t)} + \varepsilon} .$$
 #
 # Here $t$ counts the steps from 1, $\beta_1, \beta_2$ are the shares kept (0.9 and 0.999 are usual), and the tiny $\varepsilon$ prevents a division
-# by zero. Both means start at 0, which is too small; dividing by $1 - \beta^t$ makes up for it. Look at the first step, $t = 1$: then
+# by zero. Both means start at 0, which is too small. Dividing by $1 - \beta^t$ makes up for that. Look at the first step, $t = 1$: then
 # $\bar g = (1 - \beta_1) g$ and $\bar q = (1 - \beta_2) g^2$, so the quotient is $g / |g|$. *Every* weight moves by $\eta$, up or down,
 # however small its gradient:
 
@@ -309,13 +336,13 @@ print("step:    ", parameters["w"])
 
 # %% [markdown]
 # This makes Adam easy to use: the learning rate is about the size of a step, and 0.001 to 0.003 is a fair first guess for most networks. It also makes the first steps bold at a moment when
-# little is known. We come back to that under *warm-up*.
+# little is known. We will come back to that under *warm-up*.
 #
 # ## Mini-batches
-# The loss is a mean over all training images, and so is its gradient. But a mean is known well enough long before one has
-# looked at everybody: for $B$ images drawn at random, the mean of their gradients is the right one plus **noise**, and the
-# size of that noise falls like $1/\sqrt{B}$. (The variance $\sigma^2$ of a random number is the mean of its squared distance from its mean; the root of it, $\sigma$, is the typical distance. The variance of a sum of independent numbers is the sum of their variances. For a mean of $B$ it is
-# therefore $B \sigma^2 / B^2 = \sigma^2 / B$, and its root is $\sigma/\sqrt{B}$.) We look at a real one, the gradient of a small Mixer after a few steps:
+# The loss is a mean over all training images, and so is its gradient. But you know a mean well enough long before you have
+# looked at all the images: for $B$ images drawn at random, the mean of their gradients is the right one plus **noise**, and the
+# size of that noise falls like $1/\sqrt{B}$. (The variance $\sigma^2$ of a random number is the mean of its squared distance from its mean. Its root $\sigma$ is the typical distance. The variance of a sum of independent numbers is the sum of their variances. For a mean of $B$ it is
+# therefore $B \sigma^2 / B^2 = \sigma^2 / B$, and its root is $\sigma/\sqrt{B}$.) Let us look at a real one, the gradient of a small Mixer after a few steps:
 
 # %%
 SMALL = MixerConfig(
@@ -354,16 +381,16 @@ for B in (16, 64, 256):
     print(f"{B:4d} images: noise {noise:.2f}, that is {noise / size:.0%} of the gradient")
 
 # %% [markdown]
-# Four times the images cost four times the work and halve the noise, no more. The noise of a small batch may well be larger than
-# the gradient itself, and still the steps go down on average, because the noise points elsewhere each time and the gradient does not. So many
+# Four times as many images cost four times the work, and the noise is only halved. The noise of a small batch may well be larger than
+# the gradient itself. Even so, the steps go down on average, because the noise points in another direction each time and the gradient does not. So many
 # small steps with a noisy gradient get further than a few exact ones. That is the S in **SGD**, *stochastic* gradient descent.
 #
-# One pass over all images is an **epoch**: shuffle the images, cut the row into batches of $B$, take a step with each. The
-# last batch is usually smaller; the package leaves it out, so that every step has the same shapes. The order is new in every
-# epoch, so other images are left out each time.
+# One pass over all images is an **epoch**: shuffle the images, cut the row into batches of $B$, and take a step with each. The
+# last batch is usually smaller. The package leaves it out, so that every step has the same shapes. The order is new in every
+# epoch, so different images are left out each time.
 #
 # ### Exercise 10.4
-# Write the batches of one epoch, as lists of image numbers. All randomness must come from the generator handed in
+# Write the batches of one epoch, as lists of image numbers. All randomness must come from the generator that your function is given
 # (`generator.permutation(count)` is a random order of 0 ... count - 1).
 
 
@@ -384,8 +411,8 @@ check("10.4", my_epoch_batches)
 
 # %% [markdown]
 # ### Why shuffle?
-# Data often lies in an order: all zeros, then all ones, and so on. We train twice on digits sorted like that, once shuffled by
-# `Batches` and once as they lie. Nothing else differs.
+# Data often comes sorted: all zeros, then all ones, and so on. We train twice on digits sorted like that, once shuffled by
+# `Batches` and once as they are. Everything else is the same.
 
 # %%
 by_class = np.argsort(labels, kind="stable")  # (1437,)
@@ -409,24 +436,24 @@ for shuffle in (True, False):
 print(f"eights and nines in the test set: {np.mean(digits.test_labels >= 8):.0%}")
 
 # %% [markdown]
-# Sorted, the network sees four or five batches of zeros and learns to say "zero", then of ones, and forgets. At the end of the epoch it knows the
-# last two classes only. The noise of a batch is harmless only if it is *fair*: on average it must be zero.
+# When the images are sorted, the network sees four or five batches of zeros and learns to say "zero". Then it sees ones, and forgets. At the end of the epoch it knows only the
+# last two classes. The noise of a batch is harmless only if it is *fair*: on average it must be zero.
 #
 # ## Schedules
-# Noise also limits how near one gets. Take the parabola again, with a gradient $c\,w + \xi$: the true one plus noise $\xi$ with
+# Noise also limits how close you get. Take the parabola again, with a gradient $c\,w + \xi$: the true one plus noise $\xi$ with
 # mean 0 and variance $\sigma^2$, drawn again at each step. Then $w_{t+1} = (1 - \eta c)\,w_t - \eta\,\xi_t$. The noise is
 # independent of $w_t$, so the variances add:
 #
 # $$\mathrm{var}(w_{t+1}) = (1 - \eta c)^2\,\mathrm{var}(w_t) + \eta^2\sigma^2 .$$
 #
-# In the long run the variance no longer changes. Put $V$ for both and solve, with $1 - (1 - \eta c)^2 = 2\eta c - \eta^2 c^2$:
+# In the long run the variance no longer changes. Write $V$ for both and solve, with $1 - (1 - \eta c)^2 = 2\eta c - \eta^2 c^2$:
 #
 # $$V\,(2\eta c - \eta^2 c^2) = \eta^2\sigma^2 \quad\Rightarrow\quad V = \frac{\eta\,\sigma^2}{c\,(2 - \eta c)} .$$
 #
-# So the weight never comes to rest: it trembles around the minimum, the more the larger $\eta$ (and without bound as $\eta$
-# comes near $2/c$, our limit again). A large rate travels fast and trembles, a small one creeps but would end close. The remedy is to
-# have both, one after the other: a **schedule** that lowers the rate. We walk with $c = \sigma = 1$, a thousand times with other noise; the picture
-# shows the first walk, the distance (root of the mean square) is over all.
+# So the weight never comes to rest. It trembles around the minimum, and it trembles more the larger $\eta$ is (without bound as $\eta$
+# approaches $2/c$, our limit again). A large rate travels fast but trembles. A small one creeps, but would end up close. The remedy is to
+# use both, one after the other: a **schedule** that lowers the rate. We walk with $c = \sigma = 1$, a thousand times with different noise. The picture
+# shows the first walk. The printed distance (root of the mean square) is over all walks.
 
 # %%
 STEPS, COPIES = 400, 1000
@@ -457,16 +484,16 @@ show(
 
 # %% [markdown]
 # A common schedule falls along half a cosine (Loshchilov and Hutter, [arXiv 1608.03983](https://arxiv.org/abs/1608.03983)):
-# slowly at first, so that the large rate has time to travel, and slowly at the end, so that the trembling dies away. Before it comes a short
-# **warm-up**, in which the rate rises along a line. The first gradients come from random weights and tell little, and Adam's first steps
-# are as bold as any; the warm-up keeps them small.
+# slowly at first, so that the large rate has time to travel, and slowly at the end, so that the trembling dies away. Before that there is a short
+# **warm-up**, where the rate rises along a straight line. The first gradients come from random weights and tell little, and Adam's first steps
+# are as bold as any. The warm-up keeps them small.
 #
 # With steps counted from 0, `peak` the largest rate $\eta_{\max}$, $N$ steps in all and $n$ of them warm-up:
 #
 # $$\eta_{\text{step}} = \begin{cases} \eta_{\max}\,\dfrac{\text{step} + 1}{n} & \text{step} < n \\[2mm]
 # \eta_{\max}\,\dfrac{1 + \cos(\pi p)}{2}, \quad p = \dfrac{\text{step} - n}{N - n} & \text{from then on.} \end{cases}$$
 #
-# ($\text{step} + 1$, since a rate of zero would waste the first step. $p$ rises from 0 to 1, so that the cosine falls from 1 to -1.)
+# ($\text{step} + 1$, since a rate of zero would waste the first step. $p$ rises from 0 to 1, so the cosine falls from 1 to -1.)
 #
 # ### Exercise 10.5
 # Write this schedule. It must also work without a warm-up.
@@ -486,7 +513,7 @@ def my_learning_rate(step, peak, total_steps, warmup_steps):
 check("10.5", my_learning_rate)
 
 # %% [markdown]
-# The package's own, for 30 epochs of 44 steps, the first epoch for the warm-up:
+# Here is the package's schedule for 30 epochs of 44 steps, with the first epoch as warm-up:
 
 # %%
 schedule = cosine(peak=0.003, total_steps=30 * 44, warmup_steps=44)
@@ -506,11 +533,11 @@ show(
 # $$\lVert g \rVert = \sqrt{\sum_i g_i^2} .$$
 #
 # ($\lVert g \rVert$ is read "the norm of $g$".) If it exceeds a bound $M$, all gradients are multiplied by $M / \lVert g \rVert$ (Pascanu et al., [arXiv 1211.5063](https://arxiv.org/abs/1211.5063)).
-# One factor for all, so the direction stays and only the step becomes shorter. If it does not exceed $M$, nothing happens.
+# The factor is the same for all, so the direction stays and only the step becomes shorter. If the norm does not exceed $M$, nothing happens.
 #
 # ### Exercise 10.6
-# Write it for gradients that come as a tuple of arrays, one per parameter. (In the package they are one flat vector, where
-# this is three lines.) Return the norm before clipping too: it is worth watching. Mind gradients that are all zero.
+# Write it for gradients that come as a tuple of arrays, one per parameter. (In the package they are one flat vector, and
+# this takes three lines.) Return the norm before clipping too: it is worth watching. Be careful with gradients that are all zero.
 
 
 # %%
@@ -530,19 +557,20 @@ check("10.6", my_clip_by_global_norm)
 
 # %% [markdown]
 # ## Training
-# All parts are there. A step of training in the package is
+# You have all the parts. A step of training in the package is
 # ```python
 # images, labels = next(batches)
+# model.parameters.zero_gradients()
 # logits, cache = model.forward(images, train=True)
 # loss, dlogits = softmax_cross_entropy(logits, labels)
 # model.backward(dlogits, cache)
 # optimizer.step(schedule(step))
 # ```
-# and the `Trainer` puts epochs around it, as a **recipe** tells. We take the recipe `digits` with 6 epochs in place of 40. It
-# uses dropout, label smoothing, and small random rotations, zooms and shifts of the images: cures for overfitting, of which
-# [lesson 13](13_overfitting.ipynb) explains more. All three make training harder than the test, so don't be surprised that the training loss is the
-# larger of the two. Its optimizer is Muon, which moves matrices by another rule than AdamW, and it validates an average of the weights of the last steps;
-# AdamW without an average would do as well here. What the recipe sets:
+# and the `Trainer` puts epochs around it. A **recipe** says how. We take the recipe `digits`, with 6 epochs instead of 40. It
+# uses dropout, label smoothing, and small random rotations, zooms and shifts of the images. These are cures for overfitting, and
+# [lesson 13](13_overfitting.ipynb) says more about them. All three make training harder than the test, so don't be surprised that the training loss is
+# larger than the validation loss. The recipe's optimizer is Muon, which moves matrices by another rule than AdamW, and it validates an average of the weights of the last steps.
+# (AdamW without an average would do as well here.) This is what the recipe sets:
 
 # %%
 recipe = load_recipe("digits").with_overrides({"epochs": 6})
@@ -562,14 +590,14 @@ for row in read_rows(trainer.folder.metrics):
 print(result.message)
 
 # %% [markdown]
-# The trainer holds a tenth of the training images back. On these **validation images** it judges each epoch, and it keeps the weights of the best one. The
-# test images are looked at once, at the end, with those weights: a figure that nothing was chosen by. Lesson 13 shows what happens otherwise.
+# The trainer holds back a tenth of the training images. It judges each epoch by these **validation images**, and keeps the weights of the best one. It looks at the
+# test images once, at the end, with those weights. So nothing was chosen by the test accuracy. Lesson 13 shows what happens otherwise.
 #
-# From random weights to more than nine digits in ten, in a few seconds. `tinymixer train digits` does the same with all 40 epochs and a progress bar; README
-# notes 98.3 to 99.4 % for it on the test images, over five seeds.
+# That was the way from random weights to more than nine digits in ten, in a few seconds. `tinymixer train digits` does the same with all 40 epochs and a progress bar. The README
+# reports 98.3 to 99.4 % for it on the test images, over five seeds.
 #
 # ## Reading a learning curve
-# Most of what goes wrong in training shows in the curve of the loss. Three short runs of a smaller Mixer with AdamW and without an average, alike but for
+# Most of what goes wrong in training shows in the curve of the loss. Here are three short runs of a smaller Mixer, with AdamW and without an average. They differ only in
 # the learning rate:
 
 # %%
@@ -604,8 +632,8 @@ show(
 )
 
 # %% [markdown]
-# The dotted line is $\log 10 = 2.303$, the loss of someone who says "each digit with probability 1/10" to everything. A Mixer starts there, since
-# its head begins with zero weights. What to look for:
+# The dotted line is $\log 10 = 2.303$, the loss of someone who says "each digit with probability 1/10" to everything. A Mixer starts there, because
+# its head begins with zero weights. This is what to look for:
 #
 # | what you see | what it means | what to try |
 # |---|---|---|
@@ -615,8 +643,8 @@ show(
 # | validation loss turns and rises while training loss falls | overfitting | [lesson 13](13_overfitting.ipynb) |
 #
 # In the third run clipping, LayerNorm and the schedule repair some of the harm: the loss comes down as the rate does. Plain descent, as in the valley
-# above, would not have come back. A first guess for a new network is quickly made: short runs with rates of
-# 0.0001, 0.001, 0.01 and 0.1, and then the largest one that does not jump.
+# above, would not have recovered. A first guess for a new network does not take long: do short runs with rates of
+# 0.0001, 0.001, 0.01 and 0.1, and take the largest one that does not jump.
 #
 # ## What a run leaves behind, and how it goes on
 
@@ -627,13 +655,13 @@ for path in sorted(trainer.folder.path.iterdir()):
 # %% [markdown]
 # * `config.toml`: the recipe, every default written out. With it the run can be repeated.
 # * `metrics.jsonl`: a row per finished epoch, which we read above.
-# * `last.npz`: weights and their average, the optimizer's state (AdamW's two means, Muon's velocities, the count of steps) and where the run stands. Written beside and
+# * `last.npz`: weights and their average, the optimizer's state (AdamW's two means, Muon's velocities, the count of steps) and how far the run has come. It is written under another name and then
 #   renamed, so that a power cut at any moment leaves a readable file.
-# * `previous.npz`: the checkpoint before. Should `last.npz` be damaged all the same, a resumed run goes on from here and says so.
-# * `best.npz`: the same from the epoch with the lowest validation loss. (Choosing by test accuracy would flatter; lesson 13 says why.)
+# * `previous.npz`: the checkpoint before that. If `last.npz` is damaged all the same, a resumed run goes on from here and says so.
+# * `best.npz`: the same from the epoch with the lowest validation loss. (Choosing by test accuracy would flatter us. Lesson 13 says why.)
 # * `curves.png`: the picture.
 #
-# We pull the plug in the middle of the third epoch, start again, and compare with a run that was left in peace.
+# We pull the plug in the middle of the third epoch, start again, and compare with a run that nothing interrupted.
 
 
 # %%
@@ -664,7 +692,7 @@ print("the same weights to the last bit:", same)
 
 # %% [markdown]
 # This takes two things. The optimizer's state is part of the checkpoint: without the velocity (or AdamW's means) the first steps after
-# resuming would be others. And random numbers do not come one after the other from a generator: each is computed from (seed, epoch, step), the place that asks and the
+# resuming would be different. And the random numbers do not come one after the other from a generator. Each is computed from (seed, epoch, step), the place that asks for it and the
 # image, so the third epoch has the same order, rotations and masks in a resumed run.
 #
 # On the command line: `tinymixer train --out runs/digits --resume`.
@@ -696,22 +724,68 @@ if cifar10 is not None:
     )
 
 # %% [markdown]
-# The whole recipe is `tinymixer train cifar10-tiny`: 170,570 parameters, 8 epochs over 45,000 images, the other 5,000 for validation. README notes 76.0 %
-# test accuracy, in some minutes on two cores, on a copy of CIFAR-10 whose images had gone through JPEG compression. On a GPU, larger
-# Mixers become practical: [the next lesson](11_gpu.ipynb).
+# The whole recipe is `tinymixer train cifar10-tiny`: 170,570 parameters, 8 epochs over 45,000 images, with the other 5,000 for validation. The README reports 76.0 %
+# test accuracy, after some minutes on two cores, on a copy of CIFAR-10 whose images had gone through JPEG compression. On a GPU, larger
+# Mixers become practical: that is [the next lesson](11_gpu.ipynb).
 #
 # **Try it.** (1) Train `smaller` with `{"optimizer": "sgd", "nesterov": True, "weight_decay": 0.0}` and find its best learning rate. Why is it so different
 # from AdamW's? What happens if you leave the recipe's weight decay of 0.1? (2) Give the good run no clipping (`"clip_norm": 0.0`) and no warm-up
 # (`"warmup_epochs": 0.0`). Does it matter here? (3) What does a batch size of 256 change if the number of epochs stays?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (1) Rates around 0.1 do well. In SGD the step is the rate times the gradient, and the gradients of
-# single weights are small numbers; AdamW divides each gradient by its usual size first, so its rate *is* the size of the step. The weight decay of
-# 0.1 ruins it: the package's SGD adds it to the gradient by default, so a weight shrinks by rate times decay, and the momentum makes ten times that
-# of it: by a tenth in every step. AdamW at 0.003 shrinks it by 0.0003.
-# (2) Hardly: the accuracies differ by a point or so in a network this small with LayerNorm. (3) An epoch has 5 steps in place of 44. At the same
+# **About *Try it*.** (1) Rates around 0.1 do well. In SGD the step is the rate times the gradient, and the gradients of
+# single weights are small numbers. AdamW first divides each gradient by its usual size, so its rate *is* the size of the step. The weight decay of
+# 0.1 ruins the run with SGD. By default the package's SGD adds it to the gradient, so a weight shrinks by rate times decay. The momentum makes that ten times
+# as much: a tenth in every step. AdamW at 0.003 shrinks a weight by 0.0003.
+# (2) Hardly: the accuracies differ by a point or so in a network this small with LayerNorm. (3) An epoch has 5 steps instead of 44. At the same
 # rate the network travels much less far and reaches about 80 %. The gradient is less noisy, so a larger rate is possible, and 0.03
-# gives about 90 %: better, but it does not make up for so few steps.
+# gives about 90 %. That is better, but it does not make up for so few steps.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** A single weight has the loss $L = 2w^2$. What happens to it with the learning rates 0.25, 0.4 and 0.6?
+#
+# <details><summary>Answer</summary>
+#
+# The curvature is $c = 4$, so the factors $1 - \eta c$ are 0, $-0.6$ and $-1.4$. With 0.25 the weight is at the bottom after one step. With 0.4 it jumps from side to side and comes closer each time. With 0.6 it gets
+# farther away each time, because the limit is $2/c = 0.5$.
+#
+# </details>
+#
+# **2.** You raise the momentum from 0.9 to 0.99 and leave the learning rate. What happens to the steps along a gentle slope, and what would you change?
+#
+# <details><summary>Answer</summary>
+#
+# Where the gradient stays the same, the steps grow from $1/(1 - 0.9) = 10$ times $\eta g$ to 100 times. So they become ten times as long, and the run may well diverge. A learning rate ten times smaller gives the old steps on such a slope.
+#
+# </details>
+#
+# **3.** Somebody forgets `zero_gradients` in the training loop, which uses plain steps. What do the steps look like, and what would you see in the loss?
+#
+# <details><summary>Answer</summary>
+#
+# The package *adds* gradients, so each step uses the sum of all gradients so far. That is momentum with $m = 1$: nothing ever fades. The loss falls quickly at first. Then the weights run past the minimum and swing back and forth
+# without coming to rest, and the loss goes up and down.
+#
+# </details>
+#
+# **4.** 45,000 images, batches of 128, 8 epochs, the first of them as warm-up, and a peak of 0.003. Estimate: how many steps are there, and what is the learning rate in the middle of the warm-up, at its end, and half-way through the rest?
+#
+# <details><summary>Answer</summary>
+#
+# $45{,}000 / 128$ gives 351 full batches, so 2,808 steps. In the middle of the warm-up the rate is about 0.0015, and at its end 0.003. Half-way through the rest $p = 0.5$ and the cosine is 0, so the rate is 0.0015 again.
+#
+# </details>
+#
+# **5.** A colleague says: "Small batches have noisy gradients, so I always take the largest batch that fits." Explain what that costs.
+#
+# <details><summary>Answer</summary>
+#
+# Noise falls only like $1/\sqrt{B}$, while the work of a step grows like $B$. Four times the batch means a quarter of the steps in the same time, for half the noise. The noise of a shuffled batch is zero on average, so many noisy steps usually get further.
+# A larger batch pays where the hardware would otherwise be idle, or at the end of a run, when noise is what keeps the weights from coming closer.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now

@@ -1,21 +1,49 @@
 # %% [markdown]
 # # Lesson 11 · To the GPU
 #
-# *110 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
+# *120 minutes. Before: [lesson 04](04_gelu.ipynb) (GELU), [lesson 10](10_training.ipynb) (training).*
 #
-# The operations of this course run on a GPU when one word is changed. To run *fast* there they must be written with an eye
+# The operations of this course run on a GPU when one word is changed. To run *fast* there, they must be written with an eye
 # to something that the formulas don't show: how many bytes move, and what waits for what. After this lesson you can
 #
-# * tell from two rates how fast some work can be at most,
+# * tell from two rates how fast a piece of work can be at most,
 # * time a device that answers before it has finished,
 # * count the bytes that a line of array code moves, and say what fusing it saves,
 # * write one thread of a CUDA kernel, and read the package's,
-# * follow an MLP from its formula over its NumPy lines to one kernel,
+# * follow an MLP from its formula through its NumPy lines to a single kernel,
 # * round to bfloat16, and say which numbers of a training step must stay in float32,
 # * explain why a training step is recorded, and what must not be recorded with it.
 #
-# **No GPU is needed.** Where there is one, two cells use it. Everything else is arithmetic, small models in Python, and figures that
-# were *recorded* on a GPU. They are in the next cell, with their source.
+# **No GPU is needed.** If there is one, two cells use it. Everything else is arithmetic, small models in Python, and numbers that
+# were *recorded* on a GPU. They are in the next code cell, with their source.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** `x` is a float32 array. What is the dtype of `np.sqrt(2 / np.pi) * x`, and how do you avoid that? (lesson 04)
+#
+# <details><summary>Answer</summary>
+#
+# float64, because `np.sqrt` of a Python number returns a NumPy scalar of that type, and it decides. A Python float such as `math.sqrt(2 / math.pi)` leaves the array's float32 as it is. Float64 moves twice
+# the bytes, and most GPUs compute far more slowly with it.
+#
+# </details>
+#
+# **2.** With tokens first, `x` is `(S, B, C)`. Which matrix is it in the product of token mixing, and how many bytes have to be moved to make it one? (lesson 08)
+#
+# <details><summary>Answer</summary>
+#
+# `(S, B*C)`, and none: it is the same memory seen in another shape. With images first, the array would have to be copied.
+#
+# </details>
+#
+# **3.** Apart from weights and gradients, which numbers change from one training step to the next? (lesson 10)
+#
+# <details><summary>Answer</summary>
+#
+# The learning rate of the schedule, AdamW's count of steps and its two means (or SGD's velocity), the choice of images, and the random numbers of augmentation and dropout. This list comes back at the end of this lesson.
+#
+# </details>
 
 # %%
 import numpy as np
@@ -32,7 +60,7 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 
 # Recorded on one NVIDIA H100 (80 GB), 2026-11-22, with CuPy 14.2.0, CUDA 13, NumPy 2.5.2, PyTorch 2.11,
 # JAX 0.11 and nvmath-python 1.0.0. "prototype" is an early version of this package's training step;
-# the step as it is now has not run on a GPU yet (docs/gpu.md says what stands behind it).
+# the step as it is now has not run on a GPU yet (docs/gpu.md says what it rests on).
 COPY_RATE = 2.95e12  # bytes per second, read and written
 PRODUCT_RATE = 772e12  # operations per second, (8192, 8192) @ (8192, 8192) in bfloat16
 PRODUCTS = {  # rows, inner size, columns, operations per second, in bfloat16
@@ -53,9 +81,9 @@ NANO_KERNEL_SECONDS, NANO_LAUNCHES = 3_972e-6, 276  # of one step of the prototy
 
 # %% [markdown]
 # ## Two rates
-# A core of an ordinary processor works on a few numbers at a time and is quick with each. A GPU is slower with each and works on very many:
-# an H100 has 132 multiprocessors that hold up to 2,048 *threads* each, about 270,000 in all. Most of them wait for memory at any
-# moment; there are so many in order that some others can always go on.
+# A core of an ordinary processor works on a few numbers at a time and is quick with each. A GPU is slower with each, but works on very many:
+# an H100 has 132 multiprocessors that hold up to 2,048 *threads* each, about 270,000 in all. At any moment most of them are waiting for memory.
+# There are so many of them so that others can always go on.
 #
 # Two rates say what such a machine can do. The **product rate** counts operations per second in a large matrix product; a
 # multiplication and an addition are two operations. The **copy rate** counts the bytes per second that are read and written when an array is
@@ -85,7 +113,7 @@ print(f"operations per byte on the H100: {PRODUCT_RATE / COPY_RATE:.0f}")
 # If the first is longer, the work is *bound by arithmetic*; otherwise it is *bound by memory*, and a faster product would not help it at all.
 #
 # ### Exercise 11.1
-# Write this bound, and what it is bound by.
+# Write this bound, and say what the work is bound by.
 
 
 # %%
@@ -103,8 +131,8 @@ check("11.1", my_least_time)
 
 # %% [markdown]
 # The *rate* of the work, $F/t$, is therefore at most $\min(p,\; m \cdot F/M)$. Drawn over the
-# **intensity** $F/M$, the operations per byte, that is a slope and then a level: a roof. The bigger of the two Mixer models that were measured
-# has these products, in bfloat16 with two bytes a number. A product of `(R, I)` and `(I, O)` does $2RIO$ operations and moves at least
+# **intensity** $F/M$, the operations per byte, this bound first rises and is then level: a roof. The picture shows two products of the larger of the two Mixers that were
+# measured, in bfloat16 with two bytes per number. A product of `(R, I)` and `(I, O)` does $2RIO$ operations and moves at least
 # its three matrices.
 
 # %%
@@ -137,17 +165,17 @@ axis.set(
 axis.legend(loc="lower right")
 show(
     figure,
-    alt="A roof that rises and then is level; channel mixing's product lies just below the level part, "
+    alt="A roof that rises and then is level. Channel mixing's product is just below the level part, "
     "token mixing's just below the slope.",
 )
 
 # %% [markdown]
-# Both products move the same number of bytes, and both come near their roof. But token mixing's inner size is only 64: each number that is
-# fetched takes part in few operations, and its product cannot go faster than the memory delivers. Everything that is not a product (GELU,
-# LayerNorm, sums of residuals, the update of the weights) lies far down the slope on the left. **A Mixer's step is mostly bound by memory.** So
-# what counts is bytes.
+# Both products move about as many bytes, and both come close to their roof. But the inner size of token mixing is only 64. Each number that is
+# fetched takes part in few operations, and the product cannot go faster than the memory delivers. Everything that is not a product (GELU,
+# LayerNorm, the residual sums, the update of the weights) is far down the slope on the left. **A Mixer's step is mostly bound by memory.** So
+# bytes are what counts.
 #
-# ## The same line on another library
+# ## The same lines with another library
 # CuPy is an array library with NumPy's names whose arrays live in the GPU's memory. An operation of this package asks the array which library it
 # comes from (`namespace(x)`), so the same lines serve both:
 
@@ -163,16 +191,16 @@ print(
 )
 
 # %% [markdown]
-# Bringing arrays there and back is the first thing that is slow. The bus between the processor and the GPU moves at most 64 GB/s in each
+# Moving arrays to the GPU and back is the first thing that is slow. The bus between the processor and the GPU moves at most 64 GB/s in each
 # direction (PCIe 5.0, nominal), about a fiftieth of the GPU's own copy rate. So the package puts the *whole* training set onto the GPU once, as bytes
 # (CIFAR-10's 50,000 images are 154 MB), and cuts, augments and normalises images there.
 #
 # ## A launch returns at once
-# The second thing is waiting. The work that the processor (the *host*) gives to the GPU (the *device*) is a **kernel**, a function that many threads
-# run, and giving it is a **launch**. A launch takes some microseconds and does not wait for the result: the kernel goes into a queue, and the host continues. Only when
-# it needs a number, or calls `synchronize()`, does it wait. That is what makes a GPU fast, and timing it treacherous.
+# The second thing is waiting. The processor (the *host*) gives work to the GPU (the *device*) in **kernels**. A kernel is a function that many threads
+# run, and to start one is a **launch**. A launch takes a few microseconds and does not wait for the result: the kernel goes into a queue, and the host continues. The host waits only when
+# it needs a number or calls `synchronize()`. This makes a GPU fast, and it makes timing treacherous.
 #
-# To try that without a GPU, here is a simulated device, whose clock is computed and not measured. `device.start(seconds)` launches a kernel that takes so long.
+# So that you can try this without a GPU, here is a simulated device. Its clock is computed, not measured. `device.start(seconds)` launches a kernel that takes that long.
 
 # %%
 from tinymixer.lessons.exercises.lesson_11 import PretendDevice
@@ -186,8 +214,8 @@ device.synchronize()
 print(f"after waiting:   {(device.clock() - started) * 1e3:6.1f} ms")
 
 # %% [markdown]
-# The first figure would make a fine headline, and it is a lie: nothing has been computed yet. Below, the same queue for a few kernels: on
-# top long ones, whose launches hide behind their predecessors' work; below short ones, for which the device waits for the host. A step
+# The first number would make a fine headline, and it is a lie: nothing has been computed yet. The picture shows the same queue for a few kernels. The kernels
+# at the top are long, so their launches hide behind the work of the kernels before them. Those at the bottom are short, so the device has to wait for the host. A step
 # made of many small kernels is **bound by launches**.
 
 # %%
@@ -212,7 +240,7 @@ show(
 
 # %% [markdown]
 # ### Exercise 11.2
-# Write a timer that does not lie: seconds per call of `work()`, a function that launches something. Three things spoil a figure. The first launch of a kernel
+# Write a timer that does not lie: seconds per call of `work()`, a function that launches something. Three things spoil a measurement. The first launch of a kernel
 # *compiles* it, which can take a second. The queue may not be empty when you begin. And the device has not finished when the launch returns.
 
 
@@ -235,7 +263,7 @@ def my_seconds(work, device, repeats):
 check("11.2", my_seconds)
 
 # %% [markdown]
-# (To be exact, what you measure includes one launch. Over many repeats it does not show.) A printed loss is a wait, too:
+# (To be exact, your measurement includes one launch. Over many repeats it does not show.) Printing a loss means waiting, too:
 # `print(float(loss))` after every step empties the queue every time. The package reads losses back every 32 steps, while the next 32 run.
 #
 # ## Counting bytes
@@ -246,7 +274,7 @@ check("11.2", my_seconds)
 #     y = 0.5 * z * (1.0 + t)
 #
 # Every `+`, `*` and `tanh` in them is a function of its own. It reads one or two whole arrays from memory, does *one* thing with each number, and
-# writes a whole array back. On a GPU each is a kernel. Let us have NumPy tell which arrays are read, with an array that takes notes:
+# writes a whole array back. On a GPU each is a kernel. NumPy can tell us which arrays are read, with an array that takes notes:
 
 
 # %%
@@ -271,7 +299,7 @@ print(", ".join(f"{name} reads {whole}" for name, whole in NOTES))
 print(f"{len(reads)} kernels, {sum(reads)} arrays read, {len(reads)} written")
 
 # %% [markdown]
-# A **fused** kernel does all of it while the number is in a register: it reads `x` once and writes `y` once. What is the difference in bytes?
+# A **fused** kernel does all of this while the number is in a register: it reads `x` once and writes `y` once. What is the difference in bytes?
 #
 # ### Exercise 11.3
 # `reads` lists how many whole arrays each kernel reads; each also writes one. An array has `elements` numbers of `itemsize` bytes.
@@ -292,7 +320,7 @@ def my_bytes_moved(reads, elements, itemsize):
 check("11.3", my_bytes_moved)
 
 # %% [markdown]
-# The hidden layer of channel mixing has `S * B * DC` numbers. For nano at batch 512 and two bytes a number, once per block and step:
+# The hidden layer of channel mixing has `S * B * DC` numbers. This is what it costs for nano with batches of 512 and two bytes per number, once per block and step:
 
 # %%
 elements = 64 * 512 * 512  # S * B * DC
@@ -304,7 +332,7 @@ for name, passes in (("ten kernels", sum(reads) + len(reads)), ("fused", 2)):
     )
 
 # %% [markdown]
-# Eight blocks of ten kernels would take eight times 273 us: more than 2,000 us for these GELUs alone, forward alone. The whole step of the prototype took about
+# Eight blocks of ten kernels would take eight times 273 us: more than 2,000 us for the forward pass of these GELUs alone. The whole step of the prototype took about
 # 4,000. The bars show what was recorded for training steps of nano:
 
 # %%
@@ -323,17 +351,17 @@ show(
 
 # %% [markdown]
 # Array expressions with CuPy's own matrix product come last, behind PyTorch. The prototype, with fused kernels and its own calls of the matrix product, was three times as fast. It was not the fastest: JAX's
-# compiler fuses too. Of the prototype's 3,972 us of kernels, 1,516 went into one with too few blocks at work (GELU's gradient and the sums over its columns). That kernel has
-# been rewritten since; **how fast the step is with it has not been measured**.
+# compiler fuses too. Of the prototype's 3,972 us of kernels, 1,516 went into one that kept too few blocks busy (GELU's gradient and the sums over its columns). That kernel has
+# been rewritten since. **How fast the step is with it has not been measured.**
 #
-# One can fuse further, into the product itself, which applies bias and GELU before its result leaves the chip. For the bigger model's channel mixing that was recorded, too: 327 us for the product with both, about 500 us for
+# You can fuse further, into the product itself. It then applies bias and GELU before its result leaves the chip. For the channel mixing of the larger model this was recorded, too: 327 us for the product with both, and about 500 us for
 # product and kernel one after the other (`tinymixer/kernels/epilogues.py`).
 #
 # ## A kernel of your own
-# How is a fused kernel written? As a function for *one thread*, which is then run by very many of them at once. They are numbered in two levels. A
-# launch starts a **grid** of **blocks**; each block has the same number of **threads**, at most 1,024. A multiprocessor takes a block as a whole; the threads of a
-# block can wait for each other and share a little fast memory, blocks know nothing of each other and run in any order. A thread finds its place from two numbers, its
-# block's and its own within the block, and picks its element:
+# You write a fused kernel as a function for *one thread*, and very many threads run it at once. They are numbered on two levels. A
+# launch starts a **grid** of **blocks**. Each block has the same number of **threads**, at most 1,024. A multiprocessor takes a block as a whole. The threads of a
+# block can wait for each other and share a little fast memory. Blocks know nothing of each other and run in any order. A thread finds its place from two numbers, the number of its
+# block and its own number within the block, and picks its element:
 #
 #     i = block * threads_per_block + thread
 
@@ -366,10 +394,10 @@ show(
 )
 
 # %% [markdown]
-# Blocks are whole, so where the size is no multiple of the block, the last block has threads without an element: the **tail**. They exist, and they run.
+# Blocks are whole. So if the size is not a multiple of the block's, the last block has threads without an element: the **tail**. They exist, and they run.
 #
 # ### Exercise 11.4
-# How many blocks are needed for `size` elements? Enough for all of them, and none that has nothing to do.
+# How many blocks are needed for `size` elements? Enough for all of them, and no block with nothing to do.
 
 
 # %%
@@ -384,9 +412,9 @@ check("11.4", my_blocks)
 
 # %% [markdown]
 # ### Exercise 11.5
-# Write the thread of a fused bias + GELU. Memory is flat: `x` holds the rows of a matrix one after the other, `len(bias)` numbers each, and `y` is where the
-# result of element `i` goes, at `y[i]`. A thread handles **one** element, or none. The check runs your function for every block and thread, in an order that you
-# don't know. The GELU of one number is given.
+# Write the thread of a fused bias + GELU. Memory is flat: `x` holds the rows of a matrix one after the other, `len(bias)` numbers each, and the
+# result for element `i` goes into `y[i]`. A thread handles **one** element, or none. The check runs your function for every block and thread, in an order that you
+# don't know. The GELU of a single number is given.
 
 
 # %%
@@ -410,7 +438,7 @@ check("11.5", my_bias_gelu_thread)
 
 # %% [markdown]
 # Now you can read the package's own kernel. This is the first stage of `tinymixer/kernels/cuda/gelu.cu`, in C++. `blockIdx.x`, `blockDim.x` and `threadIdx.x` are your `block`, `threads_per_block` and
-# `thread`; `T` is the number format of the arrays, and the arithmetic is done in float32 whatever it is. (`by_row` is for token mixing, where a row shares its bias.)
+# `thread`. `T` is the number format of the arrays. The arithmetic is always done in float32. (`by_row` is for token mixing, where a whole row shares one bias.)
 
 # %%
 from tinymixer.kernels.modules import source
@@ -420,19 +448,19 @@ start = text.index("// One thread per element")
 print(text[start : text.index("// One thread per entry", start)].strip())
 
 # %% [markdown]
-# It is right, and it is slow: a kernel of this kind reached 0.85 TB/s of the possible 2.95 (recorded). The stages after it in the same file take these steps, in the words of the source:
+# It is right, but slow: a kernel of this kind reached 0.85 TB/s of the possible 2.95 (recorded). The later stages in the same file take these steps, in the words of the source:
 
 # %%
 start = text.index("// Step 1")
 print(text[start : text.index("template", start)].strip())
 
 # %% [markdown]
-# The prototype's kernel with 16-byte accesses and the hardware's tanh reached the copy rate. Reading 16 bytes at a time means that a thread handles eight neighbouring numbers of 16 bits; walking over rows means that it has many elements
-# after all, at a fixed distance. Both are refinements of the index that you have written. (There is no GPU in the package's usual tests: there the same source is compiled for the processor, and each kernel is held to its operation in `ops`.)
+# The prototype's kernel with 16-byte accesses and the hardware's tanh reached the copy rate. Reading 16 bytes at a time means that a thread handles eight neighbouring numbers of 16 bits. Walking over rows means that it has many elements
+# after all, at a fixed distance. Both are refinements of the index that you have written. (The package's usual tests have no GPU. They compile the same source for the processor, and compare each kernel with its operation in `ops`.)
 #
 # ## Sums, and their order
-# A sum over rows, as for the gradient of the bias, needs numbers of many threads. The short way is an *atomic* addition: every thread, or every block, adds its number to one place
-# in memory, whoever comes first. The result is right, but not the same twice, because floating-point addition is not associative:
+# A sum over rows, as for the gradient of the bias, needs numbers from many threads. The short way is an *atomic* addition: every thread, or every block, adds its number to one place
+# in memory, in whatever order they come. The result is right, but not the same every time, because floating-point addition is not associative:
 
 # %%
 print("(0.1 + 0.2) + 0.3 =", (0.1 + 0.2) + 0.3)
@@ -457,7 +485,7 @@ print(f"20 sums in a fixed order:             {len(in_fixed_order)} different re
 # Two runs with the same seed that drift apart are hard to debug. So the package's blocks write their sums side by side, and one more small kernel adds them up in a fixed order (`tinymixer/kernels/cuda/sums.cu`).
 #
 # ## Fewer bits
-# If bytes decide, halve them. A floating-point number is a sign, an exponent and a *mantissa*, the digits after the leading one:
+# If bytes are what counts, halve them. A floating-point number is a sign, an exponent and a *mantissa*, the digits after the leading one:
 #
 # | format | exponent bits | mantissa bits | steps above 1 | smallest number above 0 | largest |
 # |---|---|---|---|---|---|
@@ -466,9 +494,9 @@ print(f"20 sums in a fixed order:             {len(in_fixed_order)} different re
 # | bfloat16 | 8 | 7 | $2^{-7}$ | $2^{-133}$ | $3.4\cdot10^{38}$ |
 # | float16 | 5 | 10 | $2^{-10}$ | $2^{-24}$ | 65504 |
 #
-# bfloat16 is the upper half of a float32: same sign, same exponent, mantissa cut to 7 bits. So rounding to it can be done on the bits. `x.view(np.uint32)` looks at the same 32 bits as a whole number. If we simply cleared the lower 16,
-# numbers would always be cut towards zero. To round to the *nearest* one, add a little less than half a step, `0x7FFF`, before clearing: what lies above the middle carries into the upper half. A number exactly in the middle would then always go
-# down. The usual rule is that ties go to the neighbour whose last kept bit is 0; adding one more where that bit, number 16, is 1 does it.
+# bfloat16 is the upper half of a float32: same sign, same exponent, mantissa cut to 7 bits. So you can round to it by working on the bits. `x.view(np.uint32)` looks at the same 32 bits as a whole number. If we simply cleared the lower 16,
+# numbers would always be cut towards zero. To round to the *nearest* one, add a little less than half a step, `0x7FFF`, before clearing: everything above the middle carries into the upper half. A number exactly in the middle would then always go
+# down. The usual rule is that ties go to the neighbour whose last kept bit is 0. To follow it, add one more where that bit, number 16, is 1.
 #
 # ### Exercise 11.6
 # Round float32 to bfloat16, as float32 numbers whose lower 16 bits are zero. (Infinities and NaN are left out here.)
@@ -488,7 +516,7 @@ def my_bfloat16(x):
 check("11.6", my_bfloat16)
 
 # %% [markdown]
-# What does a number with 7 bits do? Count to 1,000 with it, and make a thousand small steps from 1. (The cell takes the course's own answer to the exercise, so that it runs before yours.)
+# How far do 7 bits get you? Let us count to 1,000 with them, and make a thousand small steps down from 1. (The cell uses the course's own answer to the exercise, so that it runs before you have yours.)
 
 # %%
 from tinymixer.lessons.exercise import find_exercise
@@ -502,12 +530,12 @@ print(f"1 added a thousand times:            {count[0]:.0f}")
 print(f"0.001 taken from 1 a thousand times: {weight[0]}")
 
 # %% [markdown]
-# The count stops at 256: there the steps between numbers are 2, and 257 is rounded back. The weight never moves at all, for the steps below 1 are $2^{-8} \approx 0.004$, and 0.001 is less than half of that. A learning rate times a gradient usually *is*
-# that small. So the rule is: **activations and the factors of products in 16 bits; sums, statistics, the loss and the weights themselves in float32.** The package does so in both its 16-bit precisions: the products add up in float32, the
-# optimizer updates float32 weights, and writes a 16-bit copy of them for the next step's products.
+# The count stops at 256: there the steps between numbers are 2, and 257 is rounded back. The weight never moves at all, because the steps below 1 are $2^{-8} \approx 0.004$, and 0.001 is less than half of that. A learning rate times a gradient usually *is*
+# that small. So the rule is: **activations and the factors of products in 16 bits; sums, statistics, the loss and the weights themselves in float32.** The package does so in both its 16-bit precisions: the products add up in float32, and the
+# optimizer updates float32 weights and writes a 16-bit copy of them for the products of the next step.
 #
-# float16 has finer steps than bfloat16, but a small range. Below $2^{-14}$ its numbers lie $2^{-24}$ apart, all of them, so that small ones have few digits, and what is below $2^{-25}$ becomes zero. Gradients
-# *are* small: the loss is a mean over the batch, so that each image's share is divided by its size, and an image that is recognised hardly counts. Here are the gradients that reach the pixels of 512 digits after a
+# float16 has finer steps than bfloat16, but a small range. Below $2^{-14}$ all its numbers are $2^{-24}$ apart. So small numbers have few digits, and everything below $2^{-25}$ becomes zero. Gradients
+# *are* small: the loss is a mean over the batch, so each image's share is divided by the size of the batch, and an image that is already recognised hardly counts. Here are the gradients that reach the pixels of 512 digits after a
 # few epochs of training:
 
 # %%
@@ -557,20 +585,20 @@ axis.set(xlabel="log2 of the gradient's size", ylabel="gradients", xlim=(-40, 9)
 axis.legend(loc="upper left")
 show(
     figure,
-    alt="A histogram of gradients, most of which lie where float16 has few digits and some below its smallest "
-    "number; multiplied by 8192 nearly all of it has moved to the right, where float16 has all its digits.",
+    alt="A histogram of gradients. Most of them are where float16 has few digits, and some are below its smallest "
+    "number. Multiplied by 8192, nearly all of them have moved to the right, where float16 has all its digits.",
 )
 
 # %% [markdown]
-# The cure is to multiply the loss by a large number, a **loss scale**. The backward pass is linear in `dlogits`, so every gradient grows by the same factor; the optimizer divides by it again, in float32. The package begins with
-# $2^{13}$, halves it when a gradient overflows (that update is left out), and doubles it after 2,000 good steps (Micikevicius et al. 2018, arXiv 1710.03740). bfloat16 has float32's range and needs none of it.
+# The cure is to multiply the loss by a large number, a **loss scale**. The backward pass is linear in `dlogits`, so every gradient grows by the same factor. The optimizer divides by it again, in float32. The package begins with
+# $2^{13}$, halves it when a gradient overflows (that update is left out), and doubles it after 2,000 good steps (Micikevicius et al. 2018, arXiv 1710.03740). bfloat16 has float32's range and needs none of this.
 #
 # ## From the formula to the tile kernel
-# Now everything is there to fuse a whole MLP. Token mixing multiplies each column of $X$, one number per token, by two matrices with a GELU between them, and its first bias belongs to a row:
+# Now you have everything you need to fuse a whole MLP. Token mixing multiplies each column of $X$, one number per token, by two matrices with a GELU between them, and each row has its own first bias:
 #
 # $$Z = W_1 X + b_1, \qquad A = \mathrm{gelu}(Z), \qquad Y = W_2 A.$$
 #
-# As NumPy lines, with the columns of all channels and images side by side (the second bias is added later, in the next LayerNorm's kernel):
+# In NumPy, with the columns of all channels and images side by side (the second bias is added later, in the kernel of the next LayerNorm):
 
 # %%
 S, DS, columns = 16, 32, 256
@@ -583,10 +611,10 @@ a, cache = ops.gelu_tanh_forward(z)  # (DS, B*C)
 y = w2 @ a  # (S, B*C)
 
 # %% [markdown]
-# Every line is a trip through memory: the first product reads `x` and writes `z`, GELU reads `z` and writes `a`, the second product reads `a` and writes `y`. With DS = S, as in nano, that is six passes. But each column of `y` needs *its* column of `x` and
+# Every line is a trip through memory: the first product reads `x` and writes `z`, GELU reads `z` and writes `a`, the second product reads `a` and writes `y`. With DS = S, as in nano, that is six passes. But each column of `y` needs only *its* column of `x` and
 # the two weights, which are small. So a block of the GPU can take a **tile** of 128 columns, keep `z` and `a` on the chip, and write its part of `y`: two passes.
 #
-# In CUDA C++ that is several hundred lines, for the tensor cores that make products fast want their factors in an order of their own. A *tile language* leaves that to its compiler. NVIDIA's, cuTile, is Python; this is the package's kernel:
+# In CUDA C++ that takes several hundred lines, because the tensor cores, which make products fast, want their factors in an order of their own. A *tile language* leaves that to its compiler. NVIDIA's tile language, cuTile, is Python. This is the package's kernel:
 
 # %%
 import inspect
@@ -598,10 +626,10 @@ start = text.index("    def token_forward")
 print(inspect.cleandoc(text[start : text.index("    @ct.kernel", start)]))
 
 # %% [markdown]
-# These are the three NumPy lines, and around them what a tile needs: `ct.bid(0)` is the number of the block; `ct.load` takes the tile of that shape at that place, here the columns `column * N` to `(column + 1) * N`; `ct.astype(..., number)` rounds the
+# These are the three NumPy lines, with what a tile needs around them: `ct.bid(0)` is the number of the block; `ct.load` takes the tile of that shape at that place, here the columns `column * N` to `(column + 1) * N`; `ct.astype(..., number)` rounds the
 # factors of a product to bfloat16, while sums stay in float32; `ct.store` writes the result. No line says anything about threads.
 #
-# The compiler takes `ct` for the module `cuda.tile`. It can also be an object whose `load`, `mma` and `tanh` are NumPy's, and then the *same source* runs here, one block after the other:
+# For the compiler, `ct` is the module `cuda.tile`. It can also be an object whose `load`, `mma` and `tanh` are NumPy's. Then the *same source* runs here, one block after the other:
 
 # %%
 from tinymixer.kernels.tiles.on_numpy import NumpyTiles
@@ -620,14 +648,14 @@ for ct, name in (
     )
 
 # %% [markdown]
-# Exact in float64, and off by a fraction of $2^{-8} \approx 0.004$ with the factors in bfloat16. The package's tests hold the kernels to the operations in this way, on machines without a GPU.
+# It is exact in float64, and off by a fraction of $2^{-8} \approx 0.004$ with the factors in bfloat16. This is how the package's tests compare the kernels with the operations on machines without a GPU.
 #
-# The backward pass is where it pays most. From `dy` it needs four results,
+# The backward pass gains the most. From `dy` it computes $dZ$ and then four results,
 #
 # $$dZ = (W_2^\top dY) \odot \mathrm{gelu}'(Z), \qquad dX = W_1^\top dZ, \qquad dW_1 = dZ\, X^\top, \qquad dW_2 = dY A^\top, \qquad db_1 = \textstyle\sum_{\text{columns}} dZ,$$
 #
-# where $\odot$ multiplies entry by entry, $\top$ transposes and $\mathrm{gelu}'$ is the slope of GELU. The kernel for it keeps nothing from the forward pass: it computes $Z$ again, one more small product instead of two stored hidden layers. $dW_1$, $dW_2$ and $db_1$ are sums over *all* columns, so a block walks over many tiles, adds up on the chip, and writes its sums
-# side by side with the other blocks', to be added in a fixed order.
+# where $\odot$ multiplies entry by entry, $\top$ transposes and $\mathrm{gelu}'$ is the slope of GELU. Its kernel needs nothing stored from the forward pass: it computes $Z$ again, one more small product instead of two stored hidden layers. $dW_1$, $dW_2$ and $db_1$ are sums over *all* columns. So a block walks over many tiles, adds up on the chip, and writes its sums
+# next to those of the other blocks. They are then added up in a fixed order.
 
 # %%
 start = text.index("        for column in range")
@@ -649,18 +677,18 @@ for name, ours, right in zip(("dx", "dw1", "dw2", "db1"), found, wanted, strict=
     print(f"{name:4} off by {np.linalg.norm(ours - right) / np.linalg.norm(right):.0e}")
 
 # %% [markdown]
-# Four tiles and three blocks: the first block has taken tiles 0 and 3, the others one each. Channel mixing is fused in the same way, except that its hidden layer is too wide for the chip and goes through in pieces (`kernels/tiles/channel_mlp.py`). Of the 83 passes that a block of nano makes over
-# its activations, forward and backward, 31 remain when both are tile kernels, and none of a block's hidden layers is kept. The compiler takes the kernels for four generations of GPUs; **they have not run on one**, so that no speed is printed here. Where the package meets a GPU, it computes a block in
-# both ways first, compares, times them, and takes the faster.
+# There are four tiles and three blocks: the first block takes tiles 0 and 3, the others take one each. Channel mixing is fused in the same way, except that its hidden layer is too wide for the chip and goes through in pieces (`kernels/tiles/channel_mlp.py`). A block of nano makes 83 passes over
+# its activations, forward and backward. When both MLPs are tile kernels, 31 remain, and none of the block's hidden layers is kept. The compiler accepts the kernels for four generations of GPUs. **They have not run on one**, so no speed is printed here. On a GPU, the package first computes a block in
+# both ways, compares the results, times both, and uses the faster one.
 #
-# **Try it.** (1) Why does the forward kernel not walk over tiles, as the backward one does? (2) Launch the backward kernel with `blocks = 7`. What do blocks 4 to 6 write, and why is the result right? (3) Let `ct.mma` be called with factors in float32 instead of bfloat16: which line of the kernel would you change?
+# **Try it.** (1) Why does the forward kernel not walk over tiles, as the backward one does? (2) Launch the backward kernel with `blocks = 7`. What do blocks 4 to 6 write, and why is the result right? (3) You want to call `ct.mma` with factors in float32 instead of bfloat16. Which line of the kernel would you change?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (1) It has no sums over columns. A block per tile leaves the order of the work to the GPU. (2) They have no tile, so they write their sums as they began, zeros. (3) None: `number` is an argument of `token_kernels`, and with a format of 32 bits `ct.astype` changes nothing.
+# **About *Try it*.** (1) It has no sums over columns. With one block per tile, the GPU can choose the order of the work. (2) They have no tile, so they write their sums as they began, zeros. (3) None: `number` is an argument of `token_kernels`, and with a format of 32 bits `ct.astype` changes nothing.
 
 # %% [markdown]
 # ## The recorded step
-# Back to waiting. The prototype's step of nano was this many launches:
+# Back to waiting. This is how many launches the prototype's step of nano took:
 
 # %%
 launched = 512 / NANO["prototype, launched, bfloat16"]
@@ -672,10 +700,10 @@ print(f"launched one by one       {launched * 1e6:5.0f} us a step")
 print(f"captured in a CUDA graph  {captured * 1e6:5.0f} us a step")
 
 # %% [markdown]
-# A **CUDA graph** is a list of launches that is recorded once and then given to the device as a whole. It goes from one kernel to the next by itself; the host starts a replay and is free. (The recorded difference is a tenth here. With a smaller
-# model or batch, kernels are shorter and launches are not, and the difference grows.)
+# A **CUDA graph** is a list of launches that is recorded once and then given to the device as a whole. The device goes from one kernel to the next by itself. The host starts a replay and is free. (Here the recorded difference is a tenth. With a smaller
+# model or batch, the kernels get shorter and the launches don't, so the difference grows.)
 #
-# What is recorded is *which kernel with which arguments*: addresses of arrays as they are, and numbers as they were. That has a famous trap. A recorder is easily written in Python:
+# The graph records *which kernel with which arguments*: arrays by their addresses, and numbers by the values they had. That is a famous trap. Here is a recorder in a few lines of Python:
 
 
 # %%
@@ -724,7 +752,7 @@ graph = recorder.record(
 for _step in range(20):
     replay(graph)
 
-# 2. The learning rate lies in memory, at an address that is recorded; it is written before each replay.
+# 2. The learning rate is in memory, at an address that is recorded. It is written before each replay.
 from_memory, rate = [], np.zeros(1)
 graph = recorder.record(
     lambda: recorder.launch(update_kernel, weight, gradient, rate, from_memory)
@@ -746,12 +774,12 @@ show(
 )
 
 # %% [markdown]
-# The first run trains on, with the learning rate of step 0 for ever, and says nothing. So in a recorded step
+# The first run trains on with the learning rate of step 0 forever, and says nothing. So in a recorded step
 #
-# * **everything that changes lies in device memory**: the learning rate, the step counter, which images, which crops, which branches are dropped;
-# * **nothing waits for the host**: no `float(loss)`, no `if gradient_norm > 1:` in Python. Clipping and "skip this update" are decided by a kernel;
+# * **everything that changes is in device memory**: the learning rate, the step counter, which images, which crops, which branches are dropped;
+# * **nothing waits for the host**: no `float(loss)`, no `if gradient_norm > 1:` in Python. A kernel decides about clipping and "skip this update";
 # * **arrays stay where they are**: a new array in every step would have another address. All buffers are made once, and written into;
-# * **no library does something that cannot be recorded.** CuPy refuses its own matrix products during a capture, so the package calls cuBLAS through nvmath-python.
+# * **no library may do anything that cannot be recorded.** CuPy refuses its own matrix products during a capture, so the package calls cuBLAS through nvmath-python.
 #
 # This is what the package's step keeps on the device instead of in Python variables:
 
@@ -762,16 +790,16 @@ print(", ".join(STEP_STATE.names))
 
 # %% [markdown]
 # **Try it.** (1) A recorded step contains the Python line `if step < 5: rate = 0.01`. What does it do in step 7? (2) Which of these two may be recorded: `gradient *= 0.5` and
-# `gradient = gradient * 0.5`? (3) Time something with `backend.synchronize()` if you have a GPU: how long does the launch of a product of two (4096, 4096) matrices take, and how long the product?
+# `gradient = gradient * 0.5`? (3) If you have a GPU, time something with `backend.synchronize()`: how long does the launch of a product of two (4096, 4096) matrices take, and how long does the product take?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (1) Python's `if` ran once, while step 0 was recorded. What it launched then is launched in step 7, too. (2) The first writes into the array whose address was recorded. The
+# **About *Try it*.** (1) Python's `if` ran once, while step 0 was recorded. What it launched then is launched in step 7, too. (2) The first writes into the array whose address was recorded. The
 # second makes a new array and gives it an old name: kernels that were recorded with the old array still read that one. (3) The launch takes microseconds. The product is $2 \cdot 4096^3 = 137$ GFLOP, so even at the
 # recorded product rate of bfloat16 it takes 178 us, and longer in float32.
 
 # %% [markdown]
 # ## On a GPU
-# With a GPU at hand, this is all there is to do:
+# If you have a GPU, this is all you need to do:
 #
 #     pip install 'tinymixer[cuda13] @ git+https://github.com/tinymixer/tinymixer'   # or [cuda12], to match your driver
 #     pip install 'tinymixer[cutile] @ git+https://github.com/tinymixer/tinymixer'   # also the fused MLPs: CUDA 13
@@ -779,7 +807,7 @@ print(", ".join(STEP_STATE.names))
 #     tinymixer train cifar10-nano --backend cupy --precision bfloat16
 #     tinymixer bench --backend cupy --model nano --precision bfloat16 --profile
 #
-# `--no-captured` launches kernel by kernel, `--kernels reference` goes through the plain array expressions of this course: compare their speed. This cell measures the two rates, if it can:
+# `--no-captured` launches kernel by kernel, and `--kernels reference` uses the plain array expressions of this course. Compare their speed. This cell measures the two rates, if it can:
 
 # %%
 if backend.name == "cupy":
@@ -798,13 +826,58 @@ else:
 
 # %% [markdown]
 # **What was measured and what was not.** The rates, the products, and the bars of PyTorch, JAX, array expressions and prototype were measured on one H100 with the versions in the first cell. The prototype's gradients were not checked against a reference. The package's own kernels and
-# captured step are compiled for A100 and H100 and tested on an emulator, against the operations of this course, its tile kernels on NumPy; on a GPU they have not run yet. `docs/gpu.md` lists what was measured.
+# captured step are compiled for A100 and H100, and tested on an emulator against the operations of this course. Its tile kernels are tested on NumPy. They have not run on a GPU yet. `docs/gpu.md` lists what was measured.
+
+# %% [markdown]
+# ## Questions
 #
+# **1.** You time `a @ b` on a GPU with a clock before and after the line. It takes 20 us, however large the matrices are. Why?
+#
+# <details><summary>Answer</summary>
+#
+# You have timed the launch. The product goes into a queue, and the line returns before it has been computed. Call `synchronize()` before you read the clock, both times.
+#
+# </details>
+#
+# **2.** A kernel adds two arrays of 100 million float32 numbers. What is the least time it can take on the H100 of this lesson (2.95 TB/s)? What changes with bfloat16?
+#
+# <details><summary>Answer</summary>
+#
+# It reads two arrays and writes one: $3 \cdot 4 \cdot 10^8 = 1.2 \cdot 10^9$ bytes, which take about 407 us. The $10^8$ additions are nothing beside that, so it is bound by memory. With two bytes per number it takes half as long, about 203 us.
+#
+# </details>
+#
+# **3.** Somebody launches `size // 256` blocks of 256 threads. All tests with 1,024 elements pass. What happens with 1,000 elements, and what should the tests have tried?
+#
+# <details><summary>Answer</summary>
+#
+# There are 3 blocks, so the last 232 elements are never computed, and `y` keeps whatever was in memory there. The number of blocks has to be rounded up. Tests need sizes that are not multiples of the block's, and sizes below one block.
+#
+# </details>
+#
+# **4.** A step has 300 kernels that take 1 ms together, and a launch takes 5 us. Estimate how long the step takes, launched one by one and as a recorded graph. What changes when the batch becomes four times as large?
+#
+# <details><summary>Answer</summary>
+#
+# Launched one by one, the host needs $300 \cdot 5$ us $= 1.5$ ms, so the step takes at least that. Recorded, it takes about 1 ms. With four times the batch the kernels take up to 4 ms. The launches then hide behind them, and the graph gains little.
+#
+# </details>
+#
+# **5.** A colleague stores the weights in bfloat16, "because the products round them anyway". Explain what goes wrong.
+#
+# <details><summary>Answer</summary>
+#
+# Rounding for one product costs a small error that does not stay. But an update is a small number added to a large one: near 1, bfloat16's steps are 0.004 below and 0.008 above, and a smaller update is rounded away every time. The weights stop learning. So the weights
+# are kept and updated in float32, and only a copy for the products is rounded.
+#
+# </details>
+
+# %% [markdown]
 # ## What you have now
 # | what is slow | why | what helps |
 # |---|---|---|
 # | copies between host and device | the bus | keep the data there, as bytes |
-# | waiting for a result | the queue runs empty | read losses seldom, decide on the device |
+# | waiting for a result | the queue runs empty | read losses rarely, decide on the device |
 # | many small kernels | a launch takes microseconds | fuse, record the step once |
 # | element-by-element array code | every line is a trip through memory | fuse, 16-bit numbers |
 # | products with a small inner size | few operations per byte | fewer bytes: a whole MLP in one kernel |

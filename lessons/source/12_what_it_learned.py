@@ -1,15 +1,42 @@
 # %% [markdown]
 # # Lesson 12 · What it learned
 #
-# *70 minutes. Before: [lesson 09](09_mixer.ipynb) (the whole Mixer), [lesson 10](10_training.ipynb) (training).*
+# *80 minutes. Before: [lesson 09](09_mixer.ipynb) (the whole Mixer), [lesson 10](10_training.ipynb) (training).*
 #
-# A trained Mixer is a few thousand numbers, and nobody wrote them. What do they do? This lesson trains a small one and then looks inside, with tools that
-# you have already: reading weights as images, and going backward. After it you can
+# A trained Mixer is thousands of numbers, and nobody wrote them. What do they do? This lesson trains a small one and then looks inside, with tools that
+# you already have: reading weights as images, and going backward. After it you can
 #
 # * show the weights of token mixing as pictures, and compare them honestly with random ones,
 # * find pairs of units that are opposites, and say what such a pair computes,
 # * ask which pixels a decision depends on, by the gradient and by covering them,
-# * measure how far apart tokens influence each other, and what a layer knows already.
+# * measure over what distance tokens influence each other, and how much a layer already knows.
+
+# %% [markdown]
+# ## Before you begin
+#
+# **1.** What do you learn from a backward pass whose `dy` is 1 at one place and 0 everywhere else? (lesson 03)
+#
+# <details><summary>Answer</summary>
+#
+# How that one output reacts to every input: a row of the Jacobian. `dy` weights the outputs, and here only one of them counts.
+#
+# </details>
+#
+# **2.** Token mixing's `weight1` is `(DS, S)`. Which of its indices tells where in the image a number comes from? (lesson 08)
+#
+# <details><summary>Answer</summary>
+#
+# The second, the column. There is one column for each token that goes in, and a token is a place in the image. A row belongs to one hidden unit and has a weight for every place.
+#
+# </details>
+#
+# **3.** AdamW has the learning rate 0.006 and the decay 3. What happens to a weight whose gradient is always zero, in one step and in a hundred? (lesson 10)
+#
+# <details><summary>Answer</summary>
+#
+# Decoupled decay shrinks it by the factor $1 - 0.006 \cdot 3 = 0.982$ in each step. After a hundred steps $0.982^{100} \approx 0.16$ of it is left.
+#
+# </details>
 
 # %%
 from pathlib import Path
@@ -38,12 +65,12 @@ from tinymixer.training import evaluate, load_model, train_step
 digits = load_dataset("digits")
 
 # %% [markdown]
-# ## A Mixer to look into
-# With patches of a single pixel ($P = 1$) the 8 x 8 digits have $S = 64$ tokens, so that a unit of token mixing sees the whole image pixel by pixel. Few
+# ## A Mixer to look inside
+# With patches of a single pixel ($P = 1$) the 8 x 8 digits have $S = 64$ tokens, so a unit of token mixing sees the whole image pixel by pixel. Few
 # channels keep the training short.
 #
-# One setting is unusual: a weight decay of 3. A weight that nothing needs is pulled to zero by it. Without that, the random numbers of the
-# beginning would still be there at the end, and cover what was learned.
+# One setting is unusual: a weight decay of 3. It pulls every weight that nothing needs to zero. Without it, the random numbers from the
+# beginning would still be there at the end, and hide what was learned.
 
 
 # %%
@@ -83,8 +110,8 @@ print(f"{model.parameters.count:,} parameters, test accuracy {result.accuracy:.1
 
 # %% [markdown]
 # ## Units as images
-# Token mixing begins with `weight1`, of shape `(DS, S)`: each of its $DS = 32$ hidden units has one weight per token. In each channel it takes the sum of the
-# tokens with these weights. Where a weight is large and positive, the unit wants that token's channel high; where it is negative, low. And since tokens are
+# Token mixing begins with `weight1`, of shape `(DS, S)`: each of its $DS = 32$ hidden units has one weight per token. In each channel the unit adds up the
+# tokens, multiplied by these weights. Where a weight is large and positive, the unit wants that token's channel high. Where it is negative, the unit wants it low. And because tokens are
 # patches of a grid, a unit's weights are an *image* of that grid. The Mixer paper shows them (Tolstikhin et al. 2021, "Visualization").
 #
 # ### Exercise 12.1
@@ -102,8 +129,8 @@ def my_units_as_images(weight1, height, width):
 check("12.1", my_units_as_images)
 
 # %% [markdown]
-# The package's `as_images(model, block)` does the same. Here are the twelve units with the largest weights, of every block, and below them units as
-# they were before training. Blue is positive, red negative, white zero; each picture has its own scale.
+# The package's `as_images(model, block)` does the same. Here are the twelve units with the largest weights of every block, and below them units as
+# they were before training. Blue is positive, red negative, white zero. Each picture has its own scale.
 
 
 # %%
@@ -131,15 +158,15 @@ for line, (name, images) in zip(axes, rows, strict=True):
 show(
     figure,
     alt="Twelve 8 by 8 weight images per block. In block 0 strong weights lie together in the middle, where the "
-    "strokes are, and the left and right rim is pale; deeper units are busier, and the untrained ones noise.",
+    "strokes are, and the left and right edges are pale. Deeper units are busier, and the untrained ones are noise.",
 )
 
 # %% [markdown]
-# Look at block 0 beside the untrained units. The columns at the left and right rim, which are nearly always black in the data, have faded: nothing was to be learned there, and weight decay took
-# them. What is left are patches and short strokes in the middle. Deeper down, pictures look less like anything drawn. The authors, with hundreds of millions of photographs, found it the same: some units see the whole image, others a region,
+# Compare block 0 with the untrained units. The columns at the left and right edges, which are nearly always black in the data, have faded: there was nothing to learn there, and weight decay took the weights
+# away. Patches and short strokes are left in the middle. Deeper down, the pictures look less like anything drawn. The authors, with hundreds of millions of photographs, found much the same: some units see the whole image, others a region,
 # and deeper layers show no structure that one could name.
 #
-# Numbers say it better than an eye that wants to see something. In a picture of strokes, neighbours are alike. So: the *correlation* of each weight with the one to its right, which is 1 where they rise and fall together, 0 where they have nothing to do with each other, and $-1$ where one rises as the other falls.
+# Numbers are more reliable than an eye that wants to see something. In a picture of strokes, neighbours are alike. So let us take the *correlation* of each weight with the one to its right. It is 1 if they rise and fall together, 0 if they have nothing to do with each other, and $-1$ if one rises as the other falls.
 
 # %%
 for name, images in rows:
@@ -148,7 +175,7 @@ for name, images in rows:
 
 # %% [markdown]
 # ## Opposite phases
-# The paper's figure has its units in pairs, since many of them come with a partner that is nearly the same picture *with the sign exchanged*: where one wants light, the other wants dark. Is it so here?
+# The paper's figure shows the units in pairs, because many of them have a partner that is nearly the same picture *with the opposite sign*: where one wants light, the other wants dark. Is it so here?
 #
 # The **cosine** of two units $u$ and $v$, as vectors of $S$ weights, tells how alike their pictures are, whatever their size:
 #
@@ -157,7 +184,7 @@ for name, images in rows:
 # It is 1 for equal pictures, 0 for pictures that have nothing to do with each other, and $-1$ for opposites.
 #
 # ### Exercise 12.2
-# For each unit find the one with the smallest cosine, and that cosine.
+# For each unit, find the unit with the smallest cosine, and that cosine.
 
 
 # %%
@@ -174,7 +201,7 @@ def my_opposites(weights):
 check("12.2", my_opposites)
 
 # %% [markdown]
-# Among 32 units, some will be somewhat opposite by chance. So the same figure is taken from the untrained weights, and beside the most opposite partner stands
+# Among 32 units, some will be somewhat opposite by chance. So we measure the untrained weights in the same way. And next to the most opposite partner we look at
 # the most *similar* one:
 
 # %%
@@ -202,11 +229,11 @@ show(
 )
 
 # %% [markdown]
-# What can be said, and what not?
+# What can we say, and what not?
 #
-# * Opposites are there, and not by chance: the cosines lie well below those of random units, in every block.
-# * But these pairs are no clean negatives. The paper's are far clearer, from a larger model and far more images.
-# * And units have become *similar* to others at least as much. So what we see is perhaps this: units agree on fewer patterns than there are units, and use them with both signs.
+# * Opposites are there, and not by chance: the cosines are well below those of random units, in every block.
+# * But these pairs are not clean negatives. The paper's are far clearer, from a larger model and far more images.
+# * And units have become *similar* to others at least as much. So perhaps this is what we see: units agree on fewer patterns than there are units, and use them with both signs.
 #
 # Why with both signs? A pair $z$ and $-z$ goes through the GELU. By its formula from lesson 04, with $t = \tanh(u)$, which changes its sign with $z$,
 #
@@ -216,7 +243,7 @@ show(
 #
 # $$\mathrm{gelu}(z) - \mathrm{gelu}(-z) = z, \qquad \mathrm{gelu}(z) + \mathrm{gelu}(-z) = z\,t \approx |z| .$$
 #
-# One unit can let through half of the signal only. A pair lets through all of it, unbent, if the next Linear takes them with opposite signs, or its absolute value, if it takes them with the same.
+# One unit alone lets only half of the signal through. A pair lets all of it through, unbent, if the next Linear takes the two with opposite signs. If it takes them with the same sign, it gets about the absolute value.
 # Which do our pairs do? The next Linear's `weight2` is `(S, DS)`: a column is what a unit gives to the tokens.
 
 # %%
@@ -227,12 +254,12 @@ for block in range(3):
         print(f"block {block}: {angle:25.2f} {given[one, other]:20.2f}")
 
 # %% [markdown]
-# In the last block the numbers on the right are large, of either sign: absolute values, and signals let through. In block 0 they are small: there, what partners give has little to do with each other.
+# In the last block the numbers on the right are large, with either sign: absolute values, and signals let through. In block 0 they are small: there, the outputs of two partners have little to do with each other.
 #
 # ## Which pixels count: the gradient
-# Pictures of weights are the same for every image. Now take one image and ask: which pixels was the decision made by? The decision is a logit, a number, and a derivative says how a number reacts to
+# Pictures of weights are the same for every image. Now take one image and ask: which pixels is the decision based on? The decision is a logit, a number, and a derivative says how a number reacts to
 # each pixel. Our backward pass goes all the way down to the image. It asks for `dlogits`, the derivative of *something* with respect to the logits. In training that something was the loss. If it is logit $k$ itself,
-# then its derivative with respect to logit $k$ is 1, and to all the others 0.
+# then its derivative with respect to logit $k$ is 1, and its derivative with respect to every other logit is 0.
 #
 # ### Exercise 12.3
 # Write the derivative of one logit per image with respect to the pixels. (`model.backward` also adds to the parameters' gradients. That does no harm here.)
@@ -253,10 +280,10 @@ check("12.3", my_saliency)
 
 # %% [markdown]
 # ## Which pixels count: covering them
-# A gradient tells about tiny changes. The blunter question is often the better one: *what if this part were not there?*
+# A gradient only tells about tiny changes. The blunter question is often the better one: *what if this part were not there?*
 #
 # ### Exercise 12.4
-# Cover the image square by square with `fill`, and write down by how much the score falls. `score` takes images, so one image is `image[None]`, and returns one number for each.
+# Cover the image square by square with `fill`, and note by how much the score falls each time. `score` takes images and returns one number for each. A single image is `image[None]`.
 
 
 # %%
@@ -281,7 +308,7 @@ def my_occlusion(score, image, size, fill):
 check("12.4", my_occlusion)
 
 # %% [markdown]
-# Both for the first test image of each digit, with the package's `saliency` and `occlusion`. A square of 2 x 2 pixels is covered with black, so that ink is taken away. Blue: ink here
+# Here are both for the first test image of each digit, with the package's `saliency` and `occlusion`. Squares of 2 x 2 pixels are covered with black, which takes ink away. Blue means that ink here
 # speaks *for* the digit.
 
 # %%
@@ -310,10 +337,10 @@ show(
 )
 
 # %% [markdown]
-# The gradients look scattered. They are right (the course has checked them often enough), but they answer the question about *tiny* changes, and the logit bends quickly, from pixel to pixel in another way. Covering shows a few parts of the strokes
+# The gradients look scattered. They are right (the course has checked them often enough), but they answer the question about *tiny* changes, and the logit bends quickly, in a different way for each pixel. Covering shows a few parts of the strokes
 # that each digit cannot do without. A red square, where there is one, is ink that speaks *against* its own digit.
 #
-# How far can one trust a gradient here? Take a step of length $h$ along it, the steepest way up, and compare with what it promised:
+# How far can you trust a gradient here? Take a step of length $h$ along it, the steepest way up, and compare the rise of the logit with the promised one:
 
 # %%
 direction = slopes / np.sqrt(np.sum(slopes**2, axis=(1, 2, 3), keepdims=True))  # length 1
@@ -327,16 +354,16 @@ for h in (0.01, 0.1, 1.0, 4.0):
     )
 
 # %% [markdown]
-# In these normalised pixels black and white are 2.7 apart. Covering a square is a *long* step, for which the gradient's promise means little.
+# In these normalised pixels black and white are 2.7 apart. So covering a square is a *long* step, and the gradient's promise means little there.
 #
 # ## How far apart tokens influence each other
-# A convolution of 3 x 3 pixels lets a pixel depend on its neighbours, and needs many layers before the far corner reaches it. Token mixing has a weight for every pair of tokens. Does it use them? Let
+# A convolution of 3 x 3 pixels lets a pixel depend on its neighbours. It takes many layers before the far corner reaches that pixel. Token mixing connects every pair of tokens. Does it make use of that? Let
 # $y_s$ be the token that comes out of some blocks at place $s$, a row of $C$ numbers, and $x_t$ the token that went in at place $t$. We call
 #
 # $$\mathrm{influence}(s, t) = \sum_{i,j} \left(\frac{\partial\, y_{si}}{\partial\, x_{tj}}\right)^2$$
 #
-# the influence of $t$ on $s$, averaged over images. It comes from the backward pass with a cotangent (the `dy` that we choose, lesson 03) that is zero except at token $s$ (`tinymixer/analysis/token_influence.py` tells how one pass is enough for all
-# $i$). The maps show the influence of all tokens on the one that is marked, after one, two and three blocks. Its influence on itself, which mostly comes straight through the skip connection, is left out.
+# the influence of $t$ on $s$, averaged over images. We get it from the backward pass, with a cotangent (the `dy` that we choose, lesson 03) that is zero except at token $s$ (`tinymixer/analysis/token_influence.py` explains why one pass is enough for all
+# $i$). The maps show the influence of all tokens on the marked one, after one, two and three blocks. Its influence on itself is left out: most of that comes straight through the residual connection.
 
 # %%
 patches, _ = ops.images_to_patches_forward(
@@ -380,11 +407,11 @@ print(
 )
 
 # %% [markdown]
-# A neighbour counts for more than a token farther away, but not for much more, and there are at most eight neighbours among 63. So the mean distance is nearly what it would be if all others counted alike: this Mixer uses the whole image
-# from its first block on. Nothing told it that pixels next to each other belong together. What it knows of that it had to find in 1,437 images. A convolution need not learn it, which is one reason why Mixers want much data.
+# A neighbour counts for as much as a token farther away or for a little more, and there are at most eight neighbours among 63. So the mean distance is nearly what it would be if all others counted alike: this Mixer uses the whole image
+# from its first block on. Nothing told it that pixels next to each other belong together. It had to find that out from 1,437 images. A convolution does not have to learn it. That is one reason why Mixers need a lot of data.
 #
-# ## What a layer knows already
-# How much of the answer is there after each block? A **linear probe** finds out: freeze the network, take the mean over tokens of what comes out of a block (as the head does with the last one's), and fit one Linear layer to the labels,
+# ## What a layer already knows
+# How much of the answer is there after each block? A **linear probe** finds out. Freeze the network, take the mean over tokens of a block's output (as the head does with the last block's), and fit one Linear layer to the labels
 # by least squares. Its test accuracy says how much of the answer can be *read off* there.
 
 
@@ -432,8 +459,8 @@ show(
 )
 
 # %% [markdown]
-# After the stem, the mean over tokens knows how much ink there is and nothing of where, for the stem is linear and sees single pixels. It is one number, seen through 16 channels, and trained or not makes no difference. Every block of the trained network
-# adds to that. Untrained blocks mix too, at random, and the probe can use a part of it: without that line in the figure one would give training the credit for all.
+# After the stem, the mean over tokens knows how much ink there is, but not where, because the stem is linear and sees single pixels. It is a single number, seen through 16 channels, so training makes no difference. Every block of the trained network
+# adds to that. Untrained blocks mix too, at random, and the probe can use some of it. Without that line in the figure, we would give training the credit for everything.
 #
 # (A trap in passing: without `rcond=1e-5`, least squares would use the rounding errors of the features after the stem as if they were information, and find some.)
 #
@@ -493,13 +520,13 @@ show(
 )
 
 # %% [markdown]
-# The upper one. It is easy to find bars and edges in it, and as easy in the lower one: in 16 random numbers an eye always sees something. The correlation of neighbours is near zero in both.
+# The upper one. It is easy to find bars and edges in it, and just as easy in the lower one: in 16 random numbers an eye always sees something. The correlation of neighbours is near zero in both.
 #
-# There is a reason. A patch has 16 pixels and the stem 32 channels, so nothing has to be left out: *any* 16 filters that don't depend on each other carry the whole patch, and the next layer can take from them what it wants. Training hardly
-# needs to touch the stem. The paper's appendix has both cases: a Mixer with patches of 32 pixels whose filters are clear pictures, and one with patches of 16 pixels, most of whose filters show no structure.
+# There is a reason. A patch has 16 pixels and the stem has 32 channels, so nothing has to be left out: *any* 16 filters that don't depend on each other carry the whole patch, and the next layer can take from them what it wants. Training hardly
+# needs to touch the stem. The paper's appendix has both cases: a Mixer with patches of 32 x 32 pixels whose filters are clear pictures, and one with patches of 16 x 16 pixels, where most filters show no structure.
 #
 # ## With colour photographs
-# All of this works on any run of the package. On CIFAR-10 the filters have colours, and with patches of 4 pixels the grid is 8 x 8 again. If you have trained on it, this cell shows the stem's filters; otherwise it says how to get there.
+# All of this works with any run of the package. On CIFAR-10 the filters have colours, and with patches of 4 x 4 pixels the grid is 8 x 8 again. If you have trained on it, this cell shows the stem's filters. Otherwise it says how to get there.
 
 # %%
 cifar10 = cifar10_or_advice()
@@ -524,9 +551,55 @@ elif cifar10 is not None:
 # steps along that gradient until the answer changes. Would a person agree? (3) Shuffle the pixels of all images, training and test, in one fixed order, and train again. What happens to the accuracy, and why?
 
 # %% [markdown] tags=["solution"]
-# **About the questions.** (1) The accuracy changes little, but the pictures look nearly untrained, because what is not needed does no harm and stays. Weights that work and weights that can be read are two things. (2) With steps of length 0.1 it takes about 30
-# until the answer changes. That is about as far as turning one pixel from black to white, but spread over the image, where it looks like noise: an *adversarial example* (Goodfellow et al. 2015, arXiv 1412.6572). (3) Nearly nothing happens. No part of this Mixer knows where a token is: its weights begin at random, and a fixed
-# order of tokens only changes which weight is whose. A convolution would suffer; the paper compares the two on shuffled photographs.
+# **About *Try it*.** (1) The accuracy changes little, but the pictures look nearly untrained, because weights that are not needed do no harm and stay. Weights that work and weights that can be read are two different things. (2) With steps of length 0.1 it takes about 30
+# until the answer changes. That is about as far as turning one pixel from black to white, but spread over the image, where it looks like noise: an *adversarial example* (Goodfellow et al. 2015, arXiv 1412.6572). (3) Almost nothing happens. No part of this Mixer knows where a token is: its weights begin at random, and a fixed
+# order of tokens only changes which weight belongs to which token. A convolution would suffer. The paper compares the two on shuffled photographs.
+
+# %% [markdown]
+# ## Questions
+#
+# **1.** A hidden unit of token mixing has the same weight for all tokens. What does it compute, and what would its picture look like?
+#
+# <details><summary>Answer</summary>
+#
+# In each channel it computes the sum over all tokens, that is the mean times a number. Its picture is a square of one colour. Such a unit knows how much there is of something in the image, but not where.
+#
+# </details>
+#
+# **2.** You want the derivative of all ten logits with respect to the pixels, for five images of 8 x 8 x 1. How many backward passes does that take, and what is the shape of each result?
+#
+# <details><summary>Answer</summary>
+#
+# Ten, one for each logit, and each result is `(5, 8, 8, 1)`. One pass can serve all five images at once, because a logit of one image does not depend on the pixels of another. It cannot serve two logits of the same
+# image: their derivatives would be added up.
+#
+# </details>
+#
+# **3.** Somebody looks at 32 units with four tokens each. The mean cosine with the most opposite partner is $-0.87$. "The network has learned opposites." What is missing?
+#
+# <details><summary>Answer</summary>
+#
+# The comparison with random weights. With only four numbers per unit, 32 random units find partners with a mean of about $-0.87$, too. With 64 tokens, random units get only to about $-0.25$. So the same cosine can be pure chance
+# or a real finding.
+#
+# </details>
+#
+# **4.** Estimate the size of the cosine of two random vectors with $S = 64$ entries, and how negative the smallest of 31 such cosines is.
+#
+# <details><summary>Answer</summary>
+#
+# The sum over 64 products of random sign and size grows only like $\sqrt{64}$, and the cosine divides by about 64. So a typical cosine is $1/\sqrt{64} = 0.125$. The smallest of 31 is about two such sizes below zero, near $-0.25$, as in the table above.
+#
+# </details>
+#
+# **5.** The gradient says that a pixel hardly matters. Covering it makes the logit fall a lot. Explain to a colleague how both can be right.
+#
+# <details><summary>Answer</summary>
+#
+# They answer different questions. The gradient is the slope at this image, and the logit can be flat here because something is saturated, like $\tanh$ far out. Covering is a long step that leaves the flat region. For "what if it were a
+# little darker" trust the gradient, and for "what if it were not there" cover it.
+#
+# </details>
 
 # %% [markdown]
 # ## What you have now
@@ -537,7 +610,7 @@ elif cifar10 is not None:
 # | which pixels matter? | backward from one logit; covering | a few parts of the strokes; gradients hold for small steps only |
 # | how far does a token reach? | the Jacobian's squares | across the whole image, from block 0 on |
 # | what does a layer know? | a linear probe | more with every block |
-# | what do the stem's filters show? | filters as images, beside random ones | nothing that one can tell from chance |
+# | what do the stem's filters show? | filters as images, beside random ones | nothing that can be told from chance |
 #
 # And a habit: whatever you see in a network, look for it in an untrained one as well.
 #

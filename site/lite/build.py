@@ -20,7 +20,6 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-
 from pyodide_folder import HERE, REPOSITORY, BuildError, make_pyodide_folder
 
 from tinymixer.lessons.merging import KEY, digest

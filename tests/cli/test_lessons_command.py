@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lessons.notebooks import write_notebook
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.folder import lessons_source
 from tinymixer.lessons.merging import record
@@ -148,3 +149,36 @@ def test_jupyterlab_missing_is_a_sentence(tinymixer, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jupyterlab" else find_spec(name))
     assert tinymixer("lessons").is_error("JupyterLab is not installed", 'pip install "tinymixer[lessons] @ git+')
     assert json.loads(Path("tinymixer-lessons/02_linear.ipynb").read_text())["cells"]
+
+
+MEAN = """import numpy as np
+def my_mean_over_tokens_backward(dy, shape):
+    return np.broadcast_to(dy / shape[0], shape)
+"""
+LINEAR = "def my_linear_forward(x, weight, bias):\n    return x @ weight + bias\n"
+
+
+def test_the_capstone_says_what_is_yours_and_trains(tinymixer, tmp_path):
+    write_notebook(tmp_path / "09_mixer.ipynb", MEAN)
+    told = tinymixer("lessons", "capstone", str(tmp_path), "--epochs", "1")
+    assert told.code == 0, told.out
+    assert "yours: 1 of 13" in told.out
+    assert "as rounding explains" in told.out
+    write_notebook(tmp_path / "09_mixer.ipynb", MEAN.replace("/ shape[0]", "/ shape[1]"))
+    write_notebook(tmp_path / "02_linear.ipynb", LINEAR)
+    told = tinymixer("lessons", "capstone", str(tmp_path), "--epochs", "1", "--json")
+    assert told.code == 1
+    assert not told.json["good"]
+    assert told.json["training"]["agrees"]  # with the one that is right
+    assert [row["exercise"] for row in told.json["functions"] if row["state"] == "wrong"] == ["9.3"]
+
+
+def test_the_capstone_has_a_sentence_where_there_is_nothing(tinymixer, tmp_path):
+    told = tinymixer("lessons", "capstone", str(tmp_path), "--json")
+    assert told.code == 2
+    assert json.loads(told.out) == {"folder": str(tmp_path), "good": False, "functions": [], "training": None}
+    assert "There is no notebook of lessons 02 to 09" in told.err
+    write_notebook(tmp_path / "09_mixer.ipynb", "x = 1")
+    told = tinymixer("lessons", "capstone", str(tmp_path))
+    assert told.code == 1
+    assert "nothing to train with" in told.out

@@ -29,6 +29,26 @@ def test_a_right_answer_passes_and_says_what_was_compared(capsys):
     )
 
 
+def test_verdicts_agree_in_number():
+    assert examine("10.1", lambda w, g, rate: w - rate * g).sentence == "right. weights are as expected on 4 inputs."
+    assert examine("10.1", lambda w, g, rate: w + g).sentence == "weights are not right."
+    assert examine("2.2", lambda dy: -dy.sum(axis=0)).sentence == "dbias is not right."
+
+
+def test_a_verdict_on_conditions_lists_them():
+    def unshuffled(count, size, generator):
+        return [range(i * size, (i + 1) * size) for i in range(count // size)]
+
+    said = examine("10.4", unshuffled).sentence
+    assert said == "not as it should be: new batches in every epoch. Right so far: the batches' sizes; no image twice."
+
+    def shuffled(count, size, generator):
+        order = generator.permutation(count)
+        return [order[i * size : (i + 1) * size] for i in range(count // size)]
+
+    assert examine("10.4", shuffled).sentence.startswith("right on 3 inputs: the batches' sizes; no image twice; new")
+
+
 def test_an_unwritten_answer_is_told_so_in_one_line(capsys):
     def unwritten(dy, cache):
         raise NotYet

@@ -16,15 +16,7 @@ CHEAT_SHEET = "lessons/cheatsheet.md"
 OPERATIONS = [name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")]
 OF_OTHER_MODELS = {  # operations of models that no lesson builds
     *("max_pooling", "average_pooling", "global_average_pooling", "group_norm"),
-    *("weight_standardisation", "scaled_weight_standardisation"),
-    *(
-        "softmax",
-        "self_attention",
-        "relative_attention",
-        "position_embedding",
-        "prepend_class_token",
-        "take_class_token",
-    ),
+    *("weight_standardisation", "scaled_weight_standardisation", "relative_attention"),
 }
 
 

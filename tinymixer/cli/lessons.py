@@ -4,8 +4,9 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
@@ -15,6 +16,7 @@ from tinymixer.errors import ConfigError, TinymixerError, install_line
 from tinymixer.text import counted
 
 if TYPE_CHECKING:
+    from tinymixer.lessons.collecting import Comparison, MyFunctions
     from tinymixer.lessons.progress import LessonState
 
 FEW = 6  # new files that are named: the lessons that a later version has brought into an older folder
@@ -41,6 +43,7 @@ def lessons(context: click.Context, folder: Path | None, no_open: bool) -> None:
       tinymixer lessons --folder my-course
       tinymixer lessons status
       tinymixer lessons update --dry-run
+      tinymixer lessons capstone                train a Mixer with your own functions
       pytest tinymixer-lessons -k task_2_3      check one exercise from a terminal
     """
     from tinymixer.lessons.copies import remark_about
@@ -131,6 +134,76 @@ def update(context: click.Context, numbers: tuple[str, ...], dry_run: bool) -> N
         click.echo(f"{counted(changed, 'file')} renewed" if changed else "your lessons are up to date: nothing to do")
     if troubles:
         raise Exit(1)
+
+
+@lessons.command(short_help="Train a Mixer with the functions that you wrote.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.option("--epochs", type=click.IntRange(1, 100), default=6, show_default=True, help="Length of the training.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=90,
+    show_default=True,
+    help="The most that the training with your functions may take.",
+)
+@json_option
+@click.pass_context
+def capstone(context: click.Context, folder: Path | None, epochs: int, seconds: float, as_json: bool) -> None:
+    """Hold your functions of lessons 02 to 09 to the package's, and train a Mixer with them (lesson 18).
+
+    Each function is tried on the inputs of real training steps. The package's stand in for those that are missing or
+    wrong. Then a small Mixer is trained on digits twice from the same weights, with your functions and with the
+    package's. Your code runs in separate processes with limits.
+
+    \b
+    Exit status: 0 where at least one function is yours, none of yours is wrong, and both trainings agree; 1 otherwise.
+
+    \b
+    Examples:
+      tinymixer lessons capstone
+      tinymixer lessons capstone my-course --json
+    """
+    from tinymixer.lessons.collecting import collect, compare_in_a_process
+    from tinymixer.lessons.grading import PASSED, WRONG
+    from tinymixer.lessons.text import encodable
+
+    try:
+        found, never_ending = collect(folder or context.obj)
+    except TinymixerError:
+        if as_json:  # standard output is always JSON; the error goes to standard error
+            click.echo(
+                json.dumps({"folder": str(folder or context.obj), "good": False, "functions": [], "training": None})
+            )
+        raise
+    yours, wrong = found.in_state(PASSED), found.in_state(WRONG)
+    if not as_json:
+        click.echo(encodable(found.report(), sys.stdout))
+    training = compare_in_a_process(found, never_ending, epochs, seconds) if yours else None
+    good = training is not None and training.agrees and not wrong
+    if as_json:
+        click.echo(json.dumps(_capstone_as_json(found, training, good), indent=2))
+    elif training is not None:
+        click.echo(encodable(f"\n{training}", sys.stdout))
+    else:
+        click.echo("None of these functions is yours yet, so there is nothing to train with.")
+    raise Exit(0 if good else 1)
+
+
+def _capstone_as_json(found: "MyFunctions", training: "Comparison | None", good: bool) -> dict[str, Any]:
+    rows = [
+        {
+            "exercise": one.part.number,
+            "function": one.part.function,
+            "operation": one.part.operation,
+            "state": one.state,
+            "sentence": one.sentence,
+            "details": one.details,
+            "hint": one.hint,
+        }
+        for one in found.findings
+    ]
+    compared = None if training is None else asdict(training) | {"agrees": training.agrees}
+    return {"folder": str(found.folder), "good": good, "functions": rows, "training": compared}
 
 
 def _open_jupyterlab(folder: Path, page: str) -> int:

@@ -8,10 +8,20 @@ Checks need NumPy alone. Pictures need Matplotlib, which the extras `lessons` an
 IPython, which every Jupyter program has.
 """
 
+from tinymixer.lessons.collecting import my_functions
 from tinymixer.lessons.data import cifar10_or_advice
 from tinymixer.lessons.exercise import NotYet
 from tinymixer.lessons.grading import check, examine
 from tinymixer.lessons.pictures import new_figure, show
 from tinymixer.lessons.progress_table import show_progress
 
-__all__ = ["NotYet", "check", "cifar10_or_advice", "examine", "new_figure", "show", "show_progress"]
+__all__ = [
+    "NotYet",
+    "check",
+    "cifar10_or_advice",
+    "examine",
+    "my_functions",
+    "new_figure",
+    "show",
+    "show_progress",
+]

@@ -18,6 +18,7 @@ from tinymixer.lessons.notebook import EVERYTHING, Notebook, Statement
 from tinymixer.lessons.running import Printed, cut, message_of
 
 Place = tuple[int, int]  # a statement's cell and line
+Examiner = Callable[..., Verdict]  # called with an exercise's number and the learner's functions
 
 
 class NotebookCommand(Exception):  # noqa: N818, the learner reads it
@@ -46,12 +47,14 @@ class Answers:
     names     the functions, and everything that they use
     troubles  a sentence for each cell or statement that could not be run
     lost      name -> the sentence about the statement that should have defined it
+    examine   gives the verdict on an exercise's functions
     """
 
     notebook: Notebook
     names: dict[str, Any]
     troubles: list[str]
     lost: dict[str, str] = field(default_factory=dict)
+    examine: Examiner = examine
 
     def verdict(self, exercise: Exercise) -> Verdict:
         """The verdict on this notebook's answer to an exercise."""
@@ -60,7 +63,7 @@ class Answers:
             said = " ".join(self.troubles) or "Its cell may have been deleted: take a fresh notebook beside yours."
             sentence = f"the notebook does not define {' and '.join(missing)}. {cut(said, 600)}"
             return Verdict(exercise.number, exercise.title, WRONG, sentence, {})
-        verdict = examine(exercise.number, *(self.names[name] for name in exercise.functions))
+        verdict = self.examine(exercise.number, *(self.names[name] for name in exercise.functions))
         lost = " ".join(dict.fromkeys(self.lost[name] for name in sorted(self._rests_on(exercise) & self.lost.keys())))
         if lost and verdict.state == WRONG:
             return replace(verdict, details=verdict.details | {"notebook": cut(lost, 600)})
@@ -96,6 +99,7 @@ def grade(
     skip: dict[Place, str] | None = None,
     before_statement: Callable[[Statement], None] = lambda statement: None,
     before_exercise: Callable[[str], None] = lambda number: None,
+    examine: Examiner = examine,
 ) -> Iterator[Verdict]:
     """Run the statements that these exercises need, and give the verdict on each exercise at the cell that checks it.
 
@@ -105,11 +109,12 @@ def grade(
 
     skip   statements not to run, each with the sentence that says why
     before_statement, before_exercise   called before each one
+    examine   gives the verdict on an exercise's functions
     """
     for file, text in notebook.texts.items():
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     module = types.ModuleType("__main__")
-    answers = Answers(notebook, vars(module), list(notebook.troubles))
+    answers = Answers(notebook, vars(module), list(notebook.troubles), examine=examine)
     answers.names |= {"get_ipython": _NoShell, "display": _display}
     left = [find_exercise(number) for number in numbers]
     needed = set(notebook.needed_for(name for exercise in left for name in exercise.functions))

@@ -40,7 +40,7 @@ def first_difference(name: str, expected: Any, got: Any, tolerance: float) -> Di
     if isinstance(got, list | tuple) and np.ndim(expected) > 0:
         kind = type(got).__name__
         return Difference(
-            name, f"an array of shape {np.shape(expected)}", f"a {kind}", f"{kind}s are no arrays: {LIST_HINT}"
+            name, f"an array of shape {np.shape(expected)}", f"a {kind}", f"a {kind} is not an array: {LIST_HINT}"
         )
     return _of_arrays(name, _countable(np.asarray(expected)), _countable(array), got, tolerance)
 
@@ -131,10 +131,10 @@ def _shape_hint(expected: np.ndarray, got: np.ndarray, tolerance: float) -> str:
     if got.ndim == 2 and expected.shape == got.T.shape and same(expected, got.T.copy(), tolerance):
         return "This is the transpose of what is asked for: swap the two factors of the product, or transpose it."
     if got.ndim > expected.ndim and got.size > expected.size:
-        return "An axis is left over: is there a sum missing over an axis that the result does not have?"
+        return "An axis is left over: is there a sum missing over an axis that the result should not have?"
     if got.size == expected.size:
         return "The number of elements is right: a reshape or a transposition is missing."
-    return "Compare the shapes in the docstring with those of each line; print the shapes on the way."
+    return "Compare the shapes in the docstring with those in each line. Print the shapes on the way."
 
 
 def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str:
@@ -142,14 +142,13 @@ def _value_hint(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> str
     if got.dtype.kind in "fc" and not np.isfinite(got).all() and np.isfinite(expected).all():
         return "There is an infinity or a NaN: an overflow in exp, a division by zero, or a logarithm of zero."
     if expected.size > 1 and wrong.mean() < 0.5 and expected.size > 3:
-        return (
-            f"{wrong.sum()} of {expected.size} elements are wrong, the others are right: look at what sets them apart."
-        )
+        verb = "is" if wrong.sum() == 1 else "are"
+        return f"{wrong.sum()} of {expected.size} elements {verb} wrong, the others are right: what sets them apart?"
     ratio = _constant_ratio(expected, got)
     if ratio is not None and math.isclose(ratio, -1, rel_tol=1e-6):
-        return "The sign is wrong everywhere; the size is right."
+        return "The sign is wrong everywhere, but the size is right."
     if ratio is not None and ratio != 0:
-        return f"Every element is {ratio:.6g} times what it should be: a factor is missing or too many."
+        return f"Every element is {ratio:.6g} times what it should be: a factor is missing, or there is one too many."
     if not np.any(got) and np.any(expected):
         return "Everything is zero: is anything written into the array that comes back?"
     return ""

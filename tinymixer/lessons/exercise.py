@@ -14,7 +14,7 @@ from tinymixer.errors import ConfigError, nearest
 Cases = Callable[[np.random.Generator], Iterable[tuple[Any, ...]]]
 
 
-class NotYet(Exception):  # noqa: N818, no error: the learner reads it
+class NotYet(Exception):  # noqa: N818, not an error: the learner reads it
     """Raised by an exercise that is still to be written. Jupyter shows its sentence instead of a traceback."""
 
     def __str__(self) -> str:

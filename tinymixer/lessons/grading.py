@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -81,25 +82,40 @@ def check(number: str, *answers: Any) -> None:
 
 def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
     """Try the answer to an exercise on its inputs and return the Verdict. seed: of the inputs' random numbers."""
-    exercise = find_exercise(number)
+    return judge(find_exercise(number), answers, _right_results, seed)
+
+
+def judge(
+    exercise: Exercise,
+    answers: tuple[Any, ...],
+    right_results: Callable[[Exercise, int], list[Outcome]] | None = None,
+    seed: int = 0,
+    hints: bool = True,
+) -> Verdict:
+    """`examine`, for an exercise as it stands or with other inputs.
+
+    right_results   what the reference does with the cases of a seed, where that is known already
+    hints           False: look for no hint, which would run the answer many times
+    """
+    number = exercise.number
     if len(answers) != len(exercise.functions) or not all(callable(answer) for answer in answers):
         given = ", ".join(describe(answer) for answer in answers) or "nothing"
         names = ", ".join(exercise.functions)
         return _verdict(
             exercise,
             WRONG,
-            "this exercise is checked by its function.",
+            "this exercise is checked with its own function.",
             {"expected": f'check("{number}", {names})', "got": given},
         )
     cases = list(exercise.cases(np.random.default_rng(seed)))
-    expected = _right_results(exercise.number, seed)
+    expected = (right_results or _reference_on)(exercise, seed)
     outcomes = []
     for case in cases:
         outcomes.append(run(exercise, answers, case))
         if not isinstance(outcomes[-1].error, Exception | None):
             break  # exit(), or too much printed: more inputs would show no more
     try:
-        return _judged(exercise, answers, cases, expected, outcomes, seed)
+        return _judged(exercise, answers, cases, expected, outcomes, seed if hints else None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the returned object may be of a class whose methods fail
@@ -108,12 +124,15 @@ def examine(number: str, *answers: Any, seed: int = 0) -> Verdict:
 
 
 @lru_cache(maxsize=256)
-def _right_results(number: str, seed: int) -> list[Outcome]:
+def _right_results(exercise: Exercise, seed: int) -> list[Outcome]:
     """What the reference does with the cases of a seed, computed once. The cases themselves are made anew each time."""
-    exercise = find_exercise(number)
+    return _reference_on(exercise, seed)
+
+
+def _reference_on(exercise: Exercise, seed: int) -> list[Outcome]:
     expected = [run(exercise, exercise.reference, case) for case in exercise.cases(np.random.default_rng(seed))]
     for right in expected:
-        assert right.outputs is not None, f"the reference of exercise {number} fails: {right.error!r}"
+        assert right.outputs is not None, f"the reference of exercise {exercise.number} fails: {right.error!r}"
     return expected
 
 
@@ -123,7 +142,7 @@ def _judged(
     cases: list[tuple[Any, ...]],
     expected: list[Outcome],
     outcomes: list[Outcome],
-    seed: int,
+    seed: int | None,
 ) -> Verdict:
     for outcome in outcomes:
         if isinstance(outcome.error, NotYet):
@@ -132,10 +151,15 @@ def _judged(
             return _verdict(exercise, NOT_YET, sentence, printed=outcome.printed)
     for case, right, outcome in zip(cases, expected, outcomes, strict=False):
         if wrong := _complaint_about(exercise, case, right, outcome):
-            found = _with_hint(exercise, wrong, answers, cases, expected, outcomes, seed)
+            if seed is None:
+                found = _verdict(exercise, WRONG, wrong.sentence, wrong.details, wrong.general_hint)
+            else:
+                found = _with_hint(exercise, wrong, answers, cases, expected, outcomes, seed)
             return replace(found, printed=_to_show(outcome.printed))
     inputs = f"{len(cases)} inputs" if len(cases) > 1 else "1 input"
     sentence = f"right. {_listed(exercise.compared)} as expected on {inputs}."
+    if any(map(_is_condition, exercise.compared)):
+        sentence = f"right on {inputs}: {'; '.join(exercise.compared)}."
     return _verdict(exercise, PASSED, sentence, printed=outcomes[0].printed)
 
 
@@ -165,7 +189,7 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
         wanted = f"{len(exercise.returns)} values: {', '.join(exercise.returns)}"
         return _Wrong(
             None,
-            "it returned something else than the exercise asks for.",
+            "it returned something other than the exercise asks for.",
             {"inputs": inputs, "expected": wanted, "got": outcome.shape_of_answer},
             "End the function with a return of " + ", ".join(exercise.returns) + ", in this order.",
         )
@@ -176,10 +200,27 @@ def _complaint_about(exercise: Exercise, case: tuple[Any, ...], right: Outcome, 
         if found is None:
             agreed.append(name)
             continue
-        so_far = f"{_listed(agreed)} right, {name} is not." if agreed else f"{name} is not right."
         details = {"inputs": inputs, "at": found.where, "expected": found.expected, "got": found.got}
-        return _Wrong(name, so_far, details, found.hint)
+        return _Wrong(name, _not_right(name, agreed), details, found.hint)
     return None
+
+
+def _not_right(name: str, agreed: list[str]) -> str:
+    """The sentence for the first output that is wrong, after those that are right."""
+    if any(map(_is_condition, [name, *agreed])):
+        return f"not as it should be: {name}." + (f" Right so far: {'; '.join(agreed)}." if agreed else "")
+    verb = "are" if _is_plural(name) else "is"
+    return f"{_listed(agreed)} right, {name} {verb} not." if agreed else f"{name} {verb} not right."
+
+
+def _is_condition(output: str) -> bool:
+    """Whether an output's name says what is asked for, as "no image twice" does, so that no verb goes with it."""
+    return output.count(" ") > 1
+
+
+def _is_plural(output: str) -> bool:
+    """Whether an output's name is a plural, as "weights" is and "dbias" or "loss" is not."""
+    return output.endswith("s") and not output.endswith(("as", "is", "us", "ss"))
 
 
 def _with_hint(
@@ -213,11 +254,11 @@ def _error_hint(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "exit() and sys.exit() end the whole program: end a function with return."
     if isinstance(error, TooMuchPrinted):
-        return f"Take the prints out of the loop: what is printed is shown up to {CHARACTERS_SHOWN} characters."
+        return f"Take the prints out of the loop: only the first {CHARACTERS_SHOWN} characters are shown."
     if isinstance(error, TookTooLong):
         return NO_END
     if isinstance(error, MemoryError):
-        return "An array or a list grows far beyond what the exercise needs: print the shapes on the way."
+        return "An array or a list grows far larger than the exercise needs: print the shapes on the way."
     if isinstance(error, EOFError):
         return "There is nobody to type while answers are checked: remove input()."
     return ""
@@ -239,8 +280,9 @@ def _input(name: str, value: Any) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    verb = "is" if len(names) == 1 else "are"
-    return f"{', '.join(names[:-1])} and {names[-1]} {verb}" if len(names) > 1 else f"{names[0]} {verb}"
+    if len(names) == 1:
+        return f"{names[0]} {'are' if _is_plural(names[0]) else 'is'}"
+    return f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
 def _verdict(

@@ -23,6 +23,7 @@ from tinymixer.errors import DataError
 from tinymixer.lessons.answers import grade, write_files
 from tinymixer.lessons.notebook import Notebook, Statement, read_notebook
 from tinymixer.lessons.running import Printed, TookTooLong, message_of
+from tinymixer.lessons.worker import examiner_named, train
 
 NOT_CONTAINED = (
     "Answers were run in this process, since no other can be started here. An answer that never ends is stopped only "
@@ -31,35 +32,43 @@ NOT_CONTAINED = (
 )
 
 
-def grade_here(
-    path: Path, numbers: list[str], seconds: float, say: Callable[..., None], skip: dict[tuple[int, int], str]
-) -> None:
-    """Grade these exercises of a notebook and report each event to `say`, as the process of `worker.py` does.
-
-    seconds   for each statement and each exercise
-    """
+def serve_here(request: dict[str, Any], say: Callable[..., None]) -> None:
+    """Serve a request as the process of `worker.py` does, and report each event to `say`."""
     try:
-        notebook = read_notebook(path)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _put_back(path.parent, Path(folder)):
-            write_files(notebook, Path(folder))
-            with _Clock(notebook, seconds) as clock:
-
-                def before_statement(statement: Statement) -> None:
-                    clock.restart()
-
-                def before_exercise(number: str) -> None:
-                    say(exercise=number)
-                    clock.restart()
-
-                for verdict in grade(notebook, numbers, skip, before_statement, before_exercise):
-                    clock.stop()
-                    say(verdict=verdict)
+        if request.get("work") == "train":
+            train(request, say, lambda **_: None)
+        else:
+            _grade(request, say)
     except DataError as error:
         say(unreadable=str(error))
     except BaseException as error:  # KeyboardInterrupt too: an answer may raise anything
         say(failed=f"stopped its check with {message_of(error)}.")
     else:
         say(complete=True)
+
+
+def _grade(request: dict[str, Any], say: Callable[..., None]) -> None:
+    path = Path(request["path"])
+    notebook = read_notebook(path)
+    skip = {(cell, line): said for cell, line, said in request["skip"]}
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        _put_back(path.parent, Path(folder)),
+        _Clock(notebook, request["seconds"]) as clock,
+    ):
+        write_files(notebook, Path(folder))
+
+        def before_statement(statement: Statement) -> None:
+            clock.restart()
+
+        def before_exercise(number: str) -> None:
+            say(exercise=number)
+            clock.restart()
+
+        examiner = examiner_named(request["examiner"])
+        for verdict in grade(notebook, request["numbers"], skip, before_statement, before_exercise, examiner):
+            clock.stop()
+            say(verdict=verdict)
 
 
 class _Clock:

@@ -22,7 +22,7 @@ from typing import IO, Any
 from tinymixer.abilities import has_processes
 from tinymixer.lessons.exercise import find_exercise
 from tinymixer.lessons.grading import WRONG, Verdict
-from tinymixer.lessons.in_this_process import NOT_CONTAINED, grade_here
+from tinymixer.lessons.in_this_process import NOT_CONTAINED, serve_here
 from tinymixer.lessons.running import NO_END, cut
 
 MEMORY = 2**30  # bytes that answers may use, on top of Python and NumPy
@@ -61,8 +61,17 @@ class Patience:
         self._spent += 1
 
 
-def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = None) -> dict[str, Verdict]:
+def grade_notebook(
+    path: Path,
+    numbers: list[str],
+    patience: Patience | None = None,
+    examiner: str = "exercise",
+    never_ending: list[tuple[int, int]] | None = None,
+) -> dict[str, Verdict]:
     """The verdict on each of these exercises as they are answered in a notebook (or in a jupytext source).
+
+    examiner       "exercise": as `check` does; "training": on the inputs of real training steps (lesson 18)
+    never_ending   receives the cell and line of each statement that had to be left out
 
     Nothing in the notebook makes it raise: if the notebook cannot be read, each of its exercises is wrong.
     """
@@ -77,6 +86,7 @@ def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = N
             verdicts |= {number: _wrong(number, sentence, hint=hint) for number in left}
             break
         request = {"path": str(path.absolute()), "numbers": left, "skip": skip, "seconds": seconds, "memory": MEMORY}
+        request["examiner"] = examiner
         attempt = _attempt(request, patience.cancelled)
         verdicts |= attempt.verdicts
         if attempt.timed_out:
@@ -87,6 +97,8 @@ def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = N
         elif attempt.statement is not None:
             cell, line = attempt.statement
             skip.append([cell, line, f"Code cell {cell}, line {line} {attempt.how}"])
+            if never_ending is not None:
+                never_ending.append((cell, line))
         elif attempt.how:
             sentence = attempt.unreadable or f"{path.name}: the process that reads it {attempt.how}"
             verdicts |= {number: _wrong(number, sentence) for number in left if number not in verdicts}
@@ -96,6 +108,22 @@ def grade_notebook(path: Path, numbers: list[str], patience: Patience | None = N
 def remark_about_limits() -> str:
     """A sentence about what is not contained here; "" where answers run in processes of their own."""
     return "" if has_processes() else NOT_CONTAINED
+
+
+def train_in_a_process(notebooks: list[list[Any]], epochs: int, seconds: float, altogether: float) -> dict[str, Any]:
+    """Train with the functions of several notebooks, and with the package's: the fields of a `Comparison`.
+
+    notebooks    each a path, the exercises whose functions are taken, and statements left out
+    seconds      that a step may take; altogether: that the training with these functions may take
+
+    Where the process ended too early, the only field is "trouble", a sentence.
+    """
+    request = {"work": "train", "notebooks": notebooks, "epochs": epochs, "seconds": seconds, "memory": MEMORY}
+    attempt = _attempt(request | {"altogether": altogether}, threading.Event())
+    if attempt.result is not None:
+        return attempt.result
+    where = f" It was in {attempt.place}." if attempt.place else ""
+    return {"trouble": f"it {attempt.how}{where}"}
 
 
 def _wrong(number: str, sentence: str, line: str = "", hint: str = "") -> Verdict:
@@ -110,6 +138,8 @@ class _Attempt:
     exercise, statement  what it was working on when it ended too early: a number, or a cell and a line
     how                  how it ended, such as "did not end within 10 s."; "" for a normal end
     line                 the learner's line at which it was stopped
+    place                where that is: the notebook, the cell, the line's number and the function
+    result               of a training
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -118,6 +148,8 @@ class _Attempt:
     how: str = ""
     hint: str = ""
     line: str = ""
+    place: str = ""
+    result: dict[str, Any] | None = None
     unreadable: str = ""
     timed_out: bool = False
     complete: bool = False
@@ -130,7 +162,10 @@ class _Attempt:
                 self.hear_event(**json.loads(line))
         elif line.startswith(b"Timeout"):
             self.timed_out = True
-        elif not self.line and (place := re.search(rb'code cell (\d+)>", line (\d+)', line)):
+        elif not self.place and (frame := re.search(rb'"<([^<>]+ cell \d+)>", line (\d+) in (\w+)', line)):
+            cell_of, number_of, function = (part.decode(errors="replace") for part in frame.groups())
+            self.place = f"{cell_of}, line {number_of}, {function}"
+        if not self.line and (place := re.search(rb'code cell (\d+)>", line (\d+)', line)):
             cell, number = place[1].decode(), int(place[2])
             lines = self.texts.get(cell, "").splitlines()
             self.line = cut(lines[number - 1].strip(), 200) if number <= len(lines) else ""
@@ -143,6 +178,7 @@ class _Attempt:
         self.exercise = event.get("exercise", self.exercise)
         self.statement = None if self.exercise else event.get("statement", self.statement)
         self.texts = event.get("texts", self.texts)
+        self.result = event.get("result", self.result)
         self.how = self.unreadable = event.get("unreadable", "")
         self.how = event.get("failed", self.how)
         self.complete = bool(event.get("complete") or self.how)
@@ -154,8 +190,7 @@ def _attempt(request: dict[str, Any], cancelled: threading.Event) -> _Attempt:
     """Run a process on this request until it has finished or its time is over. Where there are none, run it here."""
     attempt = _Attempt()
     if not has_processes():
-        skip = {(cell, line): said for cell, line, said in request["skip"]}
-        grade_here(Path(request["path"]), request["numbers"], request["seconds"], attempt.hear_event, skip)
+        serve_here(request, attempt.hear_event)
         return attempt
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # here, since the process may be ended
         _start_and_listen(request | {"folder": folder}, attempt, cancelled)

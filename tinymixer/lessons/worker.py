@@ -10,14 +10,16 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tinymixer.errors import DataError
-from tinymixer.lessons.answers import grade, write_files
+from tinymixer.lessons.answers import Examiner, grade, write_files
 from tinymixer.lessons.exercise import all_exercises
+from tinymixer.lessons.grading import examine
 from tinymixer.lessons.notebook import Statement, read_notebook
 from tinymixer.lessons.running import message_of
 
@@ -27,7 +29,9 @@ MUCH_KEPT = 2**28  # bytes of memory that an exercise may leave behind before th
 
 
 def main(request: dict[str, Any]) -> None:
-    """Serve one request and end the process. request: path, numbers, skip, folder, seconds, memory."""
+    """Serve one request and end the process. request: path, numbers, examiner, skip, folder, seconds, memory; to train
+    (`work`): notebooks, epochs, seconds, altogether, memory.
+    """
     events = os.dup(1)  # standard output, kept from the answers
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -55,7 +59,10 @@ def _work(request: dict[str, Any], events: int) -> None:
     _limit_memory(request["memory"])
     step()
     try:
-        _grade(request, Path(request["folder"]), say, step, before_statement)
+        if request.get("work") == "train":
+            train(request, say, step)
+        else:
+            _grade(request, Path(request["folder"]), say, step, before_statement)
     except DataError as error:
         say(unreadable=str(error))
     except BaseException as error:  # KeyboardInterrupt too, which here can only come from an answer
@@ -78,10 +85,47 @@ def _grade(
         os.chdir(path.parent)
     skip = {(cell, line): said for cell, line, said in request["skip"]}
     memory, threads = memory_in_use(), threading.active_count()
-    for verdict in grade(notebook, request["numbers"], skip, before_statement, lambda number: step(exercise=number)):
+    examiner = examiner_named(request["examiner"])
+    for verdict in grade(
+        notebook, request["numbers"], skip, before_statement, lambda number: step(exercise=number), examiner
+    ):
         say(verdict=asdict(verdict))
         if memory_in_use() > memory + MUCH_KEPT or threading.active_count() > threads:
             break  # the next exercise starts in a new process
+    say(complete=True)
+
+
+def examiner_named(name: str) -> Examiner:
+    """ "exercise": as `check` does; "training": on the inputs of real training steps."""
+    if name == "training":
+        from tinymixer.lessons.capstone import examine_in_training
+
+        return examine_in_training
+    return examine
+
+
+def train(request: dict[str, Any], say: Callable[..., None], step: Callable[..., None]) -> None:
+    from tinymixer.lessons.capstone import PARTS, backend_with
+    from tinymixer.lessons.collecting import compare_trainings, made
+
+    functions: dict[str, Callable[..., Any]] = {}
+    for path, numbers, left_out in request["notebooks"]:
+        functions |= made(
+            Path(path), numbers, dict.fromkeys(((cell, line) for cell, line in left_out), "It never ends.")
+        )
+        step()
+    chosen = {part.operation: part.adapted(functions[part.number]) for part in PARTS if part.number in functions}
+    until: list[float] = []
+
+    def after_step(_: int, __: float) -> bool:
+        step()
+        return bool(until) and time.monotonic() > until[0]
+
+    def theirs_begin() -> None:
+        until.append(time.monotonic() + request["altogether"])
+
+    result = compare_trainings(backend_with(**chosen), request["epochs"], after_step, theirs_begin)
+    say(result=asdict(result))
     say(complete=True)
 
 

@@ -14,7 +14,8 @@ def prepend_class_token_forward(x: Array, token: Array) -> tuple[Array, Cache]:
 
     Raises ShapeError when the token does not have one number per channel.
 
-    See: "prepend_class_token" in lessons/cheatsheet.md, tests/ops/test_prepend_class_token.py
+    See: lessons/14_attention.ipynb, "prepend_class_token" in lessons/cheatsheet.md,
+    tests/ops/test_prepend_class_token.py
     """
     xp = namespace(x)
     expect_shape("x", x, "S B C")
@@ -47,7 +48,7 @@ def take_class_token_forward(x: Array) -> tuple[Array, Cache]:
 
     Raises ShapeError unless x has three axes.
 
-    See: "take_class_token" in lessons/cheatsheet.md, tests/ops/test_take_class_token.py
+    See: lessons/14_attention.ipynb, "take_class_token" in lessons/cheatsheet.md, tests/ops/test_take_class_token.py
     """
     expect_shape("x", x, "S B C")
     return x[0].copy(), x.shape  # (B, C)

@@ -15,7 +15,7 @@ def position_embedding_forward(x: Array, embedding: Array) -> tuple[Array, Cache
     Attention treats its tokens as a set; without this it could not tell where a patch came from. Raises ShapeError when
     the embedding does not have one row per token and one column per channel.
 
-    See: "position_embedding" in lessons/cheatsheet.md, tests/ops/test_position_embedding.py
+    See: lessons/14_attention.ipynb, "position_embedding" in lessons/cheatsheet.md, tests/ops/test_position_embedding.py
     """
     expect_shape("x", x, "S B C")
     tokens, _, channels = x.shape

@@ -33,7 +33,7 @@ def self_attention_forward(qkv: Array, heads: int) -> tuple[Array, Cache]:
 
     Raises ShapeError where the channels do not make three times `heads` heads.
 
-    See: "self_attention" in lessons/cheatsheet.md, tests/ops/test_self_attention.py
+    See: lessons/14_attention.ipynb, "self_attention" in lessons/cheatsheet.md, tests/ops/test_self_attention.py
     """
     xp = namespace(qkv)
     expect_shape("qkv", qkv, "S B 3C")

@@ -18,7 +18,7 @@ def softmax_forward(x: Array) -> tuple[Array, Cache]:
     Subtracting the row's maximum changes no y, since it divides numerator and denominator by the same number, and keeps
     exp from overflowing. Raises ShapeError where x has no axis.
 
-    See: "softmax" in lessons/cheatsheet.md, tests/ops/test_softmax.py
+    See: lessons/14_attention.ipynb, "softmax" in lessons/cheatsheet.md, tests/ops/test_softmax.py
     """
     xp = namespace(x)
     expect_shape("x", x, "... N")

@@ -56,12 +56,12 @@ exercise(
             _token(lambda i, j, width, P: i * P + j),
         ),
         Mistake(
-            "Rows and columns of the grid are exchanged: a step down passes a whole row of tokens, a step to the right "
+            "Rows and columns of the grid are swapped: a step down passes a whole row of tokens, a step to the right "
             "one token.",
             _token(lambda i, j, width, P: j * (width // P) + i),
         ),
         Mistake(
-            "Rows and columns of the patch are exchanged: a step down passes a whole row of the patch, a step to the "
+            "Rows and columns of the patch are swapped: a step down passes a whole row of the patch, a step to the "
             "right one pixel.",
             _place(lambda u, v, channel, channels, P: (v * P + u) * channels + channel),
         ),
@@ -120,16 +120,16 @@ exercise(
             _transposed(0, 1, 2, 3, 4, 5),
         ),
         Mistake(
-            "Images come first, (B, S, P*P*channels). Tokens go first: the axis n belongs behind i and j.",
+            "Images come first here, (B, S, P*P*channels). Tokens should come first: the axis n belongs after i and j.",
             _transposed(0, 1, 3, 2, 4, 5, images_first=True),
         ),
         Mistake(
             "The transposition put the images first, and the reshape then read them as tokens. The axis n belongs "
-            "behind i and j.",
+            "after i and j.",
             _transposed(0, 1, 3, 2, 4, 5),
         ),
         Mistake(
-            "Tokens go column by column over the image: i, the row of the grid, comes before j.",
+            "Here the tokens go column by column over the image. But i, the row of the grid, comes before j.",
             _transposed(3, 1, 0, 2, 4, 5),
         ),
         Mistake(
@@ -137,7 +137,7 @@ exercise(
             _transposed(1, 3, 0, 4, 2, 5),
         ),
         Mistake(
-            "The grid and the inside of the patches are exchanged: a token takes its pixels from all over the image. "
+            "The grid and the inside of the patches are swapped: a token takes its pixels from all over the image. "
             "The first axes are i and j (down and across); u and v, of size P, belong to the patch vector.",
             _transposed(2, 4, 0, 1, 3, 5),
         ),
@@ -188,11 +188,11 @@ exercise(
         Mistake(NOT_TRANSPOSED, _put_back(0, 1, 2, 3, 4, 5)),
         Mistake(NOT_TRANSPOSED, tokens.patches_put_back_without_transposing),
         Mistake(
-            "Rows and columns of the grid are exchanged: i, the row, belongs in front of u, and j in front of v.",
+            "Rows and columns of the grid are swapped: i, the row, belongs in front of u, and j in front of v.",
             tokens.rows_and_columns_of_the_grid_exchanged,
         ),
         Mistake(
-            "Each patch lands in its place with its rows and columns exchanged: u goes with i, v goes with j.",
+            "Each patch lands in its place with its rows and columns swapped: u goes with i, v goes with j.",
             tokens.pixels_of_a_patch_transposed,
         ),
         Mistake(
@@ -234,7 +234,7 @@ exercise(
             "The bias is missing: add it to every token.", lambda images, kernel, bias: _stem(images, kernel, 0 * bias)
         ),
         Mistake(
-            "The kernel was reshaped to (C, F) and then transposed. Its last axis is C already, so that a plain "
+            "The kernel was reshaped to (C, F) and then transposed. Its last axis is C already, so a plain "
             "reshape to (F, C) keeps every weight in its row.",
             _stem_with(lambda kernel: kernel.reshape(kernel.shape[3], -1).T),
         ),
@@ -249,19 +249,19 @@ exercise(
             _stem_with(lambda kernel: kernel.T.reshape(kernel.shape[3], -1).T),
         ),
         Mistake(
-            "Rows and columns of the kernel are exchanged: the patch vector goes row by row over the patch.",
+            "Rows and columns of the kernel are swapped: the patch vector goes row by row over the patch.",
             _stem_with(lambda kernel: kernel.transpose(1, 0, 2, 3).reshape(-1, kernel.shape[3])),
         ),
         Mistake(
-            "The kernel is turned upside down, as a convolution does in mathematics. The lesson's formula does not.",
+            "The kernel is flipped, as in a convolution in mathematics. The lesson's formula does not flip it.",
             _stem_with(lambda kernel: kernel[::-1, ::-1].reshape(-1, kernel.shape[3])),
         ),
         Mistake(
-            "Images come first, (B, S, C). Tokens first is asked for, as they are in patches.",
+            "Images come first here, (B, S, C). Tokens should come first, as they do in patches.",
             lambda images, kernel, bias: _stem(images, kernel, bias).swapaxes(0, 1),
         ),
         Mistake(
-            "The kernel still has four axes, so @ takes its last two as the table. Make one table (F, C) of it.",
+            "The kernel still has four axes, so @ takes its last two as the table. Turn it into one table (F, C).",
             lambda images, kernel, bias: _images_to_patches(images, kernel.shape[0]) @ kernel + bias,
         ),
     ],

@@ -97,7 +97,8 @@ exercise(
     returns="y",
     mistakes=[
         Mistake(
-            "The axes are not exchanged: the product meets the last axis, the channels. Bring the tokens there first.",
+            "The axes are not swapped: the product works along the last axis, the channels. Bring the tokens there "
+            "first.",
             lambda x, weight, bias: ops.linear_forward(x, weight, bias)[0],
         ),
         Mistake(
@@ -106,7 +107,7 @@ exercise(
         ),
         Mistake(
             "A reshape stands where a transposition belongs. It keeps the numbers in their old order, so a row of the "
-            "result is a bit of this channel and a bit of that one.",
+            "result has a bit of this channel and a bit of that one.",
             lambda x, weight, bias: _turned(x.reshape(len(x), x.shape[2], -1) @ weight + bias),
         ),
         Mistake(
@@ -114,7 +115,7 @@ exercise(
             lambda x, weight, bias: (_turned(x) @ weight + bias).reshape(len(x), -1, x.shape[2]),
         ),
         Mistake(
-            ".T exchanges all three axes, images and channels too. Exchange axes 1 and 2 alone.",
+            ".T reverses all three axes, images and channels too. Swap axes 1 and 2 alone.",
             lambda x, weight, bias: ops.linear_forward(x.T, weight, bias)[0].T,
         ),
         Mistake("The bias is missing.", lambda x, weight, bias: _turned(_turned(x) @ weight)),
@@ -139,7 +140,7 @@ exercise(
             lambda dy, cache: ops.linear_backward(_turned(dy), (_turned(cache[0]), cache[1])),
         ),
         Mistake(
-            "dy enters the Linear as it is. Forward ended with a transposition; backward must begin by undoing it.",
+            "dy enters the Linear as it is. Forward ended with a transposition, so backward must begin by undoing it.",
             lambda dy, cache: _dx_turned(ops.linear_backward(dy, (_turned(cache[0]), cache[1]))),
         ),
         Mistake(
@@ -147,17 +148,18 @@ exercise(
             lambda dy, cache: (_turned(dy.reshape(len(dy), dy.shape[2], -1) @ cache[1].T), None, None),
         ),
         Mistake(
-            "The cache holds x as it came in, (B, S, C). The Linear saw it turned, and its gradient needs what it saw.",
+            "The cache holds x as it came in, (B, S, C). The Linear saw it transposed, and its gradient needs what "
+            "it saw.",
             lambda dy, cache: _dx_turned(ops.linear_backward(_turned(dy), cache)),
         ),
         Mistake(
-            "dweight is built from x as it came in, (B, S, C). The Linear saw it turned.",
+            "dweight is made from x as it came in, (B, S, C). The Linear saw it transposed.",
             _with(
                 _backward, dweight=lambda dy, x, weight: x.reshape(-1, len(weight)).T @ dy.reshape(-1, weight.shape[1])
             ),
         ),
         Mistake(
-            "dx uses weight where its transpose belongs: going back, what came out along O returns along S.",
+            "dx uses weight where its transpose belongs: on the way back, the axis O turns into S again.",
             _around(linear.weight_not_transposed_for_dx),
         ),
         Mistake(
@@ -197,12 +199,13 @@ exercise(
             linear.token_weight_not_transposed_for_dx,
         ),
         Mistake(
-            "dx uses weight where its transpose belongs, so inner sizes do not meet: dy has DS rows, and weight too.",
+            "dx uses weight where its transpose belongs, so the inner sizes do not fit: dy has DS rows, and so has "
+            "weight.",
             lambda dy, cache: (cache[1] @ dy.reshape(len(dy), -1), None, None),
         ),
         Mistake(
-            "The weight stands on the right, as in lesson 02. Here the tokens are the first axis, and their products "
-            "come from the left.",
+            "The weight is on the right, as in lesson 02. Here the tokens are the first axis, so the weight multiplies "
+            "from the left.",
             lambda dy, cache: (dy @ cache[1].T, None, None),
         ),
         Mistake(
@@ -245,7 +248,7 @@ exercise(
             _with(ops.token_linear_backward, dbias=lambda dy, x, weight: dy.sum(axis=2)),
         ),
         Mistake(
-            "dbias is the mean over the columns. Every column adds its whole share: take the sum.",
+            "dbias is the mean over the columns. Every column counts in full: take the sum.",
             _with(ops.token_linear_backward, dbias=lambda dy, x, weight: dy.mean(axis=(1, 2))),
         ),
     ],
@@ -260,12 +263,12 @@ exercise(
     returns="y",
     mistakes=[
         Mistake(
-            "The weight is not turned. In the familiar form it is (S, O), a row per token that goes in; from the left "
-            "it is (O, S), a row per token that comes out.",
+            "The weight is not transposed. In the familiar layout it is (S, O), with a row per token that goes in. "
+            "From the left it is (O, S), with a row per token that comes out.",
             lambda x, weight, bias: ops.token_linear_forward(x.transpose(1, 0, 2), weight, bias)[0].transpose(1, 0, 2),
         ),
         Mistake(
-            "x goes in with its images first. The token-major product wants the tokens as the first axis.",
+            "x goes in with its images first. The token-major product needs the tokens as the first axis.",
             lambda x, weight, bias: ops.token_linear_forward(x, weight.T, bias)[0],
         ),
         Mistake(
@@ -279,11 +282,11 @@ exercise(
             ].transpose(1, 0, 2),
         ),
         Mistake(
-            "Other axes are exchanged than those of images and tokens: (B, S, C) must become (S, B, C).",
+            "The wrong axes are swapped. Swap images and tokens: (B, S, C) must become (S, B, C).",
             lambda x, weight, bias: ops.token_linear_forward(_turned(x), weight.T, bias)[0],
         ),
         Mistake(
-            "The pair (y, cache) came back; y alone is asked for, with its axes exchanged.",
+            "The pair (y, cache) came back. Only y is asked for, with its axes swapped.",
             lambda x, weight, bias: ops.token_linear_forward(x.transpose(1, 0, 2), weight.T, bias),
         ),
     ],
@@ -326,11 +329,11 @@ exercise(
             _mlp_with(lambda hidden: ops.gelu_tanh_forward(hidden)[0], ops.linear_forward),
         ),
         Mistake(
-            "This is GELU's erf form. The tanh form is asked for; they differ in the third or fourth digit.",
+            "This is GELU's erf form. The tanh form is asked for. The two differ in the third or fourth digit.",
             _mlp_with(lambda hidden: ops.gelu_erf_forward(hidden)[0]),
         ),
         Mistake(
-            "A second GELU follows the second product. The output of a mixing is a plain sum, it has no bend.",
+            "A second GELU follows the second product. The output of a mixing is a plain sum without a bend.",
             lambda *inputs: ops.gelu_tanh_forward(_mlp_forward(*inputs))[0],
         ),
         Mistake(
@@ -372,12 +375,12 @@ exercise(
             lambda S, C, DS, DC: (S * DS + DS, C * DC + DC),
         ),
         Mistake(
-            "Token mixing is counted once per channel. All channels share its weights: they are there once.",
+            "Token mixing is counted once per channel. All channels share its weights, so they count once.",
             lambda S, C, DS, DC: (C * (2 * S * DS + DS + S), None),
         ),
         Mistake(
-            "Each Linear's biases are as many as its inputs here. A bias belongs to an output: the first Linear has D "
-            "of them, the second as many as the mixing has inputs.",
+            "Each Linear's biases are as many as its inputs here. A bias belongs to an output: the first Linear has "
+            "as many as the hidden layer, the second as many as the mixing has inputs.",
             lambda S, C, DS, DC: (2 * S * DS + 2 * S, 2 * C * DC + 2 * C),
         ),
     ],

@@ -38,11 +38,11 @@ exercise(
     returns="dx",
     mistakes=[
         Mistake(
-            "Only the way through the branch is there. x is also a part of y itself, and that way counts too.",
+            "Only the way through the branch is here. x is also a part of y itself, and that way counts too.",
             lambda dy, branch_backward: branch_backward(dy),
         ),
         Mistake(
-            "Only the straight way is there. x also reaches y through the branch.",
+            "Only the straight way is here. x also reaches y through the branch.",
             lambda dy, branch_backward: dy.copy(),
         ),
         Mistake(
@@ -50,7 +50,7 @@ exercise(
             lambda dy, branch_backward: dy * branch_backward(dy),
         ),
         Mistake(
-            "The straight way is counted as 1. The factor of x in y is 1, but what passes along it is dy.",
+            "The straight way is counted as 1. The factor of x in y is 1, but it multiplies dy.",
             lambda dy, branch_backward: 1 + branch_backward(dy),
         ),
         Mistake(
@@ -191,13 +191,13 @@ exercise(
     call=_run_block,
     mistakes=[
         Mistake(
-            "Forward lacks the sums: a branch's output is added to what went into the branch, it does not replace it.",
+            "Forward lacks the sums: a branch's output is added to what went into the branch. It does not replace it.",
             (_no_sums, _anything),
         ),
         Mistake("Forward lacks the LayerNorms: each branch begins with one.", (_no_norms, _anything)),
         Mistake(
-            "What is added to the branch's output is the normalised x. LayerNorm stands inside the branch only; the "
-            "sum takes x as it came.",
+            "What is added to the branch's output is the normalised x. LayerNorm is only inside the branch. The "
+            "sum takes x as it is.",
             (_norms_on_the_highway, _anything),
         ),
         Mistake(
@@ -206,7 +206,7 @@ exercise(
             (_side_by_side, _anything),
         ),
         Mistake(
-            "The second sum starts from the block's input x. It starts from u, to which the token branch was added.",
+            "The second sum starts from the block's input x. It should start from u, which has the token branch in it.",
             (_second_sum_from_x, _anything),
         ),
         Mistake("Channel mixing comes first here. The block mixes tokens first.", (_channels_first, _anything)),
@@ -215,8 +215,8 @@ exercise(
             (_mixing_before_norm, _anything),
         ),
         Mistake(
-            "Backward lacks the straight ways. Each of the two sums hands its gradient on unchanged, besides what "
-            "comes through its branch.",
+            "Backward lacks the straight ways. Each of the two sums hands its gradient on unchanged, and the gradient "
+            "through its branch is added to that.",
             (_block_forward, _back_without_sums),
         ),
         Mistake(
@@ -225,11 +225,11 @@ exercise(
             (_block_forward, _back_from_dy_twice),
         ),
         Mistake(
-            "The last sum takes dy, where the gradient between the two branches belongs.",
+            "The last sum uses dy. It needs the gradient between the two branches.",
             (_block_forward, _back_without_the_second_sum),
         ),
         Mistake(
-            "Backward meets the branches in the order of forward. The last one of forward comes first.",
+            "Backward goes through the branches in the order of forward. The last branch of forward must come first.",
             (_block_forward, _back_in_the_same_order),
         ),
         Mistake(
@@ -256,7 +256,8 @@ exercise(
     returns="dx",
     mistakes=[
         Mistake(
-            "Every token receives the whole of dy. In the mean each counted for a part only.", tokens.mean_not_divided
+            "Every token receives the whole of dy. In the mean each token only counts for a part.",
+            tokens.mean_not_divided,
         ),
         Mistake(
             "This divides by the number of images. The mean was taken over the tokens, the first number of shape.",
@@ -266,9 +267,12 @@ exercise(
             "The result has the shape of dy. Every one of the S tokens gets a gradient of its own.",
             lambda dy, shape: dy / shape[0],
         ),
-        Mistake("The gradient is still to be divided: it has the shape of dy, and is all of it.", lambda dy, shape: dy),
         Mistake(
-            "The tokens are put on another axis than the first: (S, B, C) is asked for.",
+            "The gradient still has to be divided among the tokens. This is dy itself, in its own shape.",
+            lambda dy, shape: dy,
+        ),
+        Mistake(
+            "The tokens are not on the first axis: (S, B, C) is asked for.",
             lambda dy, shape: np.repeat(dy[:, None] / shape[0], shape[0], axis=1),
         ),
         Mistake(
@@ -276,7 +280,7 @@ exercise(
             lambda dy, shape: np.broadcast_to(dy / shape[2], shape),
         ),
         Mistake(
-            "This divides by all numbers of the table. The mean was taken over the tokens alone.",
+            "This divides by the number of all elements. The mean was taken over the tokens alone.",
             lambda dy, shape: np.broadcast_to(dy / math.prod(shape), shape),
         ),
         Mistake(

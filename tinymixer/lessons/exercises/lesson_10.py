@@ -44,7 +44,7 @@ exercise(
     returns="weights",
     mistakes=[
         Mistake(
-            "This goes uphill. The gradient points to where the loss grows; a step goes the other way.",
+            "This goes uphill. The gradient points to where the loss grows. A step goes the other way.",
             lambda weights, gradient, learning_rate: weights + learning_rate * gradient,
         ),
         Mistake(
@@ -126,7 +126,7 @@ exercise(
             lambda w, v, g, rate, m: (w + rate * (m * v - g), m * v - g),
         ),
         Mistake(
-            "The momentum stands before the gradient. It is the old velocity that fades.", _momentum_on_the_gradient
+            "The momentum multiplies the gradient. It is the old velocity that must fade.", _momentum_on_the_gradient
         ),
         Mistake(
             "The old velocity does not fade: the momentum is missing.",
@@ -137,7 +137,7 @@ exercise(
             lambda w, v, g, rate, m: (w - rate * g, _new_velocity(v, g, m)),
         ),
         Mistake(
-            "This goes uphill: the sign before the learning rate.",
+            "This goes uphill: look at the sign before the learning rate.",
             lambda w, v, g, rate, m: (w + rate * _new_velocity(v, g, m), _new_velocity(v, g, m)),
         ),
     ],
@@ -194,8 +194,8 @@ exercise(
             _plain_momentum,
         ),
         Mistake(
-            "The decay was added to the gradient, so that the velocity takes it in. Decoupled, it shrinks the weights "
-            "by itself and the velocity knows nothing of it.",
+            "The decay was added to the gradient, so the velocity takes it in. Decoupled decay shrinks the weights "
+            "by itself, and the velocity never sees it.",
             _coupled,
         ),
         Mistake(
@@ -208,13 +208,12 @@ exercise(
             lambda w, v, g, rate, m, decay: _nesterov_step(w, v, g, rate, m, 0.0),
         ),
         Mistake(
-            "The momentum before the new velocity is missing in the step: it counts in full here, as it would without "
-            "having faded.",
+            "In the step, the momentum before the new velocity is missing: the velocity counts in full here, without "
+            "fading.",
             _momentum_forgotten,
         ),
         Mistake(
-            "The gradient is missing in the step: Nesterov's has two parts, the gradient and the new velocity that "
-            "carries on.",
+            "The gradient is missing in the step: Nesterov's step has two parts, the gradient and the new velocity.",
             _gradient_forgotten,
         ),
     ],
@@ -278,22 +277,22 @@ exercise(
         ),
         Mistake(
             "Some images come twice in an epoch and others never: is each batch drawn by itself, or do batches "
-            "overlap? Draw one order of all images, then cut it into pieces that lie one after the other.",
+            "overlap? Draw one order of all images, then cut it into pieces, one after the other.",
             _with_replacement,
         ),
         Mistake(
-            "Each batch goes on to the end of the order: a slice that has a beginning only takes all that follows.",
+            "Each batch goes on to the end of the order: a slice without an end takes everything that follows.",
             lambda count, batch_size, generator: [
                 generator.permutation(count)[step * batch_size :] for step in range(count // batch_size)
             ],
         ),
         Mistake(
-            "Every epoch has the same batches. Shuffle the images (not only the batches), and with the generator "
-            "handed in, which goes on from epoch to epoch.",
+            "Every epoch has the same batches. Shuffle the images (not only the batches), and use the generator "
+            "that you are given, which goes on from epoch to epoch.",
             lambda count, batch_size, generator: _cut(np.arange(count), batch_size),
         ),
         Mistake(
-            "The order does not come from the generator handed in, so that a run could not be repeated.",
+            "The order does not come from the generator that you are given, so a run could not be repeated.",
             lambda count, batch_size, generator: _cut(np.random.default_rng().permutation(count), batch_size),
         ),
         Mistake(
@@ -346,7 +345,7 @@ exercise(
             _schedule(lambda step, total, warm: step / warm, _half_cosine),
         ),
         Mistake(
-            "The cosine runs over all steps, so that the rate drops when the warm-up ends. p must be 0 there: count "
+            "The cosine runs over all steps, so the rate drops when the warm-up ends. p must be 0 there: count "
             "its steps from the end of the warm-up.",
             _schedule(_rising, lambda step, total, warm: (1 + math.cos(math.pi * step / total)) / 2),
         ),
@@ -355,7 +354,7 @@ exercise(
             _schedule(_rising, lambda step, total, warm: (1 + math.cos(math.pi * (step - warm) / total)) / 2),
         ),
         Mistake(
-            "There is no warm-up: the first steps should rise to the peak along a line.",
+            "There is no warm-up: in the first steps the rate should rise to the peak along a straight line.",
             _schedule(
                 lambda step, total, warm: (1 + math.cos(math.pi * step / total)) / 2,
                 lambda step, total, warm: (1 + math.cos(math.pi * step / total)) / 2,
@@ -448,12 +447,12 @@ exercise(
     tolerance=1e-5,  # with the package's 1e-6 under the fraction or without
     mistakes=[
         Mistake(
-            "Each array is clipped by a norm of its own, which turns the whole gradient to another direction. The norm "
+            "Each array is clipped by a norm of its own, which changes the direction of the whole gradient. The norm "
             "is one number over all arrays, and so is the factor.",
             _one_by_one,
         ),
         Mistake(
-            "Single elements are cut off, which turns the gradient to another direction. Multiply all of them by one "
+            "Single elements are cut off, which changes the direction of the gradient. Multiply all of them by one "
             "factor.",
             _element_by_element,
         ),

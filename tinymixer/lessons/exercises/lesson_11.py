@@ -86,11 +86,11 @@ exercise(
             lambda flops, nbytes, peak, bandwidth: (min(flops / peak, nbytes / bandwidth), None),
         ),
         Mistake(
-            "A time is an amount divided by a rate; here the rate is divided by the amount.",
+            "A time is an amount divided by a rate. Here the rate is divided by the amount.",
             lambda flops, nbytes, peak, bandwidth: (max(peak / flops, bandwidth / nbytes), None),
         ),
         Mistake(
-            "The time is right, but the two names are exchanged: what takes longer is what bounds.",
+            "The time is right, but the two names are swapped: the work is bound by whatever takes longer.",
             lambda *arguments: (
                 _least_time(*arguments)[0],
                 "memory" if _least_time(*arguments)[1] == "arithmetic" else "arithmetic",
@@ -158,12 +158,12 @@ exercise(
             lambda work, device, repeats: _timed(work, device, repeats, False, False, False),
         ),
         Mistake(
-            "The first launch compiles the kernel, and that is in your figure. Launch once before the clock starts.",
+            "The first launch compiles the kernel, and your time includes that. Launch once before the clock starts.",
             lambda work, device, repeats: _timed(work, device, repeats, False, True, True),
         ),
         Mistake(
-            "The first launch compiles the kernel, and what was in the queue before is timed too. Launch once, and "
-            "wait, before the clock starts.",
+            "The first launch compiles the kernel, and the work that was already in the queue is timed too. Launch "
+            "once, and wait, before the clock starts.",
             lambda work, device, repeats: _timed(work, device, repeats, False, False, True),
         ),
         Mistake(
@@ -172,7 +172,7 @@ exercise(
             lambda work, device, repeats: _timed(work, device, repeats, True, False, True),
         ),
         Mistake(
-            "This is the time of all the launches together. One of them is asked for.",
+            "This is the time of all launches together. The time of one is asked for.",
             lambda work, device, repeats: _seconds(work, device, repeats) * repeats,
         ),
     ],
@@ -196,7 +196,7 @@ exercise(
     returns=("unfused", "fused"),
     mistakes=[
         Mistake(
-            "Only what is read was counted. Every kernel also writes its result to memory, one array each.",
+            "Only the reads were counted. Every kernel also writes its result to memory, one array each.",
             lambda reads, elements, itemsize: (sum(reads) * elements * itemsize, None),
         ),
         Mistake(
@@ -244,19 +244,19 @@ exercise(
     returns="blocks",
     mistakes=[
         Mistake(
-            "The quotient is rounded down, so that the last few elements get no thread.",
+            "The quotient is rounded down, so the last few elements get no thread.",
             lambda size, threads_per_block: size // threads_per_block,
         ),
         Mistake(
-            "There is a block too many where the size is a multiple of the block: look at 12 elements and 4 threads.",
+            "There is a block too many when the size is a multiple of the block's: look at 12 elements and 4 threads.",
             lambda size, threads_per_block: size // threads_per_block + 1,
         ),
         Mistake(
-            "The quotient is rounded to the nearest number, so that sometimes the last elements get no thread.",
+            "The quotient is rounded to the nearest number, so sometimes the last elements get no thread.",
             lambda size, threads_per_block: round(size / threads_per_block),
         ),
         Mistake(
-            "This is a quotient with a fraction. A number of blocks is whole, and large enough for every element.",
+            "This number has a fraction. A number of blocks is whole, and large enough for every element.",
             lambda size, threads_per_block: size / threads_per_block,
         ),
     ],
@@ -332,8 +332,8 @@ exercise(
     call=_run_all_threads,
     mistakes=[
         Mistake(
-            "Nothing is ever written into y. `y = ...` only gives the name y another value, and what a thread returns "
-            "is lost: write into an element, y[...].",
+            "Nothing is ever written into y. `y = ...` only gives the name y another value, and the value that a "
+            "thread returns is lost: write into an element, y[...].",
             lambda block, thread, threads_per_block, x, bias, y: None,
         ),
         Mistake(
@@ -355,15 +355,15 @@ exercise(
             _thread(_right_index, guard=lambda i, x: i < len(x) - 1),
         ),
         Mistake(
-            "The index does not know its block, so that all blocks write the same few elements.",
+            "The index does not use the block, so all blocks write the same few elements.",
             _thread(lambda block, thread, threads_per_block: thread),
         ),
         Mistake(
-            "The index does not know how many threads a block has: blocks overlap.",
+            "The index does not use the number of threads in a block, so the blocks overlap.",
             _thread(lambda block, thread, threads_per_block: block + thread),
         ),
         Mistake(
-            "The index does not know its thread: all threads of a block write the same element.",
+            "The index does not use the thread, so all threads of a block write the same element.",
             _thread(lambda block, thread, threads_per_block: block * threads_per_block),
         ),
         Mistake(
@@ -382,14 +382,13 @@ exercise(
             )(block, thread, threads_per_block, x, bias, y),
         ),
         Mistake(
-            "The bias is added after the GELU; it belongs to the Linear before it.",
+            "The bias is added after the GELU, but it belongs to the Linear before it.",
             _thread(_right_index, lambda i, x, bias: _gelu(x[i]) + bias[i % len(bias)]),
         ),
         Mistake("The GELU is missing.", _thread(_right_index, lambda i, x, bias: x[i] + bias[i % len(bias)])),
         Mistake("The bias is missing.", _thread(_right_index, lambda i, x, bias: _gelu(x[i]))),
         Mistake(
-            "Every thread does the whole array, so that each element is written many times. One thread has one "
-            "element.",
+            "Every thread does the whole array, so each element is written many times. One thread has one element.",
             _whole_array_by_every_thread,
         ),
     ],
@@ -422,7 +421,7 @@ exercise(
     returns="rounded",
     mistakes=[
         Mistake(
-            "The lower half of the bits is cut off without rounding, so that every number moves towards zero.",
+            "The lower half of the bits is cut off without rounding, so every number moves towards zero.",
             lambda x: (x.view(np.uint32) & 0xFFFF0000).view(np.float32),
         ),
         Mistake(
@@ -442,13 +441,13 @@ exercise(
             lambda x: x.astype(np.float16).astype(np.float32),
         ),
         Mistake(
-            "The numbers were converted to whole numbers; their bits are asked for. Compare `astype` with `view`.",
+            "The numbers were converted to whole numbers, but their bits are asked for. Compare `astype` with `view`.",
             lambda x: ((x.astype(np.uint32) + 0x7FFF + ((x.astype(np.uint32) >> 16) & 1)) & 0xFFFF0000).view(
                 np.float32
             ),
         ),
         Mistake(
-            "The bits are right, but what came back are whole numbers: their bits must be looked at as float32 (view), "
+            "The bits are right, but whole numbers came back. View their bits as float32, "
             "which is not the same as converting them (astype).",
             lambda x: (x.view(np.uint32) + 0x7FFF + ((x.view(np.uint32) >> 16) & 1)) & 0xFFFF0000,
         ),

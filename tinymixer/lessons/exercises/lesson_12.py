@@ -22,7 +22,7 @@ exercise(
     returns="images",
     mistakes=[
         Mistake(
-            "The weights were transposed first, so that units and tokens are mixed up. weight1 is (DS, S): a row is a "
+            "The weights were transposed first, so units and tokens are mixed up. weight1 is (DS, S): a row is a "
             "unit already.",
             lambda weight1, height, width: weight1.T.reshape(-1, height, width),
         ),
@@ -31,11 +31,11 @@ exercise(
             lambda weight1, height, width: weight1.reshape(-1, width, height),
         ),
         Mistake(
-            "The images stand on their side: tokens were laid column by column, but they go row by row.",
+            "The images lie on their side: the tokens were put in column by column, but they go row by row.",
             lambda weight1, height, width: weight1.reshape(-1, width, height).transpose(0, 2, 1),
         ),
         Mistake(
-            "This is the first unit alone. All of them are asked for, one image each.",
+            "This is only the first unit. All of them are asked for, one image each.",
             lambda weight1, height, width: weight1[0].reshape(height, width),
         ),
     ],
@@ -96,12 +96,12 @@ exercise(
             lambda weights: _largest(cosines(weights)),
         ),
         Mistake(
-            "This is the most similar other unit. The most opposite one is asked for, whose cosine is nearest to -1.",
+            "This is the most similar other unit. The most opposite one is asked for, with the cosine nearest to -1.",
             _most_alike,
         ),
         Mistake(
-            "This is the unit with the angle nearest to a right one: a cosine near 0 means that two units have nothing "
-            "to do with each other.",
+            "This is the unit whose angle is nearest to a right angle: a cosine near 0 means that two units have "
+            "nothing to do with each other.",
             lambda weights: (np.argmin(abs(cosines(weights)), axis=1), np.min(abs(cosines(weights)), axis=1)),
         ),
         Mistake(
@@ -175,12 +175,12 @@ exercise(
     returns="dimages",
     mistakes=[
         Mistake(
-            "This is the gradient of the loss. The loss mixes all logits; here the derivative of one logit is asked "
-            "for, so the cotangent says which one.",
+            "This is the gradient of the loss. The loss mixes all logits. Here the derivative of one logit is asked "
+            "for, and the cotangent says which one.",
             _backward_from(lambda logits, classes: softmax_cross_entropy(logits, classes)[1]),
         ),
         Mistake(
-            "The cotangent is 1 for every class, so that this is the gradient of the sum of all logits.",
+            "The cotangent is 1 for every class, so this is the gradient of the sum of all logits.",
             _backward_from(lambda logits, classes: np.ones_like(logits)),
         ),
         Mistake(
@@ -197,7 +197,7 @@ exercise(
             _backward_from(lambda logits, classes: _one_hot(logits, np.repeat(classes[:1], len(classes)))),
         ),
         Mistake(
-            "This is averaged over the batch. Each image has a logit of its own; there is no mean here.",
+            "This is averaged over the batch. Each image has a logit of its own, so there is no mean here.",
             _backward_from(lambda logits, classes: _one_hot(logits, classes) / len(classes)),
         ),
         Mistake(
@@ -271,8 +271,8 @@ exercise(
     returns="fall",
     mistakes=[
         Mistake(
-            "The squares stay covered: each image misses all squares before it, too. Begin with a fresh copy each "
-            "time.",
+            "The squares stay covered: in each image, all earlier squares are covered too. Begin with a fresh copy "
+            "each time.",
             lambda score, image, size, fill: _covered_one_by_one(score, image, size, fill, keep=True),
         ),
         Mistake(
@@ -285,7 +285,7 @@ exercise(
         ),
         Mistake("Only one pixel of each square is covered.", _single_pixels),
         Mistake(
-            "The squares overlap: each moved on by one pixel. Square (row, column) begins `size` times as far.",
+            "The squares overlap: each is only one pixel further on. Square (row, column) begins `size` times as far.",
             _overlapping,
         ),
         Mistake(

@@ -92,7 +92,7 @@ exercise(
         ),
         Mistake(
             "The labels of the images came back. The images themselves are asked for, by their numbers: where in "
-            "`labels` does each label stand?",
+            "`labels` is each label?",
             lambda labels, share, seed: tuple(labels[part] for part in balanced_split(labels, share, seed)),
         ),
         Mistake(
@@ -106,8 +106,8 @@ exercise(
             ),
         ),
         Mistake(
-            "Some images are in both parts. What is held out must be gone from training, or the validation accuracy "
-            "is a training accuracy.",
+            "Some images are in both parts. Images that are held out must not be in training, or the validation "
+            "accuracy is a training accuracy.",
             lambda labels, share, seed: (np.arange(len(labels)), balanced_split(labels, share, seed)[1]),
         ),
         Mistake(
@@ -168,7 +168,7 @@ exercise(
     call=call_pair,
     mistakes=[
         Mistake(
-            "y is right. dx lacks the factor: y = x * keep / (1 - rate) has the same one in its derivative.",
+            "y is right. dx lacks the factor: the derivative of y = x * keep / (1 - rate) has it too.",
             (ops.dropout_forward, tokens.dropout_not_rescaled),
         ),
         Mistake(
@@ -186,11 +186,11 @@ exercise(
             (ops.dropout_forward, lambda dy, cache: dy * cache[0] * (1 - cache[1])),
         ),
         Mistake(
-            "What is kept is not made larger, so that y is too small on average. Which factor makes up for it?",
+            "The kept numbers are not made larger, so y is too small on average. Which factor makes up for that?",
             _masked(lambda keep, rate: keep),
         ),
         Mistake(
-            "What is kept is made smaller, not larger: divide by the probability of keeping.",
+            "The kept numbers are made smaller, not larger: divide by the probability of keeping.",
             _masked(lambda keep, rate: keep * (1 - rate)),
         ),
         Mistake(
@@ -244,14 +244,15 @@ exercise(
             (ops.drop_path_forward, tokens.dropout_not_rescaled),
         ),
         Mistake(
-            "The mask lies along the channels: NumPy fits shapes from the last axis; the images are the middle one.",
+            "The mask lies along the channels: NumPy aligns shapes from the last axis, but the images are the middle "
+            "one.",
             _drop_along((1, 1, -1)),
         ),
         Mistake(
             "The mask lies along the tokens. The images are the middle axis of (S, B, C).", _drop_along((-1, 1, 1))
         ),
         Mistake(
-            "The branches that stay are not made larger, so that the block adds too little on average.",
+            "The branches that stay are not made larger, so the block adds too little on average.",
             _masked(lambda keep, rate: keep.reshape(1, -1, 1)),
         ),
         Mistake(
@@ -311,12 +312,12 @@ exercise(
     returns=("best epoch", "last epoch"),
     mistakes=[
         Mistake(
-            "This looks at losses that are never seen: when `patience` epochs in a row brought no new lowest loss, "
+            "This looks at losses that are never seen: when `patience` epochs in a row bring no new lowest loss, "
             "training ends. Walk through the epochs in order.",
             lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
         ),
         Mistake(
-            "The lowest loss came back. Its epoch is asked for: the place in the list, not what stands there.",
+            "The lowest loss came back. Its epoch is asked for: the place in the list, not the value.",
             lambda losses, patience: (losses[early_stop(losses, patience)[0]], None),
         ),
         Mistake(
@@ -328,7 +329,7 @@ exercise(
             lambda losses, patience: _walk(losses, patience, reset=False),
         ),
         Mistake(
-            "A loss equal to the lowest counts as an improvement here, and prolongs the run.",
+            "A loss equal to the lowest counts as an improvement here. It should not.",
             lambda losses, patience: _walk(losses, patience, lambda loss, lowest, previous: loss <= lowest),
         ),
         Mistake(

@@ -69,7 +69,7 @@ def of_axes(node: ast.AST) -> Iterator[Found]:
     if axis == "?":
         return
     kept = any(one.arg == "keepdims" for one in node.keywords)
-    lost = "`{here}` loses its axis, so that it no longer meets the rows that it belongs to: keep it with length 1."
+    lost = "`{here}` loses its axis, so that it no longer lines up with its own rows: keep the axis with length 1."
     if name in LOSE_AN_AXIS and not kept:
         yield _with_axis(node, axis, True), lost
     if kept:
@@ -77,14 +77,14 @@ def of_axes(node: ast.AST) -> Iterator[Found]:
     for other in AXES:
         if other != axis:
             if axis is None:
-                said = "`{here}` runs over the whole array, since it is given no axis: over which one should it run?"
+                said = "`{here}` runs over the whole array, since it is given no axis: which axis should it run over?"
             elif other is None:
-                said = "`{here}` runs along one axis; it should take in everything."
+                said = "`{here}` runs along one axis, but it should run over everything."
             else:
-                said = "`{here}` runs over the wrong axis. Which axis should be gone from its result?"
+                said = "`{here}` runs over the wrong axis. Which axis should its result no longer have?"
             yield _with_axis(node, other), said
             if name in LOSE_AN_AXIS and not kept:
-                said = "`{here}` runs over the wrong axis, and loses it: keep it with length 1."
+                said = "`{here}` runs over the wrong axis, and loses it: keep the right one, with length 1."
                 if axis is None:
                     said = "`{here}` runs over the whole array: it needs an axis, and must keep it with length 1."
                 yield _with_axis(node, other, True), said
@@ -93,7 +93,9 @@ def of_axes(node: ast.AST) -> Iterator[Found]:
 def keep_axes(node: ast.AST) -> Iterator[Found]:
     """keepdims=True, at all places at once."""
     if isinstance(node, ast.Call) and _name(node) in LOSE_AN_AXIS and _axis_of(node) not in (None, "?"):
-        said = "`{here}` and the like lose their axis, and no longer meet their own rows: keep it with length 1."
+        said = (
+            "`{here}` and the like lose their axis, and no longer line up with their own rows: keep it with length 1."
+        )
         if not any(one.arg == "keepdims" for one in node.keywords):
             yield _with_axis(node, _axis_of(node), True), said
 
@@ -107,7 +109,7 @@ def lose_axes(node: ast.AST) -> Iterator[Found]:
 def other_axes(node: ast.AST) -> Iterator[Found]:
     """The same other axis at all places at once."""
     if isinstance(node, ast.Call) and _name(node) in REDUCTIONS and (axis := _axis_of(node)) not in (None, "?"):
-        said = "`{here}` and the like run over the wrong axis. Which axis should be gone from the result?"
+        said = "`{here}` and the like run over the wrong axis. Which axis should the result no longer have?"
         for other in (0, 1, 2, (0, 1), (0, 2), (1, 2), (1, 2, 3)):
             yield (node if other == axis else _with_axis(node, other)), said
 
@@ -122,7 +124,7 @@ def python_roots(node: ast.AST) -> Iterator[Found]:
     """float(...) around a NumPy root or constant of numbers alone, which is a NumPy scalar."""
     if isinstance(node, ast.Call) and _of_numpy(node) and _name(node) in ("sqrt", "float64", "exp", "log", "square"):
         said = (
-            "`{here}` is a NumPy number, float64, and makes float64 of every array that it meets. A function of math "
+            "`{here}` is a NumPy number, float64, and turns every array that it meets into float64. A function of math "
             "gives a Python float, which takes on the dtype of the array."
         )
         yield ast.Call(ast.Name("float", ast.Load()), [node], []), said
@@ -140,7 +142,7 @@ def of_functions(node: ast.AST) -> Iterator[Found]:
         turned = ast.BinOp(node.args[0], ast.Mult(), ast.Constant(0.017453292519943295))
         yield (
             ast.Call(node.func, [turned], []),
-            "`{here}` is given degrees: sin and cos take radians, half a turn is pi.",
+            "`{here}` is given degrees: sin and cos take radians, and half a turn is pi.",
         )
         turned = ast.BinOp(node.args[0], ast.Mult(), ast.Constant(3.141592653589793))
         yield ast.Call(node.func, [turned], []), "pi is missing in `{here}`: half a turn is pi."
@@ -150,7 +152,7 @@ def of_functions(node: ast.AST) -> Iterator[Found]:
         yield node.func.value, f"In `{{here}}` .{name} does not belong there."
     if name == "ones" and node.args and isinstance(node.args[0], ast.Tuple) and len(node.args[0].elts) == 2:
         one = ast.Call(ast.Attribute(node.func.value, "eye", ast.Load()), [node.args[0].elts[0]], [])  # type: ignore
-        yield one, "`{here}` is 1 everywhere; the unit matrix is 1 on the diagonal only."
+        yield one, "`{here}` is 1 everywhere; the unit matrix is 1 only on the diagonal."
     if name in ("zeros", "ones", "empty", "full", "eye", "arange", "array", "asarray", "identity"):
         said = "`{here}` makes an array of {was}, and what is written into it takes on that type."
         if dtypes := [one for one in node.keywords if one.arg == "dtype"]:
@@ -182,7 +184,7 @@ def of_nesting(node: ast.AST) -> Iterator[Found]:
     """np.exp(x.sum()) for np.exp(x).sum(), and the reverse."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
-    said = "In `{here}` the two steps are in the wrong order: what is taken first, and what of its result?"
+    said = "In `{here}` the two steps are in the wrong order: which one comes first?"
     inner = node.args[0] if len(node.args) == 1 else None
     method = inner.func if isinstance(inner, ast.Call) and not _of_numpy(inner) else None
     if isinstance(inner, ast.Call) and isinstance(method, ast.Attribute) and _of_numpy(node):
@@ -203,7 +205,7 @@ def of_pairs(node: ast.AST) -> Iterator[Found]:
         said = "`{here}` returns a tuple, with one array of indices for each axis: take the one that is needed."
         yield ast.Subscript(node, ast.Constant(0), ast.Load()), said
     if isinstance(node, ast.Call) and "forward" in _name(node):
-        said = "`{here}` returns a pair, its output and the cache, and is used here as if it were the output alone."
+        said = "`{here}` returns a pair, its output and the cache, but it is used here as if it were the output alone."
         yield ast.Subscript(node, ast.Constant(0), ast.Load()), said
 
 
@@ -224,7 +226,7 @@ def of_order(node: ast.AST) -> Iterator[Found]:
                 yield ast.Call(node.func, [*items[:start], *order], node.keywords), _order_said(name)
         if name == "reshape" and len(items) == 2 and not start and isinstance(node.func, ast.Attribute):
             rows = ast.Call(node.func, [items[1], items[0]], [])
-            said = "`{here}` counts the numbers off anew; to make rows of columns, they must be transposed."
+            said = "`{here}` counts the numbers off anew. To turn columns into rows, transpose them."
             yield ast.Attribute(rows, "T", ast.Load()), said
         if name == "swapaxes":
             fixed = items[:start]
@@ -232,7 +234,7 @@ def of_order(node: ast.AST) -> Iterator[Found]:
                 axes = [ast.Constant(one) for one in pair]
                 yield (
                     ast.Call(node.func, [*fixed, *axes], []),
-                    "`{here}` exchanges other axes than those that should change.",
+                    "`{here}` swaps the wrong axes.",
                 )
     elif isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Load) and 2 <= len(node.elts) <= 4:
         for order in _orders(node.elts):
@@ -249,7 +251,7 @@ def _orders(items: list[ast.expr]) -> Iterator[list[ast.expr]]:
 
 def _order_said(name: str) -> str:
     if name in ("transpose", "moveaxis", "swapaxes"):
-        return "`{here}` puts the axes into another order than is needed: for each new axis, which old one is it?"
+        return "`{here}` puts the axes into the wrong order: for each new axis, which old one is it?"
     if name == "reshape":
         return "The sizes in `{here}` are in the wrong order."
     return "The arguments of `{here}` are in the wrong order."

@@ -58,7 +58,7 @@ def of_loops(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Found]:
         changes = tuple(
             (*p[:3], located(binary(_named(_read(p[3]), p[3]), ast.Mult(), _named(given, p[3])), p[3])) for p in found
         )
-        yield changes, found[0][3], "In `{line}` {here} counts steps, and the place where each step begins is needed."
+        yield changes, found[0][3], "In `{line}` {here} counts steps, but the place where each step begins is needed."
 
 
 def rests_to_one(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Found]:
@@ -96,7 +96,7 @@ def others(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Found]:
                 if name not in (_read(node), _grown_by(parent)):
                     said = "In `{line}` another variable belongs in the place of {here}."
                     if number:
-                        said = "In `{line}` the {here} in square brackets never changes: it should follow a variable."
+                        said = "In `{line}` the {here} in square brackets never changes: a variable belongs there."
                     yield ((parent, field, index, _named(name, node)),), node, said
 
 
@@ -150,7 +150,7 @@ def missing(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Found]:
                 said = f"In `{{line}}` a {kind} is missing at {{here}}."
                 if unused:
                     where = "input" if name in inputs else "variable"
-                    said = f"The {where} {name} is used nowhere, and it is needed."
+                    said = f"The {where} {name} is used nowhere, but it is needed."
                 new = located(binary(node, operator, other), node)  # type: ignore[arg-type]
                 yield ((parent, field, index, new),), node, said
             if id(node) in whole:
@@ -168,11 +168,11 @@ def numbers_missing(tree: ast.FunctionDef, places: list[Place]) -> Iterator[Foun
         if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult):
             continue
         for number, operator, said in (
-            (0.5, ast.Mult(), "In `{line}` a factor, a number, is missing at {here}."),
-            (2, ast.Mult(), "In `{line}` a factor, a number, is missing at {here}."),
+            (0.5, ast.Mult(), "In `{line}` a factor (a number) is missing at {here}."),
+            (2, ast.Mult(), "In `{line}` a factor (a number) is missing at {here}."),
             (1, ast.Add(), "In `{line}` a 1 is missing at {here}."),
             (1, ast.Sub(), "In `{line}` {here} is larger by 1 than it should be."),
-            (1e-3, ast.Mult(), "In `{line}` a factor, a small number, is missing at {here}."),
+            (1e-3, ast.Mult(), "In `{line}` a factor (a small number) is missing at {here}."),
         ):
             new = located(binary(node, operator, ast.Constant(number)), node)  # type: ignore[arg-type]
             yield ((parent, field, index, new),), node, said

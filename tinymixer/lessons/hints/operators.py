@@ -9,7 +9,9 @@ from typing import Any
 
 Found = tuple[Any, str]
 
-BRACKETS = "In `{here}` the brackets are missing, or in another place: Python takes products first, then left to right."
+BRACKETS = (
+    "In `{here}` the brackets are missing or in the wrong place: Python does products first, then goes left to right."
+)
 
 
 def binary(left: ast.expr, operator: ast.operator, right: ast.expr) -> ast.BinOp:
@@ -21,14 +23,14 @@ OPERATORS: tuple[tuple[type[ast.operator], type[ast.operator], str], ...] = (
     (ast.Div, ast.FloorDiv, "`{here}` makes a fraction where a whole number, rounded down, belongs."),
     (ast.Mult, ast.MatMult, "`{here}` multiplies element by element (NumPy broadcasts what it can); a matrix product "
      "belongs there."),
-    (ast.MatMult, ast.Mult, "`{here}` is a matrix product; the elements are to be multiplied one by one."),
+    (ast.MatMult, ast.Mult, "`{here}` is a matrix product, but the elements should be multiplied one by one."),
     (ast.Add, ast.Sub, "In `{here}` the sign of the second part is wrong."),
     (ast.Sub, ast.Add, "In `{here}` the sign of the second part is wrong."),
     (ast.Mult, ast.Div, "`{here}` multiplies where it should divide."),
     (ast.Div, ast.Mult, "`{here}` divides where it should multiply."),
     (ast.Mult, ast.Add, "`{here}` multiplies where the two should be added."),
     (ast.Add, ast.Mult, "`{here}` adds where the two should be multiplied."),
-    (ast.BitXor, ast.Pow, "`{here}`: ^ is no power in Python. A power is written **."),
+    (ast.BitXor, ast.Pow, "`{here}`: ^ is not a power in Python. A power is written **."),
     (ast.Mod, ast.FloorDiv, "`{here}` takes the remainder where the quotient belongs."),
     (ast.FloorDiv, ast.Mod, "`{here}` takes the quotient where the remainder belongs."),
 )  # fmt: skip
@@ -62,7 +64,7 @@ EVERYWHERE = [
         (ast.FloorDiv, ast.Div, "// drops what comes after the point: `{here}` should keep it."),
         (ast.Div, ast.FloorDiv, "A fraction comes from `{here}` where a whole number, rounded down, belongs."),
         (ast.Mult, ast.Div, "What is multiplied in `{here}` should be divided."),
-        (ast.Mult, ast.MatMult, "Elements are multiplied one by one in `{here}`; matrix products belong there."),
+        (ast.Mult, ast.MatMult, "Elements are multiplied one by one in `{here}`, but matrix products belong there."),
         (ast.Sub, ast.Add, "The sign of the second part is wrong in `{here}`."),
     )
 ]
@@ -130,23 +132,23 @@ def _drawn_out(node: ast.BinOp) -> Iterator[Found]:
 def product(node: ast.AST) -> Iterator[Found]:
     """A matrix product with a factor transposed, or no longer transposed, or both and in the other order."""
     if isinstance(node, ast.Attribute) and node.attr == "T":
-        yield node.value, "In `{here}` the .T is one too many: the array as it is belongs there."
+        yield node.value, "In `{here}` the .T is one too many: the array belongs there as it is."
     if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("dot", "matmul") and len(node.args) == 2:
         left, right = node.args
         pairs = [(turned(left), right), (left, turned(right)), (right, left), (turned(right), left)]
         for one, other in [*pairs, (right, turned(left)), (turned(left), turned(right))]:
-            said = "The factors of `{here}` are not the right way round: is one to be transposed, or the order another?"
+            said = "The factors of `{here}` are not the right way round: must one be transposed, or is the order wrong?"
             yield ast.Call(node.func, [one, other], node.keywords), said
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)):
         return
     left, right = node.left, node.right
-    said = "In `{here}` a factor must be transposed: write both shapes beside it, and the shape that must come out."
+    said = "In `{here}` a factor must be transposed: write down both shapes, and the shape that must come out."
     yield binary(turned(left), node.op, right), said
     yield binary(left, node.op, turned(right)), said
     yield binary(turned(left), node.op, turned(right)), said
     yield (
         ast.Call(ast.Attribute(ast.Name("np", ast.Load()), "outer", ast.Load()), [left, right], []),
-        "`{here}` adds up the products to one number; the product of every pair is needed.",
+        "`{here}` adds up the products to one number, but the product of every pair is needed.",
     )
     said = "The factors of `{here}` are in the wrong order, and one is transposed that should not be, or the reverse."
     yield binary(turned(right), node.op, left), said
@@ -175,7 +177,7 @@ def constant(node: ast.AST) -> Iterator[Found]:
             for other in range(4):
                 if other != node.slice.value:
                     new = ast.Subscript(node.value, ast.Constant(other), ast.Load())
-                    yield new, "`{here}` in `{line}` is the length of another axis than is meant."
+                    yield new, "`{here}` in `{line}` is the length of the wrong axis."
         return
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         yield node.operand, "The minus sign in `{here}` is one too many."
@@ -226,9 +228,9 @@ def condition(node: ast.AST) -> Iterator[Found]:
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         yield ast.UnaryOp(ast.Invert(), node), "{here} in `{line}` is used the wrong way round: what does True mean?"
         rest = binary(ast.Constant(1), ast.Sub(), node)
-        yield rest, "In `{line}` {here} stands where the rest to 1 belongs."
+        yield rest, "In `{line}` {here} stands where its complement to 1 belongs."
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and getattr(node.left, "value", None) == 1:
-        yield node.right, "In `{line}` it is not the rest to 1, `{here}`, that belongs there."
+        yield node.right, "In `{line}` the complement to 1, `{here}`, does not belong there."
 
 
 def part_dropped(node: ast.AST) -> Iterator[Found]:
@@ -255,10 +257,10 @@ def subscript(node: ast.AST) -> Iterator[Found]:
         return
     inner = node.slice
     if isinstance(node.ctx, ast.Load) and isinstance(inner, ast.Name):
-        yield inner, "`{here}` is the value at that place, and the place itself is asked for."
+        yield inner, "`{here}` is the value at that place, but the place itself is asked for."
         yield (
             binary(node.value, ast.Mult(), inner),
-            "`{here}` picks some elements out and makes a shorter array of them; the shape should stay.",
+            "`{here}` picks some elements out and makes a shorter array of them, but the shape should stay.",
         )
     if isinstance(inner, ast.Tuple) and len(inner.elts) == 2 and isinstance(inner.elts[0], ast.Slice):
         columns = inner.elts[1]
@@ -266,4 +268,7 @@ def subscript(node: ast.AST) -> Iterator[Found]:
             numpy = ast.Attribute(ast.Name("np", ast.Load()), "arange", ast.Load())
             rows = ast.Call(numpy, [ast.Call(ast.Name("len", ast.Load()), [columns], [])], [])
             new = ast.Subscript(node.value, ast.Tuple([rows, columns], ast.Load()), node.ctx)
-            yield new, "`{here}` takes these columns of every row. Each row has one of its own: pair rows and columns."
+            yield (
+                new,
+                "`{here}` takes these columns of every row. But each row has its own column: pair rows and columns.",
+            )

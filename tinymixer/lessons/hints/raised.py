@@ -10,7 +10,7 @@ import difflib
 import inspect
 import linecache
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ def name_misspelt(seen: Seen, error: BaseException) -> str:
     """NameError, or an attribute or a keyword that does not exist: one letter off, not imported, not given a value."""
     if isinstance(error, UnboundLocalError):
         return (
-            f"{error.name} is used before it has a value: within the function, it is given one only further down or in "
-            "a part that did not run. Give it a start before the loop."
+            f"{error.name} is used before it has a value: within the function, it gets one only further down or in "
+            "a part that did not run. Give it a value before the loop."
         )
     if isinstance(error, NameError) and error.name:
         frames = list(learners_frames(error, seen.answers))
@@ -55,7 +55,7 @@ def name_misspelt(seen: Seen, error: BaseException) -> str:
         known = dir(error.obj)
         near = _near(error.name, known)
         if isinstance(error.obj, np.ndarray) and not near and hasattr(np, error.name):
-            return f"An array has no .{error.name}: it is a function of NumPy, np.{error.name}(...)."
+            return f"An array has no .{error.name}: it is a function in NumPy, np.{error.name}(...)."
         if near and not isinstance(error.obj, tuple | list | type(None)):
             return f"There is no .{error.name}: did you mean .{near}?"
     if match := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
@@ -75,7 +75,10 @@ def pair_not_unpacked(seen: Seen, error: BaseException) -> str:
     place = place_of(error, seen.answers)
     if place is None or not isinstance(error, AttributeError | TypeError | ValueError | TinymixerError):
         return ""
-    suspects: dict[str, Any] = {name: value for name, value in _operands(place) if _is_pair(value)}
+    caches = set(_caches(place.tree)) if place.tree is not None else set[str]()
+    suspects: dict[str, Any] = {
+        name: value for name, value in _operands(place) if _is_pair(value) and name not in caches
+    }
     if isinstance(error, AttributeError) and _is_pair(error.obj):
         suspects[""] = error.obj
     if not suspects or isinstance(place.tree, ast.Name):
@@ -86,6 +89,13 @@ def pair_not_unpacked(seen: Seen, error: BaseException) -> str:
         f"{subject} not an array but a pair, (y, cache), as a forward returns it: in `{place.text}` the array alone is "
         "needed. Unpack it: two names on the left of the =."
     )
+
+
+def _caches(tree: ast.AST) -> Iterator[str]:
+    """What is handed to a backward function as its cache: it may be a pair."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("backward"):
+            yield from map(ast.unparse, call.args[1:])
 
 
 def _is_pair(value: Any) -> bool:
@@ -198,7 +208,8 @@ def cache_and_signature(seen: Seen, error: BaseException) -> str:
             count = "another number of"
         extra = " It is what your forward put there." if what == "cache" and len(seen.exercise.functions) > 1 else ""
         return (
-            f"{match[2]} names stand on the left of the =, and {what} has {count} parts: they must be as many.{extra}"
+            f"{match[2]} names stand on the left of the =, and {what} has {count} parts: there must be as many names "
+            f"as parts.{extra}"
         )
     return ""
 
@@ -246,19 +257,19 @@ def shapes_that_failed(seen: Seen, error: BaseException) -> str:
         return ""
     place = place_of(error, seen.answers)
     if place is None:
-        return "Two shapes do not fit. Write the shape of each factor beside its line: the inner sizes must be equal."
+        return "Two shapes do not fit. Write down the shape of each factor: the inner sizes must be equal."
     arrays = [(text, value) for text, value in _operands(place) if isinstance(value, np.ndarray)]
     met = ", ".join(f"{text} is {value.shape}" for text, value in arrays)
     product = isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.MatMult)
     product = product or any(word in place.text for word in ("matmul", "dot("))
-    rule = "Two shapes do not fit. Write the shape of each factor beside its line."
+    rule = "Two shapes do not fit. Write down the shape of each factor."
     if product and len(arrays) == 2 and all(value.ndim for _, value in arrays):
         left, right = (value.shape for _, value in arrays)
         if len(right) == 1 or len(left) == 1 or left[-1] != right[-2]:
             inner = right[0] if len(right) == 1 else right[-2]
             rule = f"A product needs equal inner sizes; here they are {left[-1]} and {inner}."
         else:
-            rule = "The inner sizes agree, the axes before the last two do not: those are no part of the product."
+            rule = "The inner sizes agree, but the axes before the last two do not. They are not part of the product."
     elif isinstance(place.tree, ast.BinOp) and len(arrays) == 2:
         rule = (
             "Element by element, shapes are compared from the last axis: each size must be the same, or 1. (The matrix "
@@ -279,14 +290,15 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
     (IndexError, r"index (-?\d+) is out of bounds for axis (\d+) with size (\d+)",
      "{at} asks for index {1} along an axis of size {3}: the indices there run from 0 to {3} - 1."),
     (IndexError, r"too many indices", "{at} has more indices than the array has axes."),
-    (IndexError, r"list index out of range|tuple index out of range", "{at} asks for an element behind the end."),
-    (IndexError, r"only integers, slices", "{at} uses an index that is no whole number: / gives a float."),
+    (IndexError, r"list index out of range|tuple index out of range", "{at} asks for an element past the end."),
+    (IndexError, r"only integers, slices", "{at} uses an index that is not a whole number: / gives a float."),
     (TypeError, r"'float' object cannot be interpreted as an integer|slice indices must be integers",
      "{at} needs a whole number and got a float: / always gives a float, // gives a whole number."),
     (TypeError, r"'[A-Z]\w+' object is not callable",
-     "{at} calls an object that is no function. A layer or a model has methods for it: forward and backward."),
+     "{at} calls an object that is not a function. A layer or a model has methods for it: forward and backward."),
     (TypeError, r"'(tuple|list|numpy.ndarray|int|float|numpy.float64|str|dict)' object is not callable",
-     "{at} calls something that is no function: round brackets call, square brackets index. Is an operator missing?"),
+     "{at} calls something that is not a function: round brackets call, square brackets index. Is an operator "
+     "missing?"),
     (TypeError, r"'(builtin_function_or_method|method|function)' object is not (subscriptable|iterable)",
      "{at} uses the function itself: it must be called, with round brackets."),
     (TypeError, r"only (length-1|0-dimensional|size-1) arrays can be converted",
@@ -294,7 +306,7 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
     (TypeError, r"unsupported operand type\(s\).*'(builtin_function_or_method|method|function)'",
      "{at} computes with a function itself: it must be called, with round brackets."),
     (TypeError, r"'bitwise_xor' not supported|unsupported operand type\(s\) for \^",
-     "{at}: ^ is no power in Python. A power is written **."),
+     "{at}: ^ is not a power in Python. A power is written **."),
     (TypeError, r"Cannot interpret '(\d+)' as a data type",
      "{at} takes its second input for a dtype: a shape of several sizes is one input, a tuple in its own brackets."),
     (TypeError, r"NoneType",
@@ -304,17 +316,17 @@ MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
      "{at} computes with a list or a tuple as a whole: make an array of it, or use its parts."),
     (TypeError, r"list indices must be integers|tuple indices must be integers",
      "{at} indexes a list or a tuple like an array: only an array takes several indices."),
-    (ValueError, r"truth value of an array", "{at} asks for one truth value, and an array has one for each element: "
+    (ValueError, r"truth value of an array", "{at} asks for one truth value, but an array has one for each element: "
      "if, and, or, not, and Python's max and min do that. np.where, &, |, ~ and np.maximum work element by element."),
     (ValueError, r"cannot reshape array of size (\d+) into shape (\(.*\))",
      "{at} makes shape {2} of {1} elements: the sizes must multiply to {1}. (-1 stands for one size that follows.)"),
     (ValueError, r"axes don't match array|axes must be|repeated axis",
-     "{at} must name every axis of the array once; how many has it?"),
+     "{at} must name every axis of the array once; how many does it have?"),
     (ValueError, r"axis (\d+) is out of bounds for array of dimension (\d+)",
      "{at} names axis {1} of an array of {2} axes: they are numbered from 0."),
     (ValueError, r"setting an array element with a sequence|inhomogeneous",
      "{at} puts an array where one number belongs, or makes one array of parts whose shapes differ."),
-    (ValueError, r"math domain error", "{at}: a root or a logarithm of a number for which there is none."),
+    (ValueError, r"math domain error", "{at}: a root or a logarithm of a number that has none."),
     (TypeError, r"Cannot cast ufunc '(\w+)' output from dtype\('(\w+)'\) to dtype\('(\w+)'\)",
      "{at} writes {2} into an array of {3}, which would lose what comes after the point: make the array of floats."),
     (TypeError, r"missing (\d+) required positional argument", "{at} calls a function with too few inputs."),

@@ -54,9 +54,9 @@ def dtype_changed(seen: Seen) -> str:
     if wider and not narrower:
         expected, got = wider[0]
         cause = repaired(seen) or (
-            "What is wider decides: an array made without a dtype (np.zeros, np.eye), whole numbers or booleans "
-            "divided, astype(float), or a NumPy number such as np.sqrt(2) makes everything float64. A Python float "
-            "does not."
+            "The wider type decides: an array made without a dtype (np.zeros, np.eye), whole numbers or booleans "
+            "divided, astype(float), or a NumPy number such as np.sqrt(2) turns everything into float64. A Python "
+            "float does not."
         )
         return f"The values are right, but {seen.output} is {got.dtype} where {expected.dtype} is asked for. {cause}"
     if narrower and not wider:
@@ -112,7 +112,7 @@ def sign(seen: Seen) -> str:
         return f"The sign of {seen.output} is wrong everywhere; its size is right."
     pairs = _arrays(seen)
     if pairs and all(got.shape == expected.shape and seen.agree(np.abs(expected), got) for expected, got in pairs):
-        return f"The sizes are right and the signs are gone: {seen.output} has negative elements too."
+        return f"The sizes are right, but the signs are gone: {seen.output} has negative elements too."
     return ""
 
 
@@ -128,7 +128,7 @@ def axes_exchanged(seen: Seen) -> str:
                 return f"This is the transpose of what is asked for: rows and columns of {seen.output} are exchanged."
             moved = [str(axis) for axis in range(rank) if axes[axis] != axis]
             return (
-                f"The numbers are right, and the axes are in another order: axes {', '.join(moved)} of {seen.output}, "
+                f"The numbers are right, but the axes are in another order: axes {', '.join(moved)} of {seen.output}, "
                 f"of shape {np.shape(got)} here, must change places."
             )
     for axis in range(rank):
@@ -146,9 +146,8 @@ def reshape_for_transpose(seen: Seen) -> str:
         for expected, got in pairs
     ):  # fmt: skip
         return (
-            f"All numbers of {seen.output} are right, and stand in the wrong places: a reshape keeps the order in "
-            "memory and only counts it off in other lines. Are axes exchanged (transposed) where they must be, before "
-            "a reshape?"
+            f"All numbers of {seen.output} are right, and yet in the wrong places: a reshape keeps the order in "
+            "memory and only cuts it elsewhere. Are the axes transposed where they must be, before a reshape?"
         )
     return ""
 
@@ -204,7 +203,7 @@ def _constant_factor(seen: Seen, ratio: float) -> str:
     known = {2.0: "twice", 0.5: "half of", 4.0: "four times", 0.25: "a quarter of", 100.0: "a hundred times"}
     named = [words for number, words in known.items() if np.isclose(ratio, number, rtol=1e-7)]
     said = named[0] if named else f"{ratio:.6g} times"
-    return f"Everywhere this is {said} what it should be: a factor is missing or too many."
+    return f"Everywhere this is {said} what it should be: a factor is missing, or there is one too many."
 
 
 def _ratio(expected: np.ndarray, got: np.ndarray) -> float | None:
@@ -249,7 +248,7 @@ def off_by_one(seen: Seen) -> str:
         return ""
     for change, words in ((1, "one too small"), (-1, "one too large")):
         if seen.explained_by(partial(np.add, change)):
-            return f"{seen.output} is {words} everywhere: is something counted from 1, or is an end counted twice?"
+            return f"{seen.output} is {words} everywhere: does something count from 1, or is an end counted twice?"
     return ""
 
 
@@ -277,7 +276,7 @@ def input_ignored(seen: Seen) -> str:
     for index, name in enumerate(seen.input_names):
         floats = all(isinstance(case[index], np.ndarray) and case[index].dtype.kind == "f" for case in seen.cases)
         if floats and _does_not_depend(seen, index):
-            return f"{seen.output} is the same whatever {name} holds, and it should depend on it: {name} is not used."
+            return f"{seen.output} is the same whatever {name} holds, but it should depend on it: {name} is not used."
     return ""
 
 

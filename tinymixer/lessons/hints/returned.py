@@ -39,7 +39,7 @@ def _about_none(tree: ast.FunctionDef, name: str) -> str:
     if returns:
         return f"{name} can end without reaching a return: then None comes back. Does every way through it end in one?"
     if any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print" for node in nodes):
-        return f"{name} prints and does not return: print shows a value to you, return hands it to the caller."
+        return f"{name} prints and does not return: print shows a value to you, while return hands it to the caller."
     return f"{name} has no return, so None comes back: end it with return and the result."
 
 
@@ -207,8 +207,8 @@ def reshape_missing(seen: Seen) -> str:
         return ""
     expected, got = next(pair for pair in seen.pairs if np.shape(pair[0]) != np.shape(pair[1]))
     return (
-        f"The numbers are right and in the right order, but the shape is {np.shape(got)}, and {np.shape(expected)} is "
-        "asked for: a reshape is missing at the end, or is another."
+        f"The numbers are right and in the right order, but the shape is {np.shape(got)} where {np.shape(expected)} is "
+        "asked for: a reshape is missing at the end, or it is the wrong one."
     )
 
 

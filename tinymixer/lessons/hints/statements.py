@@ -14,7 +14,7 @@ def of_statements(tree: ast.FunctionDef) -> Iterator[tuple[Changes, ast.AST, str
     for parent in ast.walk(tree):
         last = parent.body[-1] if isinstance(parent, ast.For | ast.While) else None
         if isinstance(last, ast.Return) and len(parent.body) > 1:  # type: ignore[attr-defined]
-            said = "`{here}` stands inside the loop, so the function ends in its first round."
+            said = "`{here}` stands inside the loop, so the function ends in the first round."
             moved = ((parent, "body", None, parent.body[:-1]), (tree, "body", None, [*tree.body, last]))  # type: ignore
             yield moved, last, said
         for field in ("body", "orelse"):
@@ -64,7 +64,7 @@ def _assignments(one: ast.stmt) -> Iterator[Found]:
             said = f"`{{here}}` only gives the name {target.id} another value: nothing is written into the array."
             yield ast.Assign([whole], one.value), said
         if isinstance(target, ast.Subscript | ast.Name):
-            said = "`{here}` replaces what was there, where it should be added to it."
+            said = "`{here}` replaces what was there instead of adding to it."
             yield ast.AugAssign(target, ast.Add(), one.value), said
         if isinstance(target, ast.Tuple) and len(target.elts) in (2, 3):
             for order in ((1, 0), (1, 0, 2), (0, 2, 1), (2, 1, 0), (1, 2, 0), (2, 0, 1)):
@@ -72,13 +72,13 @@ def _assignments(one: ast.stmt) -> Iterator[Found]:
                     new = ast.Tuple([target.elts[place] for place in order], ast.Store())
                     yield (
                         ast.Assign([new], one.value),
-                        "`{here}` unpacks the parts in another order than they stand in.",
+                        "`{here}` unpacks the parts in the wrong order.",
                     )
     if isinstance(one, ast.AugAssign):
         for operator in (ast.Add, ast.Sub, ast.Mult, ast.Div):
             if not isinstance(one.op, operator):
                 yield ast.AugAssign(one.target, operator(), one.value), "In `{here}` another operator belongs."
-        yield ast.Assign([one.target], one.value), "`{here}` adds to what was there, where it should replace it."
+        yield ast.Assign([one.target], one.value), "`{here}` adds to what was there instead of replacing it."
 
 
 def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], ast.stmt, str]]:
@@ -89,7 +89,7 @@ def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], a
     first = one.body[0]
     if isinstance(first, ast.Assign) and len(one.body) > 1:
         new = [*body[:index], first, _with_body(one, one.body[1:]), *body[index + 1 :]]
-        yield new, first, "`{here}` is done again in every round of the loop; it belongs before it."
+        yield new, first, "`{here}` is done again in every round of the loop, but it belongs before the loop."
     for place, inner in enumerate(one.body):
         if isinstance(inner, ast.Assign) and isinstance(inner.targets[0], ast.Name):
             name = inner.targets[0]
@@ -98,7 +98,7 @@ def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], a
             start = _located(ast.Assign([ast.Name(name.id, ast.Store())], ast.Constant(0)), inner)
             added = _located(ast.AugAssign(ast.Name(name.id, ast.Store()), ast.Add(), inner.value), inner)
             loop = _with_body(one, [*one.body[:place], added, *one.body[place + 1 :]])
-            said = "`{here}` replaces in every round what the last one left; the rounds should add up."
+            said = "`{here}` replaces in every round what the last round left, but the rounds should add up."
             yield [*body[:index], start, loop, *body[index + 1 :]], inner, said
     for place, before in enumerate(body[:index]):
         if isinstance(before, ast.Assign):
@@ -107,7 +107,7 @@ def _loops(body: list[ast.stmt], index: int) -> Iterator[tuple[list[ast.stmt], a
                 yield (
                     [*rest, loop, *body[index + 1 :]],
                     before,
-                    "`{here}` stands before the loop, and is needed anew in each round.",
+                    "`{here}` stands before the loop, but each round needs it anew.",
                 )
 
 
