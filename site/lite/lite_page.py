@@ -111,7 +111,8 @@ class Visit:
 
     def set_cell(self, index: int, text: str) -> None:
         self.page.evaluate(
-            "([index, text]) => window.jupyterapp.shell.currentWidget.model.cells.get(index).sharedModel.setSource(text)",
+            "([index, text]) => {"
+            " window.jupyterapp.shell.currentWidget.model.cells.get(index).sharedModel.setSource(text); }",
             [index, text],
         )
 
