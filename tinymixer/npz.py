@@ -52,7 +52,7 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"'{name}' is an array of Python objects, which are never pickled")
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # an array might be called allow_pickle; none is
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The package and the lessons' helpers in real Pyodide, run by Node. Skipped where Node or the built site is missing."""
+"""The package and the lessons' helpers in real Pyodide, run by Node. Skipped without Node or the built site."""
 
 import json
 import shutil
