@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
+pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
+RUN = Path(__file__).parents[3] / "site" / "lite" / "run_in_pyodide.mjs"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def in_pyodide(lite, tmp_path_factory):
         script = folder / "script.py"
         script.write_text(code, encoding="utf-8")
         done = subprocess.run(
-            [node, str(HERE / "run_in_pyodide.mjs"), str(lite / "static" / "pyodide"), str(script)],
+            [node, str(RUN), str(lite / "static" / "pyodide"), str(script)],
             capture_output=True,
             text=True,
             timeout=300,
