@@ -201,3 +201,22 @@ def test_the_doctor_knows_a_numpy_without_blas(browser):
         "print(json.dumps(facts.blas_facts()))\n"
     )
     assert json.loads(said) == {"name": "none", "version": None, "core": None, "threads": None}
+
+
+def test_what_a_lesson_leaves_out_in_a_browser_is_said(browser):
+    said = browser(
+        "from tinymixer.lessons import cifar10_or_advice, fewer_in_browser\n"
+        "assert fewer_in_browser(6, 2) == 2\n"
+        "assert fewer_in_browser(400, 100, 'steps') == 100\n"
+        "assert cifar10_or_advice() is None\n"
+    )
+    assert "2 epochs instead of 6" in said
+    assert "100 steps instead of 400" in said
+    assert "too large for a browser" in said
+
+
+def test_elsewhere_a_lesson_is_taken_whole(capsys):
+    from tinymixer.lessons import fewer_in_browser
+
+    assert fewer_in_browser(6, 2) == 6
+    assert capsys.readouterr().out == ""

@@ -21,7 +21,6 @@ EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "peers": ("torch", "timm", "jax"),
 }
 HARMFUL_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-SMALL_PRODUCT, LONG = 256, 0.03  # rows and columns; seconds: a product takes longer only without a BLAS
 THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -106,27 +105,20 @@ def blas_facts() -> dict[str, Any]:
     return {"name": built_with["name"], "version": built_with["version"], "core": None, "threads": None}
 
 
-def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
-    """The median rate of float32 products (size, size) @ (size, size), in floating-point operations per second.
-
-    The products are smaller where they take long, as they do without a BLAS: a notebook waits for them.
-    """
+def matrix_product_rate(repeats: int = 7) -> float:
+    """The median rate of float32 products (size, size) @ (size, size), in floating-point operations per second."""
     import numpy as np
 
-    generator = np.random.default_rng(0)
+    from tinymixer.bench.ceilings import product_size
 
-    def seconds_of_products(size: int, repeats: int) -> float:
-        left, right = (generator.random((size, size), dtype=np.float32) for _ in range(2))
-        seconds = []
-        for _ in range(repeats + 2):
-            started = time.perf_counter()
-            left @ right
-            seconds.append(time.perf_counter() - started)
-        return statistics.median(seconds[2:])  # the first two start the threads
-
-    if size > SMALL_PRODUCT and seconds_of_products(SMALL_PRODUCT, repeats=1) > LONG:
-        size = SMALL_PRODUCT
-    return 2 * size**3 / seconds_of_products(size, repeats)
+    generator, size = np.random.default_rng(0), product_size(1024)
+    left, right = (generator.random((size, size), dtype=np.float32) for _ in range(2))
+    seconds = []
+    for _ in range(repeats + 2):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / statistics.median(seconds[2:])  # the first two start the threads
 
 
 def _gpu_facts() -> dict[str, Any]:
