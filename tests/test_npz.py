@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinymixer.errors import DataError
-from tinymixer.npz import npz_file
+from tinymixer.npz import npz_file, write_npz
 
 ARRAYS = {
     "a": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -69,6 +69,24 @@ def test_what_numpy_writes_is_read(path, save):
     if save is np.savez_compressed:
         with pytest.raises(DataError, match="its arrays are compressed, which ours never are"):
             read(path, compressed=False)
+
+
+def test_an_older_numpy_writes_the_same_arrays_and_no_more(path, monkeypatch):
+    """NumPy 2.0's np.savez takes every keyword for an array: `allow_pickle`, too."""
+
+    def savez_of_numpy_2_0(file, *args, **kwds):
+        save(file, *args, **{name: np.asanyarray(array) for name, array in kwds.items()})
+
+    save = np.savez
+    monkeypatch.setattr(np, "savez", savez_of_numpy_2_0)
+    with path.open("wb") as file:
+        write_npz(file, ARRAYS)
+    assert list(read(path)) == list(ARRAYS)
+
+
+def test_objects_are_not_pickled(path):
+    with path.open("wb") as file, pytest.raises(TypeError, match="'thing' is an array of Python objects"):
+        write_npz(file, {"thing": np.array([object()])})
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])

@@ -44,6 +44,17 @@ class ArchiveError(ValueError):
     """Why an archive or a member is not read: the inner part of a sentence."""
 
 
+def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays to an .npz file, uncompressed. Nothing is pickled: raises TypeError for arrays of objects.
+
+    np.savez can be told so only from NumPy 2.1 on. In 2.0, its `allow_pickle=False` would be one more array.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"'{name}' is an array of Python objects, which are never pickled")
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # an array might be called allow_pickle; none is
+
+
 @contextmanager
 def npz_file(path: Path, error_class: type[TinymixerError], what: str, advice: str = "") -> Iterator["NpzFile"]:
     """Open an .npz file. Whatever goes wrong with it is raised as `error_class("{what}: {reason}{advice}")`."""

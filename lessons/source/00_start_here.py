@@ -218,7 +218,7 @@ blas = facts["blas"]
 print(f"Python {facts['python']}, NumPy {facts['packages']['numpy']}")
 print(f"processor: {facts['cpu']['name']}, {facts['cpu']['cores']} cores")
 print(f"BLAS: {blas['name']} {blas['version']}, threads: {blas['threads']}")
-print(f"a large product in float32: {blas['gigaflops_float32']:,.0f} GFLOP/s")
+print(f"a large product in float32: {blas['gigaflops_float32']:,.1f} GFLOP/s")
 for warning in facts["warnings"]:
     print("note:", warning)
 

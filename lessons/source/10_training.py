@@ -49,7 +49,7 @@ from tinymixer import MixerConfig, MlpMixer, ops
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.data import Batches, Dataset, load_dataset, normalise
 from tinymixer.layers import Linear
-from tinymixer.lessons import check, cifar10_or_advice, new_figure, show
+from tinymixer.lessons import check, cifar10_or_advice, fewer_in_browser, new_figure, show
 from tinymixer.optim import SGD, AdamW, cosine
 from tinymixer.parameters import Parameters, ParameterSpec
 from tinymixer.training import Progress, Recipe, Trainer, load_recipe, read_rows, train_step
@@ -573,7 +573,7 @@ check("10.6", my_clip_by_global_norm)
 # (AdamW without an average would do as well here.) This is what the recipe sets:
 
 # %%
-recipe = load_recipe("digits").with_overrides({"epochs": 6})
+recipe = load_recipe("digits").with_overrides({"epochs": fewer_in_browser(6, 2)})
 for name, (value, default) in recipe.differences(Recipe()).items():
     print(f"{name:28s} {value!s:8s} (by default {default})")
 
@@ -604,11 +604,12 @@ print(result.message)
 smaller = load_recipe("digits").with_overrides(
     {"hidden_dim": 32, "tokens_mlp_dim": 16, "channels_mlp_dim": 128, "num_blocks": 2}
     | {"optimizer": "adamw", "ema_decay": 0.0, "schedule": "cosine"}
+    | {"epochs": fewer_in_browser(6, 3)}
 )
 cases = {"too small: 0.0001": 0.0001, "about right: 0.01": 0.01, "too large: 1": 1.0}
 figure, axes = new_figure(1, 3, width=7, height=2.4, sharey=True)
 for axis, (title, rate), colour in zip(axes, cases.items(), COLOURS, strict=False):
-    run = Trainer(smaller.with_overrides({"epochs": 6, "learning_rate": rate}))
+    run = Trainer(smaller.with_overrides({"learning_rate": rate}))
     run.run()
     rows = read_rows(run.folder.metrics)
     epochs = [row["epoch"] for row in rows]
@@ -673,7 +674,7 @@ class PowerCut(Progress):
             raise RuntimeError(f"power cut at step {step}")
 
 
-short = smaller.with_overrides({"epochs": 4})
+short = smaller.with_overrides({"epochs": fewer_in_browser(4, 3)})
 in_peace = Trainer(short)
 in_peace.run()
 

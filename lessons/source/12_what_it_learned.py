@@ -57,7 +57,7 @@ from tinymixer.analysis.token_mixing_weights import (
 )
 from tinymixer.data import Batches, load_dataset, normalise
 from tinymixer.engines import EngineOptions, choose_engine
-from tinymixer.lessons import check, cifar10_or_advice, new_figure, show
+from tinymixer.lessons import check, cifar10_or_advice, fewer_in_browser, new_figure, show
 from tinymixer.optim import AdamW
 from tinymixer.optim.schedules import cosine
 from tinymixer.training import evaluate, load_model, train_step
@@ -104,7 +104,7 @@ config = MixerConfig(
     num_blocks=3,
 )  # fmt: skip
 untrained = MlpMixer(config, seed=0)
-model = train(config, weight_decay=3.0)
+model = train(config, weight_decay=3.0, epochs=fewer_in_browser(30, 12))
 result = evaluate(model, digits.test_images, digits.test_labels, digits.mean, digits.std)
 print(f"{model.parameters.count:,} parameters, test accuracy {result.accuracy:.1%}")
 
@@ -499,7 +499,7 @@ smaller = MixerConfig(
     image_size=8, in_channels=1, patch_size=4, hidden_dim=32, tokens_mlp_dim=16, channels_mlp_dim=64,
     num_blocks=2,
 )  # fmt: skip
-quarters = train(smaller, weight_decay=1.0, epochs=20)
+quarters = train(smaller, weight_decay=1.0, epochs=fewer_in_browser(20, 8))
 accuracy = evaluate(
     quarters, digits.test_images, digits.test_labels, digits.mean, digits.std
 ).accuracy

@@ -49,7 +49,7 @@ from tinymixer.analysis.validation import balanced_split, early_stop
 from tinymixer.data import Augmentation, Batches, load_dataset, normalise
 from tinymixer.draws import Draws
 from tinymixer.engines import EngineOptions, choose_engine
-from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons import check, fewer_in_browser, new_figure, show
 from tinymixer.optim import AdamW
 from tinymixer.training import evaluate, train_step
 
@@ -406,11 +406,12 @@ trials = {
     "cutout and smoothing": {"augmentation": cutout, "label_smoothing": 0.1},
 }
 histories, models = {}, {}
+steps = fewer_in_browser(200, 30, "steps")
 for name, settings in trials.items():
     given = dict(settings)
     count = given.pop("count", 150)
     runs = [
-        train(few(count, seed) if count < len(pool) else pool, seed, **given)
+        train(few(count, seed) if count < len(pool) else pool, seed, steps, **given)
         for seed in SEEDS
     ]
     models[name] = [model for model, _ in runs]

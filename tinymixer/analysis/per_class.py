@@ -23,7 +23,8 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values.size and not 0 <= values.min() <= values.max() < classes:
             raise ShapeError(f"expected {name} from 0 to {classes - 1}, got {values.min()} to {values.max()}")
-    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)  # (K*K,)
+    cells = (labels * classes + predictions).astype(np.intp)  # bincount takes no wider numbers
+    counts = np.bincount(cells, minlength=classes * classes)  # (K*K,)
     return counts.reshape(classes, classes).astype(np.int64)
 
 

@@ -2,15 +2,27 @@
 
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from tinymixer.abilities import thread_pool
 from tinymixer.bench.timing import interleaved
 
 GPU_COPY_BYTES, GPU_PRODUCT_SIZE = 1 << 30, 8192
 CPU_COPY_BYTES, CPU_PRODUCT_SIZE = 1 << 27, 1536
+SMALL_PRODUCT, LONG = 256, 0.03  # rows and columns; seconds
+
+
+def product_size(usual: int) -> int:
+    """`usual` rows and columns, or fewer where a product takes long, as it does without a BLAS (in a browser)."""
+    operand = np.random.default_rng(0).random((SMALL_PRODUCT, SMALL_PRODUCT), dtype=np.float32)
+    seconds = []
+    for _ in range(3):  # the first wakes the threads
+        started = time.perf_counter()
+        operand @ operand
+        seconds.append(time.perf_counter() - started)
+    return min(usual, SMALL_PRODUCT) if min(seconds) > LONG else usual
 
 
 def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
@@ -18,12 +30,12 @@ def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
 
     The environment of this process sets the number of BLAS threads; `threads` threads share each copy.
     """
-    rng = np.random.default_rng(0)
-    left, right = (rng.random((CPU_PRODUCT_SIZE, CPU_PRODUCT_SIZE), dtype=np.float32) for _ in range(2))
+    rng, size = np.random.default_rng(0), product_size(CPU_PRODUCT_SIZE)
+    left, right = (rng.random((size, size), dtype=np.float32) for _ in range(2))
     out = np.empty_like(left)
     sources, targets = (np.zeros((threads, CPU_COPY_BYTES // threads), np.uint8) for _ in range(2))
     products, copies = [], []
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         for _ in range(repeats + 1):
             started = time.perf_counter()
             np.matmul(left, right, out=out)
@@ -32,7 +44,7 @@ def cpu_ceilings(threads: int, repeats: int = 7) -> dict[str, float]:
             list(pool.map(np.copyto, targets, sources))
             copies.append(time.perf_counter() - started)
     return {  # the first of each is left out: it wakes the threads and touches the memory
-        "product_flops_per_second": 2.0 * CPU_PRODUCT_SIZE**3 / statistics.median(products[1:]),
+        "product_flops_per_second": 2.0 * size**3 / statistics.median(products[1:]),
         "copy_bytes_per_second": 2.0 * sources.nbytes / statistics.median(copies[1:]),
     }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
 
+from tinymixer.abilities import require_processes
 from tinymixer.bench.models import architecture_of, step_bytes, step_flops
 from tinymixer.bench.peers import Entry
 from tinymixer.errors import BackendError
@@ -76,6 +77,7 @@ class Worker:
     """An implementation in a process of its own. Every method raises WorkerError when the process has ended."""
 
     def __init__(self, entry: Entry, work: Work, profile: float = 0.0) -> None:
+        require_processes("a measurement")
         handle, errors = mkstemp(prefix="tinymixer-bench-")
         self._errors = Path(errors)
         with on_cores(work):
@@ -187,6 +189,7 @@ def measure_ceilings(work: Work) -> dict[str, float]:
     Raises BackendError when the measurement fails.
     """
     call = f"gpu_ceilings({work.own_precision!r})" if work.device == "cuda" else f"cpu_ceilings({work.threads})"
+    require_processes("a measurement")
     script = f"import json; from tinymixer.bench.ceilings import *; print(json.dumps({call}))"
     with on_cores(work):
         done = subprocess.run(

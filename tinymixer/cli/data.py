@@ -138,7 +138,7 @@ def _own_facts(dataset: "Dataset") -> dict[str, Any]:
     import numpy as np
 
     counts = {
-        part: np.bincount(labels, minlength=dataset.num_classes).tolist()
+        part: np.bincount(labels.astype(np.intp), minlength=dataset.num_classes).tolist()
         for part, labels in (("train", dataset.train_labels), ("test", dataset.test_labels))
     }
     validation = dataset.validation_indices

@@ -68,7 +68,7 @@ def _show(facts: dict[str, Any]) -> None:
         "threads unknown (pip install threadpoolctl)" if blas["threads"] is None else counted(blas["threads"], "thread")
     )
     core = f", {blas['core']} kernels" if blas["core"] else ""
-    speed = f"float32 products at {blas['gigaflops_float32']:,.0f} GFLOP/s"
+    speed = f"float32 products at {blas['gigaflops_float32']:,.{0 if blas['gigaflops_float32'] >= 10 else 1}f} GFLOP/s"
     cached = [f"{name} ({'ready' if there else 'not fetched'})" for name, there in data["available"].items()]
     print_labelled(
         {
@@ -80,7 +80,7 @@ def _show(facts: dict[str, Any]) -> None:
             "processor": f"{cpu['name']}, {counted(cpu['cores'], 'core')}",
             "slices": f"{counted(cpu['cache']['slice_images'], 'image')} of the default model at a time, "
             f"{cpu['cache']['forward_images']} in a forward pass ({cpu['cache']['slice_reason']})",
-            "BLAS": f"{blas['name']} {blas['version']}{core}, {threads}, {speed}",
+            "BLAS": f"{blas['name']} {blas['version'] or ''}".rstrip() + f"{core}, {threads}, {speed}",
             "GPU": _gpu_line(gpu),
             "data sets": ", ".join(cached),
             "data cache": data["cache"],

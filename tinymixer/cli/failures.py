@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from tinymixer.cli.output import open_streams, silence
+from tinymixer.cli.output import open_streams, silence, text_streams
 from tinymixer.cli.ranks import speaks
 from tinymixer.errors import TinymixerError, install_line
 from tinymixer.text import printable
@@ -42,6 +42,12 @@ NEWLINE = "\n"
 
 
 def run_reporting_failures(program: click.Command, arguments: Sequence[str]) -> int:
+    """Run the program and return its exit code, as `_run` does, with text streams for it to print to."""
+    with text_streams():
+        return _run(program, arguments)
+
+
+def _run(program: click.Command, arguments: Sequence[str]) -> int:
     """Run the program and return its exit code.
 
     Bad input ends in `error: sentence` on standard error. Where standard output or standard error is closed (`>&-`, a

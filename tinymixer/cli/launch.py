@@ -15,6 +15,7 @@ from types import FrameType
 import click
 from click.exceptions import Exit
 
+from tinymixer.abilities import require_processes
 from tinymixer.cli.command_clock import STARTED, command_started
 from tinymixer.cli.output import tell
 from tinymixer.cli.ranks import STATUS, read_status
@@ -49,6 +50,7 @@ def launch(ranks: int, mpiexec: str | None, command: tuple[str, ...]) -> None:
         )
     if "-h" in command or "--help" in command or "--print-recipe" in command:
         raise Exit(subprocess.call(_this_program(command)))
+    require_processes("tinymixer launch")
     started = time.time() - (time.perf_counter() - command_started())
     with tempfile.TemporaryDirectory() as folder:
         status = Path(folder) / "status.json"

@@ -80,6 +80,7 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
       tinymixer lessons status my-course --json
     """
     from tinymixer.lessons.copies import remark_about
+    from tinymixer.lessons.isolated import remark_about_limits
     from tinymixer.lessons.progress import grade_folder, progress_text
     from tinymixer.lessons.text import encodable
 
@@ -93,7 +94,7 @@ def status(context: click.Context, folder: Path | None, as_json: bool) -> None:
     if as_json:
         _print_rows(states)
     else:
-        remark = remark_about(folder)
+        remark = "\n".join(filter(None, [remark_about(folder), remark_about_limits()]))
         click.echo(
             encodable(progress_text(states, _coloured) + (f"\n{remark}\n" if remark else ""), sys.stdout), nl=False
         )

@@ -1,12 +1,13 @@
 """How commands print: tables for people, JSON for programs."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,53 @@ def open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, open until the end
         elif hasattr(output, "reconfigure"):
             output.reconfigure(errors="backslashreplace")
+
+
+class TextOnly(io.TextIOBase):
+    """A text stream over something that takes text.
+
+    JupyterLite's stdout takes bytes as well, without a word. So click takes it for a binary stream, and what it writes
+    there is lost.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, output: Any) -> None:
+        self._output = output
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        """Raises TypeError for bytes."""
+        if not isinstance(text, str):
+            raise TypeError(f"text is written here, not {type(text).__name__}")
+        self._output.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        getattr(self._output, "flush", lambda: None)()
+
+    def isatty(self) -> bool:
+        return bool(getattr(self._output, "isatty", lambda: False)())
+
+
+@contextlib.contextmanager
+def text_streams() -> Iterator[None]:
+    """Within this block, stdout and stderr are text streams, also where a notebook has put something else there."""
+    before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    replaced = {
+        name: TextOnly(output)
+        for name, output in before.items()
+        if output is not None and not isinstance(output, io.IOBase)
+    }
+    for name, output in replaced.items():
+        setattr(sys, name, output)
+    try:
+        yield
+    finally:
+        for name in replaced:
+            setattr(sys, name, before[name])
 
 
 def silence(output: Any) -> None:

@@ -79,7 +79,7 @@ def cache_facts() -> dict[str, Any]:
 
 
 def blas_facts() -> dict[str, Any]:
-    """NumPy's BLAS library: name, version, core (the processor type it is tuned for), threads.
+    """NumPy's BLAS library: name ("none" where NumPy multiplies itself), version, core (its processor type), threads.
 
     Without the package threadpoolctl, only the facts from NumPy's build are known; the others are None.
     """
@@ -100,14 +100,18 @@ def blas_facts() -> dict[str, Any]:
             "threads": pool["num_threads"],
         }
     built_with = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    if "version" not in built_with:  # NumPy was built without a BLAS, as for browsers; then its name is "auto"
+        return {"name": "none", "version": None, "core": None, "threads": None}
     return {"name": built_with["name"], "version": built_with["version"], "core": None, "threads": None}
 
 
-def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
+def matrix_product_rate(repeats: int = 7) -> float:
     """The median rate of float32 products (size, size) @ (size, size), in floating-point operations per second."""
     import numpy as np
 
-    generator = np.random.default_rng(0)
+    from tinymixer.bench.ceilings import product_size
+
+    generator, size = np.random.default_rng(0), product_size(1024)
     left, right = (generator.random((size, size), dtype=np.float32) for _ in range(2))
     seconds = []
     for _ in range(repeats + 2):

@@ -91,7 +91,7 @@ def dataset_from_arrays(
         raise DataError(f"{name} has no training images.")
     mean, std = statistics(train[0])
     require_two_classes(train[1], name)
-    counts = np.bincount(train[1], minlength=len(class_names))
+    counts = np.bincount(train[1].astype(np.intp), minlength=len(class_names))
     empty = [str(name) for name, count in zip(class_names, counts, strict=False) if not count]
     notes = [f"{_listed(empty)} {'has' if len(empty) == 1 else 'have'} no training image"] if empty else []
     notes += constant_channels(train[0])

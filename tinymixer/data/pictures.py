@@ -4,12 +4,12 @@ import hashlib
 import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from tinymixer.abilities import thread_pool
 from tinymixer.data.images import opened_picture, read_picture
 from tinymixer.data.paths import shown
 from tinymixer.errors import DataError
@@ -58,7 +58,7 @@ def read_pictures(
     threads = min(MOST_THREADS, os.cpu_count() or 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pool = ThreadPoolExecutor(threads)
+        pool = thread_pool(threads)
         try:
             errors = list(pool.map(read, range(len(paths))))
         finally:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tinymixer.abilities import has_threads
 from tinymixer.draws import Draws
 from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
 from tinymixer.engines.engine import EngineOptions, Work
@@ -42,13 +43,14 @@ class ReferenceEngine(HostEngine):
 
     def __init__(self, model: Model, threads: int = 0, slice_images: int = 0) -> None:
         self.model = model
-        self.threads = threads or default_threads()
+        self._meets = not has_independent_images(model)  # in batch norm: threads compute their slices at the same time
+        # Threads that meet wait for each other. Without any, one slice after the other would wait for ever.
+        self.threads = 1 if self._meets and not has_threads() else threads or default_threads()
         self.slice_images = slice_images or SLICE_IMAGES
         self._team = ThreadTeam(self.threads)
         self.parallel_map = self._team.parallel_map if model.backend.xp is np else map
         self._replicas: Replicas | None = None
         self._why_whole = why_not_sliced(model)  # why batches are computed whole; None: they are sliced
-        self._meets = not has_independent_images(model)  # in batch norm: threads compute their slices at the same time
         self._checked: set[str] = set()
 
     @classmethod

@@ -8,6 +8,7 @@ Checks need NumPy alone. Pictures need Matplotlib, which the extras `lessons` an
 IPython, which every Jupyter program has.
 """
 
+from tinymixer.lessons.browser import fewer_in_browser
 from tinymixer.lessons.collecting import my_functions
 from tinymixer.lessons.data import cifar10_or_advice
 from tinymixer.lessons.exercise import NotYet
@@ -20,6 +21,7 @@ __all__ = [
     "check",
     "cifar10_or_advice",
     "examine",
+    "fewer_in_browser",
     "my_functions",
     "new_figure",
     "show",

@@ -14,11 +14,11 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinymixer.abilities import thread_pool
 from tinymixer.backend import Backend
 from tinymixer.errors import DataError, TrainingError
 from tinymixer.lessons.answers import Place, grade, write_files
@@ -172,7 +172,7 @@ def _notebooks(folder: Path) -> dict[Path, list[Part]]:
 def _examined(notebooks: dict[Path, list[Part]]) -> tuple[dict[str, Verdict], dict[Path, list[Place]]]:
     patience = Patience(EACH, ALTOGETHER)
     never_ending: dict[Path, list[Place]] = {path: [] for path in notebooks}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with thread_pool(SIDE_BY_SIDE) as pool:
         try:
             graded = [
                 pool.submit(grade_notebook, path, numbers, patience, "training", never_ending[path])

@@ -13,7 +13,17 @@ from tinymixer.lessons.comparing import first_difference, same
 from tinymixer.lessons.exercise import Exercise, NotYet, find_exercise, input_names
 from tinymixer.lessons.hints import Seen, find_hint
 from tinymixer.lessons.notebook import notebook_remarks
-from tinymixer.lessons.running import Outcome, TooMuchPrinted, cut, describe, message_of, run
+from tinymixer.lessons.running import (
+    NO_END,
+    Outcome,
+    Stopped,
+    TookTooLong,
+    TooMuchPrinted,
+    cut,
+    describe,
+    message_of,
+    run,
+)
 from tinymixer.lessons.text import encodable
 
 PASSED, WRONG, NOT_YET = "passed", "wrong", "not yet"
@@ -223,6 +233,8 @@ def _with_hint(
     seed: int,
 ) -> Verdict:
     output = wrong.output or _first_wrong_output(exercise, expected, outcomes)
+    if any(isinstance(outcome.error, Stopped) for outcome in outcomes):  # it would not end this time either
+        return _verdict(exercise, WRONG, wrong.sentence, wrong.details, wrong.general_hint)
     hint = find_hint(Seen(exercise, answers, cases, expected, outcomes, output), seed)
     return _verdict(exercise, WRONG, wrong.sentence, wrong.details, hint or wrong.general_hint, known=bool(hint))
 
@@ -243,6 +255,8 @@ def _error_hint(error: BaseException) -> str:
         return "exit() and sys.exit() end the whole program: end a function with return."
     if isinstance(error, TooMuchPrinted):
         return f"Take the prints out of the loop: only the first {CHARACTERS_SHOWN} characters are shown."
+    if isinstance(error, TookTooLong):
+        return NO_END
     if isinstance(error, MemoryError):
         return "An array or a list grows far larger than the exercise needs: print the shapes on the way."
     if isinstance(error, EOFError):

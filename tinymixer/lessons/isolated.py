@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from tinymixer.abilities import has_processes
 from tinymixer.lessons.exercise import find_exercise
 from tinymixer.lessons.grading import WRONG, Verdict
-from tinymixer.lessons.running import cut
+from tinymixer.lessons.in_this_process import NOT_CONTAINED, serve_here
+from tinymixer.lessons.running import NO_END, cut
 
 MEMORY = 2**30  # bytes that answers may use, on top of Python and NumPy
 GRACE = 2.0  # seconds for a process to end by itself before it is ended
@@ -103,6 +105,11 @@ def grade_notebook(
     return {number: verdicts[number] for number in numbers}
 
 
+def remark_about_limits() -> str:
+    """A sentence about what is not contained here; "" where answers run in processes of their own."""
+    return "" if has_processes() else NOT_CONTAINED
+
+
 def train_in_a_process(notebooks: list[list[Any]], epochs: int, seconds: float, altogether: float) -> dict[str, Any]:
     """Train with the functions of several notebooks, and with the package's: the fields of a `Comparison`.
 
@@ -152,7 +159,7 @@ class _Attempt:
         """Read a line of the process's output: an event, or a part of the stack that faulthandler writes."""
         if line.startswith(b"{"):
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                self._hear_event(json.loads(line))
+                self.hear_event(**json.loads(line))
         elif line.startswith(b"Timeout"):
             self.timed_out = True
         elif not self.place and (frame := re.search(rb'"<([^<>]+ cell \d+)>", line (\d+) in (\w+)', line)):
@@ -163,9 +170,10 @@ class _Attempt:
             lines = self.texts.get(cell, "").splitlines()
             self.line = cut(lines[number - 1].strip(), 200) if number <= len(lines) else ""
 
-    def _hear_event(self, event: dict[str, Any]) -> None:
+    def hear_event(self, **event: Any) -> None:
         if verdict := event.get("verdict"):
-            self.verdicts[verdict["number"]] = Verdict(**verdict)
+            verdict = verdict if isinstance(verdict, Verdict) else Verdict(**verdict)
+            self.verdicts[verdict.number] = verdict
             self.exercise = None
         self.exercise = event.get("exercise", self.exercise)
         self.statement = None if self.exercise else event.get("statement", self.statement)
@@ -179,8 +187,11 @@ class _Attempt:
 
 
 def _attempt(request: dict[str, Any], cancelled: threading.Event) -> _Attempt:
-    """Run a process on this request until it has finished or its time is over."""
+    """Run a process on this request until it has finished or its time is over. Where there are none, run it here."""
     attempt = _Attempt()
+    if not has_processes():
+        serve_here(request, attempt.hear_event)
+        return attempt
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # here, since the process may be ended
         _start_and_listen(request | {"folder": folder}, attempt, cancelled)
     return attempt
@@ -246,8 +257,7 @@ def _read_lines(output: IO[bytes], lines: "queue.Queue[bytes]") -> None:
 def _how_it_ended(code: int | None, seconds: float | None) -> tuple[str, str]:
     """How a process ended too early, and a hint."""
     if seconds is not None:
-        hint = "Is there a loop whose condition never becomes false, or one that waits for something?"
-        return f"did not end within {seconds:.3g} s.", hint
+        return f"did not end within {seconds:.3g} s.", NO_END
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-code).name

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinymixer.abilities import thread_pool
 from tinymixer.errors import DataError
 from tinymixer.lessons.course import LESSONS, Lesson
 from tinymixer.lessons.exercise import all_exercises, find_exercise
@@ -71,7 +71,7 @@ def progress_text(states: list[LessonState], painted: Callable[[str, str], str] 
 def _graded(notebooks: list[tuple[Path, list[str]]]) -> dict[str, Verdict]:
     """The verdicts on exercises of several notebooks, some side by side."""
     patience = Patience()
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with thread_pool(SIDE_BY_SIDE) as pool:
         try:
             graded = [pool.submit(grade_notebook, path, numbers, patience) for path, numbers in notebooks]
             return {number: verdict for one in graded for number, verdict in one.result().items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from tinymixer.errors import TinymixerError
 from tinymixer.lessons.copies import remark_about
 from tinymixer.lessons.grading import MARKS, NOT_YET, PASSED, WRONG
+from tinymixer.lessons.isolated import remark_about_limits
 from tinymixer.lessons.progress import LessonState, grade_folder, progress_text, summary
 from tinymixer.lessons.text import encodable
 
@@ -28,7 +29,7 @@ def show_progress(folder: str | Path = ".") -> None:
     except TinymixerError as error:
         print(encodable(str(error) + IN_COLAB * ("google.colab" in sys.modules), sys.stdout))
         return
-    remark = remark_about(Path(folder))
+    remark = " ".join(filter(None, [remark_about(Path(folder)), remark_about_limits()]))
     text = progress_text(states) + f"\n{remark}" * bool(remark)
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is None or not hasattr(shell, "kernel"):

@@ -18,14 +18,26 @@ from tinymixer.text import printable
 
 MOST_PRINTED = 1_000_000  # characters; an answer that prints more is stopped
 KEPT = 4_000  # characters that are kept to be shown
+NO_END = "Is there a loop whose condition never becomes false, or one that waits for something?"
 LONGEST_MESSAGE = 300  # characters of an error's own message
 
 
-class TooMuchPrinted(BaseException):
-    """Ends an answer that prints without end. Not an Exception, so that `except Exception` does not catch it."""
+class Stopped(BaseException):
+    """Ends an answer that would not end by itself. Not an Exception, so that `except Exception` does not catch it."""
+
+
+class TooMuchPrinted(Stopped):
+    """Ends an answer that prints without end."""
 
     def __str__(self) -> str:
         return f"more than {MOST_PRINTED:,} characters were printed"
+
+
+class TookTooLong(Stopped):
+    """Ends an answer that takes longer than its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"did not end within {seconds:.3g} s")
 
 
 class Printed(io.TextIOBase):

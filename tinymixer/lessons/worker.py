@@ -60,7 +60,7 @@ def _work(request: dict[str, Any], events: int) -> None:
     step()
     try:
         if request.get("work") == "train":
-            _train(request, say, step)
+            train(request, say, step)
         else:
             _grade(request, Path(request["folder"]), say, step, before_statement)
     except DataError as error:
@@ -85,11 +85,7 @@ def _grade(
         os.chdir(path.parent)
     skip = {(cell, line): said for cell, line, said in request["skip"]}
     memory, threads = memory_in_use(), threading.active_count()
-    examiner: Examiner = examine
-    if request["examiner"] == "training":
-        from tinymixer.lessons.capstone import examine_in_training
-
-        examiner = examine_in_training
+    examiner = examiner_named(request["examiner"])
     for verdict in grade(
         notebook, request["numbers"], skip, before_statement, lambda number: step(exercise=number), examiner
     ):
@@ -99,7 +95,16 @@ def _grade(
     say(complete=True)
 
 
-def _train(request: dict[str, Any], say: Callable[..., None], step: Callable[..., None]) -> None:
+def examiner_named(name: str) -> Examiner:
+    """ "exercise": as `check` does; "training": on the inputs of real training steps."""
+    if name == "training":
+        from tinymixer.lessons.capstone import examine_in_training
+
+        return examine_in_training
+    return examine
+
+
+def train(request: dict[str, Any], say: Callable[..., None], step: Callable[..., None]) -> None:
     from tinymixer.lessons.capstone import PARTS, backend_with
     from tinymixer.lessons.collecting import compare_trainings, made
 

@@ -8,6 +8,7 @@ from tinymixer.borders import shown_path
 from tinymixer.errors import ConfigError, nearest
 from tinymixer.files import replacing
 from tinymixer.models import MlpMixer, Model, architecture_of
+from tinymixer.npz import write_npz
 from tinymixer.pretrained.layouts import FORMS, WHOSE
 from tinymixer.pretrained.model import PretrainedModel
 from tinymixer.pretrained.naming import LAYOUTS, TIMM, axis_lengths, rows
@@ -39,9 +40,9 @@ def export_weights(loaded: PretrainedModel, path: Path, layout: str) -> list[str
         if path.suffix == ".safetensors":
             write_safetensors(file, arrays, texts)
         elif layout == OWN:
-            np.savez(file, allow_pickle=False, **arrays, **{name: np.array(text) for name, text in texts.items()})
+            write_npz(file, {**arrays, **{name: np.array(text) for name, text in texts.items()}})
         else:
-            np.savez(file, allow_pickle=False, **arrays)
+            write_npz(file, arrays)
     return [] if layout == OWN else _differences(loaded.model, layout)
 
 

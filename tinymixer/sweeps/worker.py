@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
+from tinymixer.abilities import require_processes
 from tinymixer.engines.cpu.threads import default_threads
 from tinymixer.errors import TinymixerError, TrainingError
 from tinymixer.sweeps.results import rows_of
@@ -65,6 +66,7 @@ class Worker:
     """A process that runs trials of a sweep. It stops when this process is gone."""
 
     def __init__(self, sweep: Sweep, count: int) -> None:
+        require_processes("a sweep of several workers")
         share = str(max(1, default_threads() // count))
         order = {"folder": str(sweep.folder), "here": dict(sweep.here), "parent": os.getpid()}
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115, read when the process has ended

@@ -23,7 +23,7 @@ from tinymixer.data import DataDescription
 from tinymixer.draws import GENERATOR
 from tinymixer.errors import CheckpointError, ConfigError, DataError
 from tinymixer.files import Say, replacing, say_nothing
-from tinymixer.npz import below
+from tinymixer.npz import below, write_npz
 from tinymixer.training.checkpoint_file import read_arrays
 from tinymixer.training.recipe import Recipe
 from tinymixer.training.run_state import RunState
@@ -93,7 +93,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, say: Say = say_nothing) 
     arrays["generator"] = np.array(checkpoint.generator)
     arrays["digest"] = np.array(digest(arrays))
     with replacing(path, say) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        write_npz(file, arrays)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

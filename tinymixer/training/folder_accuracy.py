@@ -3,13 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from tinymixer.abilities import thread_pool
 from tinymixer.data.folders import pictures_below
 from tinymixer.data.paths import expanded, shown
 from tinymixer.errors import DataError, nearest
@@ -136,7 +136,7 @@ def _batches(loaded: PretrainedModel, pictures: list[tuple[Path, int]]) -> Itera
             return str(error), picture[1]
 
     waiting = iter(pictures)
-    with ThreadPoolExecutor(READERS) as pool:
+    with thread_pool(READERS) as pool:
         ahead = [pool.submit(read, each) for each in islice(waiting, AT_ONCE)]
         while ahead:
             following = [pool.submit(read, each) for each in islice(waiting, AT_ONCE)]

@@ -24,7 +24,7 @@ class FolderLock:
         if self._finalizer is not None:
             return
         try:
-            import fcntl
+            from fcntl import LOCK_EX, LOCK_NB, flock  # a browser has a module fcntl without them
 
             descriptor = os.open(self._folder, os.O_RDONLY)
         except ImportError:
@@ -34,7 +34,7 @@ class FolderLock:
             self._say_not_locked(error)
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(descriptor, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
             raise self._taken() from error

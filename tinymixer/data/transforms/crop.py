@@ -23,4 +23,4 @@ def crop_images(images: np.ndarray, crop: np.ndarray, flip: np.ndarray, padding:
     sources = image_starts + rows[:, :, None] * width + columns[:, None, :]  # (B, height, width)
     # Each pixel is one opaque item of all its channels: three times faster than indexing each channel.
     pixels = np.ascontiguousarray(images).reshape(-1).view(f"V{channels * images.itemsize}")  # (B * height * width,)
-    return pixels.take(sources).view(images.dtype).reshape(images.shape)
+    return pixels.take(sources.astype(np.intp, copy=False)).view(images.dtype).reshape(images.shape)

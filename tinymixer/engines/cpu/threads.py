@@ -3,12 +3,13 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Executor, wait
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from tinymixer.abilities import has_threads, thread_pool
 from tinymixer.engines.cpu.quota import cpu_quota
 
 
@@ -17,10 +18,13 @@ def default_threads() -> int:
 
     A container may get less time than its cores have (`docker run --cpus 2`); more threads than that would only wait
     for each other. Without threadpoolctl we cannot limit BLAS to one thread: then this is 1, and BLAS uses its own.
+    It is 1, too, where no thread can be started (in a browser).
     """
     try:
         import threadpoolctl
     except ImportError:
+        return 1
+    if not has_threads():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
@@ -101,7 +105,7 @@ class ThreadTeam:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Executor | None = None
         self._process = 0  # the process that made the pool
         try:
             from threadpoolctl import ThreadpoolController
@@ -151,9 +155,9 @@ class ThreadTeam:
         finally:
             wait(started)
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> Executor:
         """The pool of this process. A forked child has no threads, so it makes a pool of its own."""
         if self._pool is None or self._process != os.getpid():
-            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="tinymixer")
+            self._pool = thread_pool(self.count, "tinymixer")
             self._process = os.getpid()
         return self._pool
