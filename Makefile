@@ -4,6 +4,7 @@
 # make ranks    install MPI (mpi4py, mpich) and train with two processes
 # make lessons       make the notebooks from lessons/source/ (make lessons ONLY=02 for one)
 # make lessons-test  hold the notebooks to their sources and run them all
+# make site          the site into build/site/: landing page, lessons, texts, reference (make site-test looks at it in a browser)
 # make lint     ruff (lint and format), mypy and import-linter
 # make format   let ruff mend what it can
 
@@ -14,7 +15,7 @@ RECIPE ?= digits
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test peers ranks lessons lessons-test lint format clean
+.PHONY: help train test peers ranks lessons lessons-test site site-test lint format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -42,13 +43,17 @@ $(VENV)/.with-mpi: $(VENV)/.with-dev
 	$(BIN)/python -m pip install --quiet --editable '.[mpi]'
 	@touch $@
 
+$(VENV)/.with-site: $(VENV)/.with-dev $(wildcard site/lite/requirements.txt)
+	$(BIN)/python -m pip install --quiet --editable '.[site]' $(addprefix --requirement ,$(wildcard site/lite/requirements.txt))
+	@touch $@
+
 train: $(VENV)/.with-cli
 	$(BIN)/tinymixer train $(RECIPE)
 
 # Compiled modules are kept even where the environment says PYTHONDONTWRITEBYTECODE, as images of containers do: two
 # workers and many short processes import the same ones. Whoever is idle takes tests from the other worker.
 test: $(VENV)/.with-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not peers and not ranks'
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not peers and not ranks and not site'
 
 peers: $(VENV)/.with-peers
 	$(BIN)/python -m pytest -m peers
@@ -61,6 +66,14 @@ lessons: $(VENV)/.with-dev
 
 lessons-test: $(VENV)/.with-dev
 	$(BIN)/python lessons/make_notebooks.py --check $(ONLY)
+
+# Any warning is an error. Sphinx reads 500 pages and the machine's cores share them: some minutes.
+site: $(VENV)/.with-site
+	$(BIN)/python site/build.py
+
+# Needs a Chromium: the system's, the one that CHROMIUM names, or Playwright's (playwright install chromium).
+site-test: site
+	$(BIN)/python -m pytest -m site tests/site
 
 lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .
