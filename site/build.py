@@ -80,7 +80,7 @@ def _remove_pages_without_source(sources: Path, target: Path) -> None:
     for path in target.rglob("*.html") if target.is_dir() else ():
         inside = path.relative_to(target)
         made_of = [sources / inside.with_suffix(suffix) for suffix in (".md", ".ipynb")]
-        if inside.parts[0] not in ("lite", "_modules", "_static", "index.html", "versions.html") and not any(
+        if inside.parts[0] not in ("lite", "_static", "index.html", "versions.html") and not any(
             source.is_file() for source in made_of
         ):
             path.unlink()

@@ -1,5 +1,6 @@
 """Sphinx's settings for the site. `site/build.py` calls Sphinx with them; nothing is fetched from elsewhere."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import tinymixer  # noqa: E402
-from tinymixer.errors import REFERENCE  # noqa: E402
+from tinymixer.errors import REFERENCE, REPOSITORY  # noqa: E402
 
 project = "tinymixer"
 author = "The tinymixer maintainers"
@@ -15,7 +16,7 @@ copyright = "The tinymixer maintainers, MIT licence"  # Sphinx's name
 version = release = tinymixer.__version__ if REFERENCE != "main" else f"{tinymixer.__version__} (main)"
 root_doc = "contents"
 language = "en"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "docstrings", "mathml"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "docstrings", "mathml"]
 exclude_patterns = ["**/.ipynb_checkpoints"]
 nitpicky = True
 
@@ -27,6 +28,21 @@ myst_dmath_double_inline = True
 myst_heading_anchors = 4
 myst_all_links_external = False
 suppress_warnings = ["mystnb.unknown_mime_type"]
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Where the source of a function or class stands in the repository."""
+    found: object = sys.modules.get(info["module"])
+    try:
+        for name in info["fullname"].split("."):
+            found = getattr(found, name)
+        found = inspect.unwrap(found)
+        path = Path(inspect.getsourcefile(found)).relative_to(HERE.parent)
+        lines, start = inspect.getsourcelines(found)
+    except (AttributeError, TypeError, ValueError, OSError):
+        return None
+    return f"{REPOSITORY}/blob/{REFERENCE}/{path.as_posix()}#L{start}-L{start + len(lines) - 1}"
+
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -51,4 +67,3 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
     "dark_css_variables": {"color-brand-primary": "#7ab8ff", "color-brand-content": "#7ab8ff"},
 }
-pygments_style = "friendly"

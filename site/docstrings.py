@@ -4,7 +4,8 @@ They are written to be read in the source: formulas and tables of names stand in
 is escaped. So that the site shows exactly what stands there,
 
 - a paragraph is a paragraph, with `names` in backticks as code and **bold** as bold;
-- indented lines, and paragraphs whose lines are aligned in columns, stay as they are, in a box;
+- indented lines, and paragraphs whose lines are aligned in columns, stay as they are, in a box, but for
+  names with their meanings beside them, which become a list;
 - lines with ">>>" become examples;
 - the files after "See:" become links.
 """
@@ -18,6 +19,7 @@ from pages import ROOT, _target
 SPECIAL = re.compile(r"([\\*`_|<>\[\]])")
 INLINE = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*)")
 COLUMNS = re.compile(r"\S(?:   +|  ->  )\S")
+NAME = re.compile(r"(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*) {2,}(?!->)(\S.*)")
 SEE = re.compile(r"^(?:See: )")
 
 
@@ -38,6 +40,8 @@ def converted(lines: list[str]) -> list[str]:
         if kind == "literal":
             margin = min(len(line) - len(line.lstrip()) for line in content if line.strip())
             out += [".. code-block:: text", "", *(f"   {line[margin:]}".rstrip() for line in content), ""]
+        elif kind == "names":
+            out += [*_names(content), ""]
         elif kind == "example":
             out += [".. code-block:: pycon", "", *(f"   {line}".rstrip() for line in content), ""]
         elif kind == "see":
@@ -87,9 +91,24 @@ def _kind(paragraph: list[str]) -> str:
         return "example"
     if SEE.match(paragraph[0]):
         return "see"
+    if NAME.match(paragraph[0]) and all(NAME.match(line) or line.startswith("  ") for line in paragraph):
+        return "names"
     if all(line.startswith(" ") for line in paragraph) or any(COLUMNS.search(line) for line in paragraph):
         return "literal"
     return "text"
+
+
+def _names(paragraph: list[str]) -> list[str]:
+    """ "rate    the share of zeros" and what follows it, as a list of names and meanings."""
+    out = []
+    for line in paragraph:
+        found = NAME.match(line)
+        if found:
+            names = ", ".join(f"``{name}``" for name in found[1].split(", "))
+            out += [names, f"   {_escaped(found[2])}"]
+        else:
+            out.append(f"   {_escaped(line.strip())}")
+    return out
 
 
 def _escaped(line: str) -> str:

@@ -10,12 +10,14 @@ differs:
 """
 
 import importlib
+import inspect
 import json
 import os
 import pkgutil
 import re
 import shutil
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 PICTURE_IN_STEPS = re.compile(r"const pictures = (\[.*?\]);", re.DOTALL)
 
 MISSING: list[str] = []  # what links lead to and is not there: a sentence each
+
+# Commands have a page of their own; exercises and hints are for those who have tried; nobody imports the workers.
+NOT_IN_THE_REFERENCE = (
+    "tinymixer.cli.",
+    "tinymixer.bench.",
+    "tinymixer.lessons.exercises.",
+    "tinymixer.lessons.hints.",
+    "tinymixer.__main__.",
+)
 
 WELCOME = """
 # Contents
@@ -137,11 +148,13 @@ def texts() -> list[Path]:
     return found
 
 
+@cache
 def modules() -> list[str]:
-    """Every module of the package that the reference describes: all but what starts programs."""
+    """Every module of the package that the reference describes."""
     found = ["tinymixer"]
-    for module in pkgutil.walk_packages(tinymixer.__path__, "tinymixer."):
-        if not any(part.startswith("_") for part in module.name.split(".")):
+    for module in pkgutil.walk_packages(tinymixer.__path__, "tinymixer.", onerror=lambda name: None):
+        private = any(part.startswith("_") for part in module.name.split("."))
+        if not private and not f"{module.name}.".startswith(NOT_IN_THE_REFERENCE):
             found.append(module.name)
     return found
 
@@ -329,18 +342,20 @@ def _commands() -> str:
 
 
 def _write_reference(folder: Path) -> None:
-    """A page for each module. Operations show their source, since there the code is the text."""
+    """A page for each module. They are listed here and on their packages' pages, not in the bar at the side."""
     folder.mkdir()
     names = modules()
     for name in names:
         children = [other for other in names if other.rpartition(".")[0] == name]
         exported = getattr(importlib.import_module(name), "__all__", [])
-        (folder / f"{name}.md").write_text(_module_page(name, children, exported if children else []), encoding="utf-8")
+        page = _module_page(name, children, exported if children else [])
+        (folder / f"{name}.md").write_text(page, encoding="utf-8")
     packages = [name for name in names if name.count(".") == 1]
     lines = "\n".join(f"| [`{name}`]({name}.md) | {_first_sentence(name)} |" for name in ["tinymixer", *packages])
     (folder / "index.md").write_text(
-        "# Reference\n\nMade from the docstrings. An operation's page has its derivation, and its source beside it.\n\n"
-        f"| module | what it is |\n|---|---|\n{lines}\n\n```{{toctree}}\n:hidden:\n\ntinymixer\n```\n",
+        "# Reference\n\nMade from the docstrings. The page of an operation has its derivation, and its code below it. "
+        "The commands are [here](../commands.md).\n\n"
+        f"| module | what it is |\n|---|---|\n{lines}\n",
         encoding="utf-8",
     )
 
@@ -351,17 +366,16 @@ def _first_sentence(module: str) -> str:
 
 
 def _module_page(name: str, children: list[str], exported: list[str]) -> str:
-    options = ":members:\n:ignore-module-all:\n:show-inheritance:"
-    page = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n" + "".join(
-        f"   {line}\n" for line in options.splitlines()
-    )
-    page += "```\n"
+    parent = name.rpartition(".")[0]
+    up = "[Reference](index.md)" + (f" · [`{parent}`]({parent}.md)" if parent else "")
+    page = f"---\norphan: true\n---\n# {name}\n\n{up}\n\n```{{eval-rst}}\n.. automodule:: {name}\n"
+    page += "   :members:\n   :ignore-module-all:\n   :show-inheritance:\n```\n"
     if exported:
         page += f"\nImported from here: {', '.join(f'`{one}`' for one in exported)}.\n"
     if children:
-        below = "\n".join(children)
-        page += "\n## Modules\n\n" + "\n".join(
-            f"- [`{child}`]({child}.md): {_first_sentence(child)}" for child in children
-        )
-        page += f"\n\n```{{toctree}}\n:hidden:\n\n{below}\n```\n"
+        lines = [f"- [`{child}`]({child}.md): {_first_sentence(child)}" for child in children]
+        page += "\n## Modules\n\n" + "\n".join(lines) + "\n"
+    if parent == "tinymixer.ops":
+        source = inspect.getsource(importlib.import_module(name)).strip()
+        page += f"\n## The code\n\n```python\n{source}\n```\n"
     return page

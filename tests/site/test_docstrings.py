@@ -33,6 +33,20 @@ def test_a_formula_becomes_a_box_and_running_text_a_paragraph():
     assert any(line.startswith("With g = scale \\* dy, the gradient that reaches x\\_hat") for line in made)
 
 
+def test_names_and_meanings_become_a_list():
+    made = docstrings.converted(
+        ["rate       the share of zeros, at", "           most 1", "keep, x    arrays of *one* shape"]
+    )
+    assert made == [
+        "``rate``",
+        "   the share of zeros, at",
+        "   most 1",
+        "``keep``, ``x``",
+        "   arrays of \\*one\\* shape",
+        "",
+    ]
+
+
 def test_a_see_line_leads_to_pages_and_files():
     made = "\n".join(docstrings.converted(["See: lessons/05_layer_norm.ipynb, tests/ops/test_layer_norm.py"]))
     assert ":doc:`lessons/05_layer_norm.ipynb </lessons/05_layer_norm>`" in made

@@ -42,7 +42,20 @@ def pages(built):
 
 
 def test_there_are_pages(pages):
-    assert len(pages) > 200
+    assert len(pages) > 300
+
+
+def test_every_module_of_the_reference_is_reached_from_its_first_page(built, pages):
+    todo, reached = [built / "reference" / "index.html"], set()
+    while todo:
+        page = todo.pop()
+        if page not in reached:
+            reached.add(page)
+            for link in pages[page].links:
+                target = (page.parent / link.partition("#")[0]).resolve()
+                if target.parent == built / "reference" and target in pages:
+                    todo.append(target)
+    assert {path for path in pages if path.parent == built / "reference"} == reached
 
 
 def test_links_within_the_site_lead_somewhere(built, pages):

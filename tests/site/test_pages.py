@@ -36,7 +36,7 @@ def test_every_text_is_in_a_table_of_contents(gathered):
                 if line and not line.startswith(":"):
                     listed.add((folder / line.lstrip("/") if line.startswith("/") else page.parent / line).resolve())
     for page in [*folder.rglob("*.md"), *(folder / "lessons").glob("*.ipynb")]:
-        if page.name != "contents.md":
+        if page.name != "contents.md" and not page.name.startswith("tinymixer"):
             assert page.with_suffix("").resolve() in listed, page.relative_to(folder)
 
 
