@@ -60,7 +60,20 @@ def build_pages(target: Path, run_here: bool, unfinished: bool = False) -> None:
     )
     if done.returncode:
         sys.exit(done.returncode)
+    for path in target.rglob("*.html"):
+        if path.relative_to(target).parts[0] not in ("lite", "index.html"):
+            _make_accessible(path)
     (target / ".nojekyll").touch()  # GitHub Pages leaves out folders that begin with "_" otherwise
+
+
+def _make_accessible(path: Path) -> None:
+    """What the theme leaves out: wide code and tables can be scrolled by keyboard, captions have a level."""
+    text = path.read_text(encoding="utf-8")
+    better = text.replace("<pre>", '<pre tabindex="0">')
+    better = better.replace('class="caption" role="heading">', 'class="caption" role="heading" aria-level="2">')
+    better = better.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    if better != text:
+        path.write_text(better, encoding="utf-8")
 
 
 def _renew(new: Path, old: Path) -> None:

@@ -11,8 +11,9 @@ is escaped. So that the site shows exactly what stands there,
 """
 
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pages import ROOT, _target
 
@@ -25,11 +26,18 @@ SEE = re.compile(r"^(?:See: )")
 
 def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _convert)
+    app.connect("missing-reference", _type_variable)
     return {"parallel_read_safe": True}
 
 
 def _convert(app: Any, what: str, name: str, target: Any, options: Any, lines: list[str]) -> None:
     lines[:] = converted(lines)
+
+
+def _type_variable(app: Any, env: Any, node: Any, text: Any) -> Any:
+    """An annotation that names a type variable: a name that has no entry, and needs none."""
+    module, _, name = node.get("reftarget", "").rpartition(".")
+    return text if isinstance(getattr(sys.modules.get(module), name, None), TypeVar) else None
 
 
 def converted(lines: list[str]) -> list[str]:

@@ -103,8 +103,11 @@ stop.addEventListener("click", () => {
   show("note", "Stopped. Your code is as you left it; the next check starts Python anew.");
   run.focus();
 });
-// Whoever goes to the editor will want a check: Python is loaded meanwhile, and a failure is told only once asked for.
-editor.addEventListener("focus", () => location.protocol !== "file:" && start(), { once: true });
+// Whoever goes to the editor or the button will want a check: Python is loaded meanwhile, and a failure is told only
+// once it is asked for.
+const prepare = () => location.protocol !== "file:" && start();
+editor.addEventListener("focus", prepare, { once: true });
+run.addEventListener("pointerenter", prepare, { once: true });
 
 // Replaces the selection in a way that undo knows.
 function type(text) {
