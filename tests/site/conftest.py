@@ -1,0 +1,18 @@
+"""What the tests of the site share: its modules, and the built site where there is one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "build" / "site"
+sys.path[:0] = [path for path in (str(ROOT / "site"), str(ROOT / "site" / "landing")) if path not in sys.path]
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The folder that `make site` filled."""
+    if not (SITE / "contents.html").is_file():
+        pytest.skip("the site is not built: make site")
+    return SITE
