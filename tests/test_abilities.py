@@ -220,3 +220,16 @@ def test_elsewhere_a_lesson_is_taken_whole(capsys):
 
     assert fewer_in_browser(6, 2) == 6
     assert capsys.readouterr().out == ""
+
+
+def test_the_capstone_trains_in_this_process(browser, tmp_path):
+    write_notebook(tmp_path / "02_linear.ipynb", RIGHT)
+    said = browser(
+        "from pathlib import Path\n"
+        "from tinymixer.lessons import my_functions\n"
+        "from tinymixer.lessons.collecting import collect, compare_in_a_process\n"
+        "print(my_functions('.').summary())\n"
+        "print(compare_in_a_process(*collect(Path('.')), epochs=1))\n"
+    )
+    assert said.startswith("yours: 1 of")
+    assert "Over 35 steps the losses" in said
