@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import pytest
 
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.studies import Part, StudyProgress, data_share, find_study, inside, run_study, study_names, token_mixers
 from tinymixer.studies.numbers import PartResult
-from tinymixer.studies.part import HowFar
+from tinymixer.studies.part import HowFar, PartProgress
 from tinymixer.studies.permutations import parts as permutation_parts
 from tinymixer.studies.running import time_left
 
@@ -20,7 +22,7 @@ def small(monkeypatch):
     monkeypatch.setattr(token_mixers, "PUBLISHED", ("S/32",))
     monkeypatch.setattr(token_mixers, "TURNS", 1)
     monkeypatch.setattr(token_mixers, "TURN_SECONDS", 0.001)
-    monkeypatch.setattr(data_share, "SHARES", (10, 100))
+    monkeypatch.setattr(data_share, "QUICK_SHARES", (10, 100))
     monkeypatch.setattr(inside, "IMAGES", 2)
 
 
@@ -102,6 +104,17 @@ def test_a_stopped_study_goes_on_where_it_was(tmp_path):
     for one, other in zip(again.results, unbroken.results, strict=True):
         assert one.figures["validation_losses"] == other.figures["validation_losses"]
         assert one.figures["steps"] == other.figures["steps"] == 20
+
+
+def test_a_signal_during_a_run_ends_the_study(tmp_path, monkeypatch):
+    def interrupt(self, step, *others):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(PartProgress, "on_step", interrupt)
+    study = dataclasses.replace(find_study("permutations"), parts=three_parts)
+    outcome = run_study(study, study.form(True, 1, steps=4), tmp_path, 1)
+    assert outcome.signal == signal.SIGINT
+    assert [result.state for result in outcome.results] == ["not finished"] * 3
 
 
 def test_more_seeds_keep_what_is_there_and_another_form_is_refused(tmp_path):

@@ -21,6 +21,7 @@ from tinymixer.studies.study import Form, Part, Study
 from tinymixer.text import counted
 
 SHARES = (2, 5, 10, 20, 50, 100)  # per cent
+QUICK_SHARES = (2, 10, 100)
 CARRYING = (10, 100)  # the shares that the claim is about: in the full form these alone have more than one seed
 MODELS: Mapping[str, Mapping[str, Any]] = {
     "mixer": {},
@@ -70,7 +71,7 @@ def subset(labels: np.ndarray, percent: int, seed: int) -> np.ndarray:
 def parts(form: Form) -> list[Part]:
     made = []
     for seed in range(form.seeds):
-        for percent in SHARES:
+        for percent in QUICK_SHARES if form.quick else SHARES:
             if not form.quick and seed and percent not in CARRYING:
                 continue
             for name, changes in MODELS.items():
@@ -145,6 +146,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     seeds = len({result.seed for result in numbers.results})
+    shares = QUICK_SHARES if numbers.quick else SHARES
     with plain_settings():
         figure, axes = panels([list(REGULARISATION)], 9.5, 3.9, sharey=True)
         entries = []
@@ -152,15 +154,15 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             for index, model in enumerate(MODELS):
                 spreads = [
                     numbers.spread("validation_accuracy", model=model, regularisation=word, share=f"{percent} %")
-                    for percent in SHARES
+                    for percent in shares
                 ]
-                places = [percent * 1.03 ** (index - 1) for percent in SHARES]  # beside each other
+                places = [percent * 1.03 ** (index - 1) for percent in shares]  # beside each other
                 line = with_spread(panel, places, spreads, COLOURS[index], MARKERS[index], "-", 100)
                 if word == "with":
                     entries.append((line, model))
             panel.set_xscale("log")
             named(panel, f"{word.capitalize()} regularisation", "share of the training images in %")
-            panel.set_xticks(SHARES)
+            panel.set_xticks(shares)
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
             panel.xaxis.set_minor_formatter(NullFormatter())
         named(axes["with"], "With regularisation", "share of the training images in %", "validation accuracy in %")

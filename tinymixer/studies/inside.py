@@ -38,7 +38,7 @@ QUICK: Mapping[str, Any] = {"patch_size": 1, "tokens_mlp_dim": 32, "hidden_dim":
 
 def parts(form: Form) -> list[Part]:
     made = []
-    convolutions = {"architecture": "resnet", "depths": "1-1-1"}
+    convolutions = {"architecture": "resnet", "depths": "1-1-1", "width": 16}
     for seed in range(form.seeds):
         recipe = form.recipe(seed, **(QUICK if form.quick else {}))
         made.append(Part({"model": TOKENS}, seed, recipe, measure=what_was_learned))
@@ -49,7 +49,7 @@ def parts(form: Form) -> list[Part]:
 
 
 def what_was_learned(trainer: Trainer | None) -> dict[str, Any]:
-    """Reach and opposite phases of each block, after training and before: lists with a number for each block."""
+    """Reach, fineness and opposite phases of each block, after training and before: a number for each block."""
     assert trainer is not None
     trained = load_run(trainer.folder.path, "last", backend="numpy").model
     untrained = build_model(trainer.recipe.with_overrides({"backend": "numpy"}))
@@ -60,9 +60,9 @@ def what_was_learned(trainer: Trainer | None) -> dict[str, Any]:
     for name, model in (("trained", trained), ("untrained", untrained)):
         assert isinstance(model, MlpMixer)
         figures[f"reach_{name}"] = reach(model, images)
-        figures[f"opposite_{name}"] = [
-            float(opposite_phases(as_images(model, block))[1].mean()) for block in range(len(model.blocks))
-        ]
+        units = [as_images(model, block) for block in range(len(model.blocks))]  # (DS, down, across) each
+        figures[f"opposite_{name}"] = [float(opposite_phases(each)[1].mean()) for each in units]
+        figures[f"fineness_{name}"] = [float(fineness(each).mean()) for each in units]
     return figures
 
 
@@ -101,6 +101,7 @@ def by_block(numbers: Numbers, figure: str) -> list[Spread]:
 def conclude(numbers: Numbers) -> list[str]:
     after, before = by_block(numbers, "reach_trained"), by_block(numbers, "reach_untrained")
     opposite, random = by_block(numbers, "opposite_trained"), by_block(numbers, "opposite_untrained")
+    fine, fine_random = by_block(numbers, "fineness_trained"), by_block(numbers, "fineness_untrained")
     if not after:
         return []
 
@@ -109,6 +110,8 @@ def conclude(numbers: Numbers) -> list[str]:
 
     return [
         f"Reach by block, as a share of the grid's mean distance: {listed(after)}; before training {listed(before)}.",
+        f"Mean spatial frequency of the units, in cycles a token, by block: {listed(fine)}; of random weights, before "
+        f"training, {listed(fine_random)}.",
         f"Mean cosine of a unit with its closest opposite, by block: {listed(opposite)}; of random weights, before "
         f"training, {listed(random)}.",
     ]

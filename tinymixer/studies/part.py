@@ -55,6 +55,7 @@ class PartProgress(Progress):
     def __init__(self, folder: Path, stopped: Callable[[], bool], whole_process: bool) -> None:
         self.folder, self.stopped = folder, stopped
         self.before, self.total_steps, self.last = HowFar.read(folder), 1, 0.0
+        self.share = self.before.share
         self.begun, self.processor_begun = time.perf_counter(), 0.0 if whole_process else time.process_time()
 
     def so_far(self, share: float) -> HowFar:
@@ -68,8 +69,9 @@ class PartProgress(Progress):
         self.total_steps = trainer.total_steps
 
     def on_step(self, step: int, loss: float, accuracy: float, images_per_second: float, seconds_left: float) -> None:
+        self.share = step / self.total_steps
         if time.perf_counter() - self.last > BETWEEN_NOTES:
-            self.so_far(step / self.total_steps).write(self.folder)
+            self.so_far(self.share).write(self.folder)
             self.last = time.perf_counter()
         if self.stopped():
             self.stop()
@@ -108,7 +110,7 @@ def _run_locked(part: Part, form: Form, folder: Path, threads: int, progress: Pa
         if part.recipe is not None:
             trainer = train(part, form, folder / "run", threads, progress)
             if trainer is None:
-                progress.so_far(progress.before.share).write(folder)
+                progress.so_far(progress.share).write(folder)
                 return None
             figures |= figures_of(trainer)
         if part.measure is not None:

@@ -204,8 +204,9 @@ def conclude(numbers: Numbers) -> list[str]:
     for model in MODELS:
         if numbers.spread("validation_accuracy", model=model, images="original"):
             said.append(
-                f"{model}: accuracy falls by {drop_words(numbers, model, 'patches')} of itself where patches and "
-                f"the pixels within are permuted, by {drop_words(numbers, model, 'pixels')} where all pixels are."
+                f"{model}, share of its accuracy that is lost (by seed; below 0: won): "
+                f"{drop_words(numbers, model, 'patches')} where patches and the pixels within are permuted, "
+                f"{drop_words(numbers, model, 'pixels')} where all pixels are."
             )
     return said
 

@@ -1,6 +1,7 @@
 """Runs the parts of a study, several at a time, and writes its numbers and pictures."""
 
 import dataclasses
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ def run_study(
         conclusions, pictures = write_numbers(
             study, form, folder, numbers, finished, time.perf_counter() - begun, jobs, progress.on_note
         )
-        return StudyOutcome(folder, numbers.results, conclusions, pictures, signals.signal)
+        number = signals.signal or (signal.SIGINT if work.interrupted and not stopped() else None)
+        return StudyOutcome(folder, numbers.results, conclusions, pictures, number)
     finally:
         lock.release()
 
@@ -108,6 +110,7 @@ class Work:
     progress: StudyProgress
     stopped: Callable[[], bool]
     looked: float = 0.0
+    interrupted: bool = False
 
     def run(self, todo: Sequence[Part], at_once: int, in_processes: bool) -> None:
         """Do these parts, until all have ended or a stop is asked for."""
@@ -115,11 +118,13 @@ class Work:
             self._run_in_processes(list(todo), at_once)
             return
         for part in todo:
-            if self.stopped():
+            if self.stopped() or self.interrupted:
                 return
             result = run_part(part, self.form, part_folder(self.folder, part), default_threads(), self._look)
-            if result is not None:
-                self._ended(part, result)
+            if result is None:
+                self.interrupted = True  # a signal that came during a run went to its trainer
+                return
+            self._ended(part, result)
 
     def _look(self) -> bool:
         self._say_time(1)

@@ -102,7 +102,7 @@ class Part:
     @property
     def group(self) -> str:
         """Its name without the seed."""
-        return "-".join(re.sub(r"[^a-z0-9.]+", "_", value.lower()) for value in self.what.values())
+        return "-".join(re.sub(r"[^a-z0-9.]+", "_", value.lower()).strip("_") for value in self.what.values())
 
     @property
     def name(self) -> str:

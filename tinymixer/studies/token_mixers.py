@@ -40,7 +40,7 @@ BATCHES = {16: 32, 64: 16, 256: 4, 1024: 2}
 PUBLISHED = ("S/32", "S/16", "B/32", "B/16", "L/32", "L/16", "H/14")
 TURNS = 5
 TURN_SECONDS = 0.1
-PAPER = "table 2: images a second and core of Mixer-H/14 and ViT-H/14, 40 and 15 (section 3.1 says 2.5 times)"
+PAPER = "section 3.1 and table 2: throughput of Mixer-H/14 beside that of ViT-H/14"
 
 
 def steps_for(recipe: Recipe, beside: Recipe, form: Form) -> int:
@@ -230,5 +230,5 @@ STUDY = Study(
     draw=draw,
     conclude=conclude,
     compare=compare,
-    seeds=(3, 3),
+    seeds=(2, 3),
 )
