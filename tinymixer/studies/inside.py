@@ -158,7 +158,8 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         entries = []
         for index, (figure_name, label) in enumerate((("reach_trained", "trained"), ("reach_untrained", "untrained"))):
             spreads = by_block(numbers, figure_name)
-            line = with_spread(axes["reach"], range(len(spreads)), spreads, COLOURS[index], MARKERS[index])
+            places = [block + 0.08 * (index - 0.5) for block in range(len(spreads))]
+            line = with_spread(axes["reach"], places, spreads, COLOURS[index], MARKERS[index])
             entries.append((line, label))
         named(axes["reach"], "How far tokens reach", "block", "share of the mean distance")
         axes["reach"].set_xticks(range(len(tokens.blocks)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 QUICK: Mapping[str, Any] = {  # a Mixer that learns the digits in some three seconds of a processor
     "hidden_dim": 32, "tokens_mlp_dim": 16, "channels_mlp_dim": 128, "num_blocks": 3, "dropout": 0.0,
     "batch_size": 64, "slice_images": 64, "eval_batch_size": 288, "validation_share": 0.2, "ema_every": 1,
-    "steps": 300, "threads": 1,
+    "steps": 300, "threads": 1, "backend": "numpy",
 }  # fmt: skip
 FULL: Mapping[str, Any] = {"token_init": "lecun", "seconds": 0, "steps": 1500}
 
