@@ -100,6 +100,8 @@ def _say_result(outcome: "StudyOutcome") -> None:
     ended = states.count("finished")
     rest = f" ({', '.join(f'{states.count(state)} {state}' for state in sorted(set(states) - {'finished'}))})"
     tell(f"{ended} of {counted(len(states), 'part')} finished{rest if ended < len(states) else ''}")
+    if ended < len(states):
+        tell("go on    with the same command: what is finished stays")
     tell(f"numbers  {outcome.folder / 'numbers.json'}")
     for picture in outcome.pictures:
         tell(f"picture  {outcome.folder / picture}")
