@@ -1,6 +1,7 @@
 """Shared by all pictures: fixed Matplotlib settings, names shown exactly as given, and saving to a file."""
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,21 @@ def save_picture(figure: "Figure", path: Path, alt: str = "") -> None:
     settings: Any = {"svg.hashsalt": "tinymixer", "svg.fonttype": "none", "font.sans-serif": SVG_FONTS}
     with replacing(path) as file, matplotlib.rc_context(settings if vector else {}):
         figure.savefig(file, format="svg" if vector else "png", transparent=True, metadata=metadata or None)
+
+
+def with_fewer_colours(picture: bytes, most: int = 256, alt: str = "") -> bytes:
+    """A PNG with at most so many colours, about a third as large: lines and texts have few.
+
+    alt   the picture in words, written into it
+    """
+    from PIL import Image, PngImagePlugin  # comes with Matplotlib
+
+    content, words = io.BytesIO(), PngImagePlugin.PngInfo()
+    if alt:
+        words.add_text("Title", printable(alt).encode("latin-1", "replace").decode("latin-1"))
+    palette = Image.open(io.BytesIO(picture)).convert("RGBA").quantize(most, method=Image.Quantize.FASTOCTREE)
+    palette.save(content, format="png", optimize=True, pnginfo=words)
+    return content.getvalue()
 
 
 def text_width(text: str, size: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.analysis.curves import COLOURS, INK
+from tinymixer.analysis.curves import COLOURS, INK, plain_axes
 from tinymixer.analysis.figures import add_legend, plain_settings, save_picture, transparent_figure
 
 if TYPE_CHECKING:
@@ -128,11 +128,7 @@ def _panel(
         marks["best"] = mark
         axes.axhline(height, color=COLOURS[2], linewidth=0.8, alpha=0.6, linestyle=":")
     axes.set_title(name, color=INK, loc="left", fontsize="medium")
-    axes.tick_params(colors=INK, which="both")
-    axes.grid(color=INK, alpha=0.25, linewidth=0.6)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(INK)
+    plain_axes(axes)
     return marks
 
 

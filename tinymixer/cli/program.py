@@ -15,6 +15,7 @@ from tinymixer.cli.lr_find import lr_find
 from tinymixer.cli.models import models
 from tinymixer.cli.plot import plot
 from tinymixer.cli.predict import predict
+from tinymixer.cli.study import study
 from tinymixer.cli.sweep import sweep
 from tinymixer.cli.train import train
 from tinymixer.cli.weights import weights
@@ -35,8 +36,8 @@ def program() -> None:
 
 
 COMMANDS = (
-    lessons, train, sweep, lr_find, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench, data,
-    doctor,
+    lessons, train, sweep, study, lr_find, launch, evaluate_run, predict, plot, models, weights, gradcheck, bench,
+    data, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     program.add_command(command)

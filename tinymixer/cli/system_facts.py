@@ -6,11 +6,11 @@ import statistics
 import sys
 import time
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from tinymixer import __version__
 from tinymixer.backend import cupy_obstacle
+from tinymixer.bench.machine import processor_name, usable_cores
 
 # An extra of tinymixer -> its packages. Of the names in a tuple, one is enough.
 EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {
@@ -32,7 +32,7 @@ def system_facts() -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "packages": {"numpy": metadata.version("numpy")} | optional_packages(),
-        "cpu": {"name": _processor_name(), "cores": usable_cores(), "cache": cache_facts()},
+        "cpu": {"name": processor_name(), "cores": usable_cores(), "cache": cache_facts()},
         "blas": blas_facts() | {"gigaflops_float32": round(matrix_product_rate() / 1e9, 1)},
         "gpu": _gpu_facts(),
     }
@@ -49,13 +49,6 @@ def optional_packages() -> dict[str, str | None]:
             name, version = found[0] if found else (alternatives[0], None)
             versions[name] = version
     return versions
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cache_facts() -> dict[str, Any]:
@@ -163,17 +156,6 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
         because = f" ({', '.join(named)})" if named else ""
         warnings.append(f"BLAS runs {threads} of {cores} possible threads{because}")
     return warnings
-
-
-def _processor_name() -> str:
-    """The manufacturer's name for the processor where it can be read; otherwise the architecture."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

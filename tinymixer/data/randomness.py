@@ -10,7 +10,7 @@ from tinymixer.errors import ConfigError, nearest
 
 # Old runs are reproduced by these numbers: new ones may be added, none may be changed. Checkpoint format 1 used 2 and
 # 3; the module `draws` uses 4.
-PURPOSES = {"init": 0, "order": 1, "split": 5, "mixing": 6, "whitening": 7}
+PURPOSES = {"init": 0, "order": 1, "split": 5, "mixing": 6, "whitening": 7, "study": 8}
 
 
 def generator(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> np.random.Generator:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinymixer.analysis.curves import INK
-from tinymixer.analysis.figures import transparent_figure
+from tinymixer.analysis.figures import transparent_figure, with_fewer_colours
 
 DOTS_PER_INCH = 100
 
@@ -95,16 +95,6 @@ def png_of(figure: Any, alt: str = "") -> bytes:
     content = io.BytesIO()
     metadata = {"Software": None} | ({"Description": alt} if alt else {})
     figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata=metadata, pil_kwargs={"optimize": True})
-    return content.getvalue()
-
-
-def with_fewer_colours(picture: bytes, most: int = 256) -> bytes:
-    """A PNG with at most so many colours, about a third as large: lines and texts have few."""
-    from PIL import Image  # comes with Matplotlib
-
-    content = io.BytesIO()
-    palette = Image.open(io.BytesIO(picture)).convert("RGBA").quantize(most, method=Image.Quantize.FASTOCTREE)
-    palette.save(content, format="png", optimize=True)
     return content.getvalue()
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from tinymixer.abilities import require_processes
@@ -34,7 +34,9 @@ def run_in_processes(sweep: Sweep, count: int) -> int | None:
         return sweep.run()
     shown = {row.number: row.state for row in sweep.rows()}
     with StopSignals() as signals:
-        workers = [Worker(sweep, count) for _ in range(count)]
+        share = max(1, default_threads() // count)
+        order = {"folder": str(sweep.folder), "here": dict(sweep.here)}
+        workers = [WorkerProcess("tinymixer.sweeps.worker", order, share) for _ in range(count)]
         asked = False
         try:
             with sweep.opened() as journal:
@@ -62,17 +64,20 @@ def run_in_processes(sweep: Sweep, count: int) -> int | None:
     return signals.signal
 
 
-class Worker:
-    """A process that runs trials of a sweep. It stops when this process is gone."""
+class WorkerProcess:
+    """A process that does a share of this one's work: `python -m MODULE ORDER`.
 
-    def __init__(self, sweep: Sweep, count: int) -> None:
-        require_processes("a sweep of several workers")
-        share = str(max(1, default_threads() // count))
-        order = {"folder": str(sweep.folder), "here": dict(sweep.here), "parent": os.getpid()}
+    order     what it is to do, as JSON; "parent" is added, with which it sees that this process is gone (`gone`)
+    threads   that its BLAS may use
+    """
+
+    def __init__(self, module: str, order: Mapping[str, Any], threads: int) -> None:
+        require_processes("work in processes of its own")
+        order = {**order, "parent": os.getpid()}
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115, read when the process has ended
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tinymixer.sweeps.worker", json.dumps(order)],
-            env=os.environ | dict.fromkeys(THREAD_LIMITS, share),
+            [sys.executable, "-m", module, json.dumps(order)],
+            env=os.environ | dict.fromkeys(THREAD_LIMITS, str(threads)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._words,
@@ -105,7 +110,7 @@ def main(order: dict[str, Any]) -> int:
     # An interrupt that comes while packages are loaded must not end in a traceback: there is nothing to save yet.
     try:
         sweep = begin_sweep(None, order["here"], (), order["folder"], progress=SweepProgress())
-        sweep.run(_gone(parent))
+        sweep.run(gone(parent))
     except TinymixerError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -117,7 +122,7 @@ def main(order: dict[str, Any]) -> int:
     return 0
 
 
-def _gone(parent: int) -> Callable[[], bool]:
+def gone(parent: int) -> Callable[[], bool]:
     """Whether the process that started this one has ended; where that cannot be seen, never."""
     return (lambda: os.getppid() != parent) if POSIX else (lambda: False)
 

@@ -15,7 +15,7 @@ def arithmetic_of(engine: Engine, ranks: Ranks = ONE_RANK) -> dict[str, Any]:
     bits.
     """
     several = {"ranks": ranks.size} if ranks.size > 1 else {}
-    return {**engine.arithmetic, **several, "numpy": np.__version__, "blas": _blas()}
+    return {**engine.arithmetic, **several, "numpy": np.__version__, "blas": blas_libraries()}
 
 
 def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
@@ -35,7 +35,7 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | N
 
 
 @functools.cache  # every checkpoint asks, and a process keeps its libraries
-def _blas() -> str:
+def blas_libraries() -> str:
     """The BLAS libraries, their versions, and the processor type that their kernels are for, as far as known."""
     try:
         from threadpoolctl import threadpool_info

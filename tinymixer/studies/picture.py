@@ -1,0 +1,75 @@
+"""What the pictures of all studies have in common: panels, points with their spread over seeds, saving."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinymixer.analysis.curves import INK, plain_axes
+from tinymixer.analysis.figures import add_legend, save_picture, transparent_figure, with_fewer_colours
+from tinymixer.files import replacing
+from tinymixer.studies.numbers import Spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DOTS = 110  # an inch: pictures of two or three panels stay below 60 kB
+
+
+def panels(mosaic: Sequence[Sequence[str]], width: float, height: float, **layout: Any) -> "tuple[Figure, Any]":
+    """A figure and its axes by name, for Matplotlib's `subplot_mosaic`. Call it within `plain_settings()`."""
+    figure = transparent_figure(width, height, DOTS)
+    return figure, figure.subplot_mosaic([list(row) for row in mosaic], **layout)
+
+
+def named(axes: "Axes", title: str, x: str = "", y: str = "") -> None:
+    """Title and labels of a panel, legible on a white and on a black page."""
+    axes.set_title(title, color=INK, loc="left", fontsize="medium", fontweight="bold")
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    plain_axes(axes)
+
+
+def with_spread(
+    axes: "Axes", places: Sequence[float], spreads: Sequence[Spread], colour: str, marker: str = "o", line: str = "-",
+    scale: float = 1.0,
+) -> Any:  # fmt: skip
+    """Means joined by a line, a bar from the smallest to the largest seed, and a dot for each. Returns the line.
+
+    line   Matplotlib's style; "" joins nothing
+    """
+    kept = [(place, spread) for place, spread in zip(places, spreads, strict=True) if spread]
+    xs = [place for place, _ in kept]
+    (drawn,) = axes.plot(
+        xs, [scale * spread.mean for _, spread in kept], marker=marker, linestyle=line or "none", color=colour,
+        linewidth=1.6, markersize=6,
+    )  # fmt: skip
+    for place, spread in kept:
+        axes.plot([place, place], [scale * spread.low, scale * spread.high], color=colour, linewidth=1.2, alpha=0.8)
+        axes.plot(
+            [place] * len(spread.values), [scale * value for value in spread.values], "_", color=colour, markersize=7,
+            alpha=0.8,
+        )  # fmt: skip
+    return drawn
+
+
+def legend(axes: "Axes", entries: Sequence[tuple[Any, str]], **style: Any) -> None:
+    """A legend without a frame: (line, text) each."""
+    style = {"frameon": False, "labelcolor": INK, "fontsize": "small"} | style
+    add_legend(axes, [line for line, _ in entries], [text for _, text in entries], **style)
+
+
+def below(figure: "Figure", text: str) -> None:
+    """A line below the panels that says what the marks are and over how many seeds."""
+    figure.supxlabel(text, color=INK, fontsize=7.5)
+
+
+def save(figure: "Figure", folder: Path, name: str, alt: str) -> str:
+    """Write a picture into the study's folder, small enough for a repository; returns its name."""
+    path = folder / name
+    save_picture(figure, path)
+    small = with_fewer_colours(path.read_bytes(), alt=alt)
+    with replacing(path) as file:
+        file.write(small)
+    return name
