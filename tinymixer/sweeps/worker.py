@@ -72,7 +72,7 @@ class WorkerProcess:
     """
 
     def __init__(self, module: str, order: Mapping[str, Any], threads: int) -> None:
-        require_processes("work in processes of its own")
+        require_processes("a sweep or a study")
         order = {**order, "parent": os.getpid()}
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115, read when the process has ended
         self.process = subprocess.Popen(
