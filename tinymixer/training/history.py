@@ -7,11 +7,13 @@ a row of an epoch has not; a row of steps has its place before the row of its ep
 import contextlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinymixer.abilities import in_browser
 from tinymixer.borders import opened, shown_path
 from tinymixer.errors import TrainingError
 from tinymixer.files import Say, replacing, say_nothing, sync_file
@@ -41,7 +43,10 @@ def append_row(path: Path, row: Row, say: Say = say_nothing, sync: bool = True) 
     """
     line = (json.dumps(row) + "\n").encode()
     try:
-        with path.open("ab", buffering=0) as file:
+        # JupyterLite's file system, /drive, hangs where a file is opened to append: there, write at the end instead.
+        mode = "ab" if not in_browser() else "r+b" if path.exists() else "wb"
+        with path.open(mode, buffering=0) as file:
+            file.seek(0, os.SEEK_END)
             size = file.tell()
             try:
                 written = file.write(line)

@@ -5,6 +5,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from tinymixer.abilities import has_threads
 from tinymixer.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class NotebookProgress(Progress):
     def on_start(self, trainer: "Trainer") -> None:
         from tqdm.auto import tqdm
 
+        if not has_threads():
+            tqdm.monitor_interval = 0  # tqdm's own thread; where it cannot be started, tqdm warns
         self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, desc=trainer.recipe.name, unit="step")
 
     def on_step(self, step: int, loss: float, accuracy: float, images_per_second: float, seconds_left: float) -> None:
