@@ -9,7 +9,6 @@ import click
 from click.exceptions import Exit
 
 from tinymixer.cli.output import make_table, print_table, tell, wrapped
-from tinymixer.cli.progress import duration
 from tinymixer.text import counted
 
 if TYPE_CHECKING:
@@ -109,6 +108,7 @@ def _say_result(outcome: "StudyOutcome") -> None:
 
 def _display(quiet: bool) -> Any:
     """What shows the parts as they end. Made here, so that other commands start without loading studies."""
+    from tinymixer.cli.progress import duration
     from tinymixer.studies import StudyProgress
 
     class Display(StudyProgress):
