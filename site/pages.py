@@ -75,6 +75,13 @@ weights/index
 
 ```{{toctree}}
 :maxdepth: 1
+:caption: What the paper found
+
+{studies}
+```
+
+```{{toctree}}
+:maxdepth: 1
 :caption: Reading it
 
 ARCHITECTURE
@@ -85,6 +92,7 @@ CHANGELOG
 """
 DATA_TEXTS = "# Data sets\n\nA card for each: where it comes from, its licence, its statistics.\n\n"
 WEIGHT_TEXTS = "# Published weights\n\nA card for each family: who made them, from what, and how they are read.\n\n"
+PICTURE_FOLDERS = ("docs", "docs/studies", "lessons")
 DOCS_IN_ORDER = (
     "recipe",
     "models",
@@ -114,7 +122,7 @@ def gather(target: Path, run_here: bool) -> list[str]:
         if path == Path("lessons/README.md") and run_here:
             text = text.replace("\n## Start\n", f"\n{IN_THE_BROWSER}\n## Start\n", 1)
         copy.write_text(text, encoding="utf-8")
-    for folder in ("docs", "lessons"):
+    for folder in PICTURE_FOLDERS:
         for path in sorted((ROOT / folder).iterdir()):
             if path.suffix in PICTURES:
                 shutil.copy(path, target / folder)
@@ -138,6 +146,7 @@ def texts() -> list[Path]:
     found = [Path(f"{name}.md") for name in TOP_TEXTS]
     for folder in (
         "docs",
+        "docs/studies",
         "lessons",
         "datasets",
         "tinymixer/pretrained/cards",
@@ -195,7 +204,7 @@ def _target(link: str, folder: Path) -> str:
 
 def _page_of(path: Path) -> Path | None:
     """The file from which Sphinx makes the page that shows a file of the repository; None where none does."""
-    if path in texts() or (path.suffix in PICTURES and path.parent.name in ("docs", "lessons")):
+    if path in texts() or (path.suffix in PICTURES and path.parent.as_posix() in PICTURE_FOLDERS):
         return path
     if path == Path("README.md"):
         return Path("contents.md")
@@ -296,6 +305,7 @@ def _write_lists(target: Path) -> None:
     welcome = WELCOME.format(
         lessons="\n".join(f"lessons/{lesson.stem}" for lesson in LESSONS),
         docs="\n".join(f"docs/{name}" for name in in_order),
+        studies="\n".join(path.with_suffix("").as_posix() for path in texts() if path.parent == Path("docs/studies")),
     )
     (target / "contents.md").write_text(welcome, encoding="utf-8")
     (target / "weights").mkdir(exist_ok=True)

@@ -17,39 +17,28 @@ from tinymixer.models import architectures, model_class
 pytestmark = pytest.mark.timeout(600)  # on the clock, of a machine that may be busy; the processor's time is asserted
 
 
-@pytest.fixture(scope="module")
-def everything():
+def test_everything_this_package_differentiates_passes():
+    """One test, since it takes long: two workers would otherwise compute it twice to look at different sides of it."""
     steps, started = [], time.process_time()
     report = check_everything(lambda name, done, total: steps.append((name, done, total)))
-    return report, steps, time.process_time() - started
-
-
-def test_everything_this_package_differentiates_passes(everything):
-    report, _, processor_seconds = everything
+    processor_seconds = time.process_time() - started
     assert report.passed, str(report)
     assert report.worst_error < 1e-6
     assert report.seconds > 0
     assert processor_seconds < 60  # of the processor: the time on the clock depends on what else the machine does
-
-
-def test_every_operation_and_layer_is_among_them(everything):
-    names = {row.name for row in everything[0].rows}
-    assert {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")} <= names
-    assert set(layers.__all__) - {"Layer", "BlockSizes", "Part", "TokenMixer", "TOKEN_MIXERS"} <= names
-    assert {model_class(name).__name__ for name in architectures()} <= names
-
-
-def test_shapes_of_size_one_and_odd_ones_are_among_them(everything):
-    shapes = {row.shape for row in everything[0].rows}
+    require_every_operation_layer_and_model({row.name for row in report.rows})
+    shapes = {row.shape for row in report.rows}
     assert (1, 1, 1) in shapes
     assert any(all(size % 2 for size in shape) and max(shape) > 1 for shape in shapes)
-
-
-def test_the_rows_are_json_and_progress_runs_to_the_end(everything):
-    report, steps, _ = everything
     assert json.loads(json.dumps(report.to_rows(), allow_nan=False))
     total = steps[-1][1]
     assert [(done, of) for _, done, of in steps] == [(done, total) for done in range(total + 1)]
+
+
+def require_every_operation_layer_and_model(names):
+    assert {name.removesuffix("_forward") for name in ops.__all__ if name.endswith("_forward")} <= names
+    assert set(layers.__all__) - {"Layer", "BlockSizes", "Part", "TokenMixer", "TOKEN_MIXERS"} <= names
+    assert {model_class(name).__name__ for name in architectures()} <= names
 
 
 class DeviceBackend(Backend):
