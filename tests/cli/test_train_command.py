@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from tests.cli.running import ENVIRONMENT, SMALL, in_terminal
-from tinymixer.cli.progress import duration
+from tinymixer.cli.output import duration
 from tinymixer.cli.recipe_options import SECTION_TITLES
 from tinymixer.training.recipe_fields import SECTIONS, short_names
 

@@ -175,3 +175,10 @@ def sparkline(values: Sequence[float], width: int = 50) -> str:
     shown = [values[i * len(values) // width] for i in range(width)] if len(values) > width else values
     lowest, span = min(shown), max(shown) - min(shown)
     return "".join(SPARKS[round(7 * (value - lowest) / span) if span else 0] for value in shown)
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as 0:07, 12:34 or 1:02:03."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -5,17 +5,16 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tinymixer.cli.output import print_labelled, tell, wrapped
+from tinymixer.cli.live_bar import LiveBar
+from tinymixer.cli.output import duration, print_labelled, tell, wrapped
 from tinymixer.text import counted
 from tinymixer.training.progress import Progress
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from tinymixer.training.trainer import Trainer, TrainingResult
 
 
-class TrainingDisplay(Progress):
+class TrainingDisplay(LiveBar, Progress):
     """Prints an introduction and one line per epoch on standard output, and shows a live bar on standard error.
 
     The bar appears only where standard error is a terminal; a file or a pipe never gets a carriage return.
@@ -24,7 +23,6 @@ class TrainingDisplay(Progress):
 
     def __init__(self, quiet: bool = False, silent: bool = False) -> None:
         self.quiet, self.silent = quiet or silent, silent
-        self.bar: tqdm[Any] | None = None
         self.epochs = self.steps_per_epoch = 0
         self.best = math.inf  # the lowest validation loss
 
@@ -70,13 +68,6 @@ class TrainingDisplay(Progress):
 
     def on_end(self, result: "TrainingResult") -> None:
         self.close()
-
-    def close(self) -> None:
-        """Remove the bar from the screen, however the run ended."""
-        if self.bar is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self.bar.close()
-            self.bar = None
 
     def _bar_format(self, step: int, state: str) -> str:
         """tqdm's format during step `step` (counted from 0): epoch, share of the run, bar, state."""
@@ -163,10 +154,3 @@ def epoch_line(row: dict[str, Any], epochs: int, note: str = "") -> str:
         f"{row['epoch']:>3}/{epochs:<5}{row['train_loss']:>9.4f}{100 * row['train_accuracy']:>8.1f} %"
         f"{judged}{row['images_per_second']:>11,.0f}{row['seconds']:>10.1f}  {note}"
     ).rstrip()
-
-
-def duration(seconds: float) -> str:
-    """Format seconds as 0:07, 12:34 or 1:02:03."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import make_table, print_table, tell, wrapped
+from tinymixer.cli.live_bar import LiveBar
+from tinymixer.cli.output import duration, make_table, print_table, tell, wrapped
 from tinymixer.text import counted
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from tinymixer.studies import PartResult, StudyOutcome
 
 DEFAULT_ROOT = Path("studies")
@@ -108,13 +107,10 @@ def _say_result(outcome: "StudyOutcome") -> None:
 
 def _display(quiet: bool) -> Any:
     """What shows the parts as they end. Made here, so that other commands start without loading studies."""
-    from tinymixer.cli.progress import duration
     from tinymixer.studies import StudyProgress
 
-    class Display(StudyProgress):
+    class Display(LiveBar, StudyProgress):
         """A line for each part that ends, and a live bar with the time that is left."""
-
-        bar: "tqdm[Any] | None" = None
 
         def on_part(self, result: "PartResult", done: int, parts: int) -> None:
             self.close()
@@ -138,15 +134,5 @@ def _display(quiet: bool) -> Any:
                 self.bar.set_description_str(left, refresh=False)
                 self.bar.n = min(share, 1.0)
                 self.bar.refresh()
-
-        def on_note(self, text: str) -> None:
-            self.close()
-            tell(wrapped(text, to_stderr=True), to_stderr=True)
-
-        def close(self) -> None:
-            if self.bar is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    self.bar.close()
-            self.bar = None
 
     return Display()

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.exceptions import Exit
 
-from tinymixer.cli.output import make_table, percent, print_table, tell, wrapped
+from tinymixer.cli.live_bar import LiveBar
+from tinymixer.cli.output import make_table, percent, print_table, tell
 from tinymixer.cli.recipe_options import RecipeCommand, overrides_of
 from tinymixer.text import counted
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from tinymixer.sweeps import Sweep, TrialRow
     from tinymixer.training import Recipe
 
@@ -104,10 +103,8 @@ def _display(quiet: bool) -> Any:
     from tinymixer.sweeps.plan import say_point
     from tinymixer.sweeps.sweep import SweepProgress
 
-    class Display(SweepProgress):
+    class Display(LiveBar, SweepProgress):
         """A line for each trial that ends, and a live bar for the one that runs in this process."""
-
-        bar: "tqdm[Any] | None" = None
 
         def on_trial(self, row: "TrialRow") -> None:
             self.close()
@@ -128,16 +125,6 @@ def _display(quiet: bool) -> Any:
                 )
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 self.bar.update(step - self.bar.n)
-
-        def on_note(self, text: str) -> None:
-            self.close()
-            tell(wrapped(text, to_stderr=True), to_stderr=True)
-
-        def close(self) -> None:
-            if self.bar is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    self.bar.close()
-            self.bar = None
 
     return Display()
 
