@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tinymixer.abilities import usable_cores
 from tinymixer.bench.models import MODELS, default_batch, parse_model
 from tinymixer.bench.peers import is_installed, peer_entries
 from tinymixer.bench.runner import Work, measure, own_entry, profile
-from tinymixer.cli.system_facts import system_facts, usable_cores
+from tinymixer.cli.system_facts import system_facts
 from tinymixer.errors import TinymixerError
 
 BATCHES = (16, 32, 64, 128, 256, 512)

@@ -14,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tinymixer.abilities import usable_cores
 from tinymixer.bench.models import parse_model
 from tinymixer.bench.peers import is_installed, peer_entries
 from tinymixer.bench.runner import Work, measure, own_entry
-from tinymixer.cli.system_facts import system_facts, usable_cores
+from tinymixer.cli.system_facts import system_facts
 from tinymixer.errors import TinymixerError
 
 COMPARED = (("B/16", True, 16), ("S/16", False, 16), ("B/16", True, 1), ("S/16", True, 16))  # (size, forward, batch)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tinymixer.abilities import usable_cores
 from tinymixer.cli.launch import _launcher
-from tinymixer.cli.system_facts import usable_cores
 from tinymixer.data import Augmentation
 from tinymixer.engines import EngineOptions, Step, Work, choose_engine
 from tinymixer.models import MlpMixer

@@ -1,6 +1,7 @@
 """What this system lets a program do: a browser (Pyodide) starts no threads and no processes."""
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -15,6 +16,13 @@ WITHOUT_PROCESSES = ("emscripten", "wasi", "ios", "tvos", "watchos")
 def in_browser() -> bool:
     """Whether Python runs in a browser, as Pyodide does."""
     return sys.platform == "emscripten"
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def has_processes() -> bool:

@@ -1,15 +1,7 @@
 """What machine this is, as far as a measured number depends on it."""
 
-import os
 import platform
 from pathlib import Path
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor_name() -> str:

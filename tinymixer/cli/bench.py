@@ -144,10 +144,10 @@ def _work(
     with_peers: bool,
 ) -> "Work":
     """The work that the options describe. Raises ConfigError or BackendError if it cannot be measured here."""
+    from tinymixer.abilities import usable_cores
     from tinymixer.backend import get_backend
     from tinymixer.bench.models import default_batch, parse_model
     from tinymixer.bench.runner import Work
-    from tinymixer.cli.system_facts import usable_cores
     from tinymixer.models import MixerConfig
 
     config, cores = parse_model(model), usable_cores()

@@ -9,8 +9,9 @@ from importlib import metadata
 from typing import Any
 
 from tinymixer import __version__
+from tinymixer.abilities import usable_cores
 from tinymixer.backend import cupy_obstacle
-from tinymixer.bench.machine import processor_name, usable_cores
+from tinymixer.bench.machine import processor_name
 
 # An extra of tinymixer -> its packages. Of the names in a tuple, one is enough.
 EXTRAS: dict[str, tuple[str | tuple[str, ...], ...]] = {

@@ -55,7 +55,7 @@ for (const box of document.querySelectorAll("[data-steps='KEY']")) {
 """
 
 
-show_still = show  # the name under which lesson 01b knows it
+show_still = show  # learners' copies of lesson 01b import it by this name
 
 
 def show_steps(steps: Sequence[tuple[Any, str]], alt: str) -> None:

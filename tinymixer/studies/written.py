@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinymixer import __version__
-from tinymixer.bench.machine import processor_name, usable_cores
+from tinymixer.abilities import usable_cores
+from tinymixer.bench.machine import processor_name
 from tinymixer.errors import TinymixerError
 from tinymixer.files import Say, replacing
 from tinymixer.studies.numbers import FINISHED, FORMAT, Numbers

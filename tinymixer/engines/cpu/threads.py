@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinymixer.abilities import has_threads, thread_pool
+from tinymixer.abilities import has_threads, thread_pool, usable_cores
 from tinymixer.engines.cpu.quota import cpu_quota
 
 
@@ -26,7 +26,7 @@ def default_threads() -> int:
         return 1
     if not has_threads():
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     quota = cpu_quota()
     if quota is not None:
         cores = min(cores, max(1, int(quota)))
