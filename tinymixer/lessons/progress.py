@@ -44,10 +44,21 @@ def grade_folder(folder: Path) -> list[LessonState]:
 
 def summary(states: list[LessonState]) -> str:
     """How many exercises are done, and which comes next."""
-    verdicts = [verdict for state in states for verdict in state.verdicts]
-    said = f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} exercises done"
-    following = next((verdict for verdict in verdicts if not verdict.passed), None)
-    return said if following is None else f"{said}\nnext: {following.number} {following.title}"
+    said, following = _how_many(states), _following(states)
+    return said if following is None else f"{said}\n{_named(following)}"
+
+
+def _how_many(states: list[LessonState]) -> str:
+    return f"{sum(state.done for state in states)} of {sum(len(state.verdicts) for state in states)} exercises done"
+
+
+def _following(states: list[LessonState]) -> Verdict | None:
+    """The first exercise that is not done."""
+    return next((verdict for state in states for verdict in state.verdicts if not verdict.passed), None)
+
+
+def _named(following: Verdict) -> str:
+    return f"next: {following.number} {following.title}"
 
 
 def progress_text(states: list[LessonState], painted: Callable[[str, str], str] = lambda mark, state: mark) -> str:
@@ -60,11 +71,11 @@ def progress_text(states: list[LessonState], painted: Callable[[str, str], str] 
         padding = " " * 2 * (most - len(state.verdicts))
         share = f"{state.done} of {len(state.verdicts)}"
         lines.append(f"{state.lesson.number:<3} {state.lesson.title:<{width}}  {marks}{padding}  {share}")
-    done, *following = summary(states).split("\n")
     wrong = [verdict for state in states for verdict in state.verdicts if verdict.state == WRONG]
-    lines += [f"\n{done}", *(f"\n{verdict}" for verdict in wrong)]
-    first = next((verdict for state in states for verdict in state.verdicts if not verdict.passed), None)
-    lines += following * (first is not None and first.state != WRONG)
+    lines += [f"\n{_how_many(states)}", *(f"\n{verdict}" for verdict in wrong)]
+    following = _following(states)
+    if following is not None and following.state != WRONG:  # one that is wrong stands above already
+        lines.append(_named(following))
     return "\n".join(lines) + "\n"
 
 
