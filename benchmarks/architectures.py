@@ -12,7 +12,8 @@ measure  once for each model: how long a step takes, beside a step of the
          their numbers of steps, which are then fixed, so that a busy machine
          changes no work
 rates    short runs, judged on validation images: three learning rates, and a
-         weaker decay at the best of them. Nothing else is tuned
+         weaker decay at the best of them. Nothing else is tuned. The recipe's
+         own model has none: its rate was chosen with the recipe
 seeds    the whole budget, trained on all training images; the last averaged
          weights see the test images, once
 
@@ -134,10 +135,17 @@ def measure_model(entry: dict[str, Any], model: str, plan: Plan, ledger: Ledger)
     entry["measured"] = found
 
 
-def next_trial(entry: dict[str, Any], plan: Plan) -> tuple[str, dict[str, float]] | None:
+def number_of_trials(model: str, plan: Plan) -> int:
+    """How many trials choose a model's learning rate and decay; those of the recipe's own model are the recipe's."""
+    return 0 if model == BESIDE else len(RATES) + bool(plan.base.optimizer.weight_decay)
+
+
+def next_trial(entry: dict[str, Any], model: str, plan: Plan) -> tuple[str, dict[str, float]] | None:
     """The next trial, with its name: learning rates first, then a weaker decay at the best of them; None: all done."""
-    rate, decay = plan.base.optimizer.learning_rate, plan.base.optimizer.weight_decay
     done = entry.setdefault("trials", {})
+    if len(done) == number_of_trials(model, plan):
+        return None
+    rate, decay = plan.base.optimizer.learning_rate, plan.base.optimizer.weight_decay
     settings = [{"learning_rate": float(f"{rate * factor:.3g}"), "weight_decay": decay} for factor in RATES]
     if len(done) == len(RATES) and decay and best_trial(done):
         settings.append(done[best_trial(done)]["settings"] | {"weight_decay": float(f"{decay * WEAKER_DECAY:.3g}")})
@@ -156,7 +164,7 @@ def best_trial(trials: dict[str, Any]) -> str:
 
 def run_trials(entry: dict[str, Any], model: str, plan: Plan, ledger: Ledger, until: Until) -> Iterator[str]:
     """Train what is left of a model's trials; yields a sentence for each."""
-    while (trial := next_trial(entry, plan)) is not None:
+    while (trial := next_trial(entry, model, plan)) is not None:
         name, settings = trial
         recipe = plan.recipe(model, steps=entry["measured"]["steps"]["trial"], **settings)
         outcome: dict[str, Any] = {"settings": settings, "accuracy": None}
@@ -183,7 +191,7 @@ def sentence_of_divergence(error: TrainingError) -> str:
 
 def run_seed(entry: dict[str, Any], model: str, seed: int, plan: Plan, ledger: Ledger, until: Until) -> str | None:
     """Train with the chosen settings and the whole budget: a sentence with the test accuracy; None: the time was up."""
-    chosen = entry["trials"][best_trial(entry["trials"])]["settings"]
+    chosen = entry["trials"][best_trial(entry["trials"])]["settings"] if entry["trials"] else {}
     steps = entry["measured"]["steps"]["run"]
     recipe = plan.recipe(model, steps=steps, seed=seed, validation_share=0.0, **chosen)
     try:
@@ -216,20 +224,20 @@ def fill(ledger: Ledger, plan: Plan, models: list[str], phases: tuple[str, ...],
     for seed in range(seeds if "seeds" in phases else 0):
         for model, entry in entries.items():
             done = entry.get("accuracy", {}) | entry.get("failed", {})
-            if until.is_over or str(seed) in done or what_is_missing(entry, plan):
+            if until.is_over or str(seed) in done or what_is_missing(entry, model, plan):
                 continue
             if outcome := run_seed(entry, model, seed, plan, ledger, until):
                 click.echo(outcome)
     ledger.save()
 
 
-def what_is_missing(entry: dict[str, Any], plan: Plan) -> str:
+def what_is_missing(entry: dict[str, Any], model: str, plan: Plan) -> str:
     """Why a model's seeds cannot be trained yet; "" where they can."""
     if "measured" not in entry:
         return "not measured"
-    if next_trial(entry, plan) is not None:
+    if next_trial(entry, model, plan) is not None:
         return "no learning rate chosen"
-    return "" if best_trial(entry["trials"]) else "every learning rate failed"
+    return "every learning rate failed" if entry["trials"] and not best_trial(entry["trials"]) else ""
 
 
 # ------------------------------------------------------------------------------------------------- what is done, table
@@ -242,7 +250,7 @@ def status(entries: Entries, folder: Path, plan: Plan, models: list[str], seeds:
         entry = entries.get(model, {})
         trials = entry.get("trials", {})
         tested = entry.get("accuracy", {}) | entry.get("failed", {})
-        most = len(RATES) + bool(plan.base.optimizer.weight_decay)
+        most = number_of_trials(model, plan)
         left = 0.0 if "measured" in entry else MEASURING
         unfinished = [
             path for path in (folder / model).glob("trial-*") if path.name.removeprefix("trial-") not in trials
@@ -269,7 +277,8 @@ def table(entries: Entries) -> str:
         "|---|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     notes = []
-    for model, entry in entries.items():
+    for model in [name for name in MODELS if name in entries]:
+        entry = entries[model]
         facts, trials, accuracy = entry.get("measured"), entry.get("trials", {}), entry.get("accuracy", {})
         cells = [""] * 5
         if facts:
@@ -280,6 +289,7 @@ def table(entries: Entries) -> str:
             ]  # fmt: skip
         best = best_trial(trials)
         chosen = "{learning_rate:g}, {weight_decay:g}".format(**trials[best]["settings"]) if best else ""
+        chosen = "the recipe's" if model == BESIDE else chosen
         lines.append(f"| {model} | {summed_up(accuracy.values())} | {len(accuracy)} | {' | '.join(cells)} | {chosen} |")
         if left_out := entry["changes"]["left out"]:
             notes.append(f"- {model} has no {', '.join(left_out)}: the recipe's own model has.")
