@@ -68,8 +68,9 @@ lessons-test: $(VENV)/.with-dev
 	$(BIN)/python lessons/make_notebooks.py --check $(ONLY)
 
 # Any warning is an error. Sphinx reads 500 pages and the machine's cores share them: some minutes.
+# make site SITE=--without-lite leaves out the course in the browser, which needs Pyodide's packages.
 site: $(VENV)/.with-site
-	$(BIN)/python site/build.py
+	$(BIN)/python site/build.py $(SITE)
 
 # Needs a Chromium: the system's, the one that CHROMIUM names, or Playwright's (playwright install chromium).
 site-test: site

@@ -3,6 +3,7 @@
     python site/build.py                    into build/site/
     python site/build.py --only landing     the landing page alone, in a second
     python site/build.py --only pages       Sphinx's pages alone
+    python site/build.py --without-lite     where Pyodide's packages cannot be fetched
 
 Nothing is fetched while it is built, and a page that is shown asks no other server for anything, with one exception:
 the playground loads Pyodide from `PYODIDE` (landing.py) where the site has no copy of its own.
@@ -24,14 +25,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the site into a folder.")
     parser.add_argument("--target", type=Path, default=ROOT / "build" / "site")
     parser.add_argument("--only", choices=["pages", "landing", "lite"], help="leave the other parts as they are")
+    parser.add_argument("--without-lite", action="store_true", help="leave JupyterLite out, and the links to it")
     parser.add_argument("--unfinished", action="store_true", help="build although links lead to files not yet there")
     arguments = parser.parse_args()
     target: Path = arguments.target.resolve()
     parts = [arguments.only] if arguments.only else ["pages", "lite", "landing"]
     lite = HERE / "lite" / "build.py"
+    with_lite = lite.is_file() and not arguments.without_lite
     if "pages" in parts:
-        build_pages(target, run_here=lite.is_file(), unfinished=arguments.unfinished)
-    if "lite" in parts and lite.is_file():
+        build_pages(target, run_here=with_lite, unfinished=arguments.unfinished)
+    if "lite" in parts and with_lite:
         subprocess.run([sys.executable, str(lite), str(target / "lite")], check=True)
     if "landing" in parts:  # last: it looks whether there is a Pyodide beside it
         from landing import build_landing
