@@ -15,22 +15,25 @@ import click
 PAGES = Path(__file__).parents[1] / "docs" / "studies"
 START, END = "<!-- numbers -->\n", "\n<!-- end of numbers -->"
 LARGEST_PICTURE = 60_000  # bytes
-SHARES = ("validation_accuracy", "train_accuracy")  # shown as per cent
-COLUMNS = {
-    "validation_accuracy": "validation accuracy, %", "train_accuracy": "training accuracy, %", "steps": "steps",
-    "parameters": "parameters", "multiply_adds": "multiply-adds",
+SHARES = ("validation_accuracy", "train_accuracy", "clean_accuracy")  # shown as per cent
+COLUMNS = {  # a study whose runs do not have a figure has no column for it
+    "validation_accuracy": "validation accuracy, %", "train_accuracy": "training accuracy, %",
+    "clean_accuracy": "on unchanged training images, %", "steps": "steps", "parameters": "parameters",
+    "multiply_adds": "multiply-adds",
 }  # fmt: skip
+BY_EPOCH = ("validation_losses", "epochs")  # figures with an entry for each epoch: not committed
 
 
 def table(numbers: dict[str, Any]) -> str:
     """A row for each group that was trained: mean, and the smallest and the largest seed."""
     groups = [group for group in numbers["groups"].values() if "validation_accuracy" in group["figures"]]
     words = list(dict.fromkeys(word for group in groups for word in group["what"]))
-    head = [*words, "seeds", *COLUMNS.values()]
+    columns = {name: title for name, title in COLUMNS.items() if any(name in group["figures"] for group in groups)}
+    head = [*words, "seeds", *columns.values()]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(words) + "--:|" * (len(head) - len(words))]
     for group in groups:
         cells = [group["what"].get(word, "") for word in words] + [str(len(group["seeds"]))]
-        cells += [_cell(name, group["figures"].get(name)) for name in COLUMNS]
+        cells += [_cell(name, group["figures"].get(name)) for name in columns]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -88,10 +91,10 @@ def page(text: str, numbers: dict[str, Any]) -> str:
 
 
 def kept(numbers: dict[str, Any]) -> str:
-    """numbers.json as it is committed: a line for each part, without the losses of every epoch."""
+    """numbers.json as it is committed: a line for each part, without the figures of every epoch."""
     parts = []
     for part in numbers["parts"]:
-        figures = {name: value for name, value in part["figures"].items() if name != "validation_losses"}
+        figures = {name: value for name, value in part["figures"].items() if name not in BY_EPOCH}
         parts.append(json.dumps(part | {"figures": figures}))
     others = json.dumps({name: value for name, value in numbers.items() if name not in ("parts", "groups")}, indent=1)
     return others.removesuffix("\n}") + ',\n "parts": [\n  ' + ",\n  ".join(parts) + "\n ]\n}\n"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tinymixer.training.recipe import Recipe
 from tinymixer.training.run_folder import RunFolder
 from tinymixer.training.trainer import Trainer
 
-RESULT, PROGRESS = "result.json", "progress.json"
+RESULT, PROGRESS, EPOCHS = "result.json", "progress.json", "epochs.json"
 BETWEEN_NOTES = 0.5  # seconds after which a part says again how far it is
 PATIENCE = 20.0  # seconds for a process that a killed command left behind to notice, and let go of the part
 
@@ -50,10 +50,14 @@ class HowFar:
 
 
 class PartProgress(Progress):
-    """Writes how far a run is into its part's folder, and stops it when asked."""
+    """Writes how far a run is into its part's folder, and what `watch` finds in it; stops the run when asked."""
 
-    def __init__(self, folder: Path, stopped: Callable[[], bool], whole_process: bool) -> None:
-        self.folder, self.stopped = folder, stopped
+    def __init__(
+        self, folder: Path, stopped: Callable[[], bool], whole_process: bool,
+        watch: Callable[[Trainer], Mapping[str, float]] | None = None,
+    ) -> None:  # fmt: skip
+        self.folder, self.stopped, self.watch = folder, stopped, watch
+        self.epochs = [] if watch is None else read_epochs(folder)
         self.before, self.total_steps, self.last = HowFar.read(folder), 1, 0.0
         self.share = self.before.share
         self.begun, self.processor_begun = time.perf_counter(), 0.0 if whole_process else time.process_time()
@@ -66,7 +70,7 @@ class PartProgress(Progress):
         )
 
     def on_start(self, trainer: Trainer) -> None:
-        self.total_steps = trainer.total_steps
+        self.trainer, self.total_steps = trainer, trainer.total_steps
 
     def on_step(self, step: int, loss: float, accuracy: float, images_per_second: float, seconds_left: float) -> None:
         self.share = step / self.total_steps
@@ -75,6 +79,23 @@ class PartProgress(Progress):
             self.last = time.perf_counter()
         if self.stopped():
             self.stop()
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        if self.watch is None:
+            return
+        before = [each for each in self.epochs if each["epoch"] < row["epoch"]]  # a resumed run may repeat an epoch
+        self.epochs = [*before, {"epoch": row["epoch"], **self.watch(self.trainer)}]
+        with replacing(self.folder / EPOCHS) as file:
+            file.write(json.dumps(self.epochs).encode())
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """What was found after each epoch of the run in a part's folder; [] where nothing was, or the file is damaged."""
+    try:
+        found = json.loads((folder / EPOCHS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [row for row in found if isinstance(row, dict) and "epoch" in row] if isinstance(found, list) else []
 
 
 def run_part(
@@ -97,7 +118,7 @@ def run_part(
     lock = FolderLock(folder, lambda sentence: None)
     _acquire(lock)
     try:
-        return _run_locked(part, form, folder, threads, PartProgress(folder, stopped, whole_process))
+        return _run_locked(part, form, folder, threads, PartProgress(folder, stopped, whole_process, part.watch))
     finally:
         lock.release()
 
@@ -113,6 +134,8 @@ def _run_locked(part: Part, form: Form, folder: Path, threads: int, progress: Pa
                 progress.so_far(progress.share).write(folder)
                 return None
             figures |= figures_of(trainer)
+            if part.watch is not None:
+                figures["epochs"] = progress.epochs
         if part.measure is not None:
             figures |= part.measure(trainer)
     except TinymixerError as error:

@@ -33,24 +33,28 @@ def named(axes: "Axes", title: str, x: str = "", y: str = "") -> None:
 
 def with_spread(
     axes: "Axes", places: Sequence[float], spreads: Sequence[Spread], colour: str, marker: str = "o", line: str = "-",
-    scale: float = 1.0,
+    scale: float = 1.0, across: bool = False,
 ) -> Any:  # fmt: skip
     """Means joined by a line, a bar from the smallest to the largest seed, and a dot for each. Returns the line.
 
-    line   Matplotlib's style; "" joins nothing
+    line     Matplotlib's style; "" joins nothing
+    across   places are heights, and the figures run from left to right
     """
+
+    def along(values: Sequence[float], of_places: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        return (values, of_places) if across else (of_places, values)
+
     kept = [(place, spread) for place, spread in zip(places, spreads, strict=True) if spread]
     xs = [place for place, _ in kept]
     (drawn,) = axes.plot(
-        xs, [scale * spread.mean for _, spread in kept], marker=marker, linestyle=line or "none", color=colour,
+        *along([scale * spread.mean for _, spread in kept], xs), marker=marker, linestyle=line or "none", color=colour,
         linewidth=1.6, markersize=6,
     )  # fmt: skip
     for place, spread in kept:
-        axes.plot([place, place], [scale * spread.low, scale * spread.high], color=colour, linewidth=1.2, alpha=0.8)
-        axes.plot(
-            [place] * len(spread.values), [scale * value for value in spread.values], "_", color=colour, markersize=7,
-            alpha=0.8,
-        )  # fmt: skip
+        ends = [scale * spread.low, scale * spread.high]
+        axes.plot(*along(ends, [place, place]), color=colour, linewidth=1.2, alpha=0.8)
+        each = along([scale * value for value in spread.values], [place] * len(spread.values))
+        axes.plot(*each, "|" if across else "_", color=colour, markersize=7, alpha=0.8)
     return drawn
 
 

@@ -88,6 +88,8 @@ class Part:
     images    what is done to the data set before; the test images are taken away in any case
     model     makes the model that the run starts from; None: the recipe's
     measure   further figures, taken when the run has ended: numbers by name. It gets the trainer, or None
+    watch     further figures, taken after every epoch of the run: numbers by name, which the result has as "epochs",
+              a list with an entry for each
     alone     it measures time, so that nothing else of the study runs beside it
     """
 
@@ -97,6 +99,7 @@ class Part:
     images: Callable[[Dataset], Dataset] = same_images
     model: Callable[[Recipe, Dataset], Model] | None = None
     measure: Callable[[Trainer | None], Mapping[str, Any]] | None = None
+    watch: Callable[[Trainer], Mapping[str, float]] | None = None
     alone: bool = False
 
     @property
