@@ -78,6 +78,14 @@ def test_a_second_training_takes_as_many_threads_as_the_first(monkeypatch):
     assert ThreadTeam(1).run(lambda _: default_threads()) == [2]
 
 
+@pytest.mark.usefixtures("two_blas_threads")
+def test_work_that_has_one_thread_leaves_the_others_to_blas_unless_one_was_asked_for():
+    before = blas_threads()
+    asked = {count: ThreadTeam(count).run_on_one(lambda thread, item: (item, blas_threads()), 0, 7) for count in (1, 2)}
+    assert asked == {1: (7, [1] * len(before)), 2: (7, before)}
+    assert blas_threads() == before
+
+
 def test_an_error_arrives_when_every_thread_has_ended():
     ended = []
 

@@ -134,7 +134,12 @@ class ThreadTeam:
             return self._run(work, *items)
 
     def run_on_one(self, work: Callable[..., Any], thread: int, *items: Any) -> Any:
-        """work(thread, ...) alone, on the calling thread. BLAS keeps its own threads, since ours have nothing to do."""
+        """work(thread, ...) alone, on the calling thread.
+
+        BLAS keeps its own threads, since ours have nothing to do; but a team of one is never more than one thread.
+        """
+        if self.count == 1:
+            return self.run(lambda _, *rest: work(thread, *rest), *([item] for item in items))[0]
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             return work(thread, *items)
 
