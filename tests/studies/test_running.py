@@ -78,7 +78,9 @@ def test_a_study_leaves_numbers_and_pictures(name, tmp_path):
         assert part["figures"]
         if part["settings"]:
             assert part["settings"]["training.steps"] == 2
-            assert "test" not in (outcome.folder / "parts" / part["name"] / "run" / "metrics.jsonl").read_text()
+            run = outcome.folder / "parts" / part["name"] / "run"
+            assert "test" not in (run / "metrics.jsonl").read_text()
+            assert not (run / "curves.png").exists()
     for group in table["groups"].values():
         for figure in group["figures"].values():
             assert figure["low"] <= figure["mean"] <= figure["high"]

@@ -50,7 +50,12 @@ class HowFar:
 
 
 class PartProgress(Progress):
-    """Writes how far a run is into its part's folder, and what `watch` finds in it; stops the run when asked."""
+    """Writes how far a run is into its part's folder, and what `watch` finds in it; stops the run when asked.
+
+    A part draws no curves: that takes as long as many of the steps of a quick form.
+    """
+
+    wants_curves = False
 
     def __init__(
         self, folder: Path, stopped: Callable[[], bool], whole_process: bool,

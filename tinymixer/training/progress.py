@@ -14,6 +14,7 @@ class Progress:
     """
 
     stop_requested = False
+    wants_curves = True  # whether the run draws curves.png, each minute and at its end
 
     def stop(self) -> None:
         """Ask the trainer to save and stop."""

@@ -49,7 +49,7 @@ class Reports:
             self.draw_curves(trainer)
 
     def draw_curves(self, trainer: "Trainer") -> None:
-        """Draw curves.png into the run's folder, on rank 0, once there is an epoch to draw."""
+        """Draw curves.png into the run's folder, on rank 0, once there is an epoch to draw and where it is wanted."""
         self._pictured = time.perf_counter()
-        if trainer.rows and not trainer.ranks.rank:
+        if self.progress.wants_curves and trainer.rows and not trainer.ranks.rank:
             try_to_draw_curves(trainer.recipe.name, trainer.rows, trainer.folder.curves, self.say_once)
