@@ -8,7 +8,17 @@ import signal
 import pytest
 
 from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.studies import Part, StudyProgress, data_share, find_study, inside, run_study, study_names, token_mixers
+from tinymixer.studies import (
+    Part,
+    StudyProgress,
+    cost,
+    data_share,
+    find_study,
+    inside,
+    run_study,
+    study_names,
+    token_mixers,
+)
 from tinymixer.studies.numbers import PartResult
 from tinymixer.studies.part import HowFar, PartProgress
 from tinymixer.studies.permutations import parts as permutation_parts
@@ -24,6 +34,10 @@ def small(monkeypatch):
     monkeypatch.setattr(token_mixers, "TURN_SECONDS", 0.001)
     monkeypatch.setattr(data_share, "QUICK_SHARES", (10, 100))
     monkeypatch.setattr(inside, "IMAGES", 2)
+    monkeypatch.setattr(cost, "FAMILIES", ("mixer", "resnet", "nf_resnet"))
+    monkeypatch.setattr(cost, "SIZES", ("small", "medium"))
+    monkeypatch.setattr(cost, "TURNS", 1)
+    monkeypatch.setattr(cost, "TURN_SECONDS", 0.001)
 
 
 class Heard(StudyProgress):

@@ -18,6 +18,7 @@ MODULES = {
     "permutations": "permutations",
     "token-mixers": "token_mixers",
     "data": "data_share",
+    "cost": "cost",
 }
 PLAN = "study.json"
 FREE = ("seeds",)  # what a study that goes on may have otherwise: more seeds are more parts
