@@ -191,6 +191,8 @@ def test_a_gpu_tells_millijoules(monkeypatch):
 
 def test_joules_of_a_step_are_the_median_of_the_last_turns():
     steps = Steps.__new__(Steps)
+    steps.seconds = [99.0, 99.0, 1.0, 5.0, 2.0]
+    assert steps.spread_of_seconds(3) == 2.0
     steps.joules = [99.0, 99.0, 1.0, 5.0, 2.0]
     assert steps.median_joules(3) == 2.0
     steps.joules[-1] = None
@@ -221,6 +223,7 @@ def test_steps_are_timed_in_turns_with_their_joules(tmp_path, monkeypatch):
     timed = ["mixer small", "resnet small", "mixer, layer by layer small"]
     assert list(found["step_seconds"]) == list(found["step_joules"]) == timed
     assert all(0 < seconds < 60 for seconds in found["step_seconds"].values())
+    assert all(0 <= spread < 2 for spread in found["spread_of_step_seconds"].values())
     assert all(0 < joules <= 3 for joules in found["step_joules"].values())
     assert found["joules_of"] == energy.PROCESSORS
     monkeypatch.setattr(cost, "processor_meter", lambda: processor_meter(tmp_path / "none"))
@@ -240,7 +243,10 @@ def trained(family, size, accuracies, operations=2e9):
 
 
 def measurement(step_seconds, step_joules=None):
-    figures = {"step_seconds": step_seconds, "seconds_of": "a processor", "step_joules": step_joules, "joules_of": None}
+    figures = {
+        "step_seconds": step_seconds, "spread_of_step_seconds": dict.fromkeys(step_seconds, 0.1) | {"mixer small": 0.3},
+        "seconds_of": "a processor", "step_joules": step_joules, "joules_of": None,
+    }  # fmt: skip
     return PartResult("all", "all", dict(ALONE), 0, "finished", figures, {})
 
 
@@ -281,6 +287,7 @@ def test_what_is_concluded_follows_from_the_numbers():
     assert "mixer 0.2; vit 0.5, 0.4" in said[5]
     assert "takes 2.50 (small) times as long" in said[6]
     assert said[6].endswith("the frontier by seconds is: vit small, vit large.")
+    assert "differs by 10 % (the median over the networks; 30 % at most)" in said[7]
     assert said[-1] == "Joules: not told by this machine."
     rows = {row["what"]: row["here"] for row in compare(Numbers(results))}
     assert rows["Mixer and ViT"] == "small: 60.0 % for 5.0 s, 57.5 % for 4.0 s; large: 85.0 % for 10.0 s"

@@ -102,20 +102,27 @@ def timed_recipes(form: Form) -> dict[str, Recipe]:
 
 
 class Steps:
-    """Takes steps of a run, whose learning rate alone is not its own but 0, and notes a step's joules in each turn."""
+    """Takes steps of a run, whose learning rate alone is not its own but 0, and notes what one costs in each turn."""
 
-    def __init__(self, trainer: Trainer, meter: EnergyMeter) -> None:
+    def __init__(self, trainer: Trainer, meter: EnergyMeter, clock: Callable[[], float]) -> None:
         training = trainer.recipe.training
-        self.trainer, self.meter = trainer, meter
+        self.trainer, self.meter, self.clock = trainer, meter, clock
         self.plan = planned_steps(trainer.train_indices, training.batch_size, training.seed, lambda number: 0.0)
+        self.seconds: list[float] = []
         self.joules: list[float | None] = []
 
     def __call__(self, steps: int) -> None:
-        before = self.meter.joules()
+        before, started = self.meter.joules(), self.clock()
         for _ in self.trainer.engine.steps(itertools.islice(self.plan, steps)):
             pass
+        self.seconds.append((self.clock() - started) / steps)
         after = self.meter.joules()
         self.joules.append(None if before is None or after is None else (after - before) / steps)
+
+    def spread_of_seconds(self, turns: int) -> float:
+        """Of the last turns, the longest step less the shortest one, as a share of their median."""
+        last = self.seconds[-turns:]
+        return (max(last) - min(last)) / statistics.median(last)
 
     def median_joules(self, turns: int) -> float | None:
         """Of the last turns; None where one of them was not told."""
@@ -139,12 +146,14 @@ def costs_of_steps(form: Form) -> dict[str, Any]:
         }
         on_gpu = any(trainer.backend.name == "cupy" for trainer in trainers.values())
         meter = gpu_meter() if on_gpu else processor_meter()
-        runs = {name: Steps(trainer, meter) for name, trainer in trainers.items()}
-        seconds = interleaved(runs, TURN_SECONDS, TURNS, None if on_gpu else time.process_time)
+        clock = time.perf_counter if on_gpu else time.process_time
+        runs = {name: Steps(trainer, meter, clock) for name, trainer in trainers.items()}
+        seconds = interleaved(runs, TURN_SECONDS, TURNS, clock)
     joules = {name: run.median_joules(TURNS) for name, run in runs.items()}
     told = all(value is not None for value in joules.values())
     return {
         "step_seconds": seconds,
+        "spread_of_step_seconds": {name: run.spread_of_seconds(TURNS) for name, run in runs.items()},
         "seconds_of": "a GPU" if on_gpu else "a processor, one thread",
         "step_joules": joules if told else None,
         "joules_of": meter.source if told else None,

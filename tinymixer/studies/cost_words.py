@@ -1,5 +1,6 @@
 """What the numbers of `cost` say, in sentences, and what the paper says beside them."""
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 from tinymixer.studies.cost_points import COSTS, FAMILIES, LAYER_BY_LAYER, SIZES, cost_of, measured, points_of
@@ -20,6 +21,11 @@ def conclude(numbers: Numbers) -> list[str]:
         said.append(f"Points of accuracy that the Mixer lacks to the best of its cost or less: {found}.")
     if measured(numbers):
         said += speeds(numbers)
+        spreads = measured(numbers)["spread_of_step_seconds"].values()
+        said.append(
+            f"From turn to turn, the time of a network's step differs by {100 * statistics.median(spreads):.0f} % (the "
+            f"median over the networks; {100 * max(spreads):.0f} % at most), so that near times decide nothing."
+        )
         if not measured(numbers)["step_joules"]:
             said.append("Joules: not told by this machine.")
     return said
