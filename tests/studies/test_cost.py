@@ -287,13 +287,21 @@ def test_what_is_concluded_follows_from_the_numbers():
     assert "mixer 0.2; vit 0.5, 0.4" in said[5]
     assert "takes 2.50 (small) times as long" in said[6]
     assert said[6].endswith("the frontier by seconds is: vit small, vit large.")
-    assert "differs by 10 % (the median over the networks; 30 % at most)" in said[7]
+    assert "differ by 10 % of its median time (half of the networks by more, 30 % at most)" in said[7]
     assert said[-1] == "Joules: not told by this machine."
     rows = {row["what"]: row["here"] for row in compare(Numbers(results))}
     assert rows["Mixer and ViT"] == "small: 60.0 % for 5.0 s, 57.5 % for 4.0 s; large: 85.0 % for 10.0 s"
     told = Numbers([*results[:-1], measurement(seconds, {"mixer small": 3.0, "vit small": 4.0, "vit large": 5.0})])
     assert any(sentence.startswith("The frontier by joules") for sentence in conclude(told))
     assert "Joules: not told by this machine." not in conclude(told)
+
+
+def test_points_without_a_range_are_named():
+    results = [*trained("mixer", "small", [0.5, 0.6], 1e9), *trained("bit", "small", [0.7], 2e9)]
+    assert conclude(Numbers(results))[1] == (
+        "No two neighbours on it overlap in their ranges over seeds. No other range reaches it. With one seed, so "
+        "without a range: bit small."
+    )
 
 
 def test_one_seed_and_nothing_measured_are_said():

@@ -53,7 +53,7 @@ QUICK_STEPS, FULL_STEPS = 150, 400
 # attention, convolution).
 QUICK_CARRYING = ("small", "medium")
 CARRYING = ("mixer", "vit", "resnet")
-TURNS = 5
+TURNS = 11
 TURN_SECONDS = 0.1
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.analysis.figures import plain_settings
 from tinymixer.studies.cost_points import COSTS, FAMILIES, LAYER_BY_LAYER, measured, points_of
@@ -41,13 +43,23 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         legend(axes["key"], [(line, name) for name, line in entries.items()], loc="center left", borderpad=0)
         often = counted(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {counted(seeds[-1], 'seed')}"
         below(figure, f"Means over {often}, bars: smallest to largest. Sizes from small to large along each line; "
-              "equal steps for all.")  # fmt: skip
+              "equal steps for all. The axis is stretched towards 100 %.")  # fmt: skip
         return [save(figure, folder, "cost.png", " ".join(conclude(numbers)))]
+
+
+def stretched(accuracy: np.ndarray) -> np.ndarray:
+    """Where an accuracy in % stands on the axis: the logarithm of what is missing to 101, so that 98 and 99 differ."""
+    return -np.log10(np.maximum(101 - accuracy, 1e-3))
+
+
+def unstretched(place: np.ndarray) -> np.ndarray:
+    """The accuracy in % at a place on the axis."""
+    return 101 - 10.0**-place
 
 
 def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any]:
     """The families over a cost, and the frontier: lines by name."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     lines = {}
     for index, family in enumerate(FAMILIES):
@@ -63,6 +75,9 @@ def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any
     (lines["frontier"],) = axes.plot(
         [point.cost / scale for point in ends], heights, "--", color=INK, drawstyle="steps-post", linewidth=1.2
     )
+    axes.set_yscale("function", functions=(stretched, unstretched))
+    axes.set_ylim(max(0.0, 100 * min(point.accuracy.low for point in points) - 4), 100.3)
+    axes.yaxis.set_major_locator(FixedLocator([0, 20, 40, 60, 70, 80, 90, 95, 98, 100]))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))

@@ -23,8 +23,9 @@ def conclude(numbers: Numbers) -> list[str]:
         said += speeds(numbers)
         spreads = measured(numbers)["spread_of_step_seconds"].values()
         said.append(
-            f"From turn to turn, the time of a network's step differs by {100 * statistics.median(spreads):.0f} % (the "
-            f"median over the networks; {100 * max(spreads):.0f} % at most), so that near times decide nothing."
+            f"The shortest and the longest turn of a network differ by {100 * statistics.median(spreads):.0f} % of its "
+            f"median time (half of the networks by more, {100 * max(spreads):.0f} % at most): this is how exact "
+            "seconds are."
         )
         if not measured(numbers)["step_joules"]:
             said.append("Joules: not told by this machine.")
@@ -36,12 +37,13 @@ def how_sure(points: Sequence[Point], line: Sequence[Point]) -> str:
     if all(len(point.accuracy.values) == 1 for point in points):
         return "One seed each: how far another would be from it is not known."
     pairs = [f"{one.name} and {other.name}" for one, other in undecided_neighbours(line)]
-    outside = [point.name for point in undecided_outside(points, line)]
+    outside = names_of(undecided_outside(points, line))
+    once = names_of(point for point in line if len(point.accuracy.values) == 1)
     return (
         (f"Neighbours on it whose ranges over seeds overlap: {'; '.join(pairs)}." if pairs else
          "No two neighbours on it overlap in their ranges over seeds.")
-        + (f" Not on it, but with a range that reaches it: {', '.join(outside)}." if outside else
-           " No other range reaches it.")
+        + (f" Not on it, but with a range that reaches it: {outside}." if outside else " No other range reaches it.")
+        + (f" With one seed, so without a range: {once}." if once else "")
     )  # fmt: skip
 
 
