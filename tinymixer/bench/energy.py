@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 POWERCAP = Path("/sys/class/powercap")
-DOMAIN = re.compile(r"intel-rapl:\d+")  # not "intel-rapl:0:0", a part of a package, whose joules are in the package's
+DOMAIN = re.compile(r"intel-rapl:\d+")  # not "intel-rapl:0:0", which is a part of a package, or its memory
 PROCESSORS, GPU = "processor packages (RAPL)", "GPU (NVML)"
 
 
