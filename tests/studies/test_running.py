@@ -11,6 +11,7 @@ from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.studies import (
     Part,
     StudyProgress,
+    cost,
     data_share,
     find_study,
     inside,
@@ -35,6 +36,10 @@ def small(monkeypatch):
     monkeypatch.setattr(data_share, "QUICK_SHARES", (10, 100))
     monkeypatch.setattr(inside, "IMAGES", 2)
     monkeypatch.setattr(overfitting, "CONDITIONS", ("none", "weight decay", "SAM", "all but SAM", "all"))
+    monkeypatch.setattr(cost, "FAMILIES", ("mixer", "resnet", "nf_resnet"))
+    monkeypatch.setattr(cost, "SIZES", ("small", "medium"))
+    monkeypatch.setattr(cost, "TURNS", 1)
+    monkeypatch.setattr(cost, "TURN_SECONDS", 0.001)
 
 
 class Heard(StudyProgress):

@@ -19,6 +19,7 @@ MODULES = {
     "token-mixers": "token_mixers",
     "data": "data_share",
     "overfitting": "overfitting",
+    "cost": "cost",
 }
 PLAN = "study.json"
 FREE = ("seeds",)  # what a study that goes on may have otherwise: more seeds are more parts
