@@ -8,7 +8,17 @@ import signal
 import pytest
 
 from tinymixer.errors import ConfigError, TrainingError
-from tinymixer.studies import Part, StudyProgress, data_share, find_study, inside, run_study, study_names, token_mixers
+from tinymixer.studies import (
+    Part,
+    StudyProgress,
+    data_share,
+    find_study,
+    inside,
+    run_study,
+    study_names,
+    token_mixers,
+    transfer,
+)
 from tinymixer.studies.numbers import PartResult
 from tinymixer.studies.part import HowFar, PartProgress
 from tinymixer.studies.permutations import parts as permutation_parts
@@ -24,6 +34,7 @@ def small(monkeypatch):
     monkeypatch.setattr(token_mixers, "TURN_SECONDS", 0.001)
     monkeypatch.setattr(data_share, "QUICK_SHARES", (10, 100))
     monkeypatch.setattr(inside, "IMAGES", 2)
+    monkeypatch.setattr(transfer, "QUICK_SHARES", (5,))
 
 
 class Heard(StudyProgress):

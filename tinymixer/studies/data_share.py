@@ -36,8 +36,10 @@ REGULARISATION: Mapping[str, Mapping[str, Any]] = {
 QUICK_STEPS = 200
 
 
-def share_of(percent: int, validation_share: float, seed: int) -> Callable[[Dataset], Dataset]:
-    """What leaves that share of the training images, repeated until there are as many as before.
+def share_of(
+    percent: int, validation_share: float, seed: int, count: int | None = None
+) -> Callable[[Dataset], Dataset]:  # fmt: skip
+    """What leaves that share of the training images, repeated until there are `count`; None: as many as before.
 
     So an epoch has as many steps with any share, and validation costs as much. Of each class the share is rounded, one
     image at least. Smaller shares are parts of the larger ones.
@@ -46,7 +48,7 @@ def share_of(percent: int, validation_share: float, seed: int) -> Callable[[Data
     def change(dataset: Dataset) -> Dataset:
         training, validation = dataset.split(validation_share, seed)
         kept = subset(dataset.train_labels[training], percent, seed)
-        repeated = np.resize(training[kept], len(training))  # over and over from the beginning
+        repeated = np.resize(training[kept], count or len(training))  # over and over from the beginning
         chosen = np.concatenate([repeated, validation])
         return dataclasses.replace(
             dataset,

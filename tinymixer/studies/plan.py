@@ -18,9 +18,10 @@ MODULES = {
     "permutations": "permutations",
     "token-mixers": "token_mixers",
     "data": "data_share",
+    "transfer": "transfer",
 }
 PLAN = "study.json"
-FREE = ("seeds",)  # what a study that goes on may have otherwise: more seeds are more parts
+FREE = ("seeds", "init_from")  # what a study that goes on may have otherwise: more seeds or weights are more parts
 
 
 def study_names() -> list[str]:
