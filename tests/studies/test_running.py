@@ -34,7 +34,7 @@ def small(monkeypatch):
     monkeypatch.setattr(token_mixers, "TURN_SECONDS", 0.001)
     monkeypatch.setattr(data_share, "QUICK_SHARES", (10, 100))
     monkeypatch.setattr(inside, "IMAGES", 2)
-    monkeypatch.setattr(transfer, "QUICK_SHARES", (5,))
+    monkeypatch.setattr(transfer, "shares_of", lambda form: ((5,), (5,)))
 
 
 class Heard(StudyProgress):
