@@ -26,10 +26,12 @@ def test_a_study_says_what_it_found_and_where_it_is(tinymixer, tmp_path, one_mod
 
 def test_studies_are_listed_and_others_refused(tinymixer):
     listed = tinymixer("study", "list")
-    assert all(name in listed.out for name in ("inside", "permutations", "token-mixers", "data"))
+    assert all(name in listed.out for name in ("inside", "permutations", "token-mixers", "data", "transfer"))
     assert tinymixer("study").out == listed.out
     assert tinymixer("study", "insides").is_error("Did you mean 'inside'")
     assert tinymixer("study", "inside", "--quick", "--data", ".").is_error("--quick")
+    assert tinymixer("study", "data", "--init-from", "first-mixer").is_error("starts from no weights")
+    assert tinymixer("study", "transfer", "--init-from", "nowhere.npz").is_error("no checkpoint nowhere.npz")
 
 
 def test_a_failed_part_is_in_the_exit_code(tinymixer, monkeypatch, one_model):

@@ -19,6 +19,7 @@ from tinymixer.studies import (
     run_study,
     study_names,
     token_mixers,
+    transfer,
 )
 from tinymixer.studies.numbers import PartResult
 from tinymixer.studies.part import HowFar, PartProgress
@@ -40,6 +41,7 @@ def small(monkeypatch):
     monkeypatch.setattr(cost, "SIZES", ("small", "medium"))
     monkeypatch.setattr(cost, "TURNS", 1)
     monkeypatch.setattr(cost, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(transfer, "shares_of", lambda form: ((5,), (5,)))
 
 
 class Heard(StudyProgress):

@@ -35,10 +35,14 @@ DEFAULT_ROOT = Path("studies")
     help="Parts that run at once, each with its share of the threads [default: one per core, one on a GPU].",
 )  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Steps of every run, in place of the study's: to try it.")
+@click.option(
+    "--init-from", metavar="WEIGHTS",
+    help="transfer: also start from these published weights of a Mixer, a file or a fetched name.",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print only the result.")
 def study(
     name: str | None, quick: bool, out: Path | None, data: Path | None, seeds: int | None, jobs: int | None,
-    steps: int | None, quiet: bool,
+    steps: int | None, init_from: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Run the study NAME: it trains what the question needs, measures, draws and says what it found; 'list' lists them.
 
@@ -59,7 +63,9 @@ def study(
         _list()
         return
     found = find_study(str(name))
-    form = found.form(quick, seeds, str(data.absolute()) if data else "", steps or 0)
+    if init_from and Path(init_from).exists():
+        init_from = str(Path(init_from).absolute())  # the folder of the study may be used from elsewhere
+    form = found.form(quick, seeds, str(data.absolute()) if data else "", steps or 0, init_from or "")
     folder = out or DEFAULT_ROOT / (f"{found.name}-quick" if quick else found.name)
     display = _display(quiet)
     if not quiet:

@@ -36,19 +36,22 @@ REGULARISATION: Mapping[str, Mapping[str, Any]] = {
 QUICK_STEPS = 200
 
 
-def share_of(percent: int, validation_share: float, seed: int, times: int = 0) -> Callable[[Dataset], Dataset]:
+def share_of(
+    percent: int, validation_share: float, seed: int, *, count: int = 0, times: int = 0
+) -> Callable[[Dataset], Dataset]:  # fmt: skip
     """What leaves that share of the training images, repeated until there are as many as before.
 
     So an epoch has as many steps with any share, and validation costs as much. Of each class the share is rounded, one
     image at least. Smaller shares are parts of the larger ones.
 
-    times   how often they are repeated instead; each is then there as often as any other
+    count   so many of them in place of as many as before
+    times   each of them so often; each is then there as often as any other
     """
 
     def change(dataset: Dataset) -> Dataset:
         training, validation = dataset.split(validation_share, seed)
         kept = subset(dataset.train_labels[training], percent, seed)
-        length = times * len(kept) or len(training)
+        length = times * len(kept) or count or len(training)
         repeated = np.resize(training[kept], length)  # over and over from the beginning
         chosen = np.concatenate([repeated, validation])
         return dataclasses.replace(

@@ -20,6 +20,7 @@ class PartResult:
     seconds             by the clock, over all processes that worked on it
     processor_seconds   that the processors worked for it
     message             why it failed
+    after               the part from whose run it started; "" none
     """
 
     name: str
@@ -32,6 +33,7 @@ class PartResult:
     seconds: float = 0.0
     processor_seconds: float = 0.0
     message: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def parts(form: Form) -> list[Part]:
             if half:
                 changes["steps"] //= 2
             recipe = form.recipe(seed, **changes)
-            images = share_of(SHARE, recipe.data.validation_share, seed, times)
+            images = share_of(SHARE, recipe.data.validation_share, seed, times=times)
             what = {"model": model, "cures": cures + half}
             made.append(Part(what, seed, recipe, images, measure=at_the_end(times), watch=after_an_epoch(times)))
     return made

@@ -152,14 +152,17 @@ def _run_locked(part: Part, form: Form, folder: Path, threads: int, progress: Pa
     settings = {} if part.recipe is None else settings_of(part.recipe)
     result = PartResult(
         part.name, part.group, dict(part.what), part.seed, state, figures, settings,
-        round(spent.seconds, 2), round(spent.processor_seconds, 2), message,
+        round(spent.seconds, 2), round(spent.processor_seconds, 2), message, part.after,
     )  # fmt: skip
     write_result(result, folder)
     return result
 
 
 def train(part: Part, form: Form, folder: Path, threads: int, progress: Progress) -> Trainer | None:
-    """Train a part's run to its end, going on where it was interrupted: its trainer; None where it was again."""
+    """Train a part's run to its end, going on where it was interrupted: its trainer; None where it was again.
+
+    folder   of the run, in the part's, which lies beside that of the part that it starts from
+    """
     assert part.recipe is not None
     recipe = part.recipe
     if not recipe.training.threads:
@@ -167,7 +170,9 @@ def train(part: Part, form: Form, folder: Path, threads: int, progress: Progress
     run = RunFolder(folder)
     dataset = part.images(without_test(images_of(form)))
     model = None if part.model is None else part.model(recipe.fitted_to(dataset), dataset)
-    trainer = Trainer(recipe, folder, dataset, progress, resume=run.holds_a_run, model=model)
+    # The last weights, not the best: nothing is chosen by validation images. A resumed run has weights of its own.
+    start = folder.parents[1] / part.after / "run" / "last.npz" if part.after and not run.holds_a_run else None
+    trainer = Trainer(recipe, folder, dataset, progress, resume=run.holds_a_run, model=model, init_from=start)
     return None if trainer.run().status == "interrupted" else trainer
 
 
@@ -216,8 +221,9 @@ def read_result(part: Part, folder: Path) -> PartResult:
     if not path.is_file():
         far = HowFar.read(folder)
         return PartResult(
-            part.name, part.group, dict(part.what), part.seed, MISSING, {}, {}, far.seconds, far.processor_seconds
-        )
+            part.name, part.group, dict(part.what), part.seed, MISSING, {}, {}, far.seconds, far.processor_seconds,
+            after=part.after,
+        )  # fmt: skip
     try:
         return PartResult(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

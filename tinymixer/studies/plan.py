@@ -20,9 +20,10 @@ MODULES = {
     "data": "data_share",
     "overfitting": "overfitting",
     "cost": "cost",
+    "transfer": "transfer",
 }
 PLAN = "study.json"
-FREE = ("seeds",)  # what a study that goes on may have otherwise: more seeds are more parts
+FREE = ("seeds", "init_from")  # what a study that goes on may have otherwise: more seeds or weights are more parts
 
 
 def study_names() -> list[str]:

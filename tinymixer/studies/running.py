@@ -3,7 +3,7 @@
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +120,8 @@ class Work:
         for part in todo:
             if self.stopped() or self.interrupted:
                 return
+            if self._fails_without_its_start(part):
+                continue
             result = run_part(part, self.form, part_folder(self.folder, part), default_threads(), self._look)
             if result is None:
                 self.interrupted = True  # a signal that came during a run went to its trainer
@@ -135,9 +137,8 @@ class Work:
         asked = False
         try:
             while running or (waiting and not asked):
-                while waiting and len(running) < at_once and not asked:
-                    part = waiting.pop(0)
-                    running[part.name] = part, self._start(part, at_once)
+                while len(running) < at_once and not asked and (ready := self._take_ready(waiting, running)):
+                    running[ready.name] = ready, self._start(ready, at_once)
                 time.sleep(BETWEEN_LOOKS)
                 for name, (part, worker) in list(running.items()):
                     if worker.process.poll() is not None:
@@ -152,6 +153,35 @@ class Work:
             for _, worker in running.values():
                 worker.end()
 
+    def _take_ready(self, waiting: list[Part], running: Container[str]) -> Part | None:
+        """Take out the first part that can begin now; None where all wait for parts that are still to end."""
+        for part in list(waiting):
+            if part.after in running or any(part.after == other.name for other in waiting):
+                continue
+            waiting.remove(part)
+            if not self._fails_without_its_start(part):
+                return part
+        return None
+
+    def _fails_without_its_start(self, part: Part) -> bool:
+        """Let a part fail if the one that it starts from has not finished, though its turn is over."""
+        if not part.after or self.results[part.after].state == FINISHED:
+            return False
+        why = (
+            f"it starts from the run of {part.after}, which has not finished: once that has, the same command does "
+            "this part, too"
+        )
+        self._ended(part, self._failed(part, self.results[part.name], why))
+        return True
+
+    def _failed(self, part: Part, result: PartResult, why: str) -> PartResult:
+        """Write into a part's folder that it has failed."""
+        failed = dataclasses.replace(result, state=FAILED, message=why)
+        folder = part_folder(self.folder, part)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_result(failed, folder)
+        return failed
+
     def _start(self, part: Part, at_once: int) -> WorkerProcess:
         threads = max(1, default_threads() // at_once)
         folder = part_folder(self.folder, part)
@@ -163,13 +193,9 @@ class Work:
         return WorkerProcess("tinymixer.studies.worker", order, threads)
 
     def _take_result(self, part: Part, worker: WorkerProcess, asked: bool) -> None:
-        folder = part_folder(self.folder, part)
-        result = read_result(part, folder)
+        result = read_result(part, part_folder(self.folder, part))
         if result.state == MISSING and not asked:
-            why = f"its process has ended before its time: {worker.last_words()}"
-            result = dataclasses.replace(result, state=FAILED, message=why)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_result(result, folder)
+            result = self._failed(part, result, f"its process has ended before its time: {worker.last_words()}")
         if result.state != MISSING:
             self._ended(part, result)
 
@@ -194,6 +220,7 @@ def time_left(
 
     A part is expected to take as long as the finished parts of its group, or else as the finished parts whose first
     word is the same (the model, mostly), or else as all finished ones. One that has begun says itself how far it is.
+    Parts of which each starts from the one before take at least the sum of their times, however many run at once.
     """
     ended = [part for part in parts if results[part.name].state != MISSING]
 
@@ -212,6 +239,7 @@ def time_left(
         return None
 
     done = total = 0.0
+    until: dict[str, float] = {}  # the seconds until a part has ended, were there a core for each
     for part in parts:
         if part in ended:
             done += results[part.name].seconds
@@ -222,4 +250,5 @@ def time_left(
             return len(ended) / len(parts), None
         done += far[part.name].share * seconds
         total += seconds
-    return (done / total if total else 1.0), (total - done) / at_once
+        until[part.name] = until.get(part.after, 0.0) + (1 - far[part.name].share) * seconds
+    return (done / total if total else 1.0), max((total - done) / at_once, *until.values(), 0.0)

@@ -32,6 +32,7 @@ class Form:
     seeds   how often what is trained is repeated, with other seeds
     data    where CIFAR-10 is; "" takes the cache
     steps   of every run, to try a study; 0 as the study says
+    init_from   trained weights of the user's own, a file or a name, from which parts are to start as well; "" none
 
     Raises ConfigError where these do not fit together.
     """
@@ -40,10 +41,16 @@ class Form:
     seeds: int
     data: str = ""
     steps: int = 0
+    init_from: str = ""
 
     def __post_init__(self) -> None:
         if self.quick and self.data:
             raise ConfigError("--quick is about the bundled digits: leave --data out, or leave --quick out")
+        if self.quick and self.init_from:
+            raise ConfigError(
+                "--quick is about digits of 8 x 8 grey pixels, which published weights do not know: leave --init-from "
+                "out, or leave --quick out"
+            )
         if self.seeds < 1 or self.steps < 0:
             raise ConfigError(f"a study needs at least one seed and no negative steps, got {self.seeds}, {self.steps}")
 
@@ -91,6 +98,8 @@ class Part:
     watch     further figures, taken after every epoch of the run: numbers by name, which the result has as "epochs",
               a list with an entry for each
     alone     it measures time, so that nothing else of the study runs beside it
+    after     the name of the part from whose finished run this one starts, as with --init-from: it begins when that
+              part has finished, with the weights after its last step. "" starts as the recipe says
     """
 
     what: Mapping[str, str]
@@ -101,6 +110,7 @@ class Part:
     measure: Callable[[Trainer | None], Mapping[str, Any]] | None = None
     watch: Callable[[Trainer], Mapping[str, float]] | None = None
     alone: bool = False
+    after: str = ""
 
     @property
     def group(self) -> str:
@@ -124,6 +134,8 @@ class Study:
     conclude   sentences: what the numbers say, and what they do not
     compare    what the paper found beside what was found here: rows of "what", "paper", "source" and "here"
     seeds      usual number of them: (quick, full)
+    check_start   refuses weights that its parts could not start from (`form.init_from`), by a ConfigError or
+                  CheckpointError; None: the study starts from none
     """
 
     name: str
@@ -134,15 +146,28 @@ class Study:
     conclude: Callable[["Numbers"], list[str]]
     compare: Callable[["Numbers"], list[dict[str, str]]] = field(default=lambda numbers: [])
     seeds: tuple[int, int] = (2, 3)
+    check_start: Callable[[Form], object] | None = None
 
-    def form(self, quick: bool, seeds: int | None = None, data: str = "", steps: int = 0) -> Form:
-        """A form of this study, with its usual number of seeds where none is given."""
-        return Form(quick, self.seeds[0 if quick else 1] if seeds is None else seeds, data, steps)
+    def form(
+        self, quick: bool, seeds: int | None = None, data: str = "", steps: int = 0, init_from: str = ""
+    ) -> Form:  # fmt: skip
+        """A form of this study, with its usual number of seeds where none is given.
+
+        Raises ConfigError where its fields do not fit, and for weights in a study that starts from none;
+        CheckpointError for weights that cannot be used.
+        """
+        form = Form(quick, self.seeds[0 if quick else 1] if seeds is None else seeds, data, steps, init_from)
+        if init_from:
+            if self.check_start is None:
+                raise ConfigError(f"the study '{self.name}' starts from no weights: leave --init-from out")
+            self.check_start(form)
+        return form
 
     def parts_of(self, form: Form) -> list[Part]:
-        """The parts, each name once, those that run alone last."""
+        """The parts, each name once and behind the one that it starts from; those that run alone last."""
         parts = sorted(self.parts(form), key=lambda part: part.alone)
         require_distinct([part.name for part in parts])
+        require_starts(parts)
         return parts
 
 
@@ -151,3 +176,12 @@ def require_distinct(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two parts have the name {name}")
+
+
+def require_starts(parts: Sequence[Part]) -> None:
+    """Raise ValueError, a defect of the study, where a part starts from none that trains and stands before it."""
+    trained: set[str] = set()
+    for part in parts:
+        if part.after and (part.recipe is None or part.after not in trained):
+            raise ValueError(f"{part.name} starts from {part.after}, which is no part with a run that stands before it")
+        trained |= {part.name} if part.recipe is not None else set()
