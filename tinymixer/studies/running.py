@@ -220,7 +220,7 @@ def time_left(
 
     A part is expected to take as long as the finished parts of its group, or else as the finished parts whose first
     word is the same (the model, mostly), or else as all finished ones. One that has begun says itself how far it is.
-    Parts of which each starts from the one before take at least the sum of their times, however many run at once.
+    However many run at once, the rest takes no less than its longest part, or parts that start one from another.
     """
     ended = [part for part in parts if results[part.name].state != MISSING]
 

@@ -40,7 +40,7 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = {
     HEAD: NEW_HEAD | {"freeze": "stem,blocks.*,pre_head_layer_norm", "optimizer": "adamw"},
 }  # fmt: skip
 STEPS, PRE_TRAINING_STEPS = {"quick": 150, "full": 250}, {"quick": 300, "full": 500}
-EPOCH = {"quick": 1437, "full": None}  # images: of digits as many as all classes have; else validating costs too much
+EPOCH = {"quick": 1437, "full": None}  # images; None: as many as the half has. Of digits more, to validate less often
 PUBLISHED_SHARES, PUBLISHED_STEPS, PUBLISHED_IMAGES = (1, 10), 100, 3200
 
 
