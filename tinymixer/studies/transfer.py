@@ -221,6 +221,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
     with plain_settings():
         figure, axes = panels([[USUAL, TWICE]], 9.5, 4.1, width_ratios=[3, 2])
         entries = []
+        lines: list[tuple[str, str, str, Sequence[int]]]
         lines = [(USUAL, training, names[training], SHARES) for training in TRAININGS]
         lines += [("published", training, training, PUBLISHED_SHARES) for training in published(numbers)]
         for index, (size, training, words, shares) in enumerate(lines):
