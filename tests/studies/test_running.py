@@ -222,7 +222,8 @@ def test_the_time_that_is_left_follows_from_parts_like_it():
     results["a-seed0"] = ended(parts[0], 10.0)
     assert time_left(parts, results, nothing, 1) == (0.25, 30.0)  # the others are expected to take as long
     results["b-seed0"] = ended(parts[2], 30.0)
-    assert time_left(parts, results, nothing, 2) == (0.5, 20.0)  # 10 s of a, 30 s of b, two at a time
+    assert time_left(parts, results, nothing, 1) == (0.5, 40.0)  # 10 s of a, 30 s of b
+    assert time_left(parts, results, nothing, 2) == (0.5, 30.0)  # however many at a time, b's second takes 30 s
     far = nothing | {"b-seed1": HowFar(share=0.5, seconds=5.0)}
     share, left = time_left(parts, results, far, 1)
     assert (share, left) == (pytest.approx(45 / 60), pytest.approx(15.0))  # b's second says itself that it takes 10

@@ -56,6 +56,7 @@ def study(
       tinymixer study list
       tinymixer study permutations --quick
       tinymixer study permutations --data cifar-10-batches-bin --seeds 3
+      tinymixer study transfer --init-from mixer-s16-gsam
     """
     from tinymixer.studies import find_study, run_study
 

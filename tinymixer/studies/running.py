@@ -115,7 +115,7 @@ class Work:
     def run(self, todo: Sequence[Part], at_once: int, in_processes: bool) -> None:
         """Do these parts, until all have ended or a stop is asked for."""
         if in_processes:
-            self._run_in_processes(list(todo), at_once)
+            self._run_in_processes(todo, at_once)
             return
         for part in todo:
             if self.stopped() or self.interrupted:
@@ -132,7 +132,8 @@ class Work:
         self._say_time(1)
         return self.stopped()
 
-    def _run_in_processes(self, waiting: list[Part], at_once: int) -> None:
+    def _run_in_processes(self, todo: Sequence[Part], at_once: int) -> None:
+        waiting = dearest_first(todo)
         running: dict[str, tuple[Part, WorkerProcess]] = {}
         asked = False
         try:
@@ -213,6 +214,18 @@ class Work:
         self.progress.on_time(share, left)
 
 
+def dearest_first(parts: Sequence[Part]) -> list[Part]:
+    """The parts in the order in which processes take them: small ones last, so that the processes end together.
+
+    One that others start from comes before its turn, with the work of the dearest chain that waits for it.
+    """
+
+    def chain(part: Part) -> int:
+        return part.work + max((chain(other) for other in parts if other.after == part.name), default=0)
+
+    return sorted(parts, key=chain, reverse=True)
+
+
 def time_left(
     parts: Sequence[Part], results: Mapping[str, PartResult], far: Mapping[str, HowFar], at_once: int
 ) -> tuple[float, float | None]:
@@ -220,7 +233,7 @@ def time_left(
 
     A part is expected to take as long as the finished parts of its group, or else as the finished parts whose first
     word is the same (the model, mostly), or else as all finished ones. One that has begun says itself how far it is.
-    Parts of which each starts from the one before take at least the sum of their times, however many run at once.
+    However many run at once, the rest takes no less than its longest part, or parts that start one from another.
     """
     ended = [part for part in parts if results[part.name].state != MISSING]
 
