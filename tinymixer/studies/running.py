@@ -115,7 +115,7 @@ class Work:
     def run(self, todo: Sequence[Part], at_once: int, in_processes: bool) -> None:
         """Do these parts, until all have ended or a stop is asked for."""
         if in_processes:
-            self._run_in_processes(todo, at_once)
+            self._run_in_processes(list(todo), at_once)
             return
         for part in todo:
             if self.stopped() or self.interrupted:
@@ -132,8 +132,7 @@ class Work:
         self._say_time(1)
         return self.stopped()
 
-    def _run_in_processes(self, todo: Sequence[Part], at_once: int) -> None:
-        waiting = dearest_first(todo)
+    def _run_in_processes(self, waiting: list[Part], at_once: int) -> None:
         running: dict[str, tuple[Part, WorkerProcess]] = {}
         asked = False
         try:
@@ -212,18 +211,6 @@ class Work:
         far = {part.name: HowFar.read(part_folder(self.folder, part)) for part in self.parts}
         share, left = time_left(self.parts, self.results, far, at_once)
         self.progress.on_time(share, left)
-
-
-def dearest_first(parts: Sequence[Part]) -> list[Part]:
-    """The parts in the order in which processes take them: small ones last, so that the processes end together.
-
-    One that others start from comes before its turn, with the work of the dearest chain that waits for it.
-    """
-
-    def chain(part: Part) -> int:
-        return part.work + max((chain(other) for other in parts if other.after == part.name), default=0)
-
-    return sorted(parts, key=chain, reverse=True)
 
 
 def time_left(

@@ -122,14 +122,6 @@ class Part:
         """That of its folder."""
         return f"{self.group}-seed{self.seed}"
 
-    @property
-    def work(self) -> int:
-        """What its training costs, roughly, beside that of other parts: multiply-adds; 0 where nothing is trained."""
-        if self.recipe is None:
-            return 0
-        training, passes = self.recipe.training, 2 if self.recipe.optimizer.sam_rho else 1
-        return training.steps * training.batch_size * int(self.recipe.model.multiply_adds) * passes
-
 
 @dataclass(frozen=True)
 class Study:
