@@ -757,7 +757,7 @@ starts = {
     "new token mixing": "off",
     "from scratch": "scratch",
 }
-steps = fewer_in_browser(30, 8, "steps")
+steps = fewer_in_browser(30, 5, "steps")
 print(f"{'':18} before    after {steps} steps, three seeds")
 for title, way in starts.items():
     after = []
@@ -856,7 +856,7 @@ def learned(kept, chosen, rate, seed):
     return train(model, digits.train_images[chosen], labels[chosen] - 5, steps, rate, seed)
 
 
-steps = fewer_in_browser(60, 12, "steps")
+steps = fewer_in_browser(60, 8, "steps")
 ARMS, COUNTS, RATES = (
     {"from scratch": False, "pre-trained": True},
     (2, 5, 20),
