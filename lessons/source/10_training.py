@@ -420,11 +420,12 @@ sorted_images, sorted_labels = digits.train_images[by_class], labels[by_class]
 statistics = {"mean": digits.mean, "std": digits.std}
 test_images = normalise(digits.test_images, **statistics)  # (360, 8, 8, 1)
 
+epochs = fewer_in_browser(4, 2)
 for shuffle in (True, False):
     model = MlpMixer(SMALL)
     optimizer = SGD(model.parameters, nesterov=True, clip_norm=1.0)
     accuracies = []
-    for epoch in range(4):
+    for epoch in range(epochs):
         for batch in Batches(
             sorted_images, sorted_labels, 32, epoch=epoch, shuffle=shuffle, **statistics
         ):
@@ -604,7 +605,7 @@ print(result.message)
 smaller = load_recipe("digits").with_overrides(
     {"hidden_dim": 32, "tokens_mlp_dim": 16, "channels_mlp_dim": 128, "num_blocks": 2}
     | {"optimizer": "adamw", "ema_decay": 0.0, "schedule": "cosine"}
-    | {"epochs": fewer_in_browser(6, 3)}
+    | {"epochs": fewer_in_browser(6, 2)}
 )
 cases = {"too small: 0.0001": 0.0001, "about right: 0.01": 0.01, "too large: 1": 1.0}
 figure, axes = new_figure(1, 3, width=7, height=2.4, sharey=True)

@@ -173,7 +173,7 @@ def train(
 chosen = few(150, seed=0)
 nonsense = labels.copy()
 nonsense[chosen] = np.random.default_rng(0).permutation(labels[chosen])
-_, rows = train(chosen, targets=nonsense)
+_, rows = train(chosen, steps=fewer_in_browser(200, 100, "steps"), targets=nonsense)
 print(f"training accuracy   {rows[-1]['train_accuracy']:.0%}")
 print(f"validation accuracy {rows[-1]['accuracy']:.0%}")
 
@@ -182,7 +182,7 @@ print(f"validation accuracy {rows[-1]['accuracy']:.0%}")
 # large networks). So a perfect training accuracy is no sign of understanding. Now we train with the true labels, for longer, and look every 20 steps:
 
 # %%
-_, rows = train(chosen, steps=400, every=20)
+_, rows = train(chosen, steps=fewer_in_browser(400, 160, "steps"), every=20)
 at = [row["step"] for row in rows]
 figure, axes = new_figure(1, 2, width=7.5, height=2.8)
 axes[0].plot(
@@ -406,7 +406,7 @@ trials = {
     "cutout and smoothing": {"augmentation": cutout, "label_smoothing": 0.1},
 }
 histories, models = {}, {}
-steps = fewer_in_browser(200, 30, "steps")
+steps = fewer_in_browser(200, 20, "steps")
 for name, settings in trials.items():
     given = dict(settings)
     count = given.pop("count", 150)
@@ -520,8 +520,9 @@ print(f"the goal of smoothing 0.1: {math.log(0.91 / 0.01):.2f}")
 
 # %%
 everything = np.arange(len(labels))  # (1437,)
+steps = fewer_in_browser(400, 80, "steps")
 for name, settings in (("plain", {}), ("chosen", trials["cutout and smoothing"])):
-    model, _ = train(everything, steps=400, **settings)
+    model, _ = train(everything, steps=steps, **settings)
     test = evaluate(model, digits.test_images, digits.test_labels, digits.mean, digits.std)
     error = math.sqrt(test.accuracy * (1 - test.accuracy) / len(digits.test_labels))
     print(

@@ -64,7 +64,7 @@ from tinymixer.layers import (
     TokenLinear,
     TokenMixing,
 )
-from tinymixer.lessons import NotYet, check, new_figure, show
+from tinymixer.lessons import NotYet, check, fewer_in_browser, new_figure, show
 from tinymixer.models import VisionTransformer, ViTConfig
 from tinymixer.ops.self_attention import attention_backward, scaled, split_heads
 from tinymixer.optim import AdamW
@@ -696,13 +696,13 @@ contest = {
         MixerConfig(**sizes, tokens="attention", heads=4),
     ),
 }
-trained = {}
+trained, epochs = {}, fewer_in_browser(12, 3)
 print(f"accuracy on {len(validation)} validation images, for seeds 0, 1 and 2")
 for name, (kind, config) in contest.items():
     accuracies = []
     for seed in range(3):
         model = kind(config, seed=seed)
-        accuracies.append(train(model, seed))
+        accuracies.append(train(model, seed, epochs))
         trained.setdefault(name, []).append(model)  # to look into
     listed = "  ".join(f"{accuracy:.1%}" for accuracy in accuracies)
     print(f"{name:24} {listed}   mean {np.mean(accuracies):.1%}")

@@ -57,7 +57,7 @@ from tinymixer.engines import EngineOptions, choose_engine
 from tinymixer.gradcheck import check_operation
 from tinymixer.layers import ChannelMixing, Convolution, Linear, TokenMixing
 from tinymixer.layers.image_norms import BatchNorm
-from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons import check, fewer_in_browser, new_figure, show
 from tinymixer.lessons.steps import show_steps
 from tinymixer.models import ResNet, ResNetConfig
 from tinymixer.optim import AdamW
@@ -827,13 +827,13 @@ def train(model, images, seed, epochs=12):
 
 kinds = {"ResNet": (ResNet, resnet_config), "Mixer": (MlpMixer, mixer_config)}
 views = {"as they are": digits.train_images, "shuffled": shuffled(digits.train_images)}
-trained, accuracies = {}, {}
+trained, accuracies, epochs = {}, {}, fewer_in_browser(12, 3)
 for name, (kind, config) in kinds.items():
     for view, images in views.items():
         started, shares = time.perf_counter(), []
         for seed in range(3):
             model = kind(config, seed=seed)
-            shares.append(train(model, images, seed))
+            shares.append(train(model, images, seed, epochs))
             trained[name, view, seed] = model
         accuracies[name, view] = 100 * np.array(shares)
         seconds = (time.perf_counter() - started) / 3

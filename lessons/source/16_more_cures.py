@@ -26,7 +26,7 @@ from tinymixer.data.batches import training_batch
 from tinymixer.data.transforms.mixing import Mix, box_mix, mix_images, mix_targets
 from tinymixer.draws import Draws
 from tinymixer.engines import EngineOptions, choose_engine
-from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons import check, fewer_in_browser, new_figure, show
 from tinymixer.optim import AdamW, Muon, WeightAverage, newton_schulz
 from tinymixer.optim.newton_schulz import FIVE_STEPS
 from tinymixer.training import evaluate, train_step
@@ -73,6 +73,7 @@ digits = load_dataset("digits")
 labels = digits.train_labels  # (1437,)
 pool, validation = balanced_split(labels, share=0.5, seed=0)
 BATCH, CLASSES = 50, 10
+LENGTH = fewer_in_browser(200, 40, "steps")  # of every training below
 PLAIN = Augmentation(crop_padding=0, flip=False)  # leaves the images as they are
 
 
@@ -86,7 +87,7 @@ def few(count, seed):
 def train(
     chosen,
     seed,
-    steps=200,
+    steps=LENGTH,
     augmentation=PLAIN,
     optimizer=AdamW,
     rate=0.003,
@@ -143,7 +144,7 @@ def figures_of(engine, chosen):
 # order.
 
 # %%
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2)[: fewer_in_browser(3, 2, "seeds")]
 counts = [len(few(count, 0)) for count in (75, 150, 300, 718)]
 curve = {count: [train(few(count, seed), seed) for seed in SEEDS] for count in counts}
 errors = np.array(
@@ -664,7 +665,9 @@ outcome["Muon, CutMix, averaged"] = [average for _, average in runs["Muon, CutMi
 # %%
 nothing = np.array([row["accuracy"] for row in outcome["nothing"]])  # (seeds,)
 print(f"{'':25s} validation                    difference in accuracy, seed")
-print(f"{'':25s} loss    accuracy  confidence       0      1      2    mean")
+print(
+    f"{'':25s} loss    accuracy  confidence {''.join(f'{seed:7d}' for seed in SEEDS)}    mean"
+)
 for name, rows in outcome.items():
     mean = {key: np.mean([row[key] for row in rows]) for key in rows[0]}
     apart = np.array([row["accuracy"] for row in rows]) - nothing  # (seeds,)

@@ -59,7 +59,7 @@ from tinymixer.analysis.validation import balanced_split
 from tinymixer.data import Batches, load_dataset, normalise
 from tinymixer.data.images import whole_picture
 from tinymixer.engines import EngineOptions, choose_engine
-from tinymixer.lessons import check, new_figure, show
+from tinymixer.lessons import check, fewer_in_browser, new_figure, show
 from tinymixer.models import PRESETS
 from tinymixer.models.resolution import block_diagonal, resize_tokens, tokens_of_parts
 from tinymixer.optim import AdamW
@@ -295,8 +295,9 @@ def accuracy_of(model, images, targets):
     return evaluate(model, images, targets, **RANGE).accuracy
 
 
+steps = fewer_in_browser(300, 100, "steps")
 small = train(
-    MlpMixer(small_config(), seed=0), digits.train_images[training], labels[training], 300
+    MlpMixer(small_config(), seed=0), digits.train_images[training], labels[training], steps
 )
 held_out = digits.train_images[validation], labels[validation]
 print(f"validation accuracy {accuracy_of(small, *held_out):.1%} of {len(validation)}")
@@ -756,16 +757,18 @@ starts = {
     "new token mixing": "off",
     "from scratch": "scratch",
 }
-print(f"{'':18} before    after 30 steps, three seeds")
+steps = fewer_in_browser(30, 5, "steps")
+print(f"{'':18} before    after {steps} steps, three seeds")
 for title, way in starts.items():
-    before, after = [], []
+    after = []
     for seed in range(3):
         model = enlarged(small, way, seed)
-        before.append(accuracy_of(model, doubled[validation], labels[validation]))
-        train(model, doubled[training], labels[training], 30, seed=seed)
+        if seed == 0:
+            before = accuracy_of(model, doubled[validation], labels[validation])
+        train(model, doubled[training], labels[training], steps, seed=seed)
         after.append(accuracy_of(model, doubled[validation], labels[validation]))
     print(
-        f"{title:18} {before[0]:6.1%} {np.mean(after):9.1%}    ",
+        f"{title:18} {before:6.1%} {np.mean(after):9.1%}    ",
         *[f"{a:.1%}" for a in after],
     )
 
@@ -830,7 +833,7 @@ body = train(
     MlpMixer(small_config(classes=5), seed=0),
     digits.train_images[known],
     labels[known],
-    300,
+    fewer_in_browser(300, 100, "steps"),
 )
 body = body.parameters.to_numpy()  # name -> array
 
@@ -850,9 +853,10 @@ def learned(kept, chosen, rate, seed):
         own = model.parameters.to_numpy()
         old = {each: array for each, array in body.items() if not each.startswith("head.")}
         model.parameters.load(own | old)
-    return train(model, digits.train_images[chosen], labels[chosen] - 5, 60, rate, seed)
+    return train(model, digits.train_images[chosen], labels[chosen] - 5, steps, rate, seed)
 
 
+steps = fewer_in_browser(60, 8, "steps")
 ARMS, COUNTS, RATES = (
     {"from scratch": False, "pre-trained": True},
     (2, 5, 20),

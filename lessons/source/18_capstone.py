@@ -49,7 +49,14 @@ from tinymixer.analysis.curves import COLOURS, INK
 from tinymixer.data import Batches, load_dataset, normalise
 from tinymixer.errors import TrainingError
 from tinymixer.gradcheck.planted_faults import gelu, layer_norm, linear, tokens
-from tinymixer.lessons import NotYet, check, my_functions, new_figure, show
+from tinymixer.lessons import (
+    NotYet,
+    check,
+    fewer_in_browser,
+    my_functions,
+    new_figure,
+    show,
+)
 from tinymixer.lessons.capstone import CONFIG, backend_with, train
 from tinymixer.lessons.collecting import compare
 from tinymixer.training.evaluate import accuracy_interval
@@ -86,8 +93,10 @@ print(mine.report())
 # nothing in between is chosen by them.
 
 # %%
-right = {seed: train(seed=seed) for seed in (0, 1)}  # the package's; seed 1 for later
-yours = train(mine.backend())
+EPOCHS = fewer_in_browser(6, 2)
+# The package's; seed 1 is for later.
+right = {seed: train(epochs=EPOCHS, seed=seed) for seed in (0, 1)}
+yours = train(mine.backend(), EPOCHS)
 print(compare(right[0], yours))
 
 # %% [markdown]
@@ -108,7 +117,7 @@ def in_another_order(x, scale, bias, eps=1e-6):
     return scale * x_hat + bias, (x_hat, inv_std, scale)
 
 
-package, other = right[0], train(backend_with(layer_norm_forward=in_another_order))
+package, other = right[0], train(backend_with(layer_norm_forward=in_another_order), EPOCHS)
 apart = abs(np.subtract(package.losses, other.losses)) / package.losses  # (steps,)
 
 figure, axes = new_figure(1, 2, width=8, height=2.8)
@@ -340,7 +349,7 @@ for name, operations in FAULTS.items():
     for seed in right:
         try:
             with np.errstate(all="ignore"):
-                runs[name][seed] = train(backend_with(**operations), seed=seed)
+                runs[name][seed] = train(backend_with(**operations), EPOCHS, seed)
         except TrainingError as error:
             runs[name][seed] = str(error).partition(" (")[0]
 
@@ -457,7 +466,9 @@ questions = []
 def agrees(names):
     """Whether twenty steps with these functions of the fellow's give the package's losses."""
     chosen = {name: fellows[name] for name in names}
-    trained = train(backend_with(**chosen), after_step=lambda step, loss: step == 20)
+    trained = train(
+        backend_with(**chosen), EPOCHS, after_step=lambda step, loss: step == 20
+    )
     same = np.allclose(trained.losses, package.losses[:20], rtol=1e-5, atol=0)
     questions.append(f"{', '.join(names)}: {'agrees' if same else 'differs'}")
     return same

@@ -34,7 +34,9 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 
 # What is loaded from Pyodide's own packages, with what those need: for the kernel, and for tinymixer.
-WANTED = ("micropip", "packaging", "ssl", "sqlite3", "ipython", "jedi", "traitlets", "matplotlib", "numpy", "pillow")
+# jedi is left out: IPython imports it where it finds it, and JupyterLite's kernel completes names without it.
+WANTED = ("micropip", "packaging", "ssl", "sqlite3", "ipython", "traitlets", "matplotlib", "numpy", "pillow")
+NOT_NEEDED = {"matplotlib": ["pytz"]}  # what the lock has a package load although it does not import it
 DEPENDS = {
     "tinymixer": ["numpy", "matplotlib", "pillow", "threadpoolctl", "click", "rich", "tomli-w", "tqdm"],
     "rich": ["markdown-it-py", "pygments"],
@@ -106,8 +108,9 @@ def _with_needs(names: Iterable[str], packages: dict[str, dict[str, Any]]) -> di
         if name not in kept:
             if name not in packages:
                 raise BuildError(f"Pyodide {VERSION} has no package {name}")
-            kept[name] = packages[name]
-            todo += packages[name]["depends"]
+            needs = [other for other in packages[name]["depends"] if other not in NOT_NEEDED.get(name, [])]
+            kept[name] = packages[name] | {"depends": needs}
+            todo += needs
     return kept
 
 

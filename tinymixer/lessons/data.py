@@ -1,11 +1,17 @@
 """The lessons' data: always the bundled digits, and CIFAR-10 where it was fetched."""
 
+from typing import TYPE_CHECKING
+
 from tinymixer.abilities import in_browser
-from tinymixer.data import Dataset, dataset_info, load_dataset
+
+if TYPE_CHECKING:
+    from tinymixer.data import Dataset
 
 
-def cifar10_or_advice() -> Dataset | None:
+def cifar10_or_advice() -> "Dataset | None":
     """CIFAR-10 if it was fetched before; otherwise prints how to get it and returns None."""
+    from tinymixer.data import dataset_info, load_dataset
+
     if dataset_info("cifar10")["available"]:
         return load_dataset("cifar10")
     if in_browser():

@@ -3,12 +3,14 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
-RUN = Path(__file__).parents[3] / "site" / "lite" / "run_in_pyodide.mjs"
+SITE_LITE = Path(__file__).parents[3] / "site" / "lite"
+RUN = SITE_LITE / "run_in_pyodide.mjs"
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +150,23 @@ def test_json_of_a_command_can_be_read(in_pyodide):
     facts = json.loads(said[said.index("{") :])
     assert facts["blas"]["name"] == "none"
     assert facts["cpu"]["cores"] == 1
+
+
+def test_what_the_page_has_pyodide_load_is_there_and_needed(lite):
+    packages = json.loads((lite / "static" / "pyodide" / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"]
+    settings = json.loads((SITE_LITE / "jupyter-lite.json").read_text(encoding="utf-8"))["jupyter-config-data"]
+    kernel = settings["litePluginSettings"]["@jupyterlite/pyodide-kernel-extension:kernel"]
+    named = {name.replace("_", "-") for name in kernel["loadPyodideOptions"]["packages"]}
+    assert named <= set(packages)
+    assert not {"jedi", "parso", "pytz"} & set(packages)  # they would only delay the first cell
+
+
+def test_a_lesson_is_measured_cell_by_cell(lite):
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    command = [sys.executable, str(SITE_LITE / "run_cells.py"), str(lite / "static" / "pyodide"), "02", "--cells", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("02_linear\n")
+    assert "s  Python, and its packages" in done.stdout
+    assert "s of processor time in all" in done.stdout
