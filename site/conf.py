@@ -1,11 +1,14 @@
 """Sphinx's settings for the site. `site/build.py` calls Sphinx with them; nothing is fetched from elsewhere."""
 
 import inspect
+import re
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from pages import NOT_IN_THE_REFERENCE  # noqa: E402
 
 import tinymixer  # noqa: E402
 from tinymixer.errors import REFERENCE, REPOSITORY  # noqa: E402
@@ -52,8 +55,9 @@ add_module_names = False
 python_use_unqualified_type_names = True
 toc_object_entries = False
 # Annotations name types of Python, NumPy and other libraries, whose pages are elsewhere and are not fetched.
-# Private base classes have no entry.
-nitpick_ignore_regex = [("py:.*", r"(?!tinymixer\.).*"), ("py:.*", r".*\._.*")]
+# Private base classes have no entry, nor has what is left out of the reference.
+LEFT_OUT = "|".join(re.escape(name) for name in NOT_IN_THE_REFERENCE)
+nitpick_ignore_regex = [("py:.*", r"(?!tinymixer\.).*"), ("py:.*", r".*\._.*"), ("py:.*", rf"(?:{LEFT_OUT}).*")]
 
 html_math_renderer = "mathml"
 html_theme = "furo"
