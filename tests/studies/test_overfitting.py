@@ -18,7 +18,6 @@ from tinymixer.studies.cures import (
     compare,
     conclude,
     effect,
-    points,
     settings,
 )
 from tinymixer.studies.data_share import share_of, subset
@@ -166,7 +165,7 @@ def test_sentences_need_no_part_that_is_missing():
     assert [sentence.split(":")[0] for sentence in conclude(few)[1:]] == [
         "Accuracy on training images, less that on validation images", "Without a cure",
     ]  # fmt: skip
-    assert points(Spread((1.26,))) == "+1.3 points"
+    assert Spread((1.26,)).points() == "+1.3 points"
 
 
 def test_a_spread_can_run_across():

@@ -12,7 +12,7 @@ from tinymixer.studies.cost_points import COSTS, FAMILIES, LAYER_BY_LAYER, measu
 from tinymixer.studies.cost_words import conclude
 from tinymixer.studies.frontier import Point, frontier
 from tinymixer.studies.numbers import Numbers
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.text import counted
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def unstretched(place: np.ndarray) -> np.ndarray:
 
 def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any]:
     """The families over a cost, and the frontier: lines by name."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, LogLocator
 
     lines = {}
     for index, family in enumerate(FAMILIES):
@@ -80,6 +80,5 @@ def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any
     axes.yaxis.set_major_locator(FixedLocator([0, 20, 40, 60, 70, 80, 90, 95, 98, 100]))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_numbers(axes.xaxis)
     return lines

@@ -40,22 +40,13 @@ def settings(form: Form, cures: str) -> dict[str, Any]:
 
 def effect(numbers: Numbers, cures: str) -> Spread:
     """Points of validation accuracy that cures bring to the Mixer, beside none, by seed."""
-    pairs = numbers.paired("validation_accuracy", {"model": MIXER, "cures": NONE}, {"model": MIXER, "cures": cures})
-    return Spread(tuple(100 * (after - before) for before, after in pairs))
-
-
-def points(spread: Spread) -> str:
-    """Such as "+1.4 points (+0.7 to +2.1)"; the range only for several seeds."""
-    if not spread:
-        return "not measured"
-    several = f" ({spread.low:+.1f} to {spread.high:+.1f})" if len(spread.values) > 1 else ""
-    return f"{spread.mean:+.1f} points{several}"
+    return numbers.gains("validation_accuracy", {"model": MIXER, "cures": cures}, {"model": MIXER, "cures": NONE})
 
 
 def gap(numbers: Numbers, cures: str) -> str:
     """By how many points the Mixer's accuracy is higher on training images than on validation images."""
     found = numbers.spread("accuracy_gap", model=MIXER, cures=cures)
-    return points(Spread(tuple(100 * value for value in found.values)))
+    return Spread(tuple(100 * value for value in found.values)).points()
 
 
 def ranked(numbers: Numbers) -> list[str]:
@@ -111,7 +102,7 @@ def _without(numbers: Numbers) -> list[str]:
 def _alone(numbers: Numbers, order: list[str]) -> list[str]:
     if not order:
         return []
-    listed = ", ".join(f"{name} {points(effect(numbers, name))}" for name in order)
+    listed = ", ".join(f"{name} {effect(numbers, name).points()}" for name in order)
     above = [name for name in order if effect(numbers, name).low > 0]
     below = [name for name in order if effect(numbers, name).high < 0]
     return [
@@ -128,14 +119,15 @@ def _together(numbers: Numbers, order: list[str]) -> list[str]:
         others = [name for name in order if name != SAM]
         sum_of_them = sum(effect(numbers, name).mean for name in others)
         said.append(
-            f"All but SAM together bring {points(together)}; {order[0]}, the best of the single cures, "
-            f"{points(effect(numbers, order[0]))}; the means of the {len(others)} alone add up to {sum_of_them:+.1f}."
+            f"All but SAM together bring {together.points()}; {order[0]}, the best of the single cures, "
+            f"{effect(numbers, order[0]).points()}; the means of the {len(others)} alone add up to {sum_of_them:+.1f}."
         )
     if effect(numbers, SAM) and effect(numbers, ALL):
         said.append(
-            f"SAM takes two passes a step. At equal steps it brings {points(effect(numbers, SAM))}, at equal passes, "
-            f"with half the steps, {points(effect(numbers, SAM + HALF))}; all cures, SAM among them, bring "
-            f"{points(effect(numbers, ALL))} at equal steps and {points(effect(numbers, ALL + HALF))} at equal passes."
+            f"SAM takes two passes a step. At equal steps it brings {effect(numbers, SAM).points()}, at equal passes, "
+            f"with half the steps, {effect(numbers, SAM + HALF).points()}; all cures, SAM among them, bring "
+            f"{effect(numbers, ALL).points()} at equal steps and {effect(numbers, ALL + HALF).points()} at equal "
+            "passes."
         )
     known = [name for name in (NONE, *order, ALL_BUT_SAM, ALL) if numbers.chosen(model=MIXER, cures=name)]
     if known:
@@ -165,7 +157,7 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
         {"what": "Mixer beside ViT", "paper": "76.44 % with Mixer-B/16, 3 % behind ViT-B/16 at very similar training "
          "losses", "source": scratch, "here": f"all but SAM: {beside}"},
         {"what": "one cure at a time", "paper": "not given; supplementary B says which strengths were tried",
-         "source": "", "here": ", ".join(f"{name} {points(effect(numbers, name))}" for name in ranked(numbers))},
+         "source": "", "here": ", ".join(f"{name} {effect(numbers, name).points()}" for name in ranked(numbers))},
         {"what": "SAM", "paper": "not given; +11.0 points in arXiv 2106.01548", "source": sam,
-         "here": f"equal steps {points(effect(numbers, SAM))}, equal passes {points(effect(numbers, SAM + HALF))}"},
+         "here": f"equal steps {effect(numbers, SAM).points()}, equal passes {effect(numbers, SAM + HALF).points()}"},
     ]  # fmt: skip

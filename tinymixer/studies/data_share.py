@@ -16,7 +16,7 @@ from tinymixer.analysis.figures import plain_settings
 from tinymixer.data import Dataset
 from tinymixer.data.randomness import generator
 from tinymixer.studies.numbers import Numbers
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.text import counted
 
@@ -91,12 +91,8 @@ def parts(form: Form) -> list[Part]:
 
 def gain(numbers: Numbers, model: str, regularisation: str, low: int = 10, high: int = 100) -> list[float]:
     """Points of accuracy that a model gains from more images, for each seed."""
-    pairs = numbers.paired(
-        "validation_accuracy",
-        {"model": model, "regularisation": regularisation, "share": f"{low} %"},
-        {"model": model, "regularisation": regularisation, "share": f"{high} %"},
-    )
-    return [100 * (after - before) for before, after in pairs]
+    shares = ({"model": model, "regularisation": regularisation, "share": f"{percent} %"} for percent in (high, low))
+    return list(numbers.gains("validation_accuracy", *shares).values)
 
 
 def gain_words(gains: list[float]) -> str:
@@ -149,8 +145,6 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     seeds = len({result.seed for result in numbers.results})
     shares = QUICK_SHARES if numbers.quick else SHARES
     with plain_settings():
@@ -169,8 +163,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             panel.set_xscale("log")
             named(panel, f"{word.capitalize()} regularisation", "share of the training images in %")
             panel.set_xticks(shares)
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-            panel.xaxis.set_minor_formatter(NullFormatter())
+            plain_numbers(panel.xaxis)
         named(axes["with"], "With regularisation", "share of the training images in %", "validation accuracy in %")
         legend(axes["without"], entries, loc="lower right")
         below(figure, f"Means over {counted(seeds, 'seed')}, bars: smallest to largest. Equal steps for all shares.")

@@ -64,6 +64,13 @@ class Spread:
         several = f" ({100 * self.low:.{digits}f} to {100 * self.high:.{digits}f})" if len(self.values) > 1 else ""
         return f"{100 * self.mean:.{digits}f} %{several}"
 
+    def points(self) -> str:
+        """Such as "+1.4 points (+0.7 to +2.1)" for differences in points; the range only for several values."""
+        if not self.values:
+            return "not measured"
+        mean, low, high = (round(value, 1) + 0.0 for value in (self.mean, self.low, self.high))  # no -0.0
+        return f"{mean:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if len(self.values) > 1 else "")
+
     def plain(self, digits: int = 2) -> str:
         """Such as "0.62 (0.60 to 0.65)"."""
         if not self.values:
@@ -99,6 +106,10 @@ class Numbers:
             for what in (one, other)
         )
         return [(first[seed], second[seed]) for seed in first if seed in second]
+
+    def gains(self, figure: str, one: Mapping[str, str], other: Mapping[str, str]) -> Spread:
+        """By how many points a share (0 to 1) is higher in `one` than in `other`, for each seed that both have."""
+        return Spread(tuple(100 * (first - second) for first, second in self.paired(figure, one, other)))
 
     def groups(self) -> dict[str, dict[str, Any]]:
         """For each group: what it is, its seeds, and each figure's mean, smallest and largest value, and values."""

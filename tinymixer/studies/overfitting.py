@@ -28,7 +28,7 @@ from tinymixer.studies.cures import (
 )
 from tinymixer.studies.data_share import share_of
 from tinymixer.studies.numbers import Numbers
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.text import counted
 from tinymixer.training.evaluate import evaluate
@@ -146,8 +146,6 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
 
 def _draw_curves(numbers: Numbers, axes: Any) -> None:
     """Training (dashed) and validation loss over the steps."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     entries = []
     for index, cures in enumerate(shown(numbers)):
         for figure, style in (("clean_loss", "--"), ("validation_loss", "-")):
@@ -158,8 +156,7 @@ def _draw_curves(numbers: Numbers, axes: Any) -> None:
             axes.fill_between(steps, low, high, color=COLOURS[index], alpha=0.2, linewidth=0)
         entries.append((line, cures))
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_numbers(axes.yaxis)
     named(axes, "Loss: validation solid, training dashed", "steps", "cross-entropy loss")
     legend(axes, entries, loc="lower left")
 

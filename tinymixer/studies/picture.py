@@ -11,6 +11,7 @@ from tinymixer.studies.numbers import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -56,6 +57,14 @@ def with_spread(
         each = along([scale * value for value in spread.values], [place] * len(spread.values))
         axes.plot(*each, "|" if across else "_", color=colour, markersize=7, alpha=0.8)
     return drawn
+
+
+def plain_numbers(axis: "Axis") -> None:
+    """Write the numbers of a logarithmic axis out, such as 0.01 and 1,024, and none between them."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes: "Axes", entries: Sequence[tuple[Any, str]], **style: Any) -> None:

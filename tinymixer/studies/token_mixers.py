@@ -17,7 +17,7 @@ from tinymixer.bench.timing import interleaved
 from tinymixer.data.manifest import load_manifest
 from tinymixer.models import MixerConfig, MlpMixer, preset
 from tinymixer.studies.numbers import Numbers
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.text import counted
 from tinymixer.training.recipe import Recipe
@@ -145,11 +145,10 @@ def conclude(numbers: Numbers) -> list[str]:
         listed = ", ".join(f"{name} {spread.percent()}" for name, spread in spreads.items() if spread)
         said.append(f"Validation accuracy at equal widths and equal multiply-adds: {listed}.")
         if spreads[POSITIONS]:
-            pairs = numbers.paired("validation_accuracy", {"tokens": "mlp"}, {"tokens": POSITIONS})
-            gaps = [100 * (ours - theirs) for ours, theirs in pairs]
+            gaps = numbers.gains("validation_accuracy", {"tokens": "mlp"}, {"tokens": POSITIONS})
             said.append(
-                f"The MLP is ahead of attention with positions by {sum(gaps) / len(gaps):.1f} points "
-                f"({min(gaps):.1f} to {max(gaps):.1f} by seed)."
+                f"The MLP is ahead of attention with positions by {gaps.mean:.1f} points "
+                f"({gaps.low:.1f} to {gaps.high:.1f} by seed)."
             )
     for cost in numbers.chosen(tokens="cost", of="tokens"):
         count, seconds = cost.figures["tokens"], cost.figures["seconds_by_mixer"]
@@ -180,8 +179,6 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     seeds = {result.seed for result in numbers.chosen(tokens="mlp")}
     with plain_settings():
         figure, axes = panels([["accuracy", "operations", "speed"]], 11.5, 3.9)
@@ -208,10 +205,8 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         for name in ("operations", "speed"):
             axes[name].set_xscale("log", base=2)
             axes[name].set_yscale("log")
-            plain = FuncFormatter(lambda value, place: f"{value:,.10g}")
             for axis in (axes[name].xaxis, axes[name].yaxis):
-                axis.set_major_formatter(plain)
-                axis.set_minor_formatter(NullFormatter())
+                plain_numbers(axis)
             axes[name].set_xticks([16, 64, 256, 1024])
         legend(axes["speed"], entries, loc="lower left")
         below(

@@ -14,7 +14,7 @@ from tinymixer.analysis.figures import plain_settings
 from tinymixer.data import Dataset
 from tinymixer.errors import ConfigError
 from tinymixer.studies.numbers import Numbers, Spread
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.studies.transfer_images import different_images, enlarged, first_half, target
 from tinymixer.text import counted
@@ -132,25 +132,18 @@ def image_count(numbers: Numbers, percent: int) -> int:
     return round(spread.mean) if spread else 0
 
 
-def ahead(numbers: Numbers, percent: int, one: tuple[str, str], other: tuple[str, str]) -> list[float]:
+def ahead(numbers: Numbers, percent: int, one: tuple[str, str], other: tuple[str, str]) -> Spread:
     """By how many points of accuracy `one` is ahead of `other`, both (size, training), in each seed that both have."""
-    pairs = numbers.paired("validation_accuracy", *(
+    return numbers.gains("validation_accuracy", *(
         {"size": size, "training": training, "share": f"{percent} %"} for size, training in (one, other)
     ))  # fmt: skip
-    return [100 * (first - second) for first, second in pairs]
-
-
-def points(gains: Sequence[float]) -> str:
-    """Such as "+3.1 points (+2.0 to +4.2)"; the range only for several seeds."""
-    mean, low, high = (round(gain, 1) + 0.0 for gain in (sum(gains) / len(gains), min(gains), max(gains)))  # no -0.0
-    return f"{mean:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if len(gains) > 1 else "")
 
 
 def by_share(numbers: Numbers, shares: Sequence[int], one: tuple[str, str], other: tuple[str, str]) -> str:
     """How far `one` is ahead of `other` at each share that both have, as a list in words; "" where there is none."""
     found = {percent: ahead(numbers, percent, one, other) for percent in shares}
     return ", ".join(
-        f"{points(gains)} with {counted(image_count(numbers, percent), 'image')} ({percent} %)"
+        f"{gains.points()} with {counted(image_count(numbers, percent), 'image')} ({percent} %)"
         for percent, gains in found.items()
         if gains
     )
@@ -161,7 +154,7 @@ def in_every_seed(numbers: Numbers) -> str:
     kinds: dict[str, list[str]] = {"ahead": [], "behind": [], "neither": []}
     for percent in SHARES:
         if gains := ahead(numbers, percent, (USUAL, FINE_TUNING), (USUAL, SCRATCH)):
-            kind = "ahead" if min(gains) > 0 else "behind" if max(gains) < 0 else "neither"
+            kind = "ahead" if gains.low > 0 else "behind" if gains.high < 0 else "neither"
             kinds[kind].append(f"{percent} %")
     listed = "; ".join(f"{kind} at {', '.join(shares)}" for kind, shares in kinds.items() if shares)
     return f"Fine-tuned beside from scratch, in every seed: {listed}." if listed else ""
@@ -214,7 +207,7 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import NullLocator
 
     names = {SCRATCH: "from scratch", FINE_TUNING: "fine-tuned", PROTOCOL: "fine-tuned, SGD as in the paper",
              HEAD: "new head alone"}  # fmt: skip
@@ -233,8 +226,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
               "validation accuracy in %")  # fmt: skip
         axes[USUAL].set_xscale("log")
         axes[USUAL].set_xticks([count for percent in SHARES if (count := image_count(numbers, percent))])
-        axes[USUAL].xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.0f}"))
-        axes[USUAL].xaxis.set_minor_formatter(NullFormatter())
+        plain_numbers(axes[USUAL].xaxis)
         axes[USUAL].xaxis.set_minor_locator(NullLocator())
         legend(axes[USUAL], entries, loc="lower right")
         entries = []
