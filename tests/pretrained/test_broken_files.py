@@ -292,3 +292,10 @@ def test_npz_members_that_are_no_numbers(tmp_path):
     path = raw_npz(tmp_path / "a.npz", {"stem/kernel.npy": npy(np.array("x" * 3)), "b.npy": npy(np.zeros(3, "S4"))})
     with pytest.raises(CheckpointError, match="holds no Mixer in a layout that is known"):
         load_weights(path)
+
+
+def test_a_damaged_file_is_not_told_to_be_what_its_name_says(tmp_path):
+    path = tmp_path / "Mixer-S_16.npz"
+    path.write_bytes(np.random.default_rng(0).bytes(3000))
+    with pytest.raises(CheckpointError, match=r"by its content it is neither an \.npz .* damaged or something else"):
+        load_weights(path)

@@ -137,4 +137,7 @@ def _what_it_is(start: bytes) -> str:
         return "is an HDF5 file: weights are read from .npz (the authors') and .safetensors (timm's)"
     if not start:
         return "is empty"
-    return "is no file of weights: expected .npz (the authors') or .safetensors (timm's)"
+    return (
+        "is no file of weights: by its content it is neither an .npz (the authors') nor a .safetensors file (timm's), "
+        "so it is damaged or something else. Fetch it again, or give another"
+    )
