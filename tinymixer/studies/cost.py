@@ -19,6 +19,7 @@ from tinymixer.models.registry import config_class
 from tinymixer.studies.cost_picture import draw
 from tinymixer.studies.cost_points import ALONE, FAMILIES, LAYER_BY_LAYER, SIZES
 from tinymixer.studies.cost_words import compare, conclude
+from tinymixer.studies.networks import TRANSFORMER
 from tinymixer.studies.part import images_of
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.sweeps.plan import without_test
@@ -31,7 +32,7 @@ from tinymixer.training.trainer import Trainer
 # clipping; the head sees the mean over the tokens in the transformer as in the Mixer.
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "mixer": {"architecture": "mlp_mixer"},
-    "vit": {"architecture": "vit", "pool": "mean"},
+    "vit": TRANSFORMER,
     "resnet": {"architecture": "resnet"},
     "bit": {"architecture": "bit"},
     "nf_resnet": {"architecture": "nf_resnet", "agc": 0.02},

@@ -15,6 +15,7 @@ from tinymixer.analysis.curves import COLOURS
 from tinymixer.analysis.figures import plain_settings
 from tinymixer.data import Dataset
 from tinymixer.data.randomness import generator
+from tinymixer.studies.networks import MODELS
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
@@ -23,11 +24,6 @@ from tinymixer.text import counted
 SHARES = (2, 5, 10, 20, 50, 100)  # per cent
 QUICK_SHARES = (2, 10, 100)
 CARRYING = (10, 100)  # the shares that the claim is about: in the full form these alone have more than one seed
-MODELS: Mapping[str, Mapping[str, Any]] = {
-    "mixer": {},
-    "vit": {"architecture": "vit", "pool": "mean"},
-    "resnet": {"architecture": "resnet", "depths": "1-1-1"},
-}
 REGULARISATION: Mapping[str, Mapping[str, Any]] = {
     "with": {},
     "without": {"transforms": "", "crop_padding": 0, "flip": False, "alternate_flip": False, "label_smoothing": 0.0,

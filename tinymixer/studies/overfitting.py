@@ -27,6 +27,7 @@ from tinymixer.studies.cures import (
     settings,
 )
 from tinymixer.studies.data_share import share_of
+from tinymixer.studies.networks import TRANSFORMER
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
@@ -36,7 +37,6 @@ from tinymixer.training.other_weights import averaged_weights
 from tinymixer.training.trainer import Trainer
 
 SHARE = 10  # per cent of the training images
-TRANSFORMER: Mapping[str, Any] = {"architecture": "vit", "pool": "mean"}
 CARRYING = (NONE, "CutMix", "RandAugment", ALL_BUT_SAM)  # in the full form the Mixer's runs with more than one seed
 LENGTH: Mapping[str, Mapping[str, Any]] = {"quick": {"steps": 400}, "full": {"steps": 1500, "warmup_epochs": 1.0}}
 TIMES = {"quick": 10, "full": 4}  # how often the images are repeated in an epoch, which makes a point of the curves

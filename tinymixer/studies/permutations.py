@@ -18,6 +18,7 @@ from tinymixer.data import Dataset, normalise
 from tinymixer.data.randomness import generator
 from tinymixer.errors import TinymixerError
 from tinymixer.models import MlpMixer, Model
+from tinymixer.studies.networks import MODELS
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.part import images_of
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
@@ -32,11 +33,6 @@ WORDS = {"original": "as they are", "patches": "patches, and within", "pixels": 
 # Rotating and zooming before or after a permutation are not the same, and a ResNet's flip is no flip of shuffled
 # images: nothing is augmented here.
 PLAIN: Mapping[str, Any] = {"transforms": "", "crop_padding": 0, "flip": False, "alternate_flip": False}
-MODELS: Mapping[str, Mapping[str, Any]] = {
-    "mixer": {},
-    "vit": {"architecture": "vit", "pool": "mean"},
-    "resnet": {"architecture": "resnet", "depths": "1-1-1"},
-}
 SAME_START = "mixer, same start"
 CHECKED_IMAGES = 64
 

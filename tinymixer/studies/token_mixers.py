@@ -16,6 +16,7 @@ from tinymixer.analysis.figures import plain_settings
 from tinymixer.bench.timing import interleaved
 from tinymixer.data.manifest import load_manifest
 from tinymixer.models import MixerConfig, MlpMixer, preset
+from tinymixer.studies.networks import TRANSFORMER
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
@@ -31,7 +32,7 @@ MIXERS: Mapping[str, Mapping[str, Any]] = {
     "linear": {"tokens": "linear"},
     "mlp": {},
     "attention": {"tokens": "attention"},
-    POSITIONS: {"architecture": "vit", "pool": "mean"},
+    POSITIONS: TRANSFORMER,
 }
 COUNTED = ("none", "pool", "linear", "mlp", "attention")
 WIDTHS: Mapping[str, Any] = {"hidden_dim": 128, "tokens_mlp_dim": 64, "channels_mlp_dim": 512}
