@@ -3,7 +3,8 @@
     python -m benchmarks.studies_page FOLDER            prints the page as it should be
     python -m benchmarks.studies_page FOLDER --write    writes it, with its picture and numbers beside it
 
-The page is docs/studies/NAME.md; what stands between its two comments is made anew, the text around it stays.
+The page is docs/studies/NAME.md; what stands between its two comments is made anew, the text around it stays. The full
+form has a place, a picture and numbers of its own: NAME-full.
 """
 
 import json
@@ -13,7 +14,10 @@ from typing import Any
 import click
 
 PAGES = Path(__file__).parents[1] / "docs" / "studies"
-START, END = "<!-- numbers -->\n", "\n<!-- end of numbers -->"
+PLACES = {  # form -> the comments around its numbers
+    "quick": ("<!-- numbers -->\n", "\n<!-- end of numbers -->"),
+    "full": ("<!-- full form -->\n", "\n<!-- end of full form -->"),
+}
 LARGEST_PICTURE = 60_000  # bytes
 SHARES = ("validation_accuracy", "train_accuracy", "clean_accuracy")  # shown as per cent
 COLUMNS = {  # a study whose runs do not have a figure has no column for it
@@ -58,20 +62,27 @@ def beside_the_paper(numbers: dict[str, Any]) -> str:
 def how(numbers: dict[str, Any]) -> str:
     """Where and in which time it was measured."""
     machine, versions, seconds = (numbers[name] for name in ("machine", "versions", "seconds"))
-    data = numbers["data"]
+    data, steps = numbers["data"], numbers["steps_override"]
+    length = f"Every run has {steps:,} steps (`--steps {steps}`). " if steps else ""
     return (
         f"{numbers['form'].capitalize()} form on {data['name']} ({data['train_images']:,} training images, a part of "
         f"them held back for validation; no test image is used), seeds {', '.join(map(str, numbers['seeds']))}. "
-        f"{len(numbers['parts'])} parts took {seconds['processor']:,.0f} seconds of a processor together. "
+        f"{length}{len(numbers['parts'])} parts took {seconds['processor']:,.0f} seconds of a processor together. "
         f"{machine['processor']}, {machine['system']}, Python {versions['python']}, NumPy {versions['numpy']} "
         f"({versions['blas']})."
     )
 
 
+def called(numbers: dict[str, Any]) -> str:
+    """What the committed files of a study's form are called, without ending."""
+    study: str = numbers["study"]
+    return study if numbers["form"] == "quick" else f"{study}-{numbers['form']}"
+
+
 def section(numbers: dict[str, Any]) -> str:
     """What stands between the comments."""
-    name = numbers["study"]
-    parts = [f"![{name}: {numbers['question']}]({name}.png)"] if numbers["pictures"] else []
+    name = called(numbers)
+    parts = [f"![{numbers['study']}: {numbers['question']}]({name}.png)"] if numbers["pictures"] else []
     parts += ["\n".join(f"- {sentence}" for sentence in numbers["conclusions"]), beside_the_paper(numbers)]
     parts += [
         table(numbers),
@@ -83,11 +94,12 @@ def section(numbers: dict[str, Any]) -> str:
 
 def page(text: str, numbers: dict[str, Any]) -> str:
     """The page with its numbers made anew."""
-    before, found, rest = text.partition(START)
-    _, ended, after = rest.partition(END)
+    start, end = PLACES[numbers["form"]]
+    before, found, rest = text.partition(start)
+    _, ended, after = rest.partition(end)
     if not found or not ended:
-        raise click.ClickException(f"the page has no place for its numbers: {START.strip()} ...{END}")
-    return before + START + section(numbers) + END + after
+        raise click.ClickException(f"the page has no place for its numbers: {start.strip()} ...{end}")
+    return before + start + section(numbers) + end + after
 
 
 def kept(numbers: dict[str, Any]) -> str:
@@ -107,19 +119,19 @@ def main(folder: Path, write: bool) -> None:
     numbers = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
     if not numbers["complete"]:
         raise click.ClickException(f"the study in {folder} is not complete: run it again")
-    name = numbers["study"]
-    path = PAGES / f"{name}.md"
+    path = PAGES / f"{numbers['study']}.md"
     made = page(path.read_text(encoding="utf-8"), numbers)
     if not write:
         click.echo(made, nl=False)
         return
     path.write_text(made, encoding="utf-8")
+    name = called(numbers)
     (PAGES / f"{name}.json").write_text(kept(numbers), encoding="utf-8")
     for picture in numbers["pictures"]:
         content = (folder / picture).read_bytes()
         if len(content) > LARGEST_PICTURE:
             raise click.ClickException(f"{picture} has {len(content):,} bytes, more than {LARGEST_PICTURE:,}")
-        (PAGES / picture).write_bytes(content)
+        (PAGES / f"{name}.png").write_bytes(content)
 
 
 if __name__ == "__main__":

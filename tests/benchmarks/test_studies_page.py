@@ -8,29 +8,51 @@ from click import ClickException
 from benchmarks import studies_page
 from tinymixer.studies import study_names
 
+FILES = sorted(studies_page.PAGES.glob("*.json"))
 
-@pytest.mark.parametrize("name", study_names())
-def test_a_page_says_what_its_numbers_say(name):
+
+def test_every_study_has_committed_numbers():
+    assert {path.stem for path in FILES} >= set(study_names())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_page_says_what_its_numbers_say(path):
     """After a change: python -m benchmarks.studies_page FOLDER --write"""
-    numbers = json.loads((studies_page.PAGES / f"{name}.json").read_text(encoding="utf-8"))
-    text = (studies_page.PAGES / f"{name}.md").read_text(encoding="utf-8")
+    numbers = json.loads(path.read_text(encoding="utf-8"))
+    text = (studies_page.PAGES / f"{numbers['study']}.md").read_text(encoding="utf-8")
     assert numbers["complete"]
+    assert studies_page.called(numbers) == path.stem
     assert all(sentence in text for sentence in numbers["conclusions"])
     assert studies_page.beside_the_paper(numbers) in text
     assert studies_page.how(numbers) in text
-    for picture in numbers["pictures"]:
-        content = (studies_page.PAGES / picture).read_bytes()
-        assert content.startswith(b"\x89PNG")
-        assert len(content) < studies_page.LARGEST_PICTURE
-        assert f"({picture})" in text
+    content = path.with_suffix(".png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) < studies_page.LARGEST_PICTURE
+    assert f"({path.stem}.png)" in text
 
 
 def test_a_page_without_a_place_is_refused_and_numbers_stay_json():
     with pytest.raises(ClickException, match="no place for its numbers"):
-        studies_page.page("# A study", {})
+        studies_page.page("# A study", {"form": "full"})
     part = {"name": "a", "figures": {"accuracy": 0.5, "validation_losses": [1.0, 0.5], "epochs": [{"epoch": 1}]}}
     kept = json.loads(studies_page.kept({"study": "x", "groups": {}, "parts": [part, part]}))
     assert kept == {"study": "x", "parts": [{"name": "a", "figures": {"accuracy": 0.5}}] * 2}
+
+
+def test_the_full_form_has_its_own_place_and_files():
+    numbers = {
+        "study": "data", "question": "Who?", "form": "full", "pictures": ["data.png"], "conclusions": ["The Mixer."],
+        "beside_the_paper": [], "groups": {}, "seeds": [0], "parts": [], "steps_override": 200,
+        "machine": {"processor": "P", "system": "S"}, "versions": {"python": "3", "numpy": "2", "blas": "B"},
+        "seconds": {"processor": 7200.0}, "data": {"name": "cifar10", "train_images": 50000},
+    }  # fmt: skip
+    quick = "<!-- numbers -->\nquick\n<!-- end of numbers -->"
+    made = studies_page.page(f"{quick}\n<!-- full form -->\n\n<!-- end of full form -->\nAfter.\n", numbers)
+    assert quick in made
+    assert made.endswith("<!-- end of full form -->\nAfter.\n")
+    assert "(data-full.png)" in made
+    assert "(data-full.json)" in made
+    assert "Every run has 200 steps (`--steps 200`)." in made
 
 
 def test_a_table_has_the_columns_that_a_study_has_figures_for():

@@ -44,7 +44,8 @@ def parts(form: Form) -> list[Part]:
         made.append(Part({"model": TOKENS}, seed, recipe, measure=what_was_learned))
         if form.quick:
             made.append(Part({"model": PATCHES}, seed, form.recipe(seed)))
-        made.append(Part({"model": CONVOLUTIONS}, seed, form.recipe(seed, **convolutions)))
+        if form.quick or not seed:  # one picture of its filters, which no number is about
+            made.append(Part({"model": CONVOLUTIONS}, seed, form.recipe(seed, **convolutions)))
     return made
 
 
