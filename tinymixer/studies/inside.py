@@ -164,7 +164,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             entries.append((line, label))
         named(axes["reach"], "How far tokens reach", "block", "share of the mean distance")
         axes["reach"].set_xticks(range(len(tokens.blocks)))
-        legend(axes["reach"], entries)
+        legend(axes["reach"], entries, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         seeds = len(numbers.chosen(model=TOKENS))
         below(
             figure,
