@@ -240,7 +240,15 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         named(axes[TWICE], "Images of twice the size", "side of the images", "validation accuracy in %")
         axes[TWICE].set_xticks([0, 1], ["as in pre-training", "twice"])
         axes[TWICE].set_xlim(-0.3, 1.3)
-        legend(axes[TWICE], entries, loc="best")
+        legend(
+            axes[TWICE],
+            entries,
+            loc="upper center",
+            bbox_to_anchor=(0.45, -0.16),
+            ncols=2,
+            columnspacing=1,
+            handlelength=3,
+        )
         compared = {result.seed for result in numbers.chosen(training=FINE_TUNING)}
         below(
             figure,
