@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tinymixer.data import load_dataset
+from tinymixer.errors import DataError
 from tinymixer.models import MixerConfig, MlpMixer
-from tinymixer.studies import Form, Numbers, Spread
+from tinymixer.studies import Form, Numbers, Spread, permutations
 from tinymixer.studies.data_share import share_of, subset
 from tinymixer.studies.inside import reach
 from tinymixer.studies.numbers import PartResult
@@ -133,3 +134,15 @@ def test_spreads_and_pairs():
     assert Spread(()).percent() == "not measured"
     assert numbers.paired("accuracy", {"model": "a"}, {"model": "b"}) == [(0.7, 0.4)]
     assert numbers.groups()["a"]["seeds"] == [0, 1]
+
+
+def test_a_picture_of_the_full_form_takes_its_images_from_where_the_runs_took_theirs(monkeypatch, tmp_path):
+    asked = []
+
+    def images_of(form):
+        asked.append((form.dataset, form.data))
+        raise DataError("moved away")
+
+    monkeypatch.setattr(permutations, "images_of", images_of)
+    assert permutations.draw(Numbers([], quick=False, data="/elsewhere"), tmp_path, {}) == ["permutations.png"]
+    assert asked == [("cifar10", "/elsewhere")]

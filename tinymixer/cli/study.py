@@ -34,7 +34,9 @@ DEFAULT_ROOT = Path("studies")
     "--jobs", type=click.IntRange(1, 256),
     help="Parts that run at once, each with its share of the threads [default: one per core, one on a GPU].",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(1), help="Steps of every run, in place of the study's: to try it.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Steps of every run, in place of the study's: where there is less time."
+)
 @click.option(
     "--init-from", metavar="WEIGHTS",
     help="transfer: also start from these published weights of a Mixer, a file or a fetched name.",

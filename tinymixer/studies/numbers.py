@@ -81,10 +81,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The results of all parts, in their order."""
+    """The results of all parts, in their order.
+
+    quick   whether they are of the quick form
+    data    where the form's data set is read from; "" the usual place
+    """
 
     results: Sequence[PartResult]
     quick: bool = True
+    data: str = ""
 
     def chosen(self, **what: str) -> list[PartResult]:
         """The finished parts of which all of this is true."""

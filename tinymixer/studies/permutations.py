@@ -226,7 +226,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
     with plain_settings():
         figure, axes = panels([["original", "accuracy"], ["patches", "accuracy"], ["pixels", "accuracy"]], 8.2, 4.4,
                               width_ratios=[1, 3.6])  # fmt: skip
-        form = Form(numbers.quick, 1)
+        form = Form(numbers.quick, 1, numbers.data)
         shown = _shown_image(form)
         for kind in KINDS:
             if shown is not None:
@@ -253,7 +253,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
 
 
 def _shown_image(form: Form) -> np.ndarray | None:
-    """An image to show; None where they are not here (CIFAR-10 at a path that is not known now)."""
+    """An image to show; None where they are not here (CIFAR-10 that was moved away)."""
     try:
         return np.asarray(images_of(form).train_images[3])
     except TinymixerError:

@@ -87,7 +87,7 @@ def run_study(
             for alone in (False, True):
                 chosen = [part for part in todo if part.alone is alone]
                 work.run(chosen, 1 if alone else min(jobs, max(1, len(chosen))), in_processes=jobs > 1)
-        numbers = Numbers([results[part.name] for part in parts], form.quick)
+        numbers = Numbers([results[part.name] for part in parts], form.quick, form.data)
         finished = {part.name: part_folder(folder, part) for part in parts if results[part.name].state == FINISHED}
         conclusions, pictures = write_numbers(
             study, form, folder, numbers, finished, time.perf_counter() - begun, jobs, progress.on_note
