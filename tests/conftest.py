@@ -8,9 +8,12 @@ import pytest
 
 from tinymixer.backend import cupy_obstacle
 
-# Started with & from a script, pytest inherits an ignored SIGINT, which training would correctly go on ignoring.
+# Started with & from a script, pytest inherits an ignored SIGINT, and with nohup an ignored SIGHUP, which training
+# would correctly go on ignoring.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = ["tests.gradcheck.fault_table"]
 CURVES = "tinymixer.training.reports.try_to_draw_curves"
