@@ -79,6 +79,11 @@ def called(numbers: dict[str, Any]) -> str:
     return study if numbers["form"] == "quick" else f"{study}-{numbers['form']}"
 
 
+def picture_as(picture: str, numbers: dict[str, Any]) -> str:
+    """What a picture of a study's folder is called beside its page."""
+    return picture.replace(numbers["study"], called(numbers), 1)
+
+
 def section(numbers: dict[str, Any]) -> str:
     """What stands between the comments."""
     name = called(numbers)
@@ -131,7 +136,7 @@ def main(folder: Path, write: bool) -> None:
         content = (folder / picture).read_bytes()
         if len(content) > LARGEST_PICTURE:
             raise click.ClickException(f"{picture} has {len(content):,} bytes, more than {LARGEST_PICTURE:,}")
-        (PAGES / f"{name}.png").write_bytes(content)
+        (PAGES / picture_as(picture, numbers)).write_bytes(content)
 
 
 if __name__ == "__main__":

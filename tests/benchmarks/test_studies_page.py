@@ -25,10 +25,11 @@ def test_a_page_says_what_its_numbers_say(path):
     assert all(sentence in text for sentence in numbers["conclusions"])
     assert studies_page.beside_the_paper(numbers) in text
     assert studies_page.how(numbers) in text
-    content = path.with_suffix(".png").read_bytes()
-    assert content.startswith(b"\x89PNG")
-    assert len(content) < studies_page.LARGEST_PICTURE
-    assert f"({path.stem}.png)" in text
+    for picture in (studies_page.picture_as(name, numbers) for name in numbers["pictures"]):
+        content = (studies_page.PAGES / picture).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) < studies_page.LARGEST_PICTURE
+        assert f"({picture})" in text
 
 
 def test_a_page_without_a_place_is_refused_and_numbers_stay_json():

@@ -18,7 +18,7 @@ from tinymixer.analysis.weights_picture import coloured, fineness, in_pairs, mos
 from tinymixer.data import normalise
 from tinymixer.models import MlpMixer
 from tinymixer.studies.numbers import Numbers, PartResult, Spread
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend_below, named, panels, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.text import counted
 from tinymixer.training.build import build_model
@@ -164,7 +164,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             entries.append((line, label))
         named(axes["reach"], "How far tokens reach", "block", "share of the mean distance")
         axes["reach"].set_xticks(range(len(tokens.blocks)))
-        legend(axes["reach"], entries, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        legend_below(axes["reach"], entries, 2)
         seeds = len(numbers.chosen(model=TOKENS))
         below(
             figure,

@@ -21,7 +21,7 @@ from tinymixer.models import MlpMixer, Model
 from tinymixer.studies.networks import MODELS
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.part import images_of
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, save, with_spread
+from tinymixer.studies.picture import MARKERS, below, legend_below, named, panels, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.text import counted
 from tinymixer.training.build import build_model
@@ -246,7 +246,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         named(axes["accuracy"], "What a network loses when pixels are permuted", "permuted in all images alike",
               "validation accuracy in %")  # fmt: skip
         axes["accuracy"].set_xticks(range(len(KINDS)), [WORDS[kind] for kind in KINDS])
-        legend(axes["accuracy"], entries, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
+        legend_below(axes["accuracy"], entries, 4)
         below(figure, f"Mean over {counted(len(seeds), 'seed')}, bars: smallest to largest, dashes: each seed.")
         alt = "; ".join(conclude(numbers))
         return [save(figure, folder, "permutations.png", alt)]

@@ -73,6 +73,13 @@ def legend(axes: "Axes", entries: Sequence[tuple[Any, str]], **style: Any) -> No
     add_legend(axes, [line for line, _ in entries], [text for _, text in entries], **style)
 
 
+def legend_below(
+    axes: "Axes", entries: Sequence[tuple[Any, str]], columns: int, middle: float = 0.5, **style: Any
+) -> None:
+    """A legend below its panel, where it covers nothing. middle: its own, as a share of the panel's width."""
+    legend(axes, entries, loc="upper center", bbox_to_anchor=(middle, -0.16), ncols=columns, **style)
+
+
 def below(figure: "Figure", text: str) -> None:
     """A line below the panels that says what the marks are and over how many seeds."""
     figure.supxlabel(text, color=INK, fontsize=7.5)

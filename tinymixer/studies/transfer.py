@@ -14,7 +14,17 @@ from tinymixer.analysis.figures import plain_settings
 from tinymixer.data import Dataset
 from tinymixer.errors import ConfigError
 from tinymixer.studies.numbers import Numbers, Spread
-from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
+from tinymixer.studies.picture import (
+    MARKERS,
+    below,
+    legend,
+    legend_below,
+    named,
+    panels,
+    plain_numbers,
+    save,
+    with_spread,
+)
 from tinymixer.studies.study import Form, Part, Study
 from tinymixer.studies.transfer_images import different_images, enlarged, first_half, target
 from tinymixer.text import counted
@@ -240,15 +250,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         named(axes[TWICE], "Images of twice the size", "side of the images", "validation accuracy in %")
         axes[TWICE].set_xticks([0, 1], ["as in pre-training", "twice"])
         axes[TWICE].set_xlim(-0.3, 1.3)
-        legend(
-            axes[TWICE],
-            entries,
-            loc="upper center",
-            bbox_to_anchor=(0.45, -0.16),
-            ncols=2,
-            columnspacing=1,
-            handlelength=3,
-        )
+        legend_below(axes[TWICE], entries, 2, 0.45, columnspacing=1, handlelength=3)
         compared = {result.seed for result in numbers.chosen(training=FINE_TUNING)}
         below(
             figure,
