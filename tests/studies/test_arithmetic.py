@@ -77,8 +77,9 @@ def test_a_share_has_its_part_of_every_class_and_lies_within_larger_ones():
     np.testing.assert_array_equal(whole.train_labels[: len(training)], labels[training])
 
 
-def test_token_mixers_train_for_equal_multiply_adds():
-    form = Form(quick=True, seeds=1)
+@pytest.mark.parametrize("steps", [0, 200])
+def test_token_mixers_train_for_equal_multiply_adds(steps):
+    form = Form(quick=True, seeds=1, steps=steps)
     made = {part.what["tokens"]: part for part in parts(form) if part.recipe is not None}
     digits = load_dataset("digits")
     cost = {
@@ -90,7 +91,14 @@ def test_token_mixers_train_for_equal_multiply_adds():
         assert value == pytest.approx(cost["mlp"], rel=0.01), name
     widths = {(part.recipe.model.hidden_dim, part.recipe.model.channels_mlp_dim) for part in made.values()}
     assert len(widths) == 1
+    assert made["mlp"].recipe.training.steps == (steps or 300)
     assert steps_for(made["mlp"].recipe, made["mlp"].recipe, form) == made["mlp"].recipe.training.steps
+
+
+def test_in_the_full_form_of_token_mixers_more_seeds_are_for_what_carries_the_claim():
+    made = {(part.what["tokens"], part.seed) for part in parts(Form(quick=False, seeds=2)) if part.recipe is not None}
+    assert {name for name, seed in made if seed == 1} == {"mlp", "attention + positions"}
+    assert len({name for name, seed in made if seed == 0}) == 6
 
 
 def test_costs_at_published_sizes_are_counted_as_a_block_says(monkeypatch):

@@ -84,7 +84,7 @@ def test_a_study_leaves_numbers_and_pictures(name, tmp_path):
         assert part["seconds"] >= 0
         assert part["figures"]
         if part["settings"]:
-            assert part["settings"]["training.steps"] == 2
+            assert part["settings"]["training.steps"] in (1, 2)  # 1: what a study gives fewer steps than the others
             run = outcome.folder / "parts" / part["name"] / "run"
             assert "test" not in (run / "metrics.jsonl").read_text()
             assert not (run / "curves.png").exists()

@@ -35,8 +35,10 @@ DEFAULT_ROOT = Path("studies")
     help="Parts that run at once, each with its share of the threads [default: one per core, one on a GPU].",
 )  # fmt: skip
 @click.option(
-    "--steps", type=click.IntRange(1), help="Steps of every run, in place of the study's: where there is less time."
-)
+    "--steps", type=click.IntRange(1),
+    help="Steps of every run, in place of the study's: where there is less time. Runs that are shorter or longer by "
+    "design, so that they cost the same, stay so in proportion.",
+)  # fmt: skip
 @click.option(
     "--init-from", metavar="WEIGHTS",
     help="transfer: also start from these published weights of a Mixer, a file or a fetched name.",

@@ -53,9 +53,9 @@ def parts(form: Form) -> list[Part]:
             if not form.quick and seed and (model == VIT or half or cures not in CARRYING):
                 continue
             changes = {**(TRANSFORMER if model == VIT else {}), **settings(form, cures), **LENGTH[form.name]}
-            if half:
-                changes["steps"] //= 2
             recipe = form.recipe(seed, **changes)
+            if half:
+                recipe = recipe.with_overrides({"steps": max(1, recipe.training.steps // 2)})
             images = share_of(SHARE, recipe.data.validation_share, seed, times=times)
             what = {"model": model, "cures": cures + half}
             made.append(Part(what, seed, recipe, images, measure=at_the_end(times), watch=after_an_epoch(times)))

@@ -31,7 +31,8 @@ class Form:
     quick   on the bundled digits, in minutes; otherwise on CIFAR-10
     seeds   how often what is trained is repeated, with other seeds
     data    where CIFAR-10 is; "" takes the cache
-    steps   of every run, to try a study; 0 as the study says
+    steps   of every run, to try a study or to shorten it; where runs differ in length on purpose, so that they cost
+            the same, of the plain ones, and the others in proportion. 0 as the study says
     init_from   trained weights of the user's own, a file or a name, from which parts are to start as well; "" none
 
     Raises ConfigError where these do not fit together.
