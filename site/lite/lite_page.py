@@ -1,33 +1,23 @@
-"""Drives the built course in a headless Chromium, for the tests and the measurements beside this file.
+"""Drives the built course in a headless Chromium, for the tests and the measurements beside this file."""
 
-Chromium is the one that CHROMIUM names, the system's, or Playwright's own (`playwright install chromium`).
-"""
-
-import contextlib
-import functools
-import http.server
 import json
-import os
-import shutil
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
+
+sys.path[:0] = [path for path in [str(Path(__file__).resolve().parents[1])] if path not in sys.path]
+from browsing import Handler  # noqa: E402
 
 SETTINGS = "/jupyter-lite.json"
-NOTHING_IN_THE_BACKGROUND = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the site, and makes JupyterLab reachable for scripts as `window.jupyterapp`."""
+class LiteHandler(Handler):
+    """Makes JupyterLab reachable for scripts as `window.jupyterapp`."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - http.server calls it by this name
         if not self.path.split("?")[0].endswith(SETTINGS):
             super().do_GET()
             return
@@ -43,42 +33,6 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that closes its connections is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address at which a folder is served within this block."""
-    server = _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*NOTHING_IN_THE_BACKGROUND])
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Visit:
@@ -104,7 +58,7 @@ class Visit:
 
     def open(self, path: str) -> None:
         """Open a notebook and wait until its kernel is there (Python itself may still load)."""
-        self.page.goto(f"{self.address}/lab/index.html?path={path}")
+        self.page.goto(f"{self.address}lab/index.html?path={path}")
         self.page.wait_for_function(
             "name => { const widget = window.jupyterapp?.shell.currentWidget;"
             " return widget?.context?.path === name && widget.sessionContext?.session?.kernel; }",

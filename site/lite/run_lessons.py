@@ -14,8 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from lite_page import Visit, chromium, errors_of, served, text_of
+from lite_page import LiteHandler, Visit, errors_of, text_of  # puts site/ on the path
 from playwright.sync_api import Browser, Error
+
+from browsing import NoChromiumError, chromium, served  # isort: skip
 
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.grading import MARKS, WRONG
@@ -82,12 +84,15 @@ def main() -> None:
     arguments = parser.parse_args()
     stems = [lesson.stem for lesson in LESSONS if not arguments.lessons or lesson.number in arguments.lessons]
     failures = 0
-    with served(arguments.folder) as address, chromium() as browser:
-        for stem in stems:
-            path = f"{stem}.ipynb" if arguments.exercises else f"solutions/{stem}.ipynb"
-            line, good = run(browser, address, path, arguments.seconds)
-            print(line, flush=True)
-            failures += not good
+    try:
+        with served(arguments.folder, LiteHandler) as address, chromium() as browser:
+            for stem in stems:
+                path = f"{stem}.ipynb" if arguments.exercises else f"solutions/{stem}.ipynb"
+                line, good = run(browser, address, path, arguments.seconds)
+                print(line, flush=True)
+                failures += not good
+    except NoChromiumError as error:
+        sys.exit(f"error: {error}")
     sys.exit(bool(failures))
 
 

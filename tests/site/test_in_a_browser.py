@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra [site]")
+pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra [site]")
 landing = pytest.importorskip("landing", reason="needs the extra [site]")
-from tests.site import browser as helpers  # noqa: E402
+from browsing import NoChromiumError, served  # noqa: E402
+from browsing import chromium as started_chromium  # noqa: E402
+
+from tests.site.pyodide_stand_in import PyodideFolder  # noqa: E402
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -34,18 +37,17 @@ FIRST_TICK = float(os.environ.get("TINYMIXER_FIRST_TICK", "5"))  # seconds on tw
 
 @pytest.fixture(scope="module")
 def address(built):
-    with helpers.served(built) as address:
+    with served(built) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    with playwright_api.sync_playwright() as playwright:
-        browser = helpers.launch(playwright)
-        if browser is None:
-            pytest.skip("no Chromium: install one, or name it in CHROMIUM")
-        yield browser
-        browser.close()
+    try:
+        with started_chromium() as browser:
+            yield browser
+    except NoChromiumError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def playground(context, address, built):
         folder = os.environ.get("TINYMIXER_PYODIDE")
         if not folder:
             pytest.skip("no Pyodide: build JupyterLite, or name a folder in TINYMIXER_PYODIDE")
-        context.route(landing.PYODIDE + "**", helpers.PyodideFolder(folder).answer)
+        context.route(landing.PYODIDE + "**", PyodideFolder(folder).answer)
     page = context.new_page()
     page.goto(address)
     return page
