@@ -6,6 +6,8 @@ from tinymixer.backend import namespace
 from tinymixer.draws import Draws
 from tinymixer.models import Model
 
+TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # relative: a batch computed in parts against the whole batch
+
 
 def loss_and_gradients(
     model: Model, images: Any, labels: Any, label_smoothing: float = 0.0, rng: Draws | None = None, share: float = 1.0

@@ -6,10 +6,10 @@ from tinymixer.data.batches import make_batch
 from tinymixer.draws import Draws
 from tinymixer.engines.cpu.threads import ThreadTeam
 from tinymixer.engines.engine import Step, Work
+from tinymixer.engines.gradients import TOLERANCES, loss_and_gradients
 from tinymixer.errors import TrainingError
 from tinymixer.models import Model, has_independent_images
 
-TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # relative: parts against the whole
 IMAGES = 16  # that are looked at; a model that mixes images shows it with a few
 
 
@@ -55,8 +55,6 @@ def _computed(
     model: Model, images: np.ndarray, labels: np.ndarray, draws: Draws, work: Work, parts: list[slice]
 ) -> list[np.ndarray]:
     """Loss (1,), gradients (size,) and the buffers' change (n,), in float64; the model's own are left at zero."""
-    from tinymixer.engines.reference import loss_and_gradients
-
     parameters, to_numpy = model.parameters, model.backend.to_numpy
     parameters.zero_gradients()
     loss = 0.0

@@ -9,14 +9,13 @@ from tinymixer.abilities import has_threads
 from tinymixer.draws import Draws
 from tinymixer.engines.cpu.threads import ThreadTeam, default_threads
 from tinymixer.engines.engine import EngineOptions, Work
-from tinymixer.engines.gradients import loss_and_gradients
+from tinymixer.engines.gradients import TOLERANCES, loss_and_gradients
 from tinymixer.engines.host_engine import HostEngine
 from tinymixer.engines.slicing import Replicas, why_not_sliced
 from tinymixer.models import Model, has_independent_images
 from tinymixer.optim import Optimizer
 from tinymixer.text import counted
 
-TOLERANCES = {"float32": 1e-4, "float64": 1e-10}  # relative: slices against the whole batch
 # For gradients where images meet in batch norm. Rounding moves some inputs of ReLU across 0, and batch norm passes that
 # on to all images: in float32 a ResNet's or BoTNet's gradients are off by 0.4 to 1.2 %, whole or in slices, measured
 # against float64. Its loss and statistics are held to TOLERANCES.
