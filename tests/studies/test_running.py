@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tinymixer.data import load_dataset
 from tinymixer.errors import ConfigError, TrainingError
 from tinymixer.studies import (
     Part,
@@ -152,6 +153,26 @@ def test_more_seeds_keep_what_is_there_and_another_form_is_refused(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(TrainingError, match="cannot be used"):
         run_study(study, study.form(True, 1), tmp_path, 1)
+
+
+def test_finished_parts_of_other_images_or_settings_are_not_mixed_with_new_ones(tmp_path, monkeypatch):
+    exact = [part for part in permutation_parts(find_study("permutations").form(True, 1)) if part.recipe][:1]
+    study = dataclasses.replace(find_study("permutations"), parts=lambda form: exact)
+    form = study.form(True, 1, steps=2)
+    short = dataclasses.replace(exact[0], recipe=exact[0].recipe.with_overrides({"steps": 2}))
+    exact[:] = [short]
+    run_study(study, form, tmp_path, 1)
+
+    monkeypatch.setattr("tinymixer.studies.plan.images_of", lambda form: load_dataset("digits", path=tmp_path / "no"))
+    run_study(study, form, tmp_path, 1)  # finished: it is drawn anew, also where the images are gone
+    monkeypatch.setattr("tinymixer.studies.plan.fingerprint_of", lambda form: "another")
+    with pytest.raises(TrainingError, match="its images are others than those that --data has now"):
+        run_study(study, form, tmp_path, 1)
+    monkeypatch.undo()
+
+    exact[:] = [dataclasses.replace(short, recipe=short.recipe.with_overrides({"learning_rate": 0.5}))]
+    with pytest.raises(TrainingError, match=r"optimizer.learning_rate is .* there and 0.5 now.*delete this folder"):
+        run_study(study, form, tmp_path, 1)
 
 
 def test_a_part_that_fails_costs_no_other(tmp_path):

@@ -215,7 +215,7 @@ def write_result(result: PartResult, folder: Path) -> None:
 def read_result(part: Part, folder: Path) -> PartResult:
     """What a part's folder says; "not finished" where it has no result yet.
 
-    Raises TrainingError where the file is damaged.
+    Raises TrainingError where the file is damaged, or is that of a run with other settings.
     """
     path = folder / RESULT
     if not path.is_file():
@@ -225,11 +225,26 @@ def read_result(part: Part, folder: Path) -> PartResult:
             after=part.after,
         )  # fmt: skip
     try:
-        return PartResult(**json.loads(path.read_text(encoding="utf-8")))
+        result = PartResult(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
             f"{shown_path(path)} is damaged ({reason_of(error)}): delete it, and the part is repeated"
         ) from error
+    _require_same_settings(part, result, folder)
+    return result
+
+
+def _require_same_settings(part: Part, result: PartResult, folder: Path) -> None:
+    """Raise TrainingError where a part has finished with other settings than it would have now."""
+    now = {} if part.recipe is None else json.loads(json.dumps(settings_of(part.recipe)))
+    names = [name for name in sorted({*now, *result.settings}) if now.get(name) != result.settings.get(name)]
+    if result.state == FINISHED and names:
+        name = names[0]
+        then, new = (repr(settings[name]) if name in settings else "not set" for settings in (result.settings, now))
+        raise TrainingError(
+            f"{shown_path(folder)} was made with other settings ({name} is {then} there and {new} now), by another "
+            "version of tinymixer perhaps: delete this folder to repeat the part, or choose another --out"
+        )
 
 
 def _acquire(lock: FolderLock) -> None:

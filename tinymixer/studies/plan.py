@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tinymixer.borders import shown_path
-from tinymixer.errors import ConfigError, TrainingError, nearest
+from tinymixer.errors import ConfigError, TinymixerError, TrainingError, nearest
 from tinymixer.files import replacing
+from tinymixer.studies.part import images_of
 from tinymixer.studies.study import Form, Study
 from tinymixer.text import reason_of
 
@@ -23,7 +24,9 @@ MODULES = {
     "transfer": "transfer",
 }
 PLAN = "study.json"
-FREE = ("seeds", "init_from")  # what a study that goes on may have otherwise: more seeds or weights are more parts
+# What a study that goes on may have otherwise: more seeds or weights are more parts, and the same images may be
+# somewhere else.
+FREE = ("seeds", "init_from", "data")
 
 
 def study_names() -> list[str]:
@@ -40,11 +43,11 @@ def find_study(name: str) -> Study:
 
 
 def begin(study: Study, form: Form, folder: Path) -> None:
-    """Write into the folder how the study is run there.
+    """Write into the folder how the study is run there, and with which images.
 
-    Raises TrainingError where another study, or one of another form, was begun in it.
+    Raises TrainingError where another study, or one of another form or with other images, was begun in it.
     """
-    now: dict[str, Any] = {"study": study.name, **dataclasses.asdict(form)}
+    now: dict[str, Any] = {"study": study.name, **dataclasses.asdict(form), "fingerprint": fingerprint_of(form)}
     path = folder / PLAN
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,12 +59,23 @@ def begin(study: Study, form: Form, folder: Path) -> None:
     others = [
         f"{name} is {then.get(name)!r} there and {value!r} now"
         for name, value in now.items()
-        if name not in FREE and name != "data" and then.get(name) != value
+        if name not in FREE and name != "fingerprint" and then.get(name) != value
     ]
+    fingerprint = now["fingerprint"] or then.get("fingerprint", "")
+    if then.get("fingerprint", fingerprint) not in ("", fingerprint):
+        others.append("its images are others than those that --data has now")
     if others:
         raise TrainingError(
             f"{shown_path(folder)} holds another study ({'; '.join(others)}): go on with that one, or choose another "
             "--out"
         )
     with replacing(path) as file:
-        file.write(json.dumps(now, indent=1).encode())
+        file.write(json.dumps(now | {"fingerprint": fingerprint}, indent=1).encode())
+
+
+def fingerprint_of(form: Form) -> str:
+    """That of the form's images; "" where they cannot be read, which the parts that need them say themselves."""
+    try:
+        return images_of(form).fingerprint
+    except TinymixerError:
+        return ""
