@@ -33,7 +33,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tinymixer.errors import REFERENCE, REPOSITORY, install_line
+from tinymixer.errors import REFERENCE, REPOSITORY, browser_address, install_line
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.merging import KEY, record
 
@@ -124,9 +124,10 @@ def address(path: str) -> str:
 
 
 def _header(stem: str, exercise: bool) -> list[NotebookNode]:
-    path = f"lessons/{stem}.ipynb" if exercise else f"lessons/solutions/{stem}.ipynb"
+    path = f"{stem}.ipynb" if exercise else f"solutions/{stem}.ipynb"
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
-    link = f"[![Open in Colab]({badge})]({COLAB}/blob/{REFERENCE}/{path})"
+    colab = f"[![Open in Colab]({badge})]({COLAB}/blob/{REFERENCE}/lessons/{path})"
+    browser = f"[Open in your browser]({browser_address(path)})"
     other = (
         f"[Solutions](solutions/{stem}.ipynb)"
         if exercise
@@ -138,7 +139,7 @@ def _header(stem: str, exercise: bool) -> list[NotebookNode]:
         else f"[Map of the course](../{PAGES['README']}.ipynb)"
     )
     return [
-        new_markdown_cell(f"{link} · {overview} · {other}", id=f"{stem}-links"),
+        new_markdown_cell(f"{colab} · {browser} · {overview} · {other}", id=f"{stem}-links"),
         new_code_cell((COLAB_SETUP + NOT_YET_SETUP * exercise).strip(), id=f"{stem}-setup"),
     ]
 

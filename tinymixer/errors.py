@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 REPOSITORY = "https://github.com/tinymixer/tinymixer"
+SITE = "https://tinymixer.github.io/tinymixer/"  # the newest; each release stands in a folder named after its tag
 REFERENCE = (
     "main"  # what links and install lines point to: at a release its tag, f"v{__version__}"; CONTRIBUTING tells when
 )
@@ -48,6 +49,12 @@ def install_line(extra: str) -> str:
     """
     tag = "" if REFERENCE == "main" else f"@{REFERENCE}"
     return f'pip install "tinymixer[{extra}] @ git+{REPOSITORY}{tag}"'
+
+
+def browser_address(notebook: str) -> str:
+    """Where one of the lessons' notebooks of this version runs in a browser, with nothing to install."""
+    release = "" if REFERENCE == "main" else f"{REFERENCE}/"
+    return f"{SITE}{release}lite/lab/index.html?path={notebook}"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

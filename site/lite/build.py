@@ -22,12 +22,14 @@ from pathlib import Path
 
 from pyodide_folder import HERE, REPOSITORY, BuildError, make_pyodide_folder
 
+from tinymixer.errors import SITE
 from tinymixer.lessons.merging import KEY, digest
 
 KERNEL = "jupyterlite-pyodide-kernel"
 KERNEL_WHEELS = ("ipykernel-", "piplite-", "pyodide_kernel-")
-# A picture from another server, as a link: the badge that opens a notebook in Colab.
-BADGE = re.compile(r"\[!\[[^]]*\]\(https?://[^)]*\)\]\([^)]*\)(?: · )?")
+# A picture from another server, as a link: the badge that opens a notebook in Colab. Behind it stands the link to where
+# the visitor is already.
+BADGE = re.compile(rf"\[!\[[^]]*\]\(https?://[^)]*\)\]\([^)]*\)(?: · )?(?:\[[^]]*\]\({re.escape(SITE)}[^)]*\) · )?")
 IMAGE_FROM_ELSEWHERE = re.compile(r"!\[[^]]*\]\(https?://|<img[^>]+src=.?https?://")
 
 

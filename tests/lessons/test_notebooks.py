@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tinymixer
-from tinymixer.errors import REFERENCE
+from tinymixer.errors import REFERENCE, SITE
 from tinymixer.lessons.course import LESSONS
 from tinymixer.lessons.exercise import all_exercises
 from tinymixer.lessons.folder import fill_folder
@@ -125,6 +125,15 @@ def test_the_map_and_the_badges_know_every_lesson():
     for lesson in LESSONS:
         assert f"[{lesson.title}]({lesson.stem}.ipynb) | {lesson.minutes} |" in overview
         assert f"{make_notebooks.COLAB}/blob/main/lessons/{lesson.stem}.ipynb" in overview
+    assert f"]({SITE}lite/lab/index.html?path=map.ipynb)" in overview
+
+
+@pytest.mark.parametrize(("reference", "folder"), [("main", ""), ("v0.2.0", "v0.2.0/")])
+def test_each_notebook_leads_to_itself_in_the_browser_of_this_version(monkeypatch, reference, folder):
+    monkeypatch.setattr("tinymixer.errors.REFERENCE", reference)
+    notebooks = make_notebooks.notebooks_of("02_linear")
+    for notebook, path in zip(notebooks, ("02_linear.ipynb", "solutions/02_linear.ipynb"), strict=True):
+        assert f"]({SITE}{folder}lite/lab/index.html?path={path})" in notebook.cells[0].source
 
 
 @pytest.mark.parametrize("lesson", list(LESSONS), ids=lambda lesson: lesson.number)

@@ -1,5 +1,6 @@
 """The texts that Sphinx gets: all of them, with links that lead somewhere, and lessons that claim nothing untrue."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -118,3 +119,18 @@ def test_published_beside_the_releases(tmp_path):
     shutil.rmtree(site)
     with pytest.raises(SystemExit, match="no site"):
         publish.publish(site, shown)
+
+
+def test_a_notebook_in_the_browser_shows_no_badge_and_no_link_to_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "site" / "lite")  # for what build.py imports
+    spec = importlib.util.spec_from_file_location("lite_build", ROOT / "site" / "lite" / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    build.copy_notebooks(ROOT / "lessons", tmp_path)
+    for stem in STEMS:
+        for path, other in (
+            (f"{stem}.ipynb", f"[Map of the course](map.ipynb) · [Solutions](solutions/{stem}.ipynb)"),
+            (f"solutions/{stem}.ipynb", f"[Map of the course](../map.ipynb) · [Exercises](../{stem}.ipynb)"),
+        ):
+            cells = json.loads((tmp_path / path).read_text(encoding="utf-8"))["cells"]
+            assert "".join(cells[0]["source"]) == other
