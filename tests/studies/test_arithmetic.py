@@ -144,6 +144,18 @@ def test_spreads_and_pairs():
     assert numbers.groups()["a"]["seeds"] == [0, 1]
 
 
+def test_seeds_in_words_tell_groups_with_fewer():
+    def part(group, seed, figure="validation_accuracy", state="finished"):
+        return PartResult(f"{group}-{seed}", group, {"model": group}, seed, state, {figure: 0.5}, {})
+
+    many = [part("a", 0), part("a", 1), part("a", 2)]
+    assert Numbers(many).seeds_in_words() == "3 seeds"
+    untrained, failed = part("cost", 0, "seconds"), part("b", 1, state="failed")
+    numbers = Numbers([*many, part("b", 0), failed, untrained])
+    assert numbers.seeds_in_words() == "1 to 3 seeds"
+    assert numbers.seeds_in_words(model="b") == "1 seed"
+
+
 def test_a_picture_of_the_full_form_takes_its_images_from_where_the_runs_took_theirs(monkeypatch, tmp_path):
     asked = []
 

@@ -13,7 +13,6 @@ from tinymixer.studies.cost_words import conclude
 from tinymixer.studies.frontier import Point, frontier
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
-from tinymixer.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,6 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         "seconds": f"seconds of {measured(numbers).get('seconds_of', '')}",
         "joules": f"joules: {measured(numbers).get('joules_of', '')}",
     }
-    seeds = sorted({len(point.accuracy.values) for point in known["operations"]})
     with plain_settings():
         figure, axes = panels([[*known, "key"]], 4.1 * len(known) + 1.7, 3.9, width_ratios=[*[4] * len(known), 1])
         entries: dict[str, Any] = {}
@@ -41,9 +39,11 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             )  # fmt: skip
         axes["key"].set_axis_off()
         legend(axes["key"], [(line, name) for name, line in entries.items()], loc="center left", borderpad=0)
-        often = counted(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {counted(seeds[-1], 'seed')}"
-        below(figure, f"Means over {often}, bars: smallest to largest. Sizes from small to large along each line; "
-              "equal steps for all. The axis is stretched towards 100 %.")  # fmt: skip
+        below(
+            figure,
+            f"Means over {numbers.seeds_in_words()}, bars: smallest to largest. Sizes from small to large along each "
+            "line; equal steps for all. The axis is stretched towards 100 %.",
+        )
         return [save(figure, folder, "cost.png", " ".join(conclude(numbers)))]
 
 

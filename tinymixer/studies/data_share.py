@@ -19,7 +19,6 @@ from tinymixer.studies.networks import MODELS
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
-from tinymixer.text import counted
 
 SHARES = (2, 5, 10, 20, 50, 100)  # per cent
 QUICK_SHARES = (2, 10, 100)
@@ -141,7 +140,6 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    seeds = len({result.seed for result in numbers.results})
     shares = QUICK_SHARES if numbers.quick else SHARES
     with plain_settings():
         figure, axes = panels([list(REGULARISATION)], 9.5, 3.9, sharey=True)
@@ -162,7 +160,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             plain_numbers(panel.xaxis)
         named(axes["with"], "With regularisation", "share of the training images in %", "validation accuracy in %")
         legend(axes["without"], entries, loc="lower right")
-        below(figure, f"Means over {counted(seeds, 'seed')}, bars: smallest to largest. Equal steps for all shares.")
+        below(figure, f"Means over {numbers.seeds_in_words()}, bars: smallest to largest. Equal steps for all shares.")
         return [save(figure, folder, "data.png", " ".join(conclude(numbers)))]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinymixer.text import counted
+
 FORMAT = 1
 FINISHED, FAILED, MISSING = "finished", "failed", "not finished"
 
@@ -115,6 +117,15 @@ class Numbers:
     def gains(self, figure: str, one: Mapping[str, str], other: Mapping[str, str]) -> Spread:
         """By how many points a share (0 to 1) is higher in `one` than in `other`, for each seed that both have."""
         return Spread(tuple(100 * (first - second) for first, second in self.paired(figure, one, other)))
+
+    def seeds_in_words(self, **what: str) -> str:
+        """How many seeds the trained groups have, of which all of this is true: "3 seeds", or "1 to 3 seeds"."""
+        seeds: dict[str, int] = {}
+        for result in self.chosen(**what):
+            if "validation_accuracy" in result.figures:
+                seeds[result.group] = seeds.get(result.group, 0) + 1
+        few, many = min(seeds.values(), default=0), max(seeds.values(), default=0)
+        return counted(many, "seed") if few == many else f"{few} to {counted(many, 'seed')}"
 
     def groups(self) -> dict[str, dict[str, Any]]:
         """For each group: what it is, its seeds, and each figure's mean, smallest and largest value, and values."""

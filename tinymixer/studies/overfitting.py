@@ -31,7 +31,6 @@ from tinymixer.studies.networks import TRANSFORMER
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
-from tinymixer.text import counted
 from tinymixer.training.evaluate import evaluate
 from tinymixer.training.other_weights import averaged_weights
 from tinymixer.training.trainer import Trainer
@@ -116,7 +115,6 @@ def rows_of(numbers: Numbers) -> list[tuple[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    seeds = len({result.seed for result in numbers.chosen(model=MIXER)})
     rows = rows_of(numbers)
     with plain_settings():
         figure, axes = panels([["curves", "accuracy", "gap"]], 11.5, 4.6, width_ratios=[1.5, 1, 0.8])
@@ -138,7 +136,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         )
         below(
             figure,
-            f"Means over {counted(seeds, 'seed')}; shaded, and bars: smallest to largest. Training figures are of "
+            f"Means over {numbers.seeds_in_words()}; shaded, and bars: smallest to largest. Training figures are of "
             "unchanged training images. Dotted: the Mixer without a cure.",
         )
         return [save(figure, folder, "overfitting.png", " ".join(conclude(numbers)))]

@@ -20,7 +20,6 @@ from tinymixer.studies.networks import TRANSFORMER
 from tinymixer.studies.numbers import Numbers
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
-from tinymixer.text import counted
 from tinymixer.training.recipe import Recipe
 
 # "attention" as the Mixer has it knows no positions; a transformer adds learned ones, and so is a `vit` here, with the
@@ -182,7 +181,6 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    seeds = {result.seed for result in numbers.chosen(tokens="mlp")}
     with plain_settings():
         figure, axes = panels([["accuracy", "operations", "speed"]], 11.5, 3.9)
         names = list(MIXERS)
@@ -214,7 +212,7 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         legend(axes["speed"], entries, loc="lower left")
         below(
             figure,
-            f"Left: mean over {counted(len(seeds), 'seed')}, bars: smallest to largest. Middle and right: two blocks, "
+            f"Left: mean over {numbers.seeds_in_words()}, bars: smallest to largest. Middle and right: two blocks, "
             "C = 128, DS = 64, DC = 512; median of 5 turns.",
         )
         return [save(figure, folder, "token-mixers.png", " ".join(conclude(numbers)))]

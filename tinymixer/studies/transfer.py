@@ -251,11 +251,10 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         axes[TWICE].set_xticks([0, 1], ["as in pre-training", "twice"])
         axes[TWICE].set_xlim(-0.3, 1.3)
         legend_below(axes[TWICE], entries, 2, 0.45, columnspacing=1, handlelength=3)
-        compared = {result.seed for result in numbers.chosen(training=FINE_TUNING)}
         below(
             figure,
-            f"Means over up to {counted(len(compared), 'seed')}, bars: smallest to largest, dashes: each seed. Equal "
-            "steps for all but pre-training.",
+            f"Means over {numbers.seeds_in_words()}, bars: smallest to largest, dashes: each seed. Equal steps for all "
+            "but pre-training.",
         )
         return [save(figure, folder, "transfer.png", " ".join(conclude(numbers)))]
 
