@@ -30,21 +30,25 @@ CHOICES = {
 
 
 class Starter(Progress):
-    """Says through a pipe that the first step is about to be taken."""
+    """Says through a pipe that the first step is about to be taken, and on demand that one has been taken."""
 
-    def __init__(self, started: int) -> None:
-        self.started = started
+    def __init__(self, started: int, every_step: bool = False) -> None:
+        self.started, self.every_step = started, every_step
 
     def on_start(self, trainer) -> None:
         os.write(self.started, b"x")
 
+    def on_step(self, *_) -> None:
+        if self.every_step:
+            os.write(self.started, b"x")
 
-def child(folder: Path, started: int, at_once: bool) -> None:
+
+def child(folder: Path, started: int, at_once: bool, every_step: bool = False) -> None:
     """Train in a forked process that never comes back to the caller's code."""
     try:
         if at_once:
             os.write(started, b"x")
-        run_small(folder, Starter(started), resume=(folder / "config.toml").exists(), **CHOICES)
+        run_small(folder, Starter(started, every_step), resume=(folder / "config.toml").exists(), **CHOICES)
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         os._exit(1)
@@ -64,6 +68,24 @@ def kill_once(folder: Path, delay: float, at_once: bool) -> str:
     os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
     return "killed" if os.WIFSIGNALED(status) else f"ended with {os.WEXITSTATUS(status)}"
+
+
+def seconds_of_a_step(folder: Path, steps: int = 4) -> float:
+    """How long a step and its checkpoint take on this machine now, with whatever else it does."""
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        child(folder, writer, at_once=False, every_step=True)
+    os.close(writer)
+    os.read(reader, 1)
+    began = time.perf_counter()
+    for _ in range(steps):
+        os.read(reader, 1)
+    seconds = time.perf_counter() - began
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    os.close(reader)
+    return seconds / steps
 
 
 def check(folder: Path, seen: dict) -> None:
@@ -88,8 +110,9 @@ def main(folder: Path, kills: int) -> None:
     draws = random.Random(7)
     seen = {"position": (0, 0), "before_the_first_save": 0}
     endings, half_written, problems = [], 0, []
+    longest = max(0.12, 4 * seconds_of_a_step(folder.with_name("pace")))
     for _ in range(kills):
-        endings.append(kill_once(folder, draws.uniform(0.0, 0.12), at_once=draws.random() < 0.3))
+        endings.append(kill_once(folder, draws.uniform(0.0, longest), at_once=draws.random() < 0.3))
         half_written += any(folder.glob(f".*{SUFFIX}"))
         try:
             check(folder, seen)
