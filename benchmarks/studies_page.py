@@ -63,7 +63,11 @@ def how(numbers: dict[str, Any]) -> str:
     """Where and in which time it was measured."""
     machine, versions, seconds = (numbers[name] for name in ("machine", "versions", "seconds"))
     data, steps = numbers["data"], numbers["steps_override"]
-    length = f"Every run has {steps:,} steps (`--steps {steps}`). " if steps else ""
+    length = ""
+    if steps:
+        lengths = {part["figures"]["steps"] for part in numbers["parts"] if "steps" in part["figures"]}
+        whose = "Every run has" if lengths <= {steps} else "Runs of full length have"
+        length = f"{whose} {steps:,} steps (`--steps {steps}`). "
     return (
         f"{numbers['form'].capitalize()} form on {data['name']} ({data['train_images']:,} training images, a part of "
         f"them held back for validation; no test image is used), seeds {', '.join(map(str, numbers['seeds']))}. "

@@ -54,6 +54,8 @@ def test_the_full_form_has_its_own_place_and_files():
     assert "(data-full.png)" in made
     assert "(data-full.json)" in made
     assert "Every run has 200 steps (`--steps 200`)." in made
+    parts = [{"figures": {"steps": 200}}, {"figures": {"steps": 100}}, {"figures": {}}]
+    assert "Runs of full length have 200 steps (`--steps 200`)." in studies_page.how(numbers | {"parts": parts})
 
 
 def test_a_table_has_the_columns_that_a_study_has_figures_for():

@@ -155,6 +155,8 @@ def test_sentences_follow_from_the_numbers():
     assert "the means of the 2 alone add up to +7.0" in said
     assert "all but SAM +9.0 points (+8.0 to +10.0)" in said
     assert "vit" not in said
+    once = Numbers([*numbers.results, result("weight decay", 0, 0.81)])
+    assert "in every seed worse: SAM; with one seed, so without a range: weight decay." in "\n".join(conclude(once))
     assert shown(numbers) == [NONE, "CutMix", SAM, ALL_BUT_SAM]
     assert rows_of(numbers) == [("mixer", name) for name in (NONE, "CutMix", "mixup", SAM, ALL_BUT_SAM)]
 

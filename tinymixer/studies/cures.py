@@ -103,12 +103,15 @@ def _alone(numbers: Numbers, order: list[str]) -> list[str]:
     if not order:
         return []
     listed = ", ".join(f"{name} {effect(numbers, name).points()}" for name in order)
-    above = [name for name in order if effect(numbers, name).low > 0]
-    below = [name for name in order if effect(numbers, name).high < 0]
+    several = [name for name in order if len(effect(numbers, name).values) > 1]
+    above = [name for name in several if effect(numbers, name).low > 0]
+    below = [name for name in several if effect(numbers, name).high < 0]
+    once = [name for name in order if name not in several]
+    rest = f"; with one seed, so without a range: {', '.join(once)}" if once else ""
     return [
         f"Validation accuracy with one cure, less that with none, at equal steps: {listed}.",
         f"In every seed better than none: {', '.join(above) or 'no cure'}; in every seed worse: "
-        f"{', '.join(below) or 'no cure'}.",
+        f"{', '.join(below) or 'no cure'}{rest}.",
     ]
 
 
