@@ -35,7 +35,7 @@ def small(monkeypatch):
     monkeypatch.setattr(token_mixers, "PUBLISHED", ("S/32",))
     monkeypatch.setattr(token_mixers, "TURNS", 1)
     monkeypatch.setattr(token_mixers, "TURN_SECONDS", 0.001)
-    monkeypatch.setattr(data_share, "QUICK_SHARES", (10, 100))
+    monkeypatch.setattr(data_share, "FEW_SHARES", (10, 100))
     monkeypatch.setattr(inside, "IMAGES", 2)
     monkeypatch.setattr(overfitting, "CONDITIONS", ("none", "weight decay", "SAM", "all but SAM", "all"))
     monkeypatch.setattr(cost, "FAMILIES", ("mixer", "resnet", "nf_resnet"))

@@ -39,12 +39,18 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             )  # fmt: skip
         axes["key"].set_axis_off()
         legend(axes["key"], [(line, name) for name, line in entries.items()], loc="center left", borderpad=0)
+        stretched_words = " The axis is stretched towards 100 %." if is_stretched(known["operations"]) else ""
         below(
             figure,
             f"Means over {numbers.seeds_in_words()}, bars: smallest to largest. Sizes from small to large along each "
-            "line; equal steps for all. The axis is stretched towards 100 %.",
+            f"line; equal steps for all.{stretched_words}",
         )
         return [save(figure, folder, "cost.png", " ".join(conclude(numbers)))]
+
+
+def is_stretched(points: Sequence[Point]) -> bool:
+    """Whether the axis of accuracies is stretched: where the best ones come near 100 %."""
+    return max(point.accuracy.high for point in points) > 0.9
 
 
 def stretched(accuracy: np.ndarray) -> np.ndarray:
@@ -75,9 +81,10 @@ def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any
     (lines["frontier"],) = axes.plot(
         [point.cost / scale for point in ends], heights, "--", color=INK, drawstyle="steps-post", linewidth=1.2
     )
-    axes.set_yscale("function", functions=(stretched, unstretched))
-    axes.set_ylim(max(0.0, 100 * min(point.accuracy.low for point in points) - 4), 100.3)
-    axes.yaxis.set_major_locator(FixedLocator([0, 20, 40, 60, 70, 80, 90, 95, 98, 100]))
+    if is_stretched(points):
+        axes.set_yscale("function", functions=(stretched, unstretched))
+        axes.set_ylim(max(0.0, 100 * min(point.accuracy.low for point in points) - 4), 100.3)
+        axes.yaxis.set_major_locator(FixedLocator([0, 20, 40, 60, 70, 80, 90, 95, 98, 100]))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     plain_numbers(axes.xaxis)

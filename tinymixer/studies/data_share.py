@@ -21,7 +21,7 @@ from tinymixer.studies.picture import MARKERS, below, legend, named, panels, pla
 from tinymixer.studies.study import Form, Part, Study
 
 SHARES = (2, 5, 10, 20, 50, 100)  # per cent
-QUICK_SHARES = (2, 10, 100)
+FEW_SHARES = (2, 10, 100)  # in the quick form, and without regularisation
 CARRYING = (10, 100)  # the shares that the claim is about: in the full form these alone have more than one seed
 REGULARISATION: Mapping[str, Mapping[str, Any]] = {
     "with": {},
@@ -72,11 +72,13 @@ def subset(labels: np.ndarray, percent: int, seed: int) -> np.ndarray:
 def parts(form: Form) -> list[Part]:
     made = []
     for seed in range(form.seeds):
-        for percent in QUICK_SHARES if form.quick else SHARES:
+        for percent in FEW_SHARES if form.quick else SHARES:
             if not form.quick and seed and percent not in CARRYING:
                 continue
             for name, changes in MODELS.items():
                 for word, others in REGULARISATION.items():
+                    if word == "without" and percent not in FEW_SHARES:
+                        continue
                     recipe = form.recipe(seed, **({"steps": QUICK_STEPS} if form.quick else {}), **changes, **others)
                     images = share_of(percent, recipe.data.validation_share, seed)
                     what = {"model": name, "regularisation": word, "share": f"{percent} %"}
@@ -140,7 +142,7 @@ def compare(numbers: Numbers) -> list[dict[str, str]]:
 
 
 def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[str]:
-    shares = QUICK_SHARES if numbers.quick else SHARES
+    shares = FEW_SHARES if numbers.quick else SHARES
     with plain_settings():
         figure, axes = panels([list(REGULARISATION)], 9.5, 3.9, sharey=True)
         entries = []
