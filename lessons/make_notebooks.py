@@ -139,7 +139,9 @@ def _header(stem: str, exercise: bool) -> list[NotebookNode]:
         else f"[Map of the course](../{PAGES['README']}.ipynb)"
     )
     return [
-        new_markdown_cell(f"{colab} · {browser} · {overview} · {other}", id=f"{stem}-links"),
+        new_markdown_cell(
+            f"{colab} · {browser} · {overview} · {other}", id=f"{stem}-links"
+        ),
         new_code_cell((COLAB_SETUP + NOT_YET_SETUP * exercise).strip(), id=f"{stem}-setup"),
     ]
 
