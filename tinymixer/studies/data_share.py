@@ -95,7 +95,8 @@ def gain(numbers: Numbers, model: str, regularisation: str, low: int = 10, high:
 def gain_words(gains: list[float]) -> str:
     if not gains:
         return "not measured"
-    return f"{sum(gains) / len(gains):.1f} points ({min(gains):.1f} to {max(gains):.1f})"
+    several = f" ({min(gains):.1f} to {max(gains):.1f})" if len(gains) > 1 else ""
+    return f"{sum(gains) / len(gains):.1f} points{several}"
 
 
 def conclude(numbers: Numbers) -> list[str]:
