@@ -16,3 +16,15 @@ def built():
     if not (SITE / "contents.html").is_file():
         pytest.skip("the site is not built: make site")
     return SITE
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A running Chromium."""
+    import browsing
+
+    try:
+        with browsing.chromium() as browser:
+            yield browser
+    except browsing.NoChromiumError as missing:
+        pytest.skip(str(missing))

@@ -14,8 +14,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra [site]")
 landing = pytest.importorskip("landing", reason="needs the extra [site]")
-from browsing import NoChromiumError, served  # noqa: E402
-from browsing import chromium as started_chromium  # noqa: E402
+from browsing import served  # noqa: E402
 
 from tests.site.pyodide_stand_in import PyodideFolder  # noqa: E402
 
@@ -39,15 +38,6 @@ FIRST_TICK = float(os.environ.get("TINYMIXER_FIRST_TICK", "5"))  # seconds on tw
 def address(built):
     with served(built) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    try:
-        with started_chromium() as browser:
-            yield browser
-    except NoChromiumError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -55,14 +55,20 @@ def child(folder: Path, started: int, at_once: bool, every_step: bool = False) -
     os._exit(0)
 
 
-def kill_once(folder: Path, delay: float, at_once: bool) -> str:
-    """Start a run; kill it `delay` seconds after its process (at_once) or its first step began. Say how it ended."""
+def start(folder: Path, at_once: bool, every_step: bool = False) -> tuple[int, int]:
+    """Start a run and wait for its first sign: its process, and the pipe to read further ones from."""
     reader, writer = os.pipe()
     process = os.fork()
     if process == 0:
-        child(folder, writer, at_once)
+        child(folder, writer, at_once, every_step)
     os.close(writer)
     os.read(reader, 1)
+    return process, reader
+
+
+def kill_once(folder: Path, delay: float, at_once: bool) -> str:
+    """Start a run; kill it `delay` seconds after its process (at_once) or its first step began. Say how it ended."""
+    process, reader = start(folder, at_once)
     os.close(reader)
     time.sleep(delay)
     os.kill(process, signal.SIGKILL)
@@ -72,12 +78,7 @@ def kill_once(folder: Path, delay: float, at_once: bool) -> str:
 
 def seconds_of_a_step(folder: Path, steps: int = 4) -> float:
     """How long a step and its checkpoint take on this machine now, with whatever else it does."""
-    reader, writer = os.pipe()
-    process = os.fork()
-    if process == 0:
-        child(folder, writer, at_once=False, every_step=True)
-    os.close(writer)
-    os.read(reader, 1)
+    process, reader = start(folder, at_once=False, every_step=True)
     began = time.perf_counter()
     for _ in range(steps):
         os.read(reader, 1)

@@ -25,11 +25,13 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
         "seconds": f"seconds of {measured(numbers).get('seconds_of', '')}",
         "joules": f"joules: {measured(numbers).get('joules_of', '')}",
     }
+    best = max(point.accuracy.high for point in known["operations"])
+    stretch = best > 0.9  # the axis of accuracies, where the best ones come near 100 %
     with plain_settings():
         figure, axes = panels([[*known, "key"]], 4.1 * len(known) + 1.7, 3.9, width_ratios=[*[4] * len(known), 1])
         entries: dict[str, Any] = {}
         for place, (cost, points) in enumerate(known.items()):
-            entries |= _panel(axes[cost], points, COSTS[cost].scale)
+            entries |= _panel(axes[cost], points, COSTS[cost].scale, stretch)
             named(axes[cost], f"By {COSTS[cost].title}", labels[cost], "" if place else "validation accuracy in %")
         if "seconds" in known:
             layers = [point for point in points_of(numbers, "seconds", LAYER_BY_LAYER) if point.family == "mixer"]
@@ -39,18 +41,13 @@ def draw(numbers: Numbers, folder: Path, finished: Mapping[str, Path]) -> list[s
             )  # fmt: skip
         axes["key"].set_axis_off()
         legend(axes["key"], [(line, name) for name, line in entries.items()], loc="center left", borderpad=0)
-        stretched_words = " The axis is stretched towards 100 %." if is_stretched(known["operations"]) else ""
+        stretched_words = " The axis is stretched towards 100 %." if stretch else ""
         below(
             figure,
             f"Means over {numbers.seeds_in_words()}, bars: smallest to largest. Sizes from small to large along each "
             f"line; equal steps for all.{stretched_words}",
         )
         return [save(figure, folder, "cost.png", " ".join(conclude(numbers)))]
-
-
-def is_stretched(points: Sequence[Point]) -> bool:
-    """Whether the axis of accuracies is stretched: where the best ones come near 100 %."""
-    return max(point.accuracy.high for point in points) > 0.9
 
 
 def stretched(accuracy: np.ndarray) -> np.ndarray:
@@ -63,7 +60,7 @@ def unstretched(place: np.ndarray) -> np.ndarray:
     return 101 - 10.0**-place
 
 
-def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any]:
+def _panel(axes: "Axes", points: Sequence[Point], scale: float, stretch: bool) -> dict[str, Any]:
     """The families over a cost, and the frontier: lines by name."""
     from matplotlib.ticker import FixedLocator, LogLocator
 
@@ -81,7 +78,7 @@ def _panel(axes: "Axes", points: Sequence[Point], scale: float) -> dict[str, Any
     (lines["frontier"],) = axes.plot(
         [point.cost / scale for point in ends], heights, "--", color=INK, drawstyle="steps-post", linewidth=1.2
     )
-    if is_stretched(points):
+    if stretch:
         axes.set_yscale("function", functions=(stretched, unstretched))
         axes.set_ylim(max(0.0, 100 * min(point.accuracy.low for point in points) - 4), 100.3)
         axes.yaxis.set_major_locator(FixedLocator([0, 20, 40, 60, 70, 80, 90, 95, 98, 100]))

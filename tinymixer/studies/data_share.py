@@ -16,7 +16,7 @@ from tinymixer.analysis.figures import plain_settings
 from tinymixer.data import Dataset
 from tinymixer.data.randomness import generator
 from tinymixer.studies.networks import MODELS
-from tinymixer.studies.numbers import Numbers
+from tinymixer.studies.numbers import Numbers, Spread
 from tinymixer.studies.picture import MARKERS, below, legend, named, panels, plain_numbers, save, with_spread
 from tinymixer.studies.study import Form, Part, Study
 
@@ -86,17 +86,10 @@ def parts(form: Form) -> list[Part]:
     return made
 
 
-def gain(numbers: Numbers, model: str, regularisation: str, low: int = 10, high: int = 100) -> list[float]:
+def gain(numbers: Numbers, model: str, regularisation: str, low: int = 10, high: int = 100) -> Spread:
     """Points of accuracy that a model gains from more images, for each seed."""
     shares = ({"model": model, "regularisation": regularisation, "share": f"{percent} %"} for percent in (high, low))
-    return list(numbers.gains("validation_accuracy", *shares).values)
-
-
-def gain_words(gains: list[float]) -> str:
-    if not gains:
-        return "not measured"
-    several = f" ({min(gains):.1f} to {max(gains):.1f})" if len(gains) > 1 else ""
-    return f"{sum(gains) / len(gains):.1f} points{several}"
+    return numbers.gains("validation_accuracy", *shares)
 
 
 def conclude(numbers: Numbers) -> list[str]:
@@ -106,28 +99,24 @@ def conclude(numbers: Numbers) -> list[str]:
         known = {model: found for model, found in gains.items() if found}
         if not known:
             continue
-        listed = ", ".join(f"{model} {gain_words(found)}" for model, found in known.items())
+        listed = ", ".join(f"{model} {found.points(sign='')}" for model, found in known.items())
         said.append(f"From 10 % to 100 % of the images, {word} regularisation: {listed}.")
-        most = max(known, key=lambda model: sum(known[model]) / len(known[model]))
-        others = [value for model, found in known.items() if model != most for value in found]
+        most = max(known, key=lambda model: known[model].mean)
+        others = [value for model, found in known.items() if model != most for value in found.values]
         if others:
-            clear = min(known[most]) > max(others)
+            clear = known[most].low > max(others)
             said.append(
                 f"{most} gains most {word} regularisation; "
                 + ("more in each seed than any other model in any." if clear else "the seeds of the models overlap.")
             )
     for model in MODELS:
         cure = [
-            (percent, numbers.paired("validation_accuracy", *(
-                {"model": model, "regularisation": word, "share": f"{percent} %"} for word in ("without", "with")
+            (percent, numbers.gains("validation_accuracy", *(
+                {"model": model, "regularisation": word, "share": f"{percent} %"} for word in ("with", "without")
             )))
             for percent in (SHARES[0], SHARES[-1])
         ]  # fmt: skip
-        listed = ", ".join(
-            f"{gain_words([100 * (after - before) for before, after in pairs])} at {percent} %"
-            for percent, pairs in cure
-            if pairs
-        )
+        listed = ", ".join(f"{gains.points(sign='')} at {percent} %" for percent, gains in cure if gains)
         if listed:
             said.append(f"Regularisation brings {model} {listed} of the images.")
     return said
@@ -135,7 +124,7 @@ def conclude(numbers: Numbers) -> list[str]:
 
 def compare(numbers: Numbers) -> list[dict[str, str]]:
     source = "section 3.3, figure 2 (right): linear 5-shot accuracy on ImageNet, shares of JFT-300M"
-    ours = "; ".join(f"{model} {gain_words(gain(numbers, model, 'with'))}" for model in MODELS)
+    ours = "; ".join(f"{model} {gain(numbers, model, 'with').points(sign='')}" for model in MODELS)
     return [
         {"what": "who gains most from more images", "paper": "the Mixer, before ViT and then BiT", "source": source,
          "here": f"10 to 100 %, with regularisation: {ours}"},

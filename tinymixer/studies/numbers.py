@@ -66,12 +66,16 @@ class Spread:
         several = f" ({100 * self.low:.{digits}f} to {100 * self.high:.{digits}f})" if len(self.values) > 1 else ""
         return f"{100 * self.mean:.{digits}f} %{several}"
 
-    def points(self) -> str:
-        """Such as "+1.4 points (+0.7 to +2.1)" for differences in points; the range only for several values."""
+    def points(self, sign: str = "+") -> str:
+        """Such as "+1.4 points (+0.7 to +2.1)" for differences in points; the range only for several values.
+
+        sign   "" leaves out the plus of what is above 0
+        """
         if not self.values:
             return "not measured"
         mean, low, high = (round(value, 1) + 0.0 for value in (self.mean, self.low, self.high))  # no -0.0
-        return f"{mean:+.1f} points" + (f" ({low:+.1f} to {high:+.1f})" if len(self.values) > 1 else "")
+        several = f" ({low:{sign}.1f} to {high:{sign}.1f})" if len(self.values) > 1 else ""
+        return f"{mean:{sign}.1f} points{several}"
 
     def plain(self, digits: int = 2) -> str:
         """Such as "0.62 (0.60 to 0.65)"."""

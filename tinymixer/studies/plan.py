@@ -47,7 +47,7 @@ def begin(study: Study, form: Form, folder: Path) -> None:
 
     Raises TrainingError where another study, or one of another form or with other images, was begun in it.
     """
-    now: dict[str, Any] = {"study": study.name, **dataclasses.asdict(form), "fingerprint": fingerprint_of(form)}
+    now: dict[str, Any] = {"study": study.name, **dataclasses.asdict(form)}
     path = folder / PLAN
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +59,11 @@ def begin(study: Study, form: Form, folder: Path) -> None:
     others = [
         f"{name} is {then.get(name)!r} there and {value!r} now"
         for name, value in now.items()
-        if name not in FREE and name != "fingerprint" and then.get(name) != value
+        if name not in FREE and then.get(name) != value
     ]
-    fingerprint = now["fingerprint"] or then.get("fingerprint", "")
-    if then.get("fingerprint", fingerprint) not in ("", fingerprint):
+    before = then.get("fingerprint", "")
+    fingerprint = fingerprint_of(form) or before
+    if before and before != fingerprint:
         others.append("its images are others than those that --data has now")
     if others:
         raise TrainingError(

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="needs Playwright: pip install -r site/lite/requirements.txt")
 
-from browsing import NoChromiumError, chromium, served
+from browsing import served
 from lite_page import LiteHandler, Visit, errors_of, find_cell, text_of
 
 from tinymixer.lessons.grading import MARKS, PASSED, WRONG
@@ -21,23 +21,14 @@ FALSE, TRUE = "return x @ weight", "return x @ weight + bias"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    try:
-        with chromium() as started:
-            yield started
-    except NoChromiumError as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="module")
 def address(lite):
     with served(lite, LiteHandler) as at:
         yield at
 
 
 @pytest.fixture
-def visit(browser, address):
-    visitor = Visit(browser, address)
+def visit(chromium, address):
+    visitor = Visit(chromium, address)
     yield visitor
     elsewhere = visitor.elsewhere
     visitor.close()
