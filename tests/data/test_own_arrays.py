@@ -147,3 +147,9 @@ def test_a_damaged_npz_file_is_read_or_refused_in_a_sentence(tmp_path_factory, d
     except DataError as error:
         refused = error
     assert refused is None or "damaged.npz" in str(refused)
+
+
+def test_what_is_no_npz_file_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "mine.npz").write_text("junk\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"cannot be read as an \.npz file: .*np\.savez\(FILE, images=images"):
+        Dataset.from_npz(tmp_path / "mine.npz")

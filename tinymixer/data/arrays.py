@@ -155,7 +155,8 @@ def _listed(classes: list[str], most: int = 5) -> str:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read from the file the arrays that make a data set, and no others. Raises DataError when there are none."""
     what = f"{shown(path)} cannot be read as an .npz file"
-    with npz_file(path, DataError, what) as archive:
+    advice = ". It is damaged or another file; np.savez(FILE, images=images, labels=labels) makes one"
+    with npz_file(path, DataError, what, advice) as archive:
         found = set(archive.names)
         names = next((names for names in NAMES if names[0] in found and names[1] in found), None)
         if names is None:
